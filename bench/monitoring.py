@@ -79,12 +79,12 @@ def create_targets(now: datetime) -> int:
 
 
 def add_rollups(targets: list[Any], periods: list[Any], now: datetime, drawn: random.Random) -> None:
-    from monitoring.figures.uptime import floor  # noqa: PLC0415
+    from monitoring.figures.uptime import floor_to_step  # noqa: PLC0415
     from monitoring.models import Rollup  # noqa: PLC0415
 
     for period, step, length, checks in periods:
         known = [latencies_of(checks, drawn) for _ in range(20)]
-        last = floor(now, step)
+        last = floor_to_step(now, step)
         rows = (
             Rollup(
                 target=target,
@@ -106,7 +106,7 @@ def latencies_of(checks: int, drawn: random.Random) -> dict[str, int]:
 
     counted: dict[str, int] = {}
     for _ in range(checks):
-        histogram.add(counted, drawn.lognormvariate(5, 0.5))
+        histogram.add_latency(counted, drawn.lognormvariate(5, 0.5))
     return counted
 
 

@@ -1,4 +1,4 @@
-"""Time that passes, as opposed to the time of day: nobody sets it, so durations survive a clock that is put right."""
+"""Monotonic time (CLOCK_BOOTTIME) beside the time of day, so that durations are immune to clock changes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 @functools.cache
 def this_boot() -> str:
-    """What tells this start of this machine from all others; "" where the system does not say."""
+    """Return the id of this boot of the machine, or "" if the system has none."""
     try:
         return BOOT_ID.read_text(encoding="ascii").strip()
     except OSError:
@@ -31,12 +31,12 @@ class Mark:
     ticks: float
 
     def until(self, later: Mark) -> timedelta:
-        """How long it took: as the machine counted, or by the calendar where it was started again in between."""
+        """Return the time passed, by the monotonic clock, or by the calendar after a reboot."""
         if self.boot and self.boot == later.boot:
             return timedelta(seconds=max(0.0, later.ticks - self.ticks))
         return max(timedelta(0), later.at - self.at)
 
 
 def mark() -> Mark:
-    """Now. The seconds of a machine that sleeps count as well."""
+    """Return the current moment. Time in which the machine is suspended counts."""
     return Mark(timezone.now(), this_boot(), time.clock_gettime(time.CLOCK_BOOTTIME))

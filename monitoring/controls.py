@@ -1,4 +1,4 @@
-"""What operators do with targets: look now, silence, pause, resume; and what a changed configuration means."""
+"""Operators' controls of targets: check now, silence, pause, resume; and the restart after a changed configuration."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from monitoring.clock import mark
 from monitoring.models import Incident, Target
 from monitoring.querysets import TargetQuerySet
 
-# What belongs to what was asked before: a check under way, and the rows of results.
-FORGOTTEN = {
+# The claim of a check under way, and the streaks of results: they belong to the former configuration.
+RESET_FIELDS = {
     "claim": "",
     "claimed_at": None,
     "claimed_until": None,
@@ -26,46 +26,46 @@ FORGOTTEN = {
 }
 
 
-def check_now(targets: TargetQuerySet, now: datetime) -> int:
-    """Makes those that are active due. The workers look within a second."""
-    return update(targets.active(), next_check_at=now)
+def request_checks(targets: TargetQuerySet, now: datetime) -> int:
+    """Make the active targets due. Workers look within a second."""
+    return update_locked(targets.active(), next_check_at=now)
 
 
-def silence(targets: TargetQuerySet, until: datetime | None) -> int:
-    """Tells nobody of their incidents until then; None ends the silence."""
-    return update(targets, silenced_until=until)
+def silence_targets(targets: TargetQuerySet, until: datetime | None) -> int:
+    """Mute messages of their incidents until then. None ends the silence."""
+    return update_locked(targets, silenced_until=until)
 
 
-def pause(targets: TargetQuerySet, actor: str) -> int:
-    """Stops looking; what is open of them ends as no longer watched. The number of those that were active."""
+def pause_targets(targets: TargetQuerySet, actor: str) -> int:
+    """Stop checking the targets and withdraw their open incidents. Return the number of those that were active."""
     now = mark()
     with transaction.atomic():
         rows = Target.objects.filter(pk__in=targets.active().in_order())
-        paused = rows.active().update(is_active=False, **FORGOTTEN)
+        paused = rows.active().update(is_active=False, **RESET_FIELDS)
         still_open = Incident.objects.open().filter(target__in=rows).select_related("target")
         incidents.resolve_incidents(list(still_open), now, is_withdrawn=True, actor=actor)
         rows.update(state=Target.State.UNKNOWN, state_since=now.at)
     return paused
 
 
-def resume(targets: TargetQuerySet, now: datetime) -> int:
-    return update(targets.filter(is_active=False), is_active=True, next_check_at=now)
+def resume_targets(targets: TargetQuerySet, now: datetime) -> int:
+    return update_locked(targets.filter(is_active=False), is_active=True, next_check_at=now)
 
 
-def update(targets: TargetQuerySet, **changes: Any) -> int:
+def update_locked(targets: TargetQuerySet, **changes: Any) -> int:
     with transaction.atomic():
         return Target.objects.filter(pk__in=targets.in_order()).update(**changes)
 
 
-def changed(target: Target, actor: str) -> None:
-    """After what is asked of it was changed: its results so far say nothing of the new question.
+def restart_checks(target: Target, actor: str) -> None:
+    """Forget the streaks after the configuration of the check was changed.
 
-    A check under way finds its claim gone. An incident stays open until the new question is answered well.
+    A check under way loses its claim. An open incident stays until checks with the new configuration succeed.
     """
     now = mark()
     with transaction.atomic():
         row = Target.objects.filter(pk=target.pk)
-        row.update(next_check_at=now.at, certificate_until=None, **FORGOTTEN)
+        row.update(next_check_at=now.at, certificate_until=None, **RESET_FIELDS)
         if not target.is_active:
             still_open = Incident.objects.open().filter(target=target.pk).select_related("target")
             incidents.resolve_incidents(list(still_open), now, is_withdrawn=True, actor=actor)

@@ -1,4 +1,4 @@
-"""What about the services, and about watching them, needs an operator now."""
+"""Findings about services and about watching them, for the landing page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from monitoring.alerts import maintenance
-from monitoring.alerts.notices import headline, reason
+from monitoring.alerts.notices import incident_headline, incident_reason
 from monitoring.checks.worker_rounds import HEARTBEAT
 from monitoring.models import Incident, MaintenanceWindow, Round, Target
 from portal.base.findings import Finding, finding_sources
@@ -19,12 +19,12 @@ from portal.base.severity import Severity
 from portal.base.words import format_count, format_moment
 from portal.models import Heartbeat
 
-# Of each kind no more than this: the list behind it shows the rest.
+# At most this many findings of a kind: the linked list shows the rest.
 SHOWN = 5
 OVERDUE = timedelta(minutes=5)
-# A watcher beats every five seconds, and one that died is replaced within twenty.
+# A watcher sends a heartbeat every five seconds, and a dead one is replaced within twenty.
 UNWATCHED = timedelta(seconds=30)
-# A target that asks for no warning of its own has its certificate looked at all the same.
+# Certificates are looked at even if the target sets no warning of its own.
 CERTIFICATE_SOON = timedelta(days=14)
 LONG = timedelta(days=30)
 MAINTENANCE_LONG = timedelta(days=1)
@@ -33,11 +33,11 @@ ROUNDS_LOOKED_AT, ROUNDS_RECENT = 15, timedelta(minutes=15)
 Rule = Incident.Rule
 
 
-def list_of(model: str, **query: str) -> str:
+def admin_list_url(model: str, **query: str) -> str:
     return reverse(f"admin:monitoring_{model}_changelist", query=query)
 
 
-def about(target: Target, severity: Severity, text: str, since: datetime | None) -> Finding:
+def target_finding(target: Target, severity: Severity, text: str, since: datetime | None) -> Finding:
     url = reverse("admin:monitoring_target_change", args=[target.pk])
     return Finding(severity, text, since, url, _("See the target"))
 
@@ -47,14 +47,14 @@ def about(target: Target, severity: Severity, text: str, since: datetime | None)
 
 @finding_sources.register
 def unattended_incidents(now: datetime) -> Iterator[Finding]:
-    """Those nobody is at: the worst and oldest one by one, the others in one sentence."""
+    """Report incidents nobody has acknowledged: the worst and oldest one by one, the others in one sentence."""
     unattended = Incident.objects.open().filter(acknowledged_at=None)
     severity = Case(
         When(rule__in=Incident.CRITICAL_RULES, then=Value(Severity.CRITICAL)), default=Value(Severity.WARNING)
     )
     worst = list(unattended.select_related("target").order_by(severity, "id")[: SHOWN + 1])
     for incident in worst[:SHOWN]:
-        text = f"{headline(incident)}. {in_one_line(reason(incident))}".strip()
+        text = f"{incident_headline(incident)}. {in_one_line(incident_reason(incident))}".strip()
         url = reverse("admin:monitoring_incident_change", args=[incident.pk])
         yield Finding(incident.severity, text, incident.opened_at, url, _("See the incident"))
     if len(worst) > SHOWN:
@@ -62,13 +62,13 @@ def unattended_incidents(now: datetime) -> Iterator[Finding]:
 
 
 def in_one_line(text: str) -> str:
-    """Of what stands in lines: the first, and what it lists."""
+    """Join the first line of a text and the items it lists."""
     first, *listed = text.splitlines() or [""]
     return " ".join([first, ", ".join(line.removeprefix("– ") for line in listed)]).strip()
 
 
 def other_incidents(unattended: QuerySet[Incident], told: list[int]) -> Finding:
-    """As severe as the worst of them."""
+    """Report the other incidents, as severe as the worst of them."""
     others = unattended.exclude(pk__in=told).aggregate(
         count=Count("pk"), since=Min("opened_at"), critical=Count("pk", filter=Q(rule__in=Incident.CRITICAL_RULES))
     )
@@ -82,7 +82,7 @@ def other_incidents(unattended: QuerySet[Incident], told: list[int]) -> Finding:
         Severity.CRITICAL if others["critical"] else Severity.WARNING,
         text % {"count": format_count(count)},
         others["since"],
-        list_of("incident", state="new"),
+        admin_list_url("incident", state="new"),
         _("See them"),
     )
 
@@ -92,7 +92,7 @@ def other_incidents(unattended: QuerySet[Incident], told: list[int]) -> Finding:
 
 @finding_sources.register
 def ending_certificates(now: datetime) -> Iterator[Finding]:
-    """Where no incident says so already: because the target asks for no warning, or for one later than this."""
+    """Report certificates that end soon without an incident, since the target sets no warning, or a later one."""
     told = Incident.objects.open().filter(target=OuterRef("pk"), rule=Rule.CERTIFICATE)
     ending = Target.objects.active().filter(~Exists(told), certificate_until__lt=now + CERTIFICATE_SOON)
     found = list(ending.order_by("certificate_until")[: SHOWN + 1])
@@ -102,15 +102,15 @@ def ending_certificates(now: datetime) -> Iterator[Finding]:
         if until <= now:
             text = _("The certificate of %(target)s has ended: %(moment)s.")
         words = {"target": target.name, "moment": format_moment(until)}
-        yield about(target, Severity.WARNING, text % words, None)
+        yield target_finding(target, Severity.WARNING, text % words, None)
     if len(found) > SHOWN:
         text = _("The certificates of more targets end soon.")
-        yield Finding(Severity.WARNING, text, None, list_of("target"), _("See the targets"))
+        yield Finding(Severity.WARNING, text, None, admin_list_url("target"), _("See the targets"))
 
 
 @finding_sources.register
 def unwatched_targets(now: datetime) -> Iterator[Finding]:
-    """Nothing was checked though something was due; or, where others are checked, what never was."""
+    """Report that nothing is checked though something is due, or targets that were never checked though others are."""
     overdue = Q(next_check_at__lt=now - OVERDUE)
     found = Target.objects.active().aggregate(
         overdue=Count("pk", filter=overdue),
@@ -122,17 +122,17 @@ def unwatched_targets(now: datetime) -> Iterator[Finding]:
     watched_at = Heartbeat.objects.filter(component=HEARTBEAT).values_list("at", flat=True).first()
     if found["due"] and watched_at and max(watched_at, found["due"]) < now - UNWATCHED:
         text = _("Nobody watches the targets: it is not known how the services are.")
-        yield Finding(Severity.CRITICAL, text, watched_at, list_of("target"), _("See the targets"))
+        yield Finding(Severity.CRITICAL, text, watched_at, admin_list_url("target"), _("See the targets"))
     elif found["overdue"] and since < now - OVERDUE:
         text = _("Nothing has been checked for more than 5 minutes: nobody knows how the services are.")
-        yield Finding(Severity.CRITICAL, text, since, list_of("target"), _("See the targets"))
+        yield Finding(Severity.CRITICAL, text, since, admin_list_url("target"), _("See the targets"))
     elif found["never"]:
         text = ngettext(
             "%(count)s target has never been checked, though others are.",
             "%(count)s targets have never been checked, though others are.",
             found["never"],
         )
-        url = list_of("target", state=Target.State.UNKNOWN)
+        url = admin_list_url("target", state=Target.State.UNKNOWN)
         yield Finding(
             Severity.WARNING, text % {"count": format_count(found["never"])}, found["due"], url, _("See them")
         )
@@ -140,7 +140,7 @@ def unwatched_targets(now: datetime) -> Iterator[Finding]:
 
 @finding_sources.register
 def forgotten_targets(now: datetime) -> Iterator[Finding]:
-    """Silenced or paused for so long that somebody may have forgotten it. Pausing is what changes a state last."""
+    """Report targets silenced or paused for long. `state_since` of a paused target is when it was paused."""
     found = Target.objects.aggregate(
         silenced=Count("pk", filter=Q(silenced_until__gt=now + LONG, is_active=True)),
         paused=Count("pk", filter=Q(is_active=False, state_since__lt=now - LONG)),
@@ -152,7 +152,7 @@ def forgotten_targets(now: datetime) -> Iterator[Finding]:
             "%(count)s targets are silenced for more than 30 days: nobody is told of their incidents.",
             found["silenced"],
         )
-        url = list_of("target", standing="silenced")
+        url = admin_list_url("target", standing="silenced")
         yield Finding(Severity.INFO, text % {"count": format_count(found["silenced"])}, None, url, _("See them"))
     if found["paused"]:
         text = ngettext(
@@ -160,7 +160,7 @@ def forgotten_targets(now: datetime) -> Iterator[Finding]:
             "%(count)s targets have been paused for more than 30 days: nobody looks at them.",
             found["paused"],
         )
-        url = list_of("target", standing="paused")
+        url = admin_list_url("target", standing="paused")
         yield Finding(
             Severity.INFO, text % {"count": format_count(found["paused"])}, found["since"], url, _("See them")
         )
@@ -171,7 +171,7 @@ def forgotten_targets(now: datetime) -> Iterator[Finding]:
 
 @finding_sources.register
 def offline_portal(now: datetime) -> Iterator[Finding]:
-    """By the newest rounds, where no incident says so: a network that was never reached tells nothing new."""
+    """Report an offline portal by its newest rounds, unless an incident does, or the network was never reached."""
     rounds = list(Round.objects.latest_first()[:ROUNDS_LOOKED_AT])
     if not rounds or rounds[0].is_online is not False or rounds[0].finished_at < now - ROUNDS_RECENT:
         return
@@ -179,15 +179,15 @@ def offline_portal(now: datetime) -> Iterator[Finding]:
     if last_reached is None or Incident.objects.open().filter(rule=Rule.OFFLINE).exists():
         return
     text = _("The portal does not reach the network. Failures during this time don’t count.")
-    yield Finding(Severity.WARNING, text, last_reached.finished_at, list_of("round"), _("See the rounds"))
+    yield Finding(Severity.WARNING, text, last_reached.finished_at, admin_list_url("round"), _("See the rounds"))
 
 
 @finding_sources.register
 def endless_maintenance(now: datetime) -> Iterator[Finding]:
-    """Maintenance of everything for more than a day: nobody would be told of anything."""
+    """Report maintenance of everything for more than a day, during which no message is sent."""
     of_everything = MaintenanceWindow.objects.relevant(now).filter(targets=None).order_by("id")
     for window in of_everything[:MOST_WINDOWS]:
-        if window.length > MAINTENANCE_LONG and maintenance.covers(window, now):
+        if window.length > MAINTENANCE_LONG and maintenance.is_window_active(window, now):
             text = _("The maintenance “%(name)s” covers all targets for more than a day: nobody is told of anything.")
             url = reverse("admin:monitoring_maintenancewindow_change", args=[window.pk])
             yield Finding(Severity.WARNING, text % {"name": window.name}, window.starts_at, url, _("See it"))

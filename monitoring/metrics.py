@@ -1,4 +1,4 @@
-"""Targets, incidents and rounds, as Prometheus sees them. Targets are named: somebody chose each of them."""
+"""Prometheus metrics of targets, incidents and rounds. Targets are labelled by name, since operators add each one."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ PAUSED = "paused"
 
 
 @metric_sources.register
-def targets(now: datetime) -> Iterator[Metric]:
-    """A target nobody has checked yet is neither up nor down, and one that is paused says nothing."""
+def target_metrics(now: datetime) -> Iterator[Metric]:
+    """Count targets by state. Targets not checked yet and paused ones are neither up nor down."""
     counts = dict.fromkeys([*State.values, PAUSED], 0)
     up, latencies = {}, {}
     columns = ("name", "is_active", "state", "last_latency_ms")
@@ -35,14 +35,14 @@ def targets(now: datetime) -> Iterator[Metric]:
 
 
 @metric_sources.register
-def incidents(now: datetime) -> Iterator[Metric]:
+def incident_metrics(now: datetime) -> Iterator[Metric]:
     counts = dict(Incident.objects.open().order_by().values_list("rule").annotate(Count("pk")))
     values = {rule: counts.get(rule, 0) for rule in Incident.Rule.values}
     yield gauge("monitoring_incidents_open", "Open incidents, by the rule that was broken.", "rule", values)
 
 
 @metric_sources.register
-def last_round(now: datetime) -> Iterator[Metric]:
+def round_metrics(now: datetime) -> Iterator[Metric]:
     last = Round.objects.latest_first().first()
     if last is None:
         return

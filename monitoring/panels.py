@@ -1,4 +1,4 @@
-"""How the services are: on the landing page, and above the list of targets."""
+"""Figures of the services, on the landing page and above the list of targets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
-from monitoring.figures.uptime import percent
+from monitoring.figures.uptime import format_percent
 from monitoring.models import Incident, Rollup, Round, Target
 from portal.base.words import EMPTY_VALUE, format_count, format_relative, round_half_up, round_to_integer
 from portal.desk.panels import Tile, chart_start, daily_chart, tiles
@@ -19,15 +19,15 @@ from portal.desk.panels import Tile, chart_start, daily_chart, tiles
 FRESH_SECONDS = 60
 State = Target.State
 ACTIVE = Q(is_active=True)
-# What answers as it should, be it slowly.
+# States in which a target answers as it should, be it slowly.
 ANSWERING = (State.UP, State.SLOW)
 TROUBLED = (State.SLOW, State.FAILING, State.UNSTABLE, State.DOWN)
 FEW_MS = 10
 
 
 @dataclass(frozen=True)
-class Totals:
-    """Number of targets in each state. Those that are slow are up as well."""
+class StateCounts:
+    """Number of targets in each state. `up` includes `slow`."""
 
     up: int
     slow: int
@@ -46,8 +46,8 @@ class Totals:
         return _("%(up)s of %(watched)s") % {"up": format_count(self.up), "watched": format_count(self.watched)}
 
 
-def totals() -> Totals:
-    """One pass over the targets."""
+def count_states() -> StateCounts:
+    """Count the targets by state in one query."""
     figures = Target.objects.aggregate(
         up=Count("pk", filter=ACTIVE & Q(state__in=ANSWERING)),
         slow=Count("pk", filter=ACTIVE & Q(state=State.SLOW)),
@@ -57,12 +57,12 @@ def totals() -> Totals:
         unknown=Count("pk", filter=ACTIVE & Q(state=State.UNKNOWN)),
         paused=Count("pk", filter=~ACTIVE),
     )
-    return Totals(**figures)
+    return StateCounts(**figures)
 
 
 @dataclass(frozen=True)
-class Month:
-    """What the days (UTC) that a chart shows came to, all targets together."""
+class MonthFigures:
+    """Figures of all targets over the days (UTC) of the chart."""
 
     checks: int
     failures: int
@@ -73,33 +73,33 @@ class Month:
         return (self.checks - self.failures) / self.checks if self.checks else None
 
 
-def summed(now: datetime) -> Month:
-    """An index on period and start bounds what this reads: a row a day and target."""
+def load_month(now: datetime) -> MonthFigures:
+    """Sum up the daily rollups. An index on period and start bounds what is read: one row per day and target."""
     days = Rollup.objects.filter(period=Rollup.Period.DAY, start__gte=chart_start(now)).order_by()
     rows = list(days.values_list("start").annotate(Sum("checks"), Sum("failures")))
-    return Month(
+    return MonthFigures(
         checks=sum(checks for _start, checks, _failures in rows),
         failures=sum(failures for _start, _checks, failures in rows),
         failures_by_day={start.date(): failures for start, _checks, failures in rows},
     )
 
 
-def month(now: datetime) -> Month:
-    """A minute old at most."""
-    return cache.get_or_set("monitoring.month", lambda: summed(now), FRESH_SECONDS) or summed(now)
+def cached_month(now: datetime) -> MonthFigures:
+    """Return figures at most a minute old."""
+    return cache.get_or_set("monitoring.month", lambda: load_month(now), FRESH_SECONDS) or load_month(now)
 
 
-def last_round() -> Round | None:
+def newest_round() -> Round | None:
     return Round.objects.latest_first().first()
 
 
-def open_incidents() -> int:
-    """A partial index holds those that are open."""
+def count_open_incidents() -> int:
+    """Count by the partial index of open incidents."""
     return Incident.objects.open().count()
 
 
-def milliseconds(value: float | None) -> str:
-    """`7.4 ms`, `183 ms`, `1,204 ms`."""
+def format_milliseconds(value: float | None) -> str:
+    """Format as `7.4 ms`, `183 ms` or `1,204 ms`."""
     if value is None:
         return EMPTY_VALUE
     shown = (
@@ -112,16 +112,16 @@ def milliseconds(value: float | None) -> str:
 
 @tiles.register
 def services_tile(now: datetime) -> Tile:
-    figures, days, newest = totals(), month(now), last_round()
+    figures, days, newest = count_states(), cached_month(now), newest_round()
     return Tile(
         title=_("Services"),
         figure=figures.sentence,
         caption=_("are up"),
         url=reverse("admin:monitoring_target_changelist"),
         facts=[
-            (_("open incidents"), format_count(open_incidents())),
-            (_("p95 of the last round"), milliseconds(newest.p95_ms if newest else None)),
-            (_("uptime of 30 days"), percent(days.uptime)),
+            (_("open incidents"), format_count(count_open_incidents())),
+            (_("p95 of the last round"), format_milliseconds(newest.p95_ms if newest else None)),
+            (_("uptime of 30 days"), format_percent(days.uptime)),
             (_("last round"), format_relative(newest.finished_at, now) if newest else _("never")),
         ],
         chart=daily_chart(days.failures_by_day, now, _("failed checks a day")),

@@ -1,4 +1,4 @@
-"""What monitoring holds of a subject: who acknowledged an incident, and what was written of its cause."""
+"""Personal data in monitoring: who acknowledged an incident, and who wrote its cause."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from django.utils.translation import gettext as _
 from monitoring.models import Incident, IncidentEvent, MaintenanceWindow, Target
 from portal.privacy import PersonalDataTable, Row, Subject, personal_data
 
-# An operator's configuration: what would break if it were changed is said instead.
+# Configuration that checks depend on: it is reported instead of erased.
 CONFIGURED = ("url", "contains", "json_value", "header_value")
 
 
 def without_cause(incident: Incident, subject: Subject, pseudonym: str) -> Row:
-    """The cause is what was noted last. Where the subject has written it, it goes."""
+    """Erase the cause if the subject noted it last."""
     noted = incident.timeline.filter(kind=IncidentEvent.Kind.NOTED).last()
     return {"cause": ""} if noted is not None and subject.is_named(noted.actor) else {}
 
 
 def last_noted_by(subject: Subject) -> Q | None:
-    """Incidents whose cause the subject wrote: nothing in it need say so."""
+    """Find incidents whose cause the subject wrote, even if the text does not name them."""
     noted = IncidentEvent.objects.filter(incident=OuterRef("pk"), kind=IncidentEvent.Kind.NOTED).order_by("-pk")
     actors = subject.written_as(IncidentEvent.objects.all(), "actor")
     its = Incident.objects.annotate(noted_by=Subquery(noted.values("actor")[:1])).filter(noted_by__in=actors)
@@ -32,7 +32,7 @@ def without_text(event: IncidentEvent, subject: Subject, pseudonym: str) -> Row:
     return {"text": ""} if subject.is_named(event.actor) else {}
 
 
-def about_targets(subject: Subject) -> Iterator[str]:
+def target_remarks(subject: Subject) -> Iterator[str]:
     for target in Target.objects.order_by("pk"):
         if any(subject.is_in(getattr(target, name)) for name in CONFIGURED):
             text = _("The target %(number)d names the subject in what it checks: change it in the admin.")
@@ -40,10 +40,10 @@ def about_targets(subject: Subject) -> Iterator[str]:
 
 
 personal_data.register(
-    PersonalDataTable(Target, texts=("name", "last_detail"), elsewhere=CONFIGURED, remarks=about_targets)
+    PersonalDataTable(Target, texts=("name", "last_detail"), elsewhere=CONFIGURED, remarks=target_remarks)
 )
 personal_data.register(PersonalDataTable(MaintenanceWindow, texts=("name",)))
-# Events say who has written a cause, so they come first, and are erased last.
+# Events say who wrote a cause, so they come first and are erased last.
 personal_data.register(
     PersonalDataTable(IncidentEvent, names=("actor",), texts=("detail",), written=("text",), also=without_text)
 )

@@ -1,4 +1,4 @@
-"""Questions asked of the tables of monitoring."""
+"""Query vocabulary of monitoring's tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.db.models import Q
 if TYPE_CHECKING:
     from monitoring import models as m
 
-# What is planned or claimed later than this from now was so by a clock that has been set back since.
+# A moment further in the future than this was written before the clock was set back.
 CLOCKS_DIFFER = timedelta(minutes=1)
 
 
@@ -20,23 +20,23 @@ class TargetQuerySet(models.QuerySet["m.Target"]):
         return self.filter(is_active=True)
 
     def unclaimed(self, now: datetime) -> Self:
-        """Those nobody checks at present. A claim from the future was made before the clock was set back."""
+        """Return targets without a valid claim. A claim from the future was made before the clock was set back."""
         return self.filter(Q(claimed_until=None) | Q(claimed_until__lte=now) | Q(claimed_at__gt=now + CLOCKS_DIFFER))
 
     def due(self, moment: datetime, now: datetime) -> Self:
-        """Those whose next check is due by the moment, and nobody is at it. What was checked in the future was so
-        before the clock was set back, and is planned too late.
+        """Return active, unclaimed targets due by `moment`. Those checked in the future are due too: they were planned
+        before the clock was set back.
         """
         later = now + CLOCKS_DIFFER
         is_due = Q(next_check_at__lte=moment) | Q(claimed_at__gt=later) | Q(last_check_at__gt=later)
         return self.active().unclaimed(now).filter(is_due)
 
     def in_order(self) -> list[int]:
-        """Locks these rows, in the order in which everybody does, until the transaction ends; their primary keys."""
+        """Lock these rows until the transaction ends, in one order for all, and return their keys."""
         return list(self.select_for_update().order_by("pk").values_list("pk", flat=True))
 
     def claim_by(self, claim: str, now: datetime, until: datetime) -> list[m.Target]:
-        """Claims these rows, each unless somebody was quicker; those that were won."""
+        """Claim these rows by a conditional UPDATE. Return those that were won."""
         if not self.exists():
             return []
         with transaction.atomic():
@@ -62,7 +62,7 @@ class IncidentQuerySet(models.QuerySet["m.Incident"]):
 
 class MaintenanceQuerySet(models.QuerySet["m.MaintenanceWindow"]):
     def relevant(self, now: datetime) -> Self:
-        """Those that may cover the moment: it takes `monitoring.alerts.maintenance` to tell whether one does."""
+        """Return the windows that may be active now. `monitoring.alerts.maintenance` decides whether one is."""
         return self.filter(starts_at__lte=now).filter(Q(ends_at__gt=now) | ~Q(repeats=""))
 
 

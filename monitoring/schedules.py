@@ -1,4 +1,4 @@
-"""What is done periodically for monitoring."""
+"""Periodic jobs, pulses and retentions of monitoring."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from portal.work.retention import Retention, retentions
 from portal.work.schedules import Job, jobs
 
 
-def see_to_rounds(lease: Lease) -> None:
-    """The net below the pulse, which has somebody watch at once."""
+def ensure_rounds(lease: Lease) -> None:
+    """Ensure a watcher if the pulse does not, and withdraw incidents that no round decides any more."""
     worker_rounds.ensure_watched(timezone.now())
     fleet.withdraw_orphaned_incidents(mark())
 
 
-def remind(lease: Lease) -> dict[str, int]:
+def send_reminders(lease: Lease) -> dict[str, int]:
     return {"told": incidents.send_reminders(mark(), lease.extend)}
 
 
@@ -39,13 +39,13 @@ def outdated_rounds(now: datetime) -> models.QuerySet[Any]:
 
 
 def outdated_minutes(now: datetime) -> models.QuerySet[Any]:
-    """Hours and days hold all that these say."""
+    """Return old minute rollups, which hours and days include."""
     long_ago = now - timedelta(days=settings.MINUTE_ROLLUP_RETENTION_DAYS)
     return Rollup.objects.filter(period=Rollup.Period.MINUTE, start__lt=long_ago)
 
 
-jobs.register(Job("monitoring.rounds", see_to_rounds, every=timedelta(minutes=1)))
-jobs.register(Job("monitoring.reminders", remind, every=timedelta(minutes=1)))
+jobs.register(Job("monitoring.rounds", ensure_rounds, every=timedelta(minutes=1)))
+jobs.register(Job("monitoring.reminders", send_reminders, every=timedelta(minutes=1)))
 jobs.register(Job("monitoring.rollups", rollups.roll_up, every=timedelta(minutes=1), cluster="slow"))
 pulses.register(Pulse("monitoring.rounds", worker_rounds.ensure_watched, timedelta(seconds=2)))
 retentions.register(Retention("checks", outdated_checks))

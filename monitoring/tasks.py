@@ -1,4 +1,4 @@
-"""What the workers do for monitoring."""
+"""Tasks of the workers for monitoring."""
 
 from __future__ import annotations
 

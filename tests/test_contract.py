@@ -16,7 +16,7 @@ from backups.reasons import make_reason
 from beta.models import BetaProgramme
 from beta.tests.factories import create_feedback
 from monitoring.figures import histogram
-from monitoring.figures.uptime import DAY, HOUR, floor
+from monitoring.figures.uptime import DAY, HOUR, floor_to_step
 from monitoring.models import Incident, Rollup, Round, Target
 from portal.access.tokens.issuing import issue_token
 from portal.base.problems import CODES
@@ -94,9 +94,9 @@ def known_targets(db):
         badge_key="7fQ2mZk0XcRt9LbVw3Hs5a",
     )  # fmt: skip
     counts = {"checks": 10_000, "failures": 7, "latency_sum_ms": 131.5 * 9_993}
-    latencies = {str(histogram.bucket(120)): 9_000, str(histogram.bucket(180)): 993}
+    latencies = {str(histogram.bucket_number(120)): 9_000, str(histogram.bucket_number(180)): 993}
     for period, step in (("hour", HOUR), ("day", DAY)):
-        Rollup.objects.create(target=api, period=period, start=floor(at, step), histogram=latencies, **counts)
+        Rollup.objects.create(target=api, period=period, start=floor_to_step(at, step), histogram=latencies, **counts)
     shop = Target.objects.create(id=2, name="Shop", url="https://shop.example.org/", state="down")
     Incident.objects.create(id=3, subject=shop.subject, target=shop, rule="unavailable", opened_at=at)
     figures = {"checks": 12, "failures": 1, "p95_ms": 212.4}

@@ -40,7 +40,7 @@ CODES = {
     "Sender's clock": ClockNote.values,
     "Target state": STATES,
     "Overall state": OVERALL,
-    "Error kinds": ErrorKind.values,
+    "Error kinds": [kind.value for kind in ErrorKind],
     "Excuses": Exclusion.values,
     "Incident rules": Incident.Rule.values,
     "Message status": OutboxMessage.Status.values,

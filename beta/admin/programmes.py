@@ -28,7 +28,7 @@ from beta.report import snapshots, status, wording
 from beta.report.gather import Report
 from beta.report.status import ProgrammeStatus
 from monitoring.admin.asking import AskingAdmin
-from monitoring.admin.display import day_of
+from monitoring.admin.display import format_day
 from portal import audit
 from portal.admin.base import BoundedChangeList, SettingsAdmin, begins_with
 from portal.admin.display import GOOD, QUIET, badge, join_inline, stack_lines
@@ -79,10 +79,12 @@ def running_badge(programme: BetaProgramme) -> SafeString:
     """Show whether the programme runs, with its first or last day."""
     today = timezone.localdate()
     if programme.starts > today:
-        return stack_lines(badge(_now("not begun"), QUIET), _now("from %(day)s") % {"day": day_of(programme.starts)})
-    until = "" if programme.ends is None else _now("until %(day)s") % {"day": day_of(programme.ends)}
+        return stack_lines(
+            badge(_now("not begun"), QUIET), _now("from %(day)s") % {"day": format_day(programme.starts)}
+        )
+    until = "" if programme.ends is None else _now("until %(day)s") % {"day": format_day(programme.ends)}
     if programme.is_running(today):
-        since = _now("since %(day)s") % {"day": day_of(programme.starts)}
+        since = _now("since %(day)s") % {"day": format_day(programme.starts)}
         return stack_lines(badge(_now("running"), GOOD), until or since)
     return stack_lines(badge(_now("ended"), QUIET), until)
 

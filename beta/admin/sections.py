@@ -16,7 +16,7 @@ from beta import display
 from beta.admin.display import verdict_badge
 from beta.models import BetaFeedback, BetaProgramme, BetaSnapshot
 from beta.report import wording
-from monitoring.admin.display import last_latency, link_to_target, target_state, why
+from monitoring.admin.display import last_error, last_latency, link_to_target, target_state
 from monitoring.models import Target
 from portal.admin.display import join_inline, relative_moment, stack_lines
 from portal.base.words import format_moment
@@ -111,7 +111,7 @@ def targets_section(programme: BetaProgramme) -> Section:
                 link_to_target(target),
                 target_state(target, now, in_maintenance=False),
                 join_inline(relative_moment(target.last_check_at), last_latency(target)),
-                why(target),
+                last_error(target),
             ]
             for target in Target.objects.filter(beta_programme=programme)
         ],

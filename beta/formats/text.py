@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from beta.models import BetaFeedback
 from beta.report import wording
 from beta.report.gather import OpenBug, Report
-from monitoring.terminal.text_table import WIDTH, indented, table, wrapped
+from monitoring.terminal.text_table import WIDTH, format_table, indent_text, wrap_text
 from portal.base.text import limit_marks
 from portal.base.words import format_count
 
@@ -37,12 +37,12 @@ def render_lines(report: Report) -> list[str]:
 def heading_lines(report: Report) -> Iterator[str]:
     product = f" ({report['product']})" if report["product"] else ""
     title = _("Beta programme %(name)s") % {"name": report["programme"]}
-    yield from wrapped(f"{title}{product}", WIDTH, is_whole=True)
+    yield from wrap_text(f"{title}{product}", WIDTH, is_whole=True)
     words = {"period": wording.format_period(report), "moment": wording.format_report_moment(report["generated_at"])}
-    yield from wrapped(_("%(period)s, as of %(moment)s") % words, WIDTH)
+    yield from wrap_text(_("%(period)s, as of %(moment)s") % words, WIDTH)
     yield ""
     yield _("Verdict: %(verdict)s") % {"verdict": wording.verdict_label(report["verdict"])}
-    yield from wrapped(wording.explain_verdict(report), WIDTH)
+    yield from wrap_text(wording.explain_verdict(report), WIDTH)
 
 
 def condition_lines(report: Report) -> list[str]:
@@ -55,19 +55,19 @@ def condition_lines(report: Report) -> list[str]:
         )
         for condition in report["conditions"]
     ]
-    return table((_("condition"), _("outcome"), _("value"), _("needed")), rows)
+    return format_table((_("condition"), _("outcome"), _("value"), _("needed")), rows)
 
 
 def figure_lines(report: Report) -> Iterator[str]:
     facts = [(fact.label, fact.value, fact.change) for fact in wording.list_facts(report)]
-    yield from table((_("figure"), _("value"), _("change")), facts, right_from=1)
+    yield from format_table((_("figure"), _("value"), _("change")), facts, right_from=1)
     before = report["previous"]
     if before is not None:
         words = {
             "moment": wording.format_report_moment(before["generated_at"]),
             "verdict": wording.verdict_label(before["verdict"]),
         }
-        yield from wrapped(_("Changes are since the report of %(moment)s: %(verdict)s.") % words, WIDTH)
+        yield from wrap_text(_("Changes are since the report of %(moment)s: %(verdict)s.") % words, WIDTH)
 
 
 def bug_lines(report: Report) -> Iterator[str]:
@@ -77,8 +77,8 @@ def bug_lines(report: Report) -> Iterator[str]:
         return
     yield _("Critical and high bugs that are open")
     for bug in bugs:
-        yield from wrapped(summarize_bug(bug), WIDTH, is_whole=True)
-        yield from indented(bug["comment"], is_whole=True)
+        yield from wrap_text(summarize_bug(bug), WIDTH, is_whole=True)
+        yield from indent_text(bug["comment"], is_whole=True)
     if count > len(bugs):
         yield _("and %(count)s more") % {"count": format_count(count - len(bugs))}
 
@@ -97,7 +97,7 @@ def comment_lines(report: Report) -> Iterator[str]:
         return
     yield _("Latest comments on usability")
     for number, comment in enumerate(report["ux_comments"], 1):
-        first, *others = indented(shorten_comment(comment), is_whole=True) or [""]
+        first, *others = indent_text(shorten_comment(comment), is_whole=True) or [""]
         yield f"{number:>2}. {first.lstrip()}".rstrip()
         yield from others
 

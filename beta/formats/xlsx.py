@@ -21,7 +21,7 @@ from beta.models import BEST_SCORE, BetaFeedback
 from beta.report import wording
 from beta.report.gather import Report
 from beta.report.verdict import Condition
-from monitoring.terminal.text_table import width_of
+from monitoring.terminal.text_table import display_width
 from portal.desk.exports import NOT_IN_XML, workbook_cell
 
 TEXT, NUMBER, DAY, MOMENT = "", "0", "yyyy-mm-dd", "yyyy-mm-dd hh:mm:ss"
@@ -230,7 +230,7 @@ def write_cell(
 def count_lines(text: str, width: float) -> int:
     """Estimate the lines of a text in bold, MOST_LINES at most."""
     parts = text[: int(width) * MOST_LINES].split("\n")
-    return min(sum(max(1, math.ceil(1.1 * width_of(part) / width)) for part in parts), MOST_LINES)
+    return min(sum(max(1, math.ceil(1.1 * display_width(part) / width)) for part in parts), MOST_LINES)
 
 
 def column_width(sheet: Any, column: int) -> float:

@@ -169,7 +169,7 @@ def build_report(programme: BetaProgramme, now: datetime) -> Report:
 
 
 def make_figures(
-    scores: Sequence[int], participants: int = 0, grave_bugs: int = 0, checks: uptime.Figures | None = None
+    scores: Sequence[int], participants: int = 0, grave_bugs: int = 0, checks: uptime.UptimeFigures | None = None
 ) -> verdict.Figures:
     """Make the figures of a verdict. `scores` are the participants by score; `checks` is None without targets."""
     return verdict.Figures(
@@ -226,7 +226,7 @@ class LatestScores:
 def gather_scores(feedback: BetaFeedbackQuerySet) -> tuple[list[int], list[DayOfScores]]:
     """Return the participants by score and the scores day by day, with one query."""
     rows = feedback.exclude(nps_score=None).order_by("given_at", "id")
-    given = rows.values_list(uptime.Seconds("given_at"), "participant", "nps_score", "source")
+    given = rows.values_list(uptime.EpochSeconds("given_at"), "participant", "nps_score", "source")
     scores, days = LatestScores(), dict[date, DayOfScores]()
     for day, of_day in groupby(given.iterator(chunk_size=2_000), make_day_getter(timezone.get_current_timezone())):
         for _seconds, *score in of_day:
@@ -287,11 +287,11 @@ def latest_comments(feedback: BetaFeedbackQuerySet) -> list[str]:
 # --- Performance -----------------------------------------------------------------------------------------------------
 
 
-def gather_performance(programme: BetaProgramme) -> tuple[Performance, uptime.Figures | None]:
+def gather_performance(programme: BetaProgramme) -> tuple[Performance, uptime.UptimeFigures | None]:
     """Return the performance and the figures for the verdict, None if the programme has no targets."""
     targets = list(Target.objects.filter(beta_programme=programme).values_list("pk", flat=True))
     parts = read_daily_rollups(programme, targets) if targets else []
-    figures = uptime.summed(parts)
+    figures = uptime.sum_parts(parts)
     performance: Performance = {
         "checks": figures.attempts,
         "mean_ms": None,
@@ -302,10 +302,10 @@ def gather_performance(programme: BetaProgramme) -> tuple[Performance, uptime.Fi
     return performance, figures if targets else None
 
 
-def read_daily_rollups(programme: BetaProgramme, targets: list[int]) -> list[uptime.Part]:
+def read_daily_rollups(programme: BetaProgramme, targets: list[int]) -> list[uptime.RollupPart]:
     """Read the daily rollups of all targets between the programme's dates."""
     until = programme.ends + timedelta(days=1) if programme.ends else None
-    found = uptime.parts_of(
+    found = uptime.load_parts(
         targets, Rollup.Period.DAY, utc_midnight(programme.starts), utc_midnight(until) if until else None
     )
     return [part for parts in found.values() for part in parts]
@@ -315,12 +315,12 @@ def utc_midnight(day: date) -> datetime:
     return datetime.combine(day, time.min, UTC)
 
 
-def summarize_days(parts: Sequence[uptime.Part]) -> list[DayOfChecks]:
+def summarize_days(parts: Sequence[uptime.RollupPart]) -> list[DayOfChecks]:
     """Sum up each day over all targets, oldest first. Days without checks that count are left out."""
-    by_day: dict[int, list[uptime.Part]] = {}
+    by_day: dict[int, list[uptime.RollupPart]] = {}
     for part in parts:
         by_day.setdefault(part.start, []).append(part)
-    days = ((start, uptime.summed(of_day)) for start, of_day in sorted(by_day.items()))
+    days = ((start, uptime.sum_parts(of_day)) for start, of_day in sorted(by_day.items()))
     return [
         {
             "day": datetime.fromtimestamp(start, UTC).date().isoformat(),

@@ -85,19 +85,19 @@ def count_scores(programmes: Sequence[int]) -> dict[int, list[int]]:
     return {programme: scores.counts for programme, scores in found.items()}
 
 
-def sum_checks(programmes: Sequence[BetaProgramme]) -> dict[int, uptime.Figures | None]:
+def sum_checks(programmes: Sequence[BetaProgramme]) -> dict[int, uptime.UptimeFigures | None]:
     """Sum up the checks of each programme's targets between its dates; None without targets."""
-    found: dict[int, uptime.Figures | None] = dict.fromkeys([programme.pk for programme in programmes])
+    found: dict[int, uptime.UptimeFigures | None] = dict.fromkeys([programme.pk for programme in programmes])
     by_key = {programme.pk: programme for programme in programmes}
     owners = {
         target: by_key[owner]
         for target, owner in Target.objects.filter(beta_programme__in=programmes).values_list("pk", "beta_programme")
         if owner is not None
     }
-    parts: dict[int, list[uptime.Part]] = {owner.pk: [] for owner in owners.values()}
+    parts: dict[int, list[uptime.RollupPart]] = {owner.pk: [] for owner in owners.values()}
     since = utc_midnight(min((owner.starts for owner in owners.values()), default=date.max))
     rows = Rollup.objects.of(list(owners), Rollup.Period.DAY, since)
     for target, start, *figures in rows.values_list("target", "start", *uptime.COLUMNS, Value("{}")):
         if owners[target].is_running(start.date()):
-            parts[owners[target].pk].append(uptime.Part(uptime.seconds(start), *figures))
-    return found | {owner: uptime.summed(of_owner) for owner, of_owner in parts.items()}
+            parts[owners[target].pk].append(uptime.RollupPart(uptime.epoch_seconds(start), *figures))
+    return found | {owner: uptime.sum_parts(of_owner) for owner, of_owner in parts.items()}

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from beta.report.gather import Report
 from beta.report.verdict import CONDITIONS, VERDICTS, Condition, is_without_feedback
-from monitoring.figures.uptime import percent
+from monitoring.figures.uptime import format_percent
 from portal.base.words import EMPTY_VALUE, format_count, format_moment, round_half_up
 
 
@@ -40,7 +40,7 @@ def format_milliseconds(value: float | None) -> str:
 
 
 def format_share(value: float | None) -> str:
-    return percent(value)
+    return format_percent(value)
 
 
 def format_figure(value: float | None) -> str:

@@ -12,7 +12,7 @@ from beta.admin.feedback_actions import TRIAGED
 from beta.models import BetaFeedback, BetaProgramme, BetaSnapshot, FeedbackTag, FeedbackWindow
 from beta.tests.factories import create_bug, get_programme
 from monitoring.models import Incident
-from monitoring.terminal.text_table import indented
+from monitoring.terminal.text_table import indent_text
 from portal import audit
 from portal.models import AuditEvent
 from portal.privacy import personal_data
@@ -316,7 +316,7 @@ class TestSavedReports:
     def test_an_address_that_is_longer_than_a_line_is_found(self, operator, reports, length, first):
         address = f"{'b' * 64}@{'x.' * ((length - 70) // 2)}{'y' * ((length - 70) % 2)}z.org"
         assert len(address) == length
-        (line, *lines) = indented(f"{address} says {address}, and more.", is_whole=True)
+        (line, *lines) = indent_text(f"{address} says {address}, and more.", is_whole=True)
         (reports / self.NAME).write_text("\n".join(["Comments", first + line[4:], *lines, " 2. Good", ""]))
         [shown] = exported(address)["beta_report_*.txt"]
         assert "[left out]" in shown["text"]
@@ -325,7 +325,9 @@ class TestSavedReports:
         assert " ".join(words) == " ".join(f"Comments {first} X says X, and more. 2. Good".split())
 
     def test_other_long_words_stay_as_they_are(self, operator, reports):
-        text = "\n".join(["Comments", *indented(f"{'w' * 200} and {'v' * 100}", is_whole=True), "bob@example.org", ""])
+        text = "\n".join(
+            ["Comments", *indent_text(f"{'w' * 200} and {'v' * 100}", is_whole=True), "bob@example.org", ""]
+        )
         (reports / self.NAME).write_text(text)
         erased("bob@example.org")
         assert PSEUDONYM.sub("bob@example.org", (reports / self.NAME).read_text()) == text

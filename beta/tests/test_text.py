@@ -12,7 +12,7 @@ from beta.report.gather import build_report
 from beta.report.snapshots import take_snapshot
 from beta.tests.factories import create_feedback, create_programme, create_scores, create_target
 from beta.tests.helpers import hostile_texts
-from monitoring.terminal.text_table import WIDTH, table, width_of, wrapped
+from monitoring.terminal.text_table import WIDTH, display_width, format_table, wrap_text
 from monitoring.tests.rolled import NOON, rollup
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_database("content of a text")]
@@ -134,7 +134,7 @@ def test_no_comment_leaves_its_lines(programme, comment, language):
     )
     with translation.override(language):
         shown = lines(programme)
-    assert all(width_of(line) <= WIDTH for line in shown)
+    assert all(display_width(line) <= WIDTH for line in shown)
     assert not {category(character) for line in shown for character in line} & {"Cc", "Cf", "Cs", "Zl", "Zp"}
     assert not set("".join(shown)) & set(hostile_texts.OVERRIDES)
 
@@ -171,13 +171,13 @@ def test_no_letter_towers_over_the_lines_above_it(programme):
 
 
 def test_a_word_is_broken_at_its_columns():
-    assert wrapped("ab " + "x" * 12, 5, is_whole=True) == ["ab", "xxxxx", "xxxxx", "xx"]
-    assert wrapped("日本語", 5, is_whole=True) == ["日本", "語"]
-    assert wrapped("xxxxx y", 5, is_whole=True) == ["xxxxx", "y"]
+    assert wrap_text("ab " + "x" * 12, 5, is_whole=True) == ["ab", "xxxxx", "xxxxx", "xx"]
+    assert wrap_text("日本語", 5, is_whole=True) == ["日本", "語"]
+    assert wrap_text("xxxxx y", 5, is_whole=True) == ["xxxxx", "y"]
 
 
 def test_a_table_puts_figures_to_the_right():
-    assert table(("name", "value"), [("one", "1"), ("twelve", "12")], right_from=1) == [
+    assert format_table(("name", "value"), [("one", "1"), ("twelve", "12")], right_from=1) == [
         "name          value",
         "-------------------",
         "one               1",

@@ -14,14 +14,14 @@ from monitoring.figures import badge, histogram, rollups, uptime
 from monitoring.models import Incident, IncidentEvent, Rollup, Target
 
 Row = tuple[str, int, int, list[float]]
-Tallies = dict[tuple[int, datetime], rollups.Tally]
+Tallies = dict[tuple[int, datetime], rollups.RollupTally]
 
 
-def make_tally(checks: int, failures: int, latencies: list[float]) -> rollups.Tally:
+def make_tally(checks: int, failures: int, latencies: list[float]) -> rollups.RollupTally:
     weight = (checks - failures) / len(latencies)
-    tally = rollups.Tally(checks, failures, latency_sum_ms=sum(latencies) * weight)
+    tally = rollups.RollupTally(checks, failures, latency_sum_ms=sum(latencies) * weight)
     for number, latency in enumerate(latencies):
-        key = str(histogram.bucket(latency))
+        key = str(histogram.bucket_number(latency))
         count = int(weight * (number + 1)) - int(weight * number)
         tally.histogram[key] = tally.histogram.get(key, 0) + count
     return tally
@@ -37,10 +37,10 @@ def make_tallies(target: Target, rows: Iterable[Row]) -> Tallies:
 def write_rollups(target: Target, minutes: list[Row], hours: list[Row]) -> None:
     by_hour, by_day = make_tallies(target, hours), Tallies()
     for (pk, start), tally in by_hour.items():
-        by_day.setdefault((pk, uptime.floor(start, uptime.DAY)), rollups.Tally()).add(tally)
-    rollups.write(Rollup.Period.MINUTE, make_tallies(target, minutes))
-    rollups.write(Rollup.Period.HOUR, by_hour)
-    rollups.write(Rollup.Period.DAY, by_day)
+        by_day.setdefault((pk, uptime.floor_to_step(start, uptime.DAY)), rollups.RollupTally()).add(tally)
+    rollups.store_rollups(Rollup.Period.MINUTE, make_tallies(target, minutes))
+    rollups.store_rollups(Rollup.Period.HOUR, by_hour)
+    rollups.store_rollups(Rollup.Period.DAY, by_day)
 
 
 def write_incident(target: Target, fields: dict[str, Any], events: list[dict[str, Any]]) -> None:
@@ -62,5 +62,5 @@ def main() -> None:
                 incidents += [(target, *incident) for incident in past["incidents"]]
     for incident in sorted(incidents, key=lambda each: each[1]["opened_at"]):
         write_incident(*incident)
-    badge.publish(Target.objects.filter(pk=target.pk))
+    badge.publish_badges(Target.objects.filter(pk=target.pk))
     sys.stdout.write(badge.badge_url(Target.objects.get(pk=target.pk)))

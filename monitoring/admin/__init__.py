@@ -1,4 +1,4 @@
-"""Monitoring in the admin: what is up, what happened, and what may be done about it."""
+"""Monitoring in the admin."""
 
 from monitoring.admin import checks, history, incidents, rounds, targets, windows
 

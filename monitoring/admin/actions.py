@@ -1,4 +1,4 @@
-"""What an operator may do about targets: check, silence, pause, publish a badge."""
+"""Actions on targets: check now, silence, pause, resume, publish a badge."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class TargetActions(AskingAdmin):
         }[action]
 
     def carry_out(self, request: HttpRequest, targets: list[Target], name: str, act: Act, after: Any = None) -> int:
-        """Does it to these, with an event for each; to how many it was done."""
+        """Do it to these targets with an audit event for each. Return the number of targets changed."""
         if not targets:
             return 0
         for target in targets:
@@ -63,7 +63,7 @@ class TargetActions(AskingAdmin):
     def check_now(self, request: HttpRequest, queryset: TargetQuerySet) -> None:
         now = timezone.now()
         targets = self.few_enough(request, queryset, Q(is_active=True))
-        count = self.carry_out(request, targets, "check_asked", lambda rows: controls.check_now(rows, now))
+        count = self.carry_out(request, targets, "check_asked", lambda rows: controls.request_checks(rows, now))
         text = ngettext(
             "%(count)d target is being checked: its page will tell the result.",
             "%(count)d targets are being checked: their pages will tell the result.",
@@ -83,7 +83,7 @@ class TargetActions(AskingAdmin):
             return self.ask_for_how_long(request, targets, form)
         until: datetime = form.cleaned_data["until"]
         after = {"until": format_moment(until)}
-        count = self.carry_out(request, targets, "silenced", lambda rows: controls.silence(rows, until), after)
+        count = self.carry_out(request, targets, "silenced", lambda rows: controls.silence_targets(rows, until), after)
         text = ngettext(
             "%(count)d target is silenced until %(until)s: it is checked, and nobody is told.",
             "%(count)d targets are silenced until %(until)s: they are checked, and nobody is told.",
@@ -104,7 +104,7 @@ class TargetActions(AskingAdmin):
     @admin.action(description=_("End the silence"), permissions=["change"])
     def end_silence(self, request: HttpRequest, queryset: TargetQuerySet) -> None:
         targets = self.few_enough(request, queryset, Q(silenced_until__gt=timezone.now()))
-        count = self.carry_out(request, targets, "silence_ended", lambda rows: controls.silence(rows, None))
+        count = self.carry_out(request, targets, "silence_ended", lambda rows: controls.silence_targets(rows, None))
         text = ngettext("%(count)d target is heard again.", "%(count)d targets are heard again.", count)
         self.tell(request, text, count)
 
@@ -114,7 +114,7 @@ class TargetActions(AskingAdmin):
     def pause(self, request: HttpRequest, queryset: TargetQuerySet) -> None:
         actor = request.user.get_username()
         targets = self.few_enough(request, queryset, Q(is_active=True))
-        count = self.carry_out(request, targets, "paused", lambda rows: controls.pause(rows, actor))
+        count = self.carry_out(request, targets, "paused", lambda rows: controls.pause_targets(rows, actor))
         text = ngettext(
             "%(count)d target is paused: nobody looks at it until it is resumed.",
             "%(count)d targets are paused: nobody looks at them until they are resumed.",
@@ -126,7 +126,7 @@ class TargetActions(AskingAdmin):
     def resume(self, request: HttpRequest, queryset: TargetQuerySet) -> None:
         now = timezone.now()
         targets = self.few_enough(request, queryset, Q(is_active=False))
-        count = self.carry_out(request, targets, "resumed", lambda rows: controls.resume(rows, now))
+        count = self.carry_out(request, targets, "resumed", lambda rows: controls.resume_targets(rows, now))
         text = ngettext("%(count)d target is watched again.", "%(count)d targets are watched again.", count)
         self.tell(request, text, count)
 
@@ -135,7 +135,7 @@ class TargetActions(AskingAdmin):
     @admin.action(description=_("Publish a badge"), permissions=["change"])
     def publish_badge(self, request: HttpRequest, queryset: TargetQuerySet) -> None:
         targets = self.few_enough(request, queryset, Q(badge_key=None))
-        count = self.carry_out(request, targets, "badge_published", badge.publish)
+        count = self.carry_out(request, targets, "badge_published", badge.publish_badges)
         text = ngettext(
             "%(count)d badge is published: its address stands on the page of its target.",
             "%(count)d badges are published: their addresses stand on the pages of their targets.",
@@ -146,7 +146,7 @@ class TargetActions(AskingAdmin):
     @admin.action(description=_("Revoke the badge"), permissions=["change"])
     def revoke_badge(self, request: HttpRequest, queryset: TargetQuerySet) -> None:
         targets = self.few_enough(request, queryset, ~Q(badge_key=None))
-        count = self.carry_out(request, targets, "badge_revoked", badge.revoke)
+        count = self.carry_out(request, targets, "badge_revoked", badge.revoke_badges)
         text = ngettext(
             "%(count)d badge is revoked: its address answers no more.",
             "%(count)d badges are revoked: their addresses answer no more.",

@@ -1,4 +1,4 @@
-"""Acts on several rows at once: how many may be chosen, and the page that asks for what an act needs to know."""
+"""Actions on several rows: a limit for the selection, and a page with the form of the action."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ MOST_AT_ONCE = 500
 
 
 class AskingAdmin(VigieModelAdmin):
-    """`too_many` says how many may be chosen, with the place of a `count`."""
+    """`too_many` is the message with a placeholder for `count`, the most rows that may be chosen."""
 
     too_many: ClassVar[Any]
 
     def few_enough(self, request: HttpRequest, queryset: QuerySet[Any], condition: Q) -> list[Any]:
-        """Those of the chosen that it makes sense for; none, and a message, where none is left or they are too many.
+        """Return the chosen rows that the action applies to, or none and show a message if there are none or too many.
 
-        They stay as they are until the act is done, so that its audit events tell what it changed.
+        The rows are locked until the action is done, so that its audit events are true.
         """
         rows = queryset.filter(condition).order_by(*self.ordering or ()).select_for_update(of=("self",))
         chosen = list(rows[: MOST_AT_ONCE + 1])

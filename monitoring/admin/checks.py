@@ -1,4 +1,4 @@
-"""Single checks as they went, kept for some days: read only, newest first."""
+"""Single checks, kept for some days: read only, newest first."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from django.utils.translation import gettext_lazy as _
 from monitoring.admin import display
 from monitoring.admin.filters import CheckedFilter, CountedFilter, ErrorFilter
 from monitoring.models import CheckResult, Target
-from monitoring.panels import milliseconds
+from monitoring.panels import format_milliseconds
 from portal.admin.base import ReadOnlyAdmin, begins_with
 from portal.admin.display import exact_moment, moment_column
 from portal.base.words import EMPTY_VALUE
 
-# A search finds the targets first, and then their checks by an index, which are sorted where there are several targets:
-# those of a few targets, in a time that is bounded.
+# A search finds targets first, and then their checks by an index. Checks of several targets must be sorted, which is
+# bounded by the number of targets and the time.
 MOST_TARGETS_FOUND = 5
 SEARCHED = timedelta(days=1)
 
@@ -86,7 +86,7 @@ class CheckResultAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("latency"))
     def latency(self, check: CheckResult) -> str:
-        return milliseconds(check.latency_ms)
+        return format_milliseconds(check.latency_ms)
 
     @admin.display(description=_("why"))
     def error(self, check: CheckResult) -> str:

@@ -1,4 +1,4 @@
-"""How targets and incidents look: states, uptime as bars, latencies, and what a check found."""
+"""Display of targets, checks and incidents in the admin: badges, uptime bars, latencies, links."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from django.utils.safestring import SafeString
 from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext as _
 
-from monitoring.alerts.notices import spoken
+from monitoring.alerts.notices import format_duration
+from monitoring.error_texts import describe_error
 from monitoring.figures import uptime
-from monitoring.figures.uptime import Bar
+from monitoring.figures.uptime import DayBar
 from monitoring.models import CheckResult, Incident, IncidentEvent, Target
-from monitoring.panels import milliseconds
-from monitoring.probe.kinds import sentence
+from monitoring.panels import format_milliseconds
 from portal.admin.display import (
     BAD,
     GOOD,
@@ -53,7 +53,7 @@ BAR_WIDTH, BAR_GAP, BAR_HEIGHT, EMPTY_HEIGHT = 4, 1, 20, 5
 
 
 def state_badge(target: Target) -> SafeString:
-    """A failing one says how many failures in a row it has of those that make it down."""
+    """Return the state as a badge. A failing target shows its failure streak and the limit that makes it down."""
     if not target.is_active:
         return badge(_("paused"), QUIET)
     state = State(target.state)
@@ -74,15 +74,15 @@ def silence_badge(target: Target, now: datetime) -> SafeString:
 
 
 def target_state(target: Target, now: datetime, *, in_maintenance: bool, with_since: bool = True) -> SafeString:
-    """How it stands, since when, and beside it that nobody is told or that failures do not count at present."""
+    """Return the state, since when, and badges for silence and maintenance."""
     since = duration_since(target.state_since) if with_since and target.state_since else ""
     maintenance = badge(_("in maintenance"), QUIET) if in_maintenance else ""
     return stack_lines(join_inline(state_badge(target), silence_badge(target, now), maintenance), since)
 
 
-def why(target: Target) -> str:
-    """What the last check failed for; nothing where it held."""
-    return sentence(target.last_error_kind, target.last_detail) if target.last_error_kind else ""
+def last_error(target: Target) -> str:
+    """Return why the last check failed, or ""."""
+    return describe_error(target.last_error_kind, target.last_detail) if target.last_error_kind else ""
 
 
 def link_to_target(target: Target) -> SafeString:
@@ -91,12 +91,12 @@ def link_to_target(target: Target) -> SafeString:
 
 
 def short_address(target: Target) -> str:
-    """Without the scheme, which the list has no room for."""
+    """Return the address without its scheme, shortened for the list."""
     return truncate_text(target.url.partition("://")[2], SHOWN_ADDRESS)
 
 
-def address(target: Target) -> SafeString:
-    """As a link for the reader only: the other side does not learn where the portal is."""
+def address_link(target: Target) -> SafeString:
+    """Return a link without a referrer, so that the other side does not learn the portal's address."""
     link = format_html('<a href="{}" rel="noreferrer noopener" target="_blank">{}</a>', target.url, target.url)
     return join_inline("" if target.method == Target.Method.GET else target.method, link)
 
@@ -104,11 +104,11 @@ def address(target: Target) -> SafeString:
 def last_latency(target: Target) -> SafeString | str:
     if target.last_latency_ms is None:
         return ""
-    return format_html('<span class="quiet">· {}</span>', milliseconds(target.last_latency_ms))
+    return format_html('<span class="quiet">· {}</span>', format_milliseconds(target.last_latency_ms))
 
 
-def certificate(target: Target, now: datetime) -> SafeString | str:
-    """Until when it is valid, marked where that is soon by what the target asks for."""
+def certificate_end(target: Target, now: datetime) -> SafeString | str:
+    """Return when the certificate ends, marked if that is within the target's limit."""
     until = target.certificate_until
     if until is None:
         return EMPTY_VALUE
@@ -121,8 +121,8 @@ def certificate(target: Target, now: datetime) -> SafeString | str:
 # --- Figures ---------------------------------------------------------------------------------------------------------
 
 
-def share(part: float | None) -> str:
-    """`0.4 %`, of errors: a figure that is not none never looks like none, nor one that is not all like all."""
+def format_share(part: float | None) -> str:
+    """Format as `0.4 %`. A share above 0 never shows as 0 %, and one below 1 never as 100 %."""
     if part is None:
         return EMPTY_VALUE
     percent = max(part * 100, 0.01) if part else 0
@@ -133,16 +133,16 @@ def share(part: float | None) -> str:
     return _("%(figure)s %%") % {"figure": number_format(figure, use_l10n=True)}
 
 
-def day_of(day: date) -> str:
+def format_day(day: date) -> str:
     return date_format(day, "j N")
 
 
-def bar_title(bar: Bar) -> str:
-    """`3 Nov: 99.93 %, 2 of 2,880 checks failed`."""
-    day = day_of(bar.day)
+def describe_bar(bar: DayBar) -> str:
+    """Return a title such as `3 Nov: 99.93 %, 2 of 2,880 checks failed`."""
+    day = format_day(bar.day)
     if bar.state == "none":
         return _("%(day)s: no checks") % {"day": day}
-    uptime_of_day = uptime.percent(bar.uptime)
+    uptime_of_day = uptime.format_percent(bar.uptime)
     if not bar.failures:
         return f"{day}: {uptime_of_day}"
     words = {
@@ -154,8 +154,8 @@ def bar_title(bar: Bar) -> str:
     return _("%(day)s: %(uptime)s, %(failures)s of %(checks)s checks failed") % words
 
 
-def bars_in_words(bars: Sequence[Bar]) -> str:
-    """What the bars show, to whoever does not see them."""
+def describe_bars(bars: Sequence[DayBar]) -> str:
+    """Return the text alternative of the bars."""
     states = [bar.state for bar in bars]
     words = [
         (states.count("up"), _("without a failure: %(count)d")),
@@ -169,24 +169,24 @@ def bars_in_words(bars: Sequence[Bar]) -> str:
 
 
 @lru_cache(maxsize=20_000)
-def drawn_bar(bar: Bar, x: int, language: str | None) -> SafeString:
-    """Days that are over do not change, and a list shows fifteen hundred of them: each is drawn once in a language."""
+def draw_bar(bar: DayBar, x: int, language: str | None) -> SafeString:
+    """Draw one day. Cached, since past days do not change, and a list shows fifteen hundred of them."""
     height = EMPTY_HEIGHT if bar.state == "none" else BAR_HEIGHT
     return format_html(
         '<rect class="{}" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>',
-        *(bar.state, x, BAR_HEIGHT - height, BAR_WIDTH, height, bar_title(bar)),
+        *(bar.state, x, BAR_HEIGHT - height, BAR_WIDTH, height, describe_bar(bar)),
     )
 
 
-def uptime_bars(bars: Sequence[Bar]) -> SafeString:
-    """A bar a day, oldest first: its class says how the day was, and its title how much of it failed."""
+def uptime_bars(bars: Sequence[DayBar]) -> SafeString:
+    """Draw a bar for each day, oldest first. The class is the state of the day, the title its figures."""
     step, language = BAR_WIDTH + BAR_GAP, get_language()
-    drawn = SafeString("".join(drawn_bar(bar, number * step, language) for number, bar in enumerate(bars)))
+    drawn = SafeString("".join(draw_bar(bar, number * step, language) for number, bar in enumerate(bars)))
     return format_html(
         '<svg class="uptime" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>',
         max(1, len(bars) * step - BAR_GAP),
         BAR_HEIGHT,
-        bars_in_words(bars),
+        describe_bars(bars),
         drawn,
     )
 
@@ -209,7 +209,7 @@ def check_outcome(check: CheckResult) -> SafeString:
 
 
 def incident_badge(incident: Incident) -> SafeString:
-    """The colour is that of its severity while nobody looks after it. What ended without a recovery is not good."""
+    """Return the state as a badge, coloured by severity until someone acknowledges the incident."""
     if incident.is_withdrawn:
         return badge(_("no longer watched"), QUIET)
     if incident.resolved_at is not None:
@@ -220,15 +220,15 @@ def incident_badge(incident: Incident) -> SafeString:
 
 
 def event_text(event: IncidentEvent) -> str:
-    """What an operator wrote, or what failed."""
-    return event.text or (sentence(event.error_kind, event.detail) if event.error_kind else "")
+    """Return what an operator wrote, or the error."""
+    return event.text or (describe_error(event.error_kind, event.detail) if event.error_kind else "")
 
 
-def duration(incident: Incident, now: datetime) -> str:
-    """How long it took, or has taken so far."""
+def incident_duration(incident: Incident, now: datetime) -> str:
+    """Return how long the incident lasted, or has lasted so far."""
     if incident.duration is not None:
-        return spoken(incident.duration)
-    return _("%(time)s so far") % {"time": spoken(max(now - incident.opened_at, timedelta(0)))}
+        return format_duration(incident.duration)
+    return _("%(time)s so far") % {"time": format_duration(max(now - incident.opened_at, timedelta(0)))}
 
 
 def link_to_incident(incident: Incident, text: str = "") -> SafeString:
@@ -240,6 +240,6 @@ def first_line(text: str) -> str:
     return text.partition("\n")[0]
 
 
-def shortened(text: str) -> str:
-    """The first line, and of a long one the beginning."""
+def short_cause(text: str) -> str:
+    """Return the first line, shortened."""
     return truncate_text(first_line(text.strip()), SHOWN_CAUSE)

@@ -1,4 +1,4 @@
-"""How lists of monitoring are narrowed down."""
+"""Filters of monitoring's lists."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from monitoring.alerts import maintenance
+from monitoring.error_texts import ERROR_LABELS
 from monitoring.models import Exclusion, Incident, MaintenanceWindow, Round, Target
 from monitoring.panels import TROUBLED
-from monitoring.probe.kinds import ErrorKind
 from portal.admin.filters import ChoiceFilter, FieldFilter, PeriodFilter
 
-# No index tells failed checks from good ones: they are looked for in what an index on time can bound.
+# No index separates failed checks from good ones, so the search is bounded by time, which has an index.
 LATELY = timedelta(hours=1)
-# Rounds stand in the order of their numbers, which bound what is looked through where few are found.
+# The numbers of rounds bound the search, since few rounds may match.
 ROUNDS_LATELY = 10_000
 
 
@@ -85,7 +85,7 @@ class CheckedFilter(PeriodFilter):
 class ErrorFilter(ChoiceFilter):
     title = _("failed in the last hour")
     parameter_name = "error"
-    options = {"any": _("for any reason"), "retried": _("until a retry"), **dict(ErrorKind.choices)}
+    options = {"any": _("for any reason"), "retried": _("until a retry"), **ERROR_LABELS}
 
     def condition(self, value: str, now: datetime) -> Q:
         special = {"any": ~Q(error_kind=""), "retried": Q(retried__gt=0)}
@@ -126,7 +126,7 @@ class WindowStateFilter(ChoiceFilter):
     def condition(self, value: str, now: datetime) -> Q:
         if value == "running":
             relevant = MaintenanceWindow.objects.relevant(now)
-            return Q(pk__in=[window.pk for window in relevant if maintenance.covers(window, now)])
+            return Q(pk__in=[window.pk for window in relevant if maintenance.is_window_active(window, now)])
         return {"upcoming": Q(starts_at__gt=now), "over": Q(repeats="", ends_at__lte=now)}[value]
 
 

@@ -1,4 +1,4 @@
-"""The forms of monitoring: a target's settings, for how long to be silent, and what an incident was caused by."""
+"""Forms of monitoring: targets, maintenance windows, silence, and the cause of an incident."""
 
 from __future__ import annotations
 
@@ -63,8 +63,6 @@ class WindowForm(BaseWindowForm):
 
 
 class SilenceForm(UntilForm):
-    """For how long."""
-
     CHOICES = (
         ("hour", _("for an hour")),
         ("hours", _("for 8 hours")),
@@ -80,7 +78,7 @@ class SilenceForm(UntilForm):
         self.fields["until"].help_text = _now("In the time zone %(zone)s.") % {"zone": zone}
 
     def clean(self) -> dict[str, Any]:
-        """Always with `until`, the moment it ends."""
+        """Return the data with `until`, the moment at which the silence ends."""
         given: dict[str, Any] = super().clean() or {}
         length = given.get("length")
         if length in LENGTHS:

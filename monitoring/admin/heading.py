@@ -1,4 +1,4 @@
-"""What stands above the list of targets: how many are up, and what the last round saw."""
+"""Summary above the list of targets: how many are up, and the newest round."""
 
 from __future__ import annotations
 
@@ -11,35 +11,42 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from monitoring.admin.display import share
-from monitoring.figures.uptime import percent
+from monitoring.admin.display import format_share
+from monitoring.figures.uptime import format_percent
 from monitoring.models import Round
-from monitoring.panels import Totals, last_round, milliseconds, month, open_incidents, totals
+from monitoring.panels import (
+    StateCounts,
+    cached_month,
+    count_open_incidents,
+    count_states,
+    format_milliseconds,
+    newest_round,
+)
 from portal.admin.display import BAD, badge, relative_moment
 from portal.base.words import format_count
 
 
 @dataclass(frozen=True)
-class Heading:
-    """`rest` are the targets that are not simply up, in words, each with the query that lists them."""
+class ListHeading:
+    """`other_states` are counts of targets that are not simply up, each with the query that lists them."""
 
     figure: str
     is_bad: bool
-    rest: list[tuple[str, str]]
+    other_states: list[tuple[str, str]]
     facts: list[tuple[str, Any]]
 
 
-def heading(now: datetime) -> Heading:
-    figures, newest, uptime = totals(), last_round(), month(now).uptime
+def list_heading(now: datetime) -> ListHeading:
+    figures, newest, uptime = count_states(), newest_round(), cached_month(now).uptime
     facts = [
-        (_("Open incidents"), incidents_link(open_incidents())),
-        (_("Uptime of 30 days"), percent(uptime)),
-        *(seen(newest) if newest else [(_("Last round"), _("never"))]),
+        (_("Open incidents"), incidents_link(count_open_incidents())),
+        (_("Uptime of 30 days"), format_percent(uptime)),
+        *(round_facts(newest) if newest else [(_("Last round"), _("never"))]),
     ]
-    return Heading(figures.sentence, bool(figures.down or figures.unstable), rest(figures), facts)
+    return ListHeading(figures.sentence, bool(figures.down or figures.unstable), other_states(figures), facts)
 
 
-def rest(figures: Totals) -> list[tuple[str, str]]:
+def other_states(figures: StateCounts) -> list[tuple[str, str]]:
     told = (
         (figures.down, ngettext("%(count)s down", "%(count)s down", figures.down), "state=down"),
         (figures.unstable, ngettext("%(count)s unstable", "%(count)s unstable", figures.unstable), "state=unstable"),
@@ -62,13 +69,12 @@ def incidents_link(count: int) -> Any:
     return format_html('<a href="{}">{}</a>', url, format_count(count))
 
 
-def seen(newest: Round) -> list[tuple[str, Any]]:
-    """What the last round saw."""
+def round_facts(newest: Round) -> list[tuple[str, Any]]:
     facts = [
         (_("Last round"), relative_moment(newest.finished_at)),
         (_("Checks"), format_count(newest.checks)),
-        (_("Errors"), share(newest.error_rate)),
-        ("p95", milliseconds(newest.p95_ms)),
+        (_("Errors"), format_share(newest.error_rate)),
+        ("p95", format_milliseconds(newest.p95_ms)),
     ]
     if newest.is_online is False:
         facts.append((_("Network"), badge(_("offline"), BAD)))

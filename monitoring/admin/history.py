@@ -1,4 +1,4 @@
-"""What operators do about targets, incidents and maintenance, in words."""
+"""Texts of audit events about targets, incidents and maintenance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Incidents: what broke, since when, who is at it, and what it was."""
+"""Incidents in the admin: state, duration, acknowledgement and cause."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from monitoring.admin.asking import AskingAdmin
 from monitoring.admin.filters import IncidentStateFilter, OpenedFilter, RuleFilter
 from monitoring.admin.form import CauseForm
 from monitoring.alerts import incidents
-from monitoring.alerts.notices import headline, reason
+from monitoring.alerts.notices import incident_headline, incident_reason
 from monitoring.models import Incident
 from portal import audit
 from portal.admin.base import ReadOnlyAdmin, begins_with
@@ -125,7 +125,7 @@ class IncidentAdmin(IncidentActions):
         return super().get_queryset(request).select_related("target")
 
     def get_sections(self, request: HttpRequest, obj: Incident) -> list[Section]:
-        return [sections.timeline_of(obj), history_section(self.subject_of(obj))]
+        return [sections.timeline_section(obj), history_section(self.subject_of(obj))]
 
     def subject_of(self, obj: Any) -> str:
         return f"incident:{obj.pk}"
@@ -134,7 +134,7 @@ class IncidentAdmin(IncidentActions):
 
     @admin.display(description=_("incident"))
     def what_happened(self, incident: Incident) -> SafeString:
-        return stack_lines(headline(incident), display.first_line(reason(incident)))
+        return stack_lines(incident_headline(incident), display.first_line(incident_reason(incident)))
 
     @admin.display(description=_("state"))
     def state(self, incident: Incident) -> SafeString:
@@ -146,15 +146,15 @@ class IncidentAdmin(IncidentActions):
 
     @admin.display(description=_("why"))
     def why(self, incident: Incident) -> SafeString:
-        return format_html("{}", reason(incident) or EMPTY_VALUE)
+        return format_html("{}", incident_reason(incident) or EMPTY_VALUE)
 
     @admin.display(description=_("duration"))
     def lasted(self, incident: Incident) -> str:
-        return display.duration(incident, timezone.now())
+        return display.incident_duration(incident, timezone.now())
 
     @admin.display(description=_("cause"))
     def known_cause(self, incident: Incident) -> str:
-        return display.shortened(incident.cause) or EMPTY_VALUE
+        return display.short_cause(incident.cause) or EMPTY_VALUE
 
     @admin.display(description=_("cause"))
     def cause_in_full(self, incident: Incident) -> str:

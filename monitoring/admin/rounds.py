@@ -1,4 +1,4 @@
-"""Rounds of checks: how many, how many failed, how fast the answers were. Read only, newest first."""
+"""Rounds of checks in the admin: read only, newest first."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from monitoring.admin import display
 from monitoring.admin.filters import FinishedFilter, RoundOutcomeFilter
 from monitoring.checks.active_round import MOST_NAMED
 from monitoring.models import Round
-from monitoring.panels import milliseconds
+from monitoring.panels import format_milliseconds
 from portal.admin.base import ReadOnlyAdmin
 from portal.admin.display import BAD, GOOD, badge, exact_moment, moment_column, stack_lines
 from portal.base.words import EMPTY_VALUE, format_count
@@ -22,8 +22,8 @@ from portal.base.words import EMPTY_VALUE, format_count
 SHOWN_NAMES = 3
 
 
-def others_of(found: Round, shown: int) -> str:
-    """What follows when so many of the names of a round are shown. Of more than are kept nobody knows how many."""
+def count_others(found: Round, shown: int) -> str:
+    """Return `and 3 more` for the names not shown, without a number if the round stores no more names."""
     if len(found.failing) >= MOST_NAMED:
         return _now("and more")
     more = len(found.failing) - shown
@@ -67,7 +67,7 @@ class RoundAdmin(ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Round], search_term: str
     ) -> tuple[QuerySet[Round], bool]:
-        """A number is not one of texts that begin alike: the round of that number, or none."""
+        """Find the round of exactly this number."""
         text = search_term.strip()
         if not text:
             return queryset, False
@@ -83,12 +83,12 @@ class RoundAdmin(ReadOnlyAdmin):
         if not found.failures:
             return format_count(0)
         names = ", ".join(found.failing[:SHOWN_NAMES])
-        others = " " + more if (more := others_of(found, SHOWN_NAMES)) else ""
+        others = " " + more if (more := count_others(found, SHOWN_NAMES)) else ""
         return stack_lines(format_html('<span class="bad">{}</span>', format_count(found.failures)), names + others)
 
     @admin.display(description=_("failed"))
     def failed_in_full(self, found: Round) -> SafeString | str:
-        names = [*found.failing, others_of(found, len(found.failing))]
+        names = [*found.failing, count_others(found, len(found.failing))]
         beneath = format_html_join("", '<span class="beneath">{}</span>', ((name,) for name in names if name))
         return format_html("{}{}", format_count(found.failures), beneath)
 
@@ -102,19 +102,19 @@ class RoundAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("errors"))
     def errors(self, found: Round) -> str:
-        return display.share(found.error_rate)
+        return display.format_share(found.error_rate)
 
     @admin.display(description=_("mean"))
     def mean(self, found: Round) -> str:
-        return milliseconds(found.mean_ms)
+        return format_milliseconds(found.mean_ms)
 
     @admin.display(description="p95")
     def p95(self, found: Round) -> str:
-        return milliseconds(found.p95_ms)
+        return format_milliseconds(found.p95_ms)
 
     @admin.display(description=_("network"))
     def network(self, found: Round) -> SafeString | str:
-        """Whether we reached it; nothing where nobody asked."""
+        """Show whether the portal reached the network, if it was probed."""
         if found.is_online is None:
             return EMPTY_VALUE
         return badge(_now("reached"), GOOD) if found.is_online else badge(_now("offline"), BAD)

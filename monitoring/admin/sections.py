@@ -1,4 +1,4 @@
-"""What stands below the facts of a target: its uptime, its latest checks, its incidents."""
+"""Sections of a target's page: its uptime, its latest checks, its incidents; and the timeline of an incident."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from monitoring.admin import display
-from monitoring.alerts.notices import reason
-from monitoring.figures.uptime import Figures, percent
+from monitoring.alerts.notices import incident_reason
+from monitoring.figures.uptime import UptimeFigures, format_percent
 from monitoring.models import CheckResult, Incident, Target
-from monitoring.panels import milliseconds
+from monitoring.panels import format_milliseconds
 from portal.base.words import format_count, format_moment
 from portal.desk.panels import Section
 
@@ -26,7 +26,7 @@ def window_names() -> dict[str, str]:
     return {"24h": _("24 hours"), "7d": _("7 days"), "30d": _("30 days"), "90d": _("90 days")}
 
 
-def figures_of(figures: Mapping[str, Figures]) -> Section:
+def figures_section(figures: Mapping[str, UptimeFigures]) -> Section:
     return Section(
         title=_("Uptime and response times"),
         columns=[
@@ -43,22 +43,28 @@ def figures_of(figures: Mapping[str, Figures]) -> Section:
     )  # fmt: skip
 
 
-def figures_row(found: Figures) -> list[str]:
+def figures_row(found: UptimeFigures) -> list[str]:
     times = (found.mean_ms, found.p50_ms, found.p95_ms, found.p99_ms)
     return [
-        percent(found.uptime),
+        format_percent(found.uptime),
         format_count(found.checks),
         format_count(found.failures),
         format_count(found.retried),
         format_count(found.excused),
-        *(milliseconds(time) for time in times),
+        *(format_milliseconds(time) for time in times),
     ]
 
 
-def checks_of(target: Target) -> Section:
+def checks_section(target: Target) -> Section:
     found = list(CheckResult.objects.filter(target=target).order_by("-at", "-id")[: SHOWN_CHECKS + 1])
     rows = [
-        [check.at, display.check_outcome(check), str(check.status or ""), milliseconds(check.latency_ms), check.message]
+        [
+            check.at,
+            display.check_outcome(check),
+            str(check.status or ""),
+            format_milliseconds(check.latency_ms),
+            check.message,
+        ]
         for check in found[:SHOWN_CHECKS]
     ]
     return Section(
@@ -71,15 +77,15 @@ def checks_of(target: Target) -> Section:
     )
 
 
-def incidents_of(target: Target, now: datetime) -> Section:
+def incidents_section(target: Target, now: datetime) -> Section:
     found = list(Incident.objects.filter(target=target).order_by("-id")[: SHOWN_INCIDENTS + 1])
     rows = [
         [
             display.link_to_incident(incident, format_moment(incident.opened_at)),
             display.incident_badge(incident),
             incident.get_rule_display(),
-            display.duration(incident, now),
-            format_html('<div class="why">{}</div>', reason(incident)),
+            display.incident_duration(incident, now),
+            format_html('<div class="why">{}</div>', incident_reason(incident)),
             incident.cause,
         ]
         for incident in found[:SHOWN_INCIDENTS]
@@ -94,7 +100,7 @@ def incidents_of(target: Target, now: datetime) -> Section:
     )
 
 
-def timeline_of(incident: Incident) -> Section:
+def timeline_section(incident: Incident) -> Section:
     newest = list(incident.timeline.order_by("-id")[: SHOWN_EVENTS + 1])
     rows = [
         [format_moment(event.at), event.get_kind_display(), display.event_text(event), event.actor]

@@ -1,4 +1,4 @@
-"""Targets: what is up, since when, how well over time, and what is known of each."""
+"""Targets in the admin: state, uptime and latency in the list, everything known on the page of each."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from monitoring.admin import charts, display, sections
 from monitoring.admin.actions import TargetActions
 from monitoring.admin.filters import StandingFilter, TargetStateFilter
 from monitoring.admin.form import TargetForm
-from monitoring.admin.heading import heading
+from monitoring.admin.heading import list_heading
 from monitoring.alerts import maintenance
 from monitoring.figures import badge, uptime
-from monitoring.figures.uptime import Bar, Figures, percent
+from monitoring.figures.uptime import DayBar, UptimeFigures, format_percent
 from monitoring.models import CheckResult, Incident, Rollup, Target
-from monitoring.panels import milliseconds
+from monitoring.panels import format_milliseconds
 from monitoring.querysets import TargetQuerySet
 from portal.admin.base import BoundedChangeList, SettingsAdmin, begins_with
 from portal.admin.display import exact_moment, join_inline, moment_column, stack_lines
@@ -35,7 +35,7 @@ from portal.desk.panels import Section
 
 LIST_WINDOW = "24h"
 LIST_DAYS, PAGE_DAYS = 30, 90
-# Pausing and silencing are none of them, but acts: an incident may end by them, and they leave a trace.
+# Pause and silence are actions, not fields: they may end an incident, and leave an audit event.
 SETTINGS = (
     (_("What is asked"), ("name", "url", "method", "interval", "timeout", "retries")),
     (
@@ -47,8 +47,8 @@ SETTINGS = (
     ),
     (_("When to tell"), ("failures_to_open", "successes_to_close", "max_latency_ms", "tls_expiry_days")),
 )  # fmt: skip
-# What results so far say nothing of, once it has been changed.
-ASKED = frozenset(
+# Fields that define the check: once one has changed, earlier results no longer count.
+CHECK_FIELDS = frozenset(
     (
         "url", "method", "interval", "timeout", "expected_statuses", "follow_redirects", "contains", "json_path",
         "json_value", "header_name", "header_value", "max_latency_ms",
@@ -57,33 +57,35 @@ ASKED = frozenset(
 
 
 @dataclass(frozen=True)
-class Standing:
-    """What stands beside a target's row: read for all of a page at once."""
+class ListedFigures:
+    """Figures beside a target's row, read for all targets of a page at once."""
 
-    day: Figures = field(default_factory=Figures)
-    bars: list[Bar] = field(default_factory=list)
+    day: UptimeFigures = field(default_factory=UptimeFigures)
+    bars: list[DayBar] = field(default_factory=list)
     in_maintenance: bool = False
 
     @property
     def uptime(self) -> float | None:
-        """Of the days that the bars show: their counts take a tenth of the time that reading histograms does."""
+        """Return the uptime of the days shown as bars. Reading their counts takes a tenth of the time of histograms."""
         checks, failures = sum(bar.checks for bar in self.bars), sum(bar.failures for bar in self.bars)
-        return Bar(date.min, checks, failures).uptime
+        return DayBar(date.min, checks, failures).uptime
 
 
 class TargetChangeList(BoundedChangeList):
     def get_results(self, request: HttpRequest) -> None:
-        """Each target of the page with its figures and bars."""
+        """Add figures and bars to each target of the page."""
         super().get_results(request)
         now, targets = timezone.now(), [target.pk for target in self.result_list]
-        figures = uptime.figures(targets, now, [LIST_WINDOW])
-        bars, covered = uptime.bars(targets, now, LIST_DAYS), maintenance.covering(now)
+        figures = uptime.load_figures(targets, now, [LIST_WINDOW])
+        bars, covered = uptime.load_bars(targets, now, LIST_DAYS), maintenance.active_maintenance(now)
         for target in self.result_list:
-            target.standing = Standing(figures[target.pk][LIST_WINDOW], bars[target.pk], covered.includes(target.pk))
+            target.standing = ListedFigures(
+                figures[target.pk][LIST_WINDOW], bars[target.pk], covered.includes(target.pk)
+            )
 
 
-def standing_of(target: Target) -> Standing:
-    found: Standing = getattr(target, "standing", Standing())
+def listed_figures(target: Target) -> ListedFigures:
+    found: ListedFigures = getattr(target, "standing", ListedFigures())
     return found
 
 
@@ -127,9 +129,9 @@ class TargetAdmin(TargetActions, SettingsAdmin):
     )
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """How it stands comes first; of a new one there is nothing to tell yet."""
-        told = [(title, {"fields": fields, "classes": ["standing"]}) for title, fields in self.standing]
-        return (told if obj else []) + [(title, {"fields": fields}) for title, fields in SETTINGS]
+        """Put the state first, except on the page of a new target."""
+        state = [(title, {"fields": fields, "classes": ["standing"]}) for title, fields in self.standing]
+        return (state if obj else []) + [(title, {"fields": fields}) for title, fields in SETTINGS]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return [name for _title, fields in self.standing for name in fields]
@@ -138,14 +140,14 @@ class TargetAdmin(TargetActions, SettingsAdmin):
         return TargetChangeList
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[TargetQuerySet, bool]:
-        """Targets are few: to look into every address takes no time."""
+        """Search names and addresses. There are few targets, so no index is needed."""
         text = search_term.strip()
         if not text:
             return queryset, False
         return queryset.filter(Q(name__begins=text) | Q(url__icontains=text)), False
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        context = {"heading": heading(timezone.now())} if self.has_view_permission(request) else {}
+        context = {"heading": list_heading(timezone.now())} if self.has_view_permission(request) else {}
         return super().changelist_view(request, context | (extra_context or {}))
 
     # --- The page of one ---------------------------------------------------------------------------------------------
@@ -153,16 +155,18 @@ class TargetAdmin(TargetActions, SettingsAdmin):
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         target = super().get_object(request, object_id, from_field)
         if target is not None:
-            target.standing = Standing(in_maintenance=maintenance.covering(timezone.now()).includes(target.pk))
+            target.standing = ListedFigures(
+                in_maintenance=maintenance.active_maintenance(timezone.now()).includes(target.pk)
+            )
         return target
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         target = kwargs.get("obj")
         if target is not None:
             now = timezone.now()
-            bars = uptime.bars([target.pk], now, PAGE_DAYS)[target.pk]
+            bars = uptime.load_bars([target.pk], now, PAGE_DAYS)[target.pk]
             context |= {
-                "figures": sections.figures_of(uptime.figures([target.pk], now)[target.pk]),
+                "figures": sections.figures_section(uptime.load_figures([target.pk], now)[target.pk]),
                 "bars": display.uptime_bars(bars),
                 "chart": charts.response_chart(target, now, request.GET.get("span", "")),
                 "badge_url": badge.badge_url(target),
@@ -172,12 +176,12 @@ class TargetAdmin(TargetActions, SettingsAdmin):
 
     def get_sections(self, request: HttpRequest, obj: Target) -> list[Section]:
         now = timezone.now()
-        return [sections.incidents_of(obj, now), sections.checks_of(obj), history_section(obj.subject)]
+        return [sections.incidents_section(obj, now), sections.checks_section(obj), history_section(obj.subject)]
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        if change and ASKED.intersection(form.changed_data):
-            controls.changed(obj, request.user.get_username())
+        if change and CHECK_FIELDS.intersection(form.changed_data):
+            controls.restart_checks(obj, request.user.get_username())
 
     def subject_of(self, obj: Any) -> str:
         subject: str = obj.subject
@@ -186,11 +190,11 @@ class TargetAdmin(TargetActions, SettingsAdmin):
     # --- Deleting ----------------------------------------------------------------------------------------------------
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """One that is watched is paused first: what is open of it ends, and nothing is found of it meanwhile."""
+        """Allow deleting paused targets only: their incidents are closed, and no check is under way."""
         return super().has_delete_permission(request, obj) and (obj is None or not obj.is_active)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """What goes with it in figures: its checks may be a million, and Django would list each of them."""
+        """Return counts of what is deleted too: Django would list each of a million checks."""
         keys = [target.pk for target in objs]
         related = (Incident, CheckResult, Rollup)
         counts = {model._meta.verbose_name_plural: model.objects.filter(target__in=keys).count() for model in related}
@@ -215,34 +219,34 @@ class TargetAdmin(TargetActions, SettingsAdmin):
 
     @admin.display(description=_("state, since"))
     def stands(self, target: Target) -> SafeString:
-        in_maintenance = standing_of(target).in_maintenance
+        in_maintenance = listed_figures(target).in_maintenance
         return display.target_state(target, timezone.now(), in_maintenance=in_maintenance)
 
     @admin.display(description=_("state"))
     def state_alone(self, target: Target) -> SafeString:
-        in_maintenance = standing_of(target).in_maintenance
+        in_maintenance = listed_figures(target).in_maintenance
         return display.target_state(target, timezone.now(), in_maintenance=in_maintenance, with_since=False)
 
     @admin.display(description=_("last 30 days"))
     def days(self, target: Target) -> SafeString:
-        return display.uptime_bars(standing_of(target).bars)
+        return display.uptime_bars(listed_figures(target).bars)
 
     @admin.display(description=_("uptime 24 h, 30 d"))
     def uptimes(self, target: Target) -> SafeString:
-        standing = standing_of(target)
-        return stack_lines(percent(standing.day.uptime), percent(standing.uptime))
+        standing = listed_figures(target)
+        return stack_lines(format_percent(standing.day.uptime), format_percent(standing.uptime))
 
     @admin.display(description=_("24 h p95"))
     def p95(self, target: Target) -> str:
-        return milliseconds(standing_of(target).day.p95_ms)
+        return format_milliseconds(listed_figures(target).day.p95_ms)
 
     @admin.display(description=_("why"))
     def why(self, target: Target) -> str:
-        return display.why(target) or EMPTY_VALUE
+        return display.last_error(target) or EMPTY_VALUE
 
     @admin.display(description=_("address"))
     def asked(self, target: Target) -> SafeString:
-        return display.address(target)
+        return display.address_link(target)
 
     @admin.display(description=_("last check"))
     def last_looked(self, target: Target) -> SafeString | str:
@@ -250,4 +254,4 @@ class TargetAdmin(TargetActions, SettingsAdmin):
 
     @admin.display(description=_("certificate until"))
     def certificate(self, target: Target) -> SafeString | str:
-        return display.certificate(target, timezone.now())
+        return display.certificate_end(target, timezone.now())

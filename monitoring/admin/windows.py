@@ -1,4 +1,4 @@
-"""Maintenance: when failures are expected, so that they count for nothing and nobody is told."""
+"""Maintenance windows in the admin."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from django.utils.translation import ngettext
 from monitoring.admin.filters import RepeatsFilter, WindowStateFilter
 from monitoring.admin.form import WindowForm
 from monitoring.alerts import maintenance
-from monitoring.alerts.notices import spoken
+from monitoring.alerts.notices import format_duration
 from monitoring.models import MaintenanceWindow, Target
 from portal.admin.base import BoundedChangeList, VigieModelAdmin, begins_with
 from portal.admin.display import QUIET, WARNING, badge, relative_moment, stack_lines
@@ -30,7 +30,7 @@ MOST_TARGETS_FOUND = 500
 
 class WindowChangeList(BoundedChangeList):
     def get_results(self, request: HttpRequest) -> None:
-        """Each window of the page with how many targets it names, and the first of them."""
+        """Add to each window how many targets it names, and the first of them."""
         super().get_results(request)
         named = MaintenanceWindow.objects.filter(pk__in=[window.pk for window in self.result_list]).order_by()
         rows = named.annotate(count=Count("targets"), first=Min("targets__name")).values_list("pk", "count", "first")
@@ -68,7 +68,7 @@ class MaintenanceWindowAdmin(VigieModelAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[MaintenanceWindow], search_term: str
     ) -> tuple[QuerySet[MaintenanceWindow], bool]:
-        """By its own name, or that of a target it names. There are few windows: no index is needed."""
+        """Search names of windows and of their targets. There are few windows, so no index is needed."""
         text = search_term.strip()
         if not text:
             return queryset, False
@@ -85,7 +85,7 @@ class MaintenanceWindowAdmin(VigieModelAdmin):
     @admin.display(description=_("state"))
     def state(self, window: MaintenanceWindow) -> SafeString:
         now = timezone.now()
-        if maintenance.covers(window, now):
+        if maintenance.is_window_active(window, now):
             return badge(_now("running now"), WARNING)
         if window.starts_at > now:
             return badge(_now("upcoming"), QUIET)
@@ -97,7 +97,7 @@ class MaintenanceWindowAdmin(VigieModelAdmin):
 
     @admin.display(description=_("ends"))
     def ends(self, window: MaintenanceWindow) -> SafeString:
-        return stack_lines(format_moment(window.ends_at), spoken(window.length))
+        return stack_lines(format_moment(window.ends_at), format_duration(window.length))
 
     @admin.display(description=_("repeats"))
     def repeated(self, window: MaintenanceWindow) -> str:

@@ -38,7 +38,7 @@ def update_fleet_incidents(
     verdicts = evaluate_fleet(rounds, fleet_limits())
     known = {incident.rule: incident for incident in Incident.objects.open().filter(subject=subject)}
     resolve_incidents([known[rule] for rule in sorted(verdicts.held) if rule in known], now)
-    is_muted = bool(verdicts.broken) and maintenance.covering(now.at).everything
+    is_muted = bool(verdicts.broken) and maintenance.active_maintenance(now.at).everything
     opening = IncidentOpening(subject, "", facts=fleet_facts(rounds[0]), is_muted=is_muted, watched_until=watched_until)
     return open_incidents([replace(opening, rule=rule) for rule in sorted(verdicts.broken)], now)
 

@@ -65,7 +65,7 @@ def open_incidents(openings: Sequence[IncidentOpening], now: Mark) -> list[Incid
         opened = list(new.select_related("target").order_by("pk"))
         add_events(opened, Kind.OPENED, now.at)
         add_events([incident for incident in opened if incident.told_at is None], Kind.SILENT, now.at, with_error=False)
-        notify_each(notices.opened, [incident for incident in opened if incident.told_at is not None])
+        notify_each(notices.opening_notice, [incident for incident in opened if incident.told_at is not None])
         return opened
 
 
@@ -85,7 +85,7 @@ def resolve_incidents(incidents: Iterable[Incident], now: Mark, *, is_withdrawn:
         kind = Kind.WITHDRAWN if is_withdrawn else Kind.RESOLVED
         add_events(closed, kind, now.at, actor=actor, with_error=False)
         notified = [incident for incident in closed if incident.told_at is not None]
-        notify_each(notices.withdrawn if is_withdrawn else notices.resolved, notified)
+        notify_each(notices.withdrawal_notice if is_withdrawn else notices.recovery_notice, notified)
     return len(closed)
 
 
@@ -151,7 +151,7 @@ def send_reminders(now: Mark, keep_alive: Callable[[], None] = lambda: None) -> 
 
     Return the number of incidents. `keep_alive` is called after each.
     """
-    covered = maintenance.covering(now.at)
+    covered = maintenance.active_maintenance(now.at)
     found = Incident.objects.open().filter(due_for_notice(now.at)).select_related("target").order_by("pk")
     count = 0
     for incident in found:
@@ -183,11 +183,14 @@ def notify_again(incident: Incident, now: Mark) -> bool:
             won = unchanged.filter(acknowledged_at=None).update(reminded_at=now.at, reminders=incident.reminders)
         if won:
             add_events([incident], Kind.TOLD if is_first else Kind.REMINDED, now.at, with_error=False)
-            notify_each(notices.opened if is_first else lambda claimed: notices.reminder(claimed, now), [incident])
+            notify_each(
+                notices.opening_notice if is_first else lambda claimed: notices.reminder_notice(claimed, now),
+                [incident],
+            )
     return bool(won)
 
 
-def is_muted(target: Target | None, covered: maintenance.Covered, now: datetime) -> bool:
+def is_muted(target: Target | None, covered: maintenance.MaintenanceScope, now: datetime) -> bool:
     """Return whether no message is sent: the target is silenced or under maintenance, or everything is."""
     if target is None:
         return covered.everything

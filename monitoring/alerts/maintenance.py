@@ -1,4 +1,4 @@
-"""Whether a maintenance window covers a moment, and of which targets."""
+"""Maintenance windows that are active at a moment, and the targets they cover."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from django.utils import timezone
 from monitoring.models import MaintenanceWindow
 from monitoring.models.figures import wall_clock
 
-EVERY = {"daily": timedelta(days=1), "weekly": timedelta(days=7)}
+REPEAT_INTERVALS = {"daily": timedelta(days=1), "weekly": timedelta(days=7)}
 MINUTE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
-class Covered:
-    """The targets that maintenance covers; `everything` where a window names none."""
+class MaintenanceScope:
+    """The targets under maintenance. `everything` is set by a window that names no target."""
 
     everything: bool = False
     targets: frozenset[int] = frozenset()
@@ -25,49 +25,49 @@ class Covered:
         return self.everything or target in self.targets
 
 
-def covers(window: MaintenanceWindow, now: datetime) -> bool:
-    """Return whether it lasts at this moment.
+def is_window_active(window: MaintenanceWindow, now: datetime) -> bool:
+    """Return whether the window is active at this moment.
 
-    One that repeats starts and ends at the same wall-clock times each time. A number of hours after its start would be
+    A repeating window starts and ends at the same wall-clock times. A fixed number of hours after its start would be
     another time of day in the nights when clocks change.
     """
     if not window.repeats:
         return window.starts_at <= now < window.ends_at
     if now < window.starts_at:
         return False
-    every = EVERY[window.repeats]
+    every = REPEAT_INTERVALS[window.repeats]
     start, end = window.wall_clock
     passed = (wall_clock(now) - start) // every
-    # A clock that is set back shows a time before the occurrence that lasts.
+    # When clocks go back, the wall clock may show a time before the start of the current occurrence.
     shifts = [every * count for count in (passed, passed + 1)]
-    return any(first_moment(start + shift) <= now < instant(end + shift) for shift in shifts)
+    return any(first_instant_from(start + shift) <= now < first_instant(end + shift) for shift in shifts)
 
 
-def instant(naive: datetime) -> datetime:
-    """The instant of a wall-clock time. Of one that comes twice in a night, the first."""
+def first_instant(naive: datetime) -> datetime:
+    """Return the instant of a wall-clock time, the first one if the time occurs twice."""
     return timezone.make_aware(naive, timezone.get_default_timezone()).astimezone(UTC)
 
 
-def first_moment(naive: datetime) -> datetime:
-    """The instant from which the clock shows this time or a later one: where it skips the time, that of the jump."""
-    moment = instant(naive)
+def first_instant_from(naive: datetime) -> datetime:
+    """Return when the clock first shows this time or a later one: the jump, if the clock skips the time."""
+    moment = first_instant(naive)
     while wall_clock(moment - MINUTE) >= naive:
         moment -= MINUTE
     return moment
 
 
-def covering(now: datetime) -> Covered:
-    """What is under maintenance now; two queries at most."""
-    windows = [window for window in MaintenanceWindow.objects.relevant(now) if covers(window, now)]
+def active_maintenance(now: datetime) -> MaintenanceScope:
+    """Return what is under maintenance now. Takes at most two queries."""
+    windows = [window for window in MaintenanceWindow.objects.relevant(now) if is_window_active(window, now)]
     if not windows:
-        return Covered()
+        return MaintenanceScope()
     named = set(
         MaintenanceWindow.targets.through.objects.filter(maintenancewindow__in=windows).values_list(
             "maintenancewindow_id", "target_id"
         )
     )
     with_targets = {window for window, _target in named}
-    return Covered(
+    return MaintenanceScope(
         everything=any(window.pk not in with_targets for window in windows),
         targets=frozenset(target for _window, target in named),
     )

@@ -1,4 +1,4 @@
-"""What people are told of an incident: that it opened, that it still is, and that it is over and how long it took."""
+"""Notices of an incident: opening, reminder, recovery with its duration, withdrawal."""
 
 from __future__ import annotations
 
@@ -10,43 +10,58 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from monitoring.clock import Mark
+from monitoring.error_texts import describe_error
 from monitoring.models import Incident
-from monitoring.probe.kinds import sentence
 from portal.base.words import format_moment, round_to_integer
 from portal.notifications import Notice
 from portal.notifications.notices import State
 
 Rule = Incident.Rule
-NAMED = 10
+MOST_LISTED = 10
 
 
-def opened(incident: Incident) -> Notice:
-    return notice(incident, "opened", State.OPENED, headline(incident), lines(reason(incident), since(incident)))
-
-
-def reminder(incident: Incident, now: Mark) -> Notice:
-    """Numbered, so that each is told once."""
-    title = _("Still: %(what)s") % {"what": headline(incident)}
-    lasting = _("For %(time)s now, and nobody has acknowledged it.") % {"time": spoken(incident.opened.until(now))}
-    return notice(
-        incident, f"reminder:{incident.reminders}", State.NOTE, title, lines(reason(incident), since(incident), lasting)
+def opening_notice(incident: Incident) -> Notice:
+    return build_notice(
+        incident,
+        "opened",
+        State.OPENED,
+        incident_headline(incident),
+        join_lines(incident_reason(incident), opened_line(incident)),
     )
 
 
-def resolved(incident: Incident) -> Notice:
-    title = recovery(incident) % {"name": incident.name, "time": spoken(incident.duration or timedelta(0))}
-    cause = reason(incident)
+def reminder_notice(incident: Incident, now: Mark) -> Notice:
+    """Build a reminder. Its number is part of the deduplication key, so that each is sent once."""
+    title = _("Still: %(what)s") % {"what": incident_headline(incident)}
+    lasting = _("For %(time)s now, and nobody has acknowledged it.") % {
+        "time": format_duration(incident.opened.until(now))
+    }
+    return build_notice(
+        incident,
+        f"reminder:{incident.reminders}",
+        State.NOTE,
+        title,
+        join_lines(incident_reason(incident), opened_line(incident), lasting),
+    )
+
+
+def recovery_notice(incident: Incident) -> Notice:
+    title = recovery_headline(incident) % {
+        "name": incident.name,
+        "time": format_duration(incident.duration or timedelta(0)),
+    }
+    cause = incident_reason(incident)
     if incident.rule != Rule.OFFLINE:
         cause = _("What it was: %(reason)s") % {"reason": cause}
-    return notice(incident, "resolved", State.CLOSED, title, lines(cause, since(incident)))
+    return build_notice(incident, "resolved", State.CLOSED, title, join_lines(cause, opened_line(incident)))
 
 
-def withdrawn(incident: Incident) -> Notice:
-    title = _("No longer watched: %(what)s") % {"what": headline(incident)}
-    return notice(incident, "resolved", State.CLOSED, title, lines(since(incident)))
+def withdrawal_notice(incident: Incident) -> Notice:
+    title = _("No longer watched: %(what)s") % {"what": incident_headline(incident)}
+    return build_notice(incident, "resolved", State.CLOSED, title, join_lines(opened_line(incident)))
 
 
-def notice(incident: Incident, what: str, state: State, title: str, text: str) -> Notice:
+def build_notice(incident: Incident, what: str, state: State, title: str, text: str) -> Notice:
     return Notice(
         subject=f"incident:{incident.pk}",
         severity=incident.severity,
@@ -58,14 +73,14 @@ def notice(incident: Incident, what: str, state: State, title: str, text: str) -
     )
 
 
-def lines(*parts: str) -> str:
+def join_lines(*parts: str) -> str:
     return "\n".join(part for part in parts if part)
 
 
 # --- Words -----------------------------------------------------------------------------------------------------------
 
 
-def headline(incident: Incident) -> str:
+def incident_headline(incident: Incident) -> str:
     if incident.rule == Rule.OFFLINE and incident.error_kind:
         return _("The portal cannot resolve names")
     texts = {
@@ -80,8 +95,8 @@ def headline(incident: Incident) -> str:
     return texts[Rule(incident.rule)] % {"name": incident.name}
 
 
-def recovery(incident: Incident) -> str:
-    """With places for `name` and `time`."""
+def recovery_headline(incident: Incident) -> str:
+    """Return the title of a recovery, with placeholders for `name` and `time`."""
     if incident.rule == Rule.OFFLINE and incident.error_kind:
         return _("The portal resolves names again after %(time)s")
     return {
@@ -95,22 +110,22 @@ def recovery(incident: Incident) -> str:
     }[Rule(incident.rule)]
 
 
-def reason(incident: Incident) -> str:
-    """Why, in one sentence or a few lines."""
+def incident_reason(incident: Incident) -> str:
+    """Explain the incident in one sentence or a few lines."""
     facts = incident.facts
     match incident.rule:
         case Rule.UNAVAILABLE:
-            return sentence(incident.error_kind, incident.detail)
+            return describe_error(incident.error_kind, incident.detail)
         case Rule.UNSTABLE:
             share = _("%(failures)d of the last %(checks)d checks failed.") % facts
-            return f"{share} {sentence(incident.error_kind, incident.detail)}"
+            return f"{share} {describe_error(incident.error_kind, incident.detail)}"
         case Rule.SLOW:
             words = {"latency": round_to_integer(facts.get("latency_ms") or 0), "limit": facts.get("limit_ms") or 0}
             return _("It took %(latency)d ms, more than the %(limit)d ms allowed.") % words
         case Rule.CERTIFICATE:
-            return _("It is valid until %(moment)s.") % {"moment": moment_of(facts.get("until", ""))}
+            return _("It is valid until %(moment)s.") % {"moment": format_iso_moment(facts.get("until", ""))}
         case Rule.FLEET_ERRORS:
-            return failing(facts)
+            return fleet_failures(facts)
         case Rule.FLEET_LATENCY:
             return _("The 95th percentile was %(p95)d ms in the last round.") % {
                 "p95": round_to_integer(facts.get("p95_ms") or 0)
@@ -118,41 +133,41 @@ def reason(incident: Incident) -> str:
     return _("Failures during this time don’t count.")
 
 
-def failing(facts: dict[str, Any]) -> str:
-    """The share of checks that failed, and each failing target with its error."""
-    names = [failure(item) for item in facts.get("failing", ())]
+def fleet_failures(facts: dict[str, Any]) -> str:
+    """List the share of failed checks, and each failing target with its error."""
+    names = [failing_target(item) for item in facts.get("failing", ())]
     share = _("%(failures)d of %(checks)d checks failed in the last round.") % {
         "failures": facts.get("failures", 0),
         "checks": facts.get("checks", 0),
     }
-    more = len(names) - NAMED
-    listed = [f"– {name}" for name in names[:NAMED]]
+    more = len(names) - MOST_LISTED
+    listed = [f"– {name}" for name in names[:MOST_LISTED]]
     if more > 0:
         listed.append(ngettext("and %(count)d more", "and %(count)d more", more) % {"count": more})
     return "\n".join([share, *listed])
 
 
-def failure(item: Any) -> str:
-    """`API: It answered 503`. Incidents of former versions have the name alone."""
+def failing_target(item: Any) -> str:
+    """Return a line such as `API: It answered 503`. Incidents of former versions hold the name alone."""
     if isinstance(item, str):
         return item
     name, error_kind, detail = item
-    return _("%(name)s: %(error)s") % {"name": name, "error": sentence(error_kind, detail).rstrip(".")}
+    return _("%(name)s: %(error)s") % {"name": name, "error": describe_error(error_kind, detail).rstrip(".")}
 
 
-def since(incident: Incident) -> str:
+def opened_line(incident: Incident) -> str:
     return _("Since %(moment)s.") % {"moment": format_moment(incident.opened_at)}
 
 
-def moment_of(text: str) -> str:
+def format_iso_moment(text: str) -> str:
     try:
         return format_moment(datetime.fromisoformat(text))
     except ValueError:
         return text
 
 
-def spoken(duration: timedelta) -> str:
-    """`4 min 12 s`: the two largest units."""
+def format_duration(duration: timedelta) -> str:
+    """Format the two largest units, such as `4 min 12 s`."""
     total = max(0, round_to_integer(duration.total_seconds()))
     days, rest = divmod(total, 86_400)
     hours, rest = divmod(rest, 3_600)
@@ -164,5 +179,5 @@ def spoken(duration: timedelta) -> str:
         (seconds, _("%(count)d s")),
     )
     first = next((place for place, (count, _text) in enumerate(units) if count), len(units) - 1)
-    shown = [text % {"count": count} for count, text in units[first : first + 2] if count]
-    return " ".join(shown) or units[-1][1] % {"count": 0}
+    parts = [text % {"count": count} for count, text in units[first : first + 2] if count]
+    return " ".join(parts) or units[-1][1] % {"count": 0}

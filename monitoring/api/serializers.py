@@ -1,11 +1,11 @@
-"""What the calls of `/api/v1/monitoring/` take and answer."""
+"""Query parameters and answers of `/api/v1/monitoring/`."""
 
 from rest_framework import serializers
 
 from monitoring.models import Incident, Target
 
 PAUSED = "paused"
-# A target that is paused has the state it had, which nobody asks for.
+# A paused target keeps its last state, but is reported as paused.
 STATES = [*Target.State.values, PAUSED]
 OVERALL = ["up", "degraded", "down", "unknown"]
 
@@ -15,7 +15,7 @@ class TargetsQuerySerializer(serializers.Serializer[None]):
 
 
 class TargetSerializer(serializers.Serializer[None]):
-    """Documents what `views.described_target` gives."""
+    """Documents the answer of `views.serialize_target`."""
 
     id = serializers.IntegerField()
     name = serializers.CharField()

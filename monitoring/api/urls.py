@@ -1,4 +1,4 @@
-"""Addresses below `/api/v1/monitoring/`."""
+"""Routes below `/api/v1/monitoring/`."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""The three calls of `/api/v1/monitoring/`."""
+"""Views of `/api/v1/monitoring/`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rest_framework.response import Response
 
 from monitoring.api.serializers import PAUSED, StatusAnswer, TargetsAnswer, TargetsQuerySerializer
 from monitoring.figures import badge
-from monitoring.figures.uptime import Figures, figures, rounded
+from monitoring.figures.uptime import UptimeFigures, load_figures, round_uptime
 from monitoring.models import Incident, Round, Target
 from portal.api.pagination import PAGE_PARAMETERS, CursorPagination
 from portal.api.views import ApiView, Kind
@@ -30,7 +30,7 @@ BADGE_SECONDS = 60
 
 
 class TargetsView(ApiView):
-    """A page of targets with how they did in the last 24 hours, newest first."""
+    """A page of targets with their figures of the last 24 hours, newest first."""
 
     kinds = frozenset({Kind.STAFF})
     staff_permission = "monitoring.view_target"
@@ -40,51 +40,51 @@ class TargetsView(ApiView):
         query = TargetsQuerySerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
         pagination = CursorPagination()
-        targets = chosen(query.validated_data.get("state"))
+        targets = filter_targets(query.validated_data.get("state"))
         page: list[Target] = pagination.paginate_queryset(targets, request, view=self) or []
-        found = figures([target.pk for target in page], timezone.now(), [WINDOW])
-        results = [described_target(target, found[target.pk][WINDOW]) for target in page]
+        found = load_figures([target.pk for target in page], timezone.now(), [WINDOW])
+        results = [serialize_target(target, found[target.pk][WINDOW]) for target in page]
         return pagination.get_paginated_response(results)
 
 
 class StatusView(ApiView):
-    """How all of it stands: the targets, the open incidents, and the last round."""
+    """Overall state: the targets, the open incidents, and the last round."""
 
     kinds = frozenset({Kind.STAFF})
     staff_permission = "monitoring.view_target"
 
     @extend_schema(responses={200: StatusAnswer})
     def get(self, request: Request) -> Response:
-        targets, is_slow = counted()
+        targets, is_slow = count_targets()
         incidents = Incident.objects.open()
         total, last = incidents.count(), Round.objects.latest_first().first()
         newest = incidents.select_related("target")[:SHOWN_INCIDENTS]
         body = {
-            "state": overall(targets, is_degraded=is_slow or bool(total)),
+            "state": overall_state(targets, is_degraded=is_slow or bool(total)),
             "targets": targets,
-            "open_incidents": [described_incident(incident) for incident in newest],
+            "open_incidents": [serialize_incident(incident) for incident in newest],
             "open_incidents_total": total,
-            "last_round": described_round(last) if last else None,
+            "last_round": serialize_round(last) if last else None,
         }
         return Response(body)
 
 
 class BadgeView(ApiView):
-    """The badge of one target, for whoever has its address."""
+    """The badge of one target, for anyone with its address."""
 
     authentication_classes = ()
     refusals = ("not_found",)
 
     def refuse_unfit(self, user: Any, token: ApiToken | None) -> None:
-        """The key in the address is all that is asked for."""
+        """Accept anyone: the key in the address is the credential."""
 
     @extend_schema(responses={(200, "image/svg+xml"): OpenApiResponse(OpenApiTypes.STR, "The picture")}, auth=[])
     def get(self, request: Request, key: str) -> HttpResponse:
-        target = badge.published(key)
+        target = badge.find_published(key)
         if target is None:
             raise Problem("not_found")
         with in_portal_language():
-            picture = badge.svg(target)
+            picture = badge.render_badge(target)
         headers = {"Cache-Control": f"public, max-age={BADGE_SECONDS}"}
         return HttpResponse(picture, content_type="image/svg+xml", headers=headers)
 
@@ -92,7 +92,7 @@ class BadgeView(ApiView):
 # --- Targets ---------------------------------------------------------------------------------------------------------
 
 
-def chosen(state: str | None) -> QuerySet[Target]:
+def filter_targets(state: str | None) -> QuerySet[Target]:
     if not state:
         return Target.objects.all()
     if state == PAUSED:
@@ -100,32 +100,30 @@ def chosen(state: str | None) -> QuerySet[Target]:
     return Target.objects.active().filter(state=state)
 
 
-def described_target(target: Target, found: Figures) -> dict[str, Any]:
+def serialize_target(target: Target, found: UptimeFigures) -> dict[str, Any]:
     return {
         "id": target.pk,
         "name": target.name,
         "url": target.url,
         "interval": target.interval,
         "state": target.state if target.is_active else PAUSED,
-        "uptime_24h": rounded(found.uptime),
-        "p50_ms": tenths(found.p50_ms),
-        "p95_ms": tenths(found.p95_ms),
-        "p99_ms": tenths(found.p99_ms),
+        "uptime_24h": round_uptime(found.uptime),
+        "p50_ms": round_latency(found.p50_ms),
+        "p95_ms": round_latency(found.p95_ms),
+        "p99_ms": round_latency(found.p99_ms),
         "last_check_at": format_iso(target.last_check_at),
     }
 
 
-def tenths(latency_ms: float | None) -> float | None:
+def round_latency(latency_ms: float | None) -> float | None:
     return None if latency_ms is None else round(latency_ms, 1)
 
 
 # --- The whole -------------------------------------------------------------------------------------------------------
 
 
-def counted() -> tuple[dict[str, int], bool]:
-    """Return the number of targets by state, and whether one is slow. Only a target that is down is not up: one that is
-    slow, unstable, or has only begun to fail counts as up.
-    """
+def count_targets() -> tuple[dict[str, int], bool]:
+    """Return the number of targets by state, and whether one is slow. Slow, unstable and failing ones count as up."""
     active = Q(is_active=True)
     found = Target.objects.aggregate(
         up=Count("pk", filter=active & Q(state__in=[State.UP, State.SLOW, State.FAILING, State.UNSTABLE])),
@@ -138,8 +136,8 @@ def counted() -> tuple[dict[str, int], bool]:
     return found, is_slow
 
 
-def overall(targets: dict[str, int], *, is_degraded: bool) -> str:
-    """`unknown` where no target that is watched was ever checked."""
+def overall_state(targets: dict[str, int], *, is_degraded: bool) -> str:
+    """Return the worst state, or `unknown` if no active target was ever checked."""
     if targets["down"]:
         return "down"
     if is_degraded:
@@ -147,7 +145,7 @@ def overall(targets: dict[str, int], *, is_degraded: bool) -> str:
     return "up" if targets["up"] else "unknown"
 
 
-def described_incident(incident: Incident) -> dict[str, Any]:
+def serialize_incident(incident: Incident) -> dict[str, Any]:
     return {
         "id": incident.pk,
         "target": incident.name,
@@ -157,11 +155,11 @@ def described_incident(incident: Incident) -> dict[str, Any]:
     }
 
 
-def described_round(last: Round) -> dict[str, Any]:
+def serialize_round(last: Round) -> dict[str, Any]:
     return {
         "at": format_iso(last.finished_at),
         "checks": last.checks,
         "failures": last.failures,
         "error_rate": None if last.error_rate is None else round(last.error_rate, 4),
-        "p95_ms": tenths(last.p95_ms),
+        "p95_ms": round_latency(last.p95_ms),
     }

@@ -228,7 +228,7 @@ class ActiveRound:
         """
         rules = (Incident.Rule.UNAVAILABLE, Incident.Rule.UNSTABLE, Incident.Rule.SLOW)
         with_incident = set(Incident.objects.open().filter(rule__in=rules).values_list("target", flat=True))
-        excluded = with_incident | maintenance.covering(now.at).targets
+        excluded = with_incident | maintenance.active_maintenance(now.at).targets
         return [result for result in self.tally.counted if result.target_id not in excluded]
 
 

@@ -24,7 +24,7 @@ PATIENCE_SECONDS = 10.0
 
 
 class NobodyWatches(Exception):
-    """No worker checks the targets."""
+    """Raised if no worker checks the targets."""
 
 
 class Follower:

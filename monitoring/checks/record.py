@@ -17,7 +17,7 @@ from monitoring.models import CheckResult, Exclusion, Incident, Target
 from monitoring.probe.http import ProbeOutcome
 
 Rule = Incident.Rule
-Covering = Callable[[], maintenance.Covered]
+Covering = Callable[[], maintenance.MaintenanceScope]
 RETRY_PAUSE = timedelta(seconds=2)
 UNCLAIMED = {"claim": "", "claimed_at": None, "claimed_until": None}
 RECORDED_FIELDS = (
@@ -57,7 +57,7 @@ def record_checks(checks: Sequence[FinishedCheck], now: Mark) -> list[CheckResul
         rows = Target.objects.select_for_update().filter(pk__in=[check.target.pk for check in checks])
         targets = {row.pk: row for row in rows.order_by("pk")}
         held = [check for check in checks if is_claim_held(targets.get(check.target.pk), check)]
-        covered = cache(lambda: maintenance.covering(now.at))  # read for failures and openings only
+        covered = cache(lambda: maintenance.active_maintenance(now.at))  # read for failures and openings only
         recorded = [
             apply_check(targets[check.target.pk], check, find_exclusion(check, covered), now.at) for check in held
         ]

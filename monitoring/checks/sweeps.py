@@ -39,7 +39,7 @@ class LeaseUnavailable(Exception):
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a round has come, in numbers of targets."""
+    """Progress of a round, in numbers of targets."""
 
     done: int
     total: int

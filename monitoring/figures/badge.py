@@ -1,6 +1,6 @@
-"""A target's badge: a small picture of its name, state and uptime at an address that nobody guesses.
+"""A target's badge: an SVG with its name, state and uptime, at an address with an unguessable key.
 
-Whoever has the address sees that and no more; taking the key away ends it.
+Nobody with the address sees more than that. Revoking the key ends it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.html import escape
 from django.utils.translation import gettext as _
 
-from monitoring.figures.uptime import figures, percent
+from monitoring.figures.uptime import format_percent, load_figures
 from monitoring.models import Target
 from portal.access.tokens.credential import random_text
 
@@ -24,55 +24,55 @@ State = Target.State
 KEY_LENGTH = 22
 WINDOW = "30d"
 
-# White stands out from each of them as readers with weak eyes need it, on a light page and on a dark one.
+# White text has enough contrast (WCAG AA) on each of them.
 LABEL, GREEN, AMBER, RED, GREY = "#444", "#2e7d32", "#8a6100", "#c62828", "#616161"
 HEIGHT, MARGIN = 20, 6
 
-# What XML has no place for.
+# Characters that XML does not allow.
 UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 # --- Keys ------------------------------------------------------------------------------------------------------------
 
 
-def publish(targets: QuerySet[Target]) -> int:
-    """Gives a key to each that has none; to how many."""
+def publish_badges(targets: QuerySet[Target]) -> int:
+    """Give a key to each target without one. Return the number of new keys."""
     unpublished = targets.filter(badge_key=None).values_list("pk", flat=True)
-    # One who publishes the same at the same time keeps the key he was shown.
+    # Conditional, so that a key published at the same time is kept.
     return sum(
         Target.objects.filter(pk=pk, badge_key=None).update(badge_key=random_text(KEY_LENGTH))
         for pk in list(unpublished)
     )
 
 
-def revoke(targets: QuerySet[Target]) -> int:
-    """From now on their badges lead nowhere; how many did not already."""
+def revoke_badges(targets: QuerySet[Target]) -> int:
+    """Remove the keys, so that the addresses answer 404. Return the number of keys removed."""
     return targets.exclude(badge_key=None).update(badge_key=None)
 
 
 def badge_url(target: Target) -> str:
-    """The absolute address; "" of a target without a key."""
+    """Return the absolute address, or "" for a target without a key."""
     if not target.badge_key:
         return ""
     return f"{settings.PORTAL_URL}{reverse('monitoring-badge', args=[target.badge_key])}"
 
 
-def published(key: str) -> Target | None:
+def find_published(key: str) -> Target | None:
     return Target.objects.filter(badge_key=key).first() if re.fullmatch("[0-9A-Za-z]{16,22}", key) else None
 
 
 # --- The picture -----------------------------------------------------------------------------------------------------
 
 
-def svg(target: Target, now: datetime | None = None) -> str:
-    """The badge in the language of the moment."""
-    message, colour = told(target, now or timezone.now())
-    return drawn(target.name, message, colour)
+def render_badge(target: Target, now: datetime | None = None) -> str:
+    """Return the SVG in the active language."""
+    message, colour = badge_message(target, now or timezone.now())
+    return draw_badge(target.name, message, colour)
 
 
-def told(target: Target, now: datetime) -> tuple[str, str]:
-    """What the badge says beside the name, and in which colour. One that has only begun to fail is up: `down` it is
-    while an incident says so.
+def badge_message(target: Target, now: datetime) -> tuple[str, str]:
+    """Return the text beside the name, and its colour. A target that has only begun to fail is still up: only an open
+    incident makes it `down`.
     """
     if not target.is_active:
         return _("paused"), GREY
@@ -82,18 +82,18 @@ def told(target: Target, now: datetime) -> tuple[str, str]:
         case State.DOWN:
             return _("down"), RED
         case State.UNSTABLE:
-            return with_uptime(_("unstable"), target, now), AMBER
+            return append_uptime(_("unstable"), target, now), AMBER
         case State.SLOW:
-            return with_uptime(_("slow"), target, now), AMBER
-    return with_uptime(_("up"), target, now), GREEN
+            return append_uptime(_("slow"), target, now), AMBER
+    return append_uptime(_("up"), target, now), GREEN
 
 
-def with_uptime(state: str, target: Target, now: datetime) -> str:
-    uptime = figures([target.pk], now, [WINDOW])[target.pk][WINDOW].uptime
-    return state if uptime is None else f"{state} {percent(uptime)}"
+def append_uptime(state: str, target: Target, now: datetime) -> str:
+    uptime = load_figures([target.pk], now, [WINDOW])[target.pk][WINDOW].uptime
+    return state if uptime is None else f"{state} {format_percent(uptime)}"
 
 
-# Without ids, which pictures on one page would share: the third rectangle squares the corners where two fields meet.
+# Without ids, which several badges on one page would share. The third rectangle squares the inner corners.
 PICTURE = """\
 <svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" role="img" aria-label="{title}">
 <title>{title}</title>
@@ -108,10 +108,10 @@ PICTURE = """\
 """
 
 
-def drawn(label: str, message: str, colour: str) -> str:
-    """Both texts are told how long to be: whatever font there is, they fill their field and no more."""
+def draw_badge(label: str, message: str, colour: str) -> str:
+    """Draw both fields. `textLength` makes the texts fit them in any font."""
     label, message = (UNWRITABLE.sub("\ufffd", text) for text in (label, message))
-    left_text, right_text = width_of(label), width_of(message)
+    left_text, right_text = text_pixels(label), text_pixels(message)
     left, right = left_text + 2 * MARGIN, right_text + 2 * MARGIN
     return PICTURE.format(
         width=left + right,
@@ -130,18 +130,18 @@ def drawn(label: str, message: str, colour: str) -> str:
     )
 
 
-# Pixels that a character takes in Verdana at 11 px, near enough.
+# Approximate width of a character in Verdana at 11 px.
 WIDTHS = {4.0: " ijlI.,:;'|!", 5.0: 'frt()[]{}/\\-"*', 9.0: "%+=<>~#_OQGDHNU", 10.8: "mwMW@"}
 WIDTH_OF = {character: width for width, characters in WIDTHS.items() for character in characters}
 LOWER, OTHER, WIDE = 6.8, 7.7, 11.5
 
 
-def width_of(text: str) -> int:
-    """Pixels that the text takes, about."""
-    return max(1, round(sum(width_of_character(character) for character in text)))
+def text_pixels(text: str) -> int:
+    """Return the approximate width of the text in pixels."""
+    return max(1, round(sum(character_pixels(character) for character in text)))
 
 
-def width_of_character(character: str) -> float:
+def character_pixels(character: str) -> float:
     if character in WIDTH_OF:
         return WIDTH_OF[character]
     if unicodedata.combining(character):

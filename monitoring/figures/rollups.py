@@ -1,7 +1,7 @@
-"""Checks become minutes, minutes hours, and hours days (UTC): what pages read instead of millions of rows.
+"""Roll up checks into minutes, minutes into hours, and hours into days (UTC), so that pages need no single checks.
 
-Everything is counted anew from what lies below it, so that doing it twice changes nothing. Checks are kept for days and
-minutes for weeks, and what is gone must not be missed above: a rollup never takes the place of one that has seen more.
+Each rollup is counted anew from the level below, which makes the job idempotent. Checks are kept for days and minutes
+for weeks. Therefore a rollup never replaces one that has counted more.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from django.utils import timezone
 
 from monitoring.figures import histogram
 from monitoring.figures.histogram import Histogram
-from monitoring.figures.uptime import DAY, EPOCH, HOUR, MINUTE, floor
+from monitoring.figures.uptime import DAY, EPOCH, HOUR, MINUTE, floor_to_step
 from monitoring.models import CheckResult, Rollup
 from portal.work.jobs import AlreadyRunning, Lease, exclusive_lease
 
 Period = Rollup.Period
-# The cycles of the job may overlap, and all of them write the same hour: one at a time, whatever the cycle.
+# Cycles of the job may overlap and write the same hour, so only one runs at a time.
 TURN, TURN_LENGTH = "monitoring.rolling_up", timedelta(minutes=2)
-# A check stands at the moment it was decided and is written within two minutes; the rest is for a slow database.
+# A check is recorded within two minutes of its start. The rest is a margin for a slow database.
 LATE = timedelta(minutes=5)
-# What one transaction writes: little enough that on SQLite nobody waits for it long.
+# One transaction covers this much time, so that it does not block other writers on SQLite for long.
 BATCH = timedelta(minutes=10)
-COUNTED = ("checks", "failures", "excused", "retried")
+COUNT_FIELDS = ("checks", "failures", "excused", "retried")
 LEVELS = ((Period.MINUTE, Period.HOUR, HOUR), (Period.HOUR, Period.DAY, DAY))
 
 
-# Checks, failures, excused and retried.
+# Checks, failures, excused and retried, as in COUNT_FIELDS.
 Counts = tuple[int, int, int, int]
 
 
 @dataclass
-class Tally:
-    """The figures of one rollup; see the model."""
+class RollupTally:
+    """Counts of one rollup that is being built. See the model."""
 
     checks: int = 0
     failures: int = 0
@@ -63,9 +63,9 @@ class Tally:
             self.failures += 1
         elif latency_ms is not None:
             self.latency_sum_ms += latency_ms
-            histogram.add(self.histogram, latency_ms)
+            histogram.add_latency(self.histogram, latency_ms)
 
-    def add(self, other: Tally) -> None:
+    def add(self, other: RollupTally) -> None:
         self.checks += other.checks
         self.failures += other.failures
         self.excused += other.excused
@@ -75,146 +75,150 @@ class Tally:
             self.histogram[key] = self.histogram.get(key, 0) + count
 
 
-# By target, and by the moment at which its minute, hour or day began.
-Tallies = dict[tuple[int, datetime], Tally]
+# Keys are the target and the start of the minute, hour or day.
+RollupTallies = dict[tuple[int, datetime], RollupTally]
 
 
 def roll_up(lease: Lease) -> dict[str, int]:
-    """The periodic job; how many rollups of each period were written, those of one hour or day once a batch."""
-    return catch_up(timezone.now(), lease)
+    """Run the periodic job. Return how many rollups of each period were written, an hour or day once a batch."""
+    return roll_up_unrolled(timezone.now(), lease)
 
 
-def catch_up(now: datetime, lease: Lease) -> dict[str, int]:
-    """Counts what was checked since the last minute that was counted, and a little before, however long ago it was.
+def roll_up_unrolled(now: datetime, lease: Lease) -> dict[str, int]:
+    """Roll up the checks since a little before the last minute rollup, however long ago that was.
 
-    The running minute, hour and day are included.
+    The current minute, hour and day are included.
     """
     try:
         with exclusive_lease(TURN, TURN_LENGTH) as own:
-            return roll_all(unrolled_since(now), floor(now, MINUTE) + MINUTE, [lease, own])
+            return roll_up_period(find_start(now), floor_to_step(now, MINUTE) + MINUTE, [lease, own])
     except AlreadyRunning:  # with the same
-        return nothing_done()
+        return no_rollups()
 
 
-def rebuild(since: datetime, until: datetime) -> dict[str, int]:
-    """Counts the minutes of a period anew, with their hours and days, where the checks are still there.
+def rebuild_rollups(since: datetime, until: datetime) -> dict[str, int]:
+    """Count the minutes of a period anew, with their hours and days, where their checks still exist.
 
     Raises Busy.
     """
     with exclusive_lease(TURN, TURN_LENGTH) as own:
-        return roll_all(floor(since, MINUTE), until, [own], only_changed=False)
+        return roll_up_period(floor_to_step(since, MINUTE), until, [own], only_changed=False)
 
 
-def roll_all(since: datetime, until: datetime, leases: list[Lease], *, only_changed: bool = True) -> dict[str, int]:
-    done = nothing_done()
+def roll_up_period(
+    since: datetime, until: datetime, leases: list[Lease], *, only_changed: bool = True
+) -> dict[str, int]:
+    done = no_rollups()
     for start, end in batches(since, until):
-        for period, tallies in roll(start, end, leases, only_changed=only_changed).items():
+        for period, tallies in roll_up_batch(start, end, leases, only_changed=only_changed).items():
             done[period] += len(tallies)
     return done
 
 
-def nothing_done() -> dict[str, int]:
+def no_rollups() -> dict[str, int]:
     return dict.fromkeys(Period.values, 0)
 
 
-def unrolled_since(now: datetime) -> datetime:
-    """Minutes that lie ahead were counted before the clock was set back, and say nothing of where we stand."""
+def find_start(now: datetime) -> datetime:
+    """Return where to go on. Minutes in the future were counted before the clock was set back, and are ignored."""
     known = Rollup.objects.filter(period=Period.MINUTE, start__lte=now)
     last = known.order_by("-start").values_list("start", flat=True).first()
     return last - LATE if last else EPOCH
 
 
 def batches(since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """The time in which something was checked, oldest first, in pieces that each lie within one hour."""
+    """Yield the periods with checks, oldest first. Each lies within one hour."""
     results = CheckResult.objects.filter(at__lt=until).order_by("at").values_list("at", flat=True)
     while since < until and (first := results.filter(at__gte=since).first()):
-        start = floor(first, MINUTE)
-        since = min(start + BATCH, floor(start, HOUR) + HOUR, until)
+        start = floor_to_step(first, MINUTE)
+        since = min(start + BATCH, floor_to_step(start, HOUR) + HOUR, until)
         yield start, since
 
 
-def roll(since: datetime, until: datetime, leases: list[Lease], *, only_changed: bool = True) -> dict[Period, Tallies]:
-    """Counts these minutes, and the hour and the day they lie in; what was written. Raises LeaseLost.
+def roll_up_batch(
+    since: datetime, until: datetime, leases: list[Lease], *, only_changed: bool = True
+) -> dict[Period, RollupTallies]:
+    """Roll up these minutes, and the hour and the day around them. Return what was written. Raises LeaseLost.
 
-    All of it is read before the transaction that writes it, which is short: nobody else writes while we have our turn.
+    Everything is read before the short transaction that writes it: the lease keeps other writers out.
     """
-    written = {Period.MINUTE: surpassing(Period.MINUTE, counted(since, until), only_changed)}
+    written = {Period.MINUTE: select_changed(Period.MINUTE, count_checks(since, until), only_changed)}
     for below, period, step in LEVELS:
-        written[period] = surpassing(period, summed(below, written[below], step), only_changed)
+        written[period] = select_changed(period, sum_lower_period(below, written[below], step), only_changed)
     if written[Period.MINUTE]:
         with transaction.atomic():
             for lease in leases:
                 lease.extend()
             for period, tallies in written.items():
-                write(period, tallies)
+                store_rollups(period, tallies)
     return written
 
 
-# --- What there is ---------------------------------------------------------------------------------------------------
+# --- Reading ---------------------------------------------------------------------------------------------------------
 
 
-def counted(since: datetime, until: datetime) -> Tallies:
-    """The checks of these minutes."""
-    found: Tallies = {}
+def count_checks(since: datetime, until: datetime) -> RollupTallies:
+    """Count the checks of these minutes."""
+    found: RollupTallies = {}
     rows = CheckResult.objects.filter(at__gte=since, at__lt=until).order_by()
     columns = ("target_id", "at", "error_kind", "latency_ms", "excuse", "retried")
     for target, at, *result in rows.values_list(*columns).iterator(chunk_size=2_000):
         key = (target, at.replace(second=0, microsecond=0))
         if key not in found:
-            found[key] = Tally()
+            found[key] = RollupTally()
         found[key].count(*result)
     return found
 
 
-def summed(below: Period, changed: Tallies, step: timedelta) -> Tallies:
-    """The hours, or days, in which something below them has changed: of all that is there, and of the change."""
-    wanted = {(target, floor(start, step)) for target, start in changed}
-    total: Tallies = {key: Tally() for key in wanted}
-    for (target, start), tally in (stored(below, wanted, step) | changed).items():
-        if (key := (target, floor(start, step))) in total:
+def sum_lower_period(below: Period, changed: RollupTallies, step: timedelta) -> RollupTallies:
+    """Sum up the hours or days that contain a changed rollup, from the stored rollups below and the changed ones."""
+    wanted = {(target, floor_to_step(start, step)) for target, start in changed}
+    total: RollupTallies = {key: RollupTally() for key in wanted}
+    for (target, start), tally in (load_rollups(below, wanted, step) | changed).items():
+        if (key := (target, floor_to_step(start, step))) in total:
             total[key].add(tally)
     return total
 
 
-def surpassing(period: Period, fresh: Tallies, only_changed: bool) -> Tallies:
-    """Those that have seen no less than what is stored, and say something else unless that does not matter."""
-    known = stored_counts(period, fresh)
+def select_changed(period: Period, fresh: RollupTallies, only_changed: bool) -> RollupTallies:
+    """Return the rollups with at least as many checks as the stored ones, without equal ones if `only_changed`."""
+    known = load_counts(period, fresh)
     nothing = (0, 0, 0, 0)
     return {
         key: tally
         for key, tally in fresh.items()
-        if tally.seen >= seen(known.get(key, nothing)) and not (only_changed and tally.counts == known.get(key))
+        if tally.seen >= checks_seen(known.get(key, nothing)) and not (only_changed and tally.counts == known.get(key))
     }
 
 
-def seen(counts: Counts) -> int:
+def checks_seen(counts: Counts) -> int:
     checks, _failures, excused, _retried = counts
     return checks + excused
 
 
-def stored(period: Period, wanted: set[tuple[int, datetime]], step: timedelta) -> Tallies:
-    """All rollups of that period in the steps of time that are wanted, whatever their target."""
+def load_rollups(period: Period, wanted: set[tuple[int, datetime]], step: timedelta) -> RollupTallies:
+    """Load the rollups of all targets in the wanted steps of time."""
     if not wanted:
         return {}
     starts = {start for _target, start in wanted}
     rows = Rollup.objects.filter(period=period, start__gte=min(starts), start__lt=max(starts) + step)
-    columns = ("target_id", "start", *COUNTED, "latency_sum_ms", "histogram")
-    return {(target, start): Tally(*figures) for target, start, *figures in rows.values_list(*columns)}
+    columns = ("target_id", "start", *COUNT_FIELDS, "latency_sum_ms", "histogram")
+    return {(target, start): RollupTally(*figures) for target, start, *figures in rows.values_list(*columns)}
 
 
-def stored_counts(period: Period, tallies: Tallies) -> dict[tuple[int, datetime], Counts]:
+def load_counts(period: Period, tallies: RollupTallies) -> dict[tuple[int, datetime], Counts]:
     if not tallies:
         return {}
     starts = {start for _target, start in tallies}
     rows = Rollup.objects.filter(period=period, start__gte=min(starts), start__lte=max(starts))
-    columns = ("target_id", "start", *COUNTED)
+    columns = ("target_id", "start", *COUNT_FIELDS)
     return {(target, start): (*counts,) for target, start, *counts in rows.values_list(*columns)}
 
 
 # --- Writing ---------------------------------------------------------------------------------------------------------
 
 
-def write(period: Period, tallies: Mapping[tuple[int, datetime], Tally]) -> None:
+def store_rollups(period: Period, tallies: Mapping[tuple[int, datetime], RollupTally]) -> None:
     rows = [
         Rollup(
             target_id=target,
@@ -234,5 +238,5 @@ def write(period: Period, tallies: Mapping[tuple[int, datetime], Tally]) -> None
         batch_size=1_000,
         update_conflicts=True,
         unique_fields=["target", "period", "start"],
-        update_fields=[*COUNTED, "latency_sum_ms", "histogram"],
+        update_fields=[*COUNT_FIELDS, "latency_sum_ms", "histogram"],
     )

@@ -1,6 +1,6 @@
-"""How a target did, read from rollups alone. Where nothing was checked there is no figure: no data is not down.
+"""Uptime, latencies and charts of targets, read from rollups alone. No data is not down: there is no figure then.
 
-Excused failures count for nothing. Hours and days are those of UTC.
+Excluded failures do not count. Hours and days are in UTC.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 WINDOWS = {"24h": 24 * HOUR, "7d": 7 * DAY, "30d": 30 * DAY, "90d": 90 * DAY}
 # Windows up to this long are read from hours, longer ones from days.
 IN_HOURS = 7 * DAY
-# A day in which this share of the checks failed, which is more than an hour of it, was a bad one.
+# A day with this share of failed checks, which is more than an hour, is shown as down.
 DOWN_FROM = 0.05
 
 
-def seconds(moment: datetime) -> int:
+def epoch_seconds(moment: datetime) -> int:
     return int(moment.timestamp())
 
 
-def floor(moment: datetime, step: timedelta) -> datetime:
-    """When the minute, hour, day (UTC) or other step that the moment falls into began."""
+def floor_to_step(moment: datetime, step: timedelta) -> datetime:
+    """Return the start of the minute, hour, day (UTC) or other step that contains the moment."""
     return EPOCH + (moment - EPOCH) // step * step
 
 
@@ -48,10 +48,10 @@ def floor(moment: datetime, step: timedelta) -> datetime:
 
 
 @dataclass(frozen=True)
-class Figures:
-    """What the checks of a window came to; milliseconds of those that went well, None where none did.
+class UptimeFigures:
+    """Figures of a target's checks. Latencies are those of good checks in milliseconds, or None without any.
 
-    Every attempt of a check that was retried with success is an attempt of its own; a check that failed is one.
+    Each attempt of a check that succeeded at a retry counts as an attempt; a failed check counts as one.
     """
 
     checks: int = 0
@@ -63,7 +63,7 @@ class Figures:
 
     @property
     def uptime(self) -> float | None:
-        """From 0 to 1; None where no check counts."""
+        """Return a share from 0 to 1, or None without counted checks."""
         return (self.checks - self.failures) / self.checks if self.checks else None
 
     @property
@@ -76,7 +76,7 @@ class Figures:
 
     @property
     def error_rate(self) -> float | None:
-        """From 0 to 1; None where no check counts."""
+        """Return a share from 0 to 1, or None without counted checks."""
         return self.failed_attempts / self.attempts if self.attempts else None
 
     @property
@@ -101,14 +101,14 @@ class Figures:
         return self.percentiles[2]
 
 
-class Seconds(Func):
-    """A moment as whole seconds since 1970: to make a datetime of each row takes five times as long as all the rest."""
+class EpochSeconds(Func):
+    """Read a moment as whole seconds since 1970: a datetime per row takes five times as long as all the rest."""
 
     template = "EXTRACT(EPOCH FROM %(expressions)s)::bigint"
     output_field = BigIntegerField()
 
     def get_db_converters(self, connection: Any) -> list[Any]:
-        """Both databases give an integer; Django would make one of each again."""
+        """Return no converters: both databases return integers."""
         return []
 
     def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
@@ -117,8 +117,8 @@ class Seconds(Func):
         )
 
 
-class Part(NamedTuple):
-    """One rollup as it is read here: when it began, in seconds since 1970; its histogram may be the JSON of one."""
+class RollupPart(NamedTuple):
+    """One rollup as read. `start` is in seconds since 1970; `histogram` may be its unparsed JSON."""
 
     start: int
     checks: int
@@ -132,16 +132,16 @@ class Part(NamedTuple):
 COLUMNS = ("checks", "failures", "excused", "retried", "latency_sum_ms")
 
 
-def figures(
+def load_figures(
     targets: Sequence[int], now: datetime, windows: Sequence[str] = tuple(WINDOWS)
-) -> dict[int, dict[str, Figures]]:
-    """By target and window, the running hour and day included; one query for hours and one for days."""
-    found: dict[int, dict[str, Figures]] = {target: {} for target in targets}
-    for period, names in by_period(windows).items():
-        starts = {name: seconds(window_start(name, now)) for name in names}
-        parts = parts_of(targets, period, datetime.fromtimestamp(min(starts.values()), UTC))
+) -> dict[int, dict[str, UptimeFigures]]:
+    """Load the figures by target and window, with the current hour and day. Takes one query for hours, one for days."""
+    found: dict[int, dict[str, UptimeFigures]] = {target: {} for target in targets}
+    for period, names in windows_by_period(windows).items():
+        starts = {name: epoch_seconds(window_start(name, now)) for name in names}
+        parts = load_parts(targets, period, datetime.fromtimestamp(min(starts.values()), UTC))
         for target in targets:
-            inner, until = Figures(), None
+            inner, until = UptimeFigures(), None
             for name in sorted(starts, key=lambda name: starts[name], reverse=True):
                 start = starts[name]
                 added = [
@@ -149,12 +149,12 @@ def figures(
                     for part in parts.get(target, ())
                     if part.start >= start and (until is None or part.start < until)
                 ]
-                inner, until = summed(added, inner), start
+                inner, until = sum_parts(added, inner), start
                 found[target][name] = inner
     return found
 
 
-def by_period(windows: Sequence[str]) -> dict[Period, list[str]]:
+def windows_by_period(windows: Sequence[str]) -> dict[Period, list[str]]:
     periods: dict[Period, list[str]] = {}
     for name in windows:
         periods.setdefault(Period.HOUR if WINDOWS[name] <= IN_HOURS else Period.DAY, []).append(name)
@@ -162,61 +162,61 @@ def by_period(windows: Sequence[str]) -> dict[Period, list[str]]:
 
 
 def window_start(name: str, now: datetime) -> datetime:
-    """Hours reach back to the one that the window begins in; of days there are as many as its name says, with today."""
+    """Return the start of the first hour of the window, or of the first of its days, today included."""
     if WINDOWS[name] <= IN_HOURS:
-        return floor(now - WINDOWS[name], HOUR)
-    return floor(now, DAY) - WINDOWS[name] + DAY
+        return floor_to_step(now - WINDOWS[name], HOUR)
+    return floor_to_step(now, DAY) - WINDOWS[name] + DAY
 
 
-def parts_of(
+def load_parts(
     targets: Sequence[int], period: Period, since: datetime, until: datetime | None = None
-) -> dict[int, list[Part]]:
-    """By target; what begins at `until` or later is left out."""
-    found: dict[int, list[Part]] = {}
+) -> dict[int, list[RollupPart]]:
+    """Load the rollups by target. Those that start at `until` or later are left out."""
+    found: dict[int, list[RollupPart]] = {}
     rows = Rollup.objects.of(list(targets), period, since)
     if until is not None:
         rows = rows.filter(start__lt=until)
-    columns = rows.values_list("target_id", Seconds("start"), *COLUMNS, Cast("histogram", TextField()))
+    columns = rows.values_list("target_id", EpochSeconds("start"), *COLUMNS, Cast("histogram", TextField()))
     for target, *part in columns.iterator(chunk_size=2_000):
-        found.setdefault(target, []).append(Part(*part))
+        found.setdefault(target, []).append(RollupPart(*part))
     return found
 
 
-def summed(parts: Sequence[Part], others: Figures | None = None) -> Figures:
-    """Of the parts, and of what others came to."""
-    inner = others or Figures()
-    return Figures(
+def sum_parts(parts: Sequence[RollupPart], others: UptimeFigures | None = None) -> UptimeFigures:
+    """Sum up the rollups and earlier figures."""
+    inner = others or UptimeFigures()
+    return UptimeFigures(
         checks=inner.checks + sum(part.checks for part in parts),
         failures=inner.failures + sum(part.failures for part in parts),
         excused=inner.excused + sum(part.excused for part in parts),
         retried=inner.retried + sum(part.retried for part in parts),
         latency_sum_ms=inner.latency_sum_ms + sum(part.latency_sum_ms for part in parts),
-        histogram=cast(Histogram, SimpleLazyObject(lambda: added_up(parts, inner))),
+        histogram=cast(Histogram, SimpleLazyObject(lambda: merge_histograms(parts, inner))),
     )
 
 
-def added_up(parts: Sequence[Part], others: Figures) -> Histogram:
-    """This costs more than all else here, and where uptime alone is shown nobody asks for it."""
+def merge_histograms(parts: Sequence[RollupPart], others: UptimeFigures) -> Histogram:
+    """Merge the histograms. Called lazily: it is the most expensive step, and not needed for the uptime."""
     found: list[Histogram | str] = [part.histogram for part in parts]
     if others.checks:
         found.append({**others.histogram})
-    read = json.loads(f"[{','.join(text for text in found if isinstance(text, str))}]")  # at once: most are tiny
+    read = json.loads(f"[{','.join(text for text in found if isinstance(text, str))}]")  # in one call: most are tiny
     known = [*read, *(each for each in found if not isinstance(each, str))]
-    return known[0] if len(known) == 1 else histogram.merged(known)
+    return known[0] if len(known) == 1 else histogram.merge_histograms(known)
 
 
-def percent(uptime: float | None) -> str:
-    """`99.95 %` as the reader writes numbers. 100 % is said of what never failed, and of nothing else."""
+def format_percent(uptime: float | None) -> str:
+    """Format as `99.95 %` in the active locale. Only a target that never failed has 100 %."""
     if uptime is None:
         return EMPTY_VALUE
     shown = uptime if uptime in (0, 1) else min(max(uptime, 0.0001), 0.9999)
     digits = 0 if shown in (0, 1) else 2
-    # Rounded here: `number_format` cuts digits off.
+    # Rounded here because `number_format` truncates.
     return _("%(number)s %%") % {"number": number_format(round_half_up(shown * 100, digits), digits, use_l10n=True)}
 
 
-def rounded(uptime: float | None) -> float | None:
-    """To five digits, for programs; 1.0 is said of what never failed, and of nothing else."""
+def round_uptime(uptime: float | None) -> float | None:
+    """Round to five digits, for the API. Only a target that never failed has 1.0."""
     if uptime is None or uptime == 1:
         return uptime
     return min(round_half_up(uptime, 5), 0.99999)
@@ -226,8 +226,8 @@ def rounded(uptime: float | None) -> float | None:
 
 
 @dataclass(frozen=True)
-class Bar:
-    """A day of one target."""
+class DayBar:
+    """One day of one target in the uptime bars."""
 
     day: date
     checks: int = 0
@@ -240,7 +240,7 @@ class Bar:
 
     @property
     def state(self) -> str:
-        """`none` where no check counts, `up` without a failure, `down` where a twentieth failed, else `partial`."""
+        """Return `none` without counted checks, `up` without failures, `down` from DOWN_FROM on, else `partial`."""
         if not self.checks:
             return "none"
         if not self.failures:
@@ -248,24 +248,24 @@ class Bar:
         return "down" if self.failures >= DOWN_FROM * self.checks else "partial"
 
 
-def bars(targets: Sequence[int], now: datetime, days: int = 30) -> dict[int, list[Bar]]:
-    """The last days of each target with today, oldest first, those without data as well; one query."""
-    first = floor(now, DAY) - (days - 1) * DAY
+def load_bars(targets: Sequence[int], now: datetime, days: int = 30) -> dict[int, list[DayBar]]:
+    """Load the last days of each target, oldest first, with today and days without data. Takes one query."""
+    first = floor_to_step(now, DAY) - (days - 1) * DAY
     wanted = [(first + number * DAY).date() for number in range(days)]
     rows = Rollup.objects.of(list(targets), Period.DAY, first)
     known = {
-        (target, start.date()): Bar(start.date(), *counts)
+        (target, start.date()): DayBar(start.date(), *counts)
         for target, start, *counts in rows.values_list("target_id", "start", "checks", "failures", "excused")
     }
-    return {target: [known.get((target, day), Bar(day)) for day in wanted] for target in targets}
+    return {target: [known.get((target, day), DayBar(day)) for day in wanted] for target in targets}
 
 
 # --- Series ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Span:
-    """What a chart shows: how far back, from which rollups, and how much time one point stands for."""
+class ChartSpan:
+    """A time range of the chart: its length, the rollups it reads, and the time between two points."""
 
     label: Promise
     length: timedelta
@@ -273,18 +273,18 @@ class Span:
     step: timedelta
 
 
-SPANS = {
-    "3h": Span(gettext_lazy("3 hours"), 3 * HOUR, Period.MINUTE, MINUTE),
-    "24h": Span(gettext_lazy("24 hours"), 24 * HOUR, Period.MINUTE, 10 * MINUTE),
-    "7d": Span(gettext_lazy("7 days"), 7 * DAY, Period.HOUR, HOUR),
-    "30d": Span(gettext_lazy("30 days"), 30 * DAY, Period.HOUR, 4 * HOUR),
-    "1y": Span(gettext_lazy("1 year"), 365 * DAY, Period.DAY, DAY),
+CHART_SPANS = {
+    "3h": ChartSpan(gettext_lazy("3 hours"), 3 * HOUR, Period.MINUTE, MINUTE),
+    "24h": ChartSpan(gettext_lazy("24 hours"), 24 * HOUR, Period.MINUTE, 10 * MINUTE),
+    "7d": ChartSpan(gettext_lazy("7 days"), 7 * DAY, Period.HOUR, HOUR),
+    "30d": ChartSpan(gettext_lazy("30 days"), 30 * DAY, Period.HOUR, 4 * HOUR),
+    "1y": ChartSpan(gettext_lazy("1 year"), 365 * DAY, Period.DAY, DAY),
 }
 
 
 @dataclass(frozen=True)
-class Series:
-    """A chart's points, oldest first: the latencies in milliseconds, None where no check went well."""
+class LatencySeries:
+    """Points of a chart, oldest first. Latencies are in milliseconds, None without a good check."""
 
     starts: list[datetime]
     p50: list[float | None]
@@ -292,18 +292,18 @@ class Series:
     failures: list[int]
 
 
-def series(target: int, now: datetime, span: str) -> Series:
-    """The points of one of `SPANS`, the running one included; one query."""
-    chosen = SPANS[span]
+def load_series(target: int, now: datetime, span: str) -> LatencySeries:
+    """Load the points of one of `CHART_SPANS`, with the current one. Takes one query."""
+    chosen = CHART_SPANS[span]
     count = chosen.length // chosen.step
-    last = floor(now, chosen.step)
+    last = floor_to_step(now, chosen.step)
     starts = [last - back * chosen.step for back in reversed(range(count))]
-    steps: dict[int, list[Part]] = {seconds(start): [] for start in starts}
+    steps: dict[int, list[RollupPart]] = {epoch_seconds(start): [] for start in starts}
     step = int(chosen.step.total_seconds())
-    for part in parts_of([target], chosen.period, starts[0]).get(target, ()):
+    for part in load_parts([target], chosen.period, starts[0]).get(target, ()):
         steps.get(part.start // step * step, []).append(part)
-    points = [summed(parts) for parts in steps.values()]
-    return Series(
+    points = [sum_parts(parts) for parts in steps.values()]
+    return LatencySeries(
         starts=starts,
         p50=[point.p50_ms for point in points],
         p95=[point.p95_ms for point in points],

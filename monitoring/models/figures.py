@@ -1,4 +1,4 @@
-"""Rounds of checks, what checks came to, and when they count for nothing."""
+"""Rounds of checks, rollups, and maintenance windows."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from monitoring.querysets import MaintenanceQuerySet, RollupQuerySet, RoundQuery
 
 
 class Round(models.Model):
-    """One round of checks: a minute of the workers' watching, or one sweep of `beta_monitor`.
+    """One round of checks: a minute of the workers, or one sweep of `beta_monitor`.
 
-    What is `judged_…` is what the fleet rule looks at: without the targets that have an incident of their own, which
-    people were told of, and those under maintenance. `failing` are names, `judged_failing` are lists of name, error
-    kind and detail. `retried` counts the failed attempts of checks that held at a retry. `is_online` says whether we
-    reached the network; None where nobody asked.
+    The `judged_…` fields are those of the fleet rule, which leaves out targets with an open incident of their own and
+    those under maintenance. `failing` are names, `judged_failing` are lists of name, error kind and detail. `retried`
+    counts the failed attempts of checks that succeeded at a retry. `is_online` says whether the portal reached the
+    network, or is None without a connectivity probe.
     """
 
     number = models.PositiveBigIntegerField(_("number"), unique=True)
@@ -51,15 +51,15 @@ class Round(models.Model):
 
     @property
     def error_rate(self) -> float | None:
-        """From 0 to 1; None for a round without a check that counts."""
+        """Return a share from 0 to 1, or None without counted checks."""
         return self.failures / self.checks if self.checks else None
 
 
 class Rollup(models.Model):
-    """What the checks of a minute, an hour or a day (UTC) came to.
+    """Figures of a target's checks in a minute, an hour or a day (UTC).
 
-    `checks` are those that count, `failures` those of them that failed, `excused` the failures that do not, `retried`
-    the failed attempts of checks that held at a retry. `histogram` counts latencies by the bucket of
+    `checks` are those that count, `failures` those of them that failed, `excused` the excluded failures, `retried`
+    the failed attempts of checks that succeeded at a retry. `histogram` counts latencies by the bucket of
     `monitoring.figures.histogram`; those of several rollups add up.
     """
 
@@ -90,14 +90,14 @@ class Rollup(models.Model):
 
 
 def wall_clock(moment: datetime) -> datetime:
-    """What a clock on the wall shows in the portal's time zone, without a zone."""
+    """Return the naive wall-clock time in the portal's time zone."""
     return timezone.make_naive(moment, timezone.get_default_timezone())
 
 
 class MaintenanceWindow(models.Model):
-    """A time in which failures of these targets, or of all if none is named, do not count and nobody is told.
+    """A time in which failures of these targets, or of all if it names none, do not count and send no message.
 
-    One that repeats starts and ends at the same wall-clock times, in the portal's time zone.
+    A repeating window starts and ends at the same wall-clock times, in the portal's time zone.
     """
 
     class Repeats(models.TextChoices):
@@ -123,12 +123,12 @@ class MaintenanceWindow(models.Model):
 
     @property
     def wall_clock(self) -> tuple[datetime, datetime]:
-        """The start and the end of its first occurrence."""
+        """Return the start and the end of the first occurrence."""
         return wall_clock(self.starts_at), wall_clock(self.ends_at)
 
     @property
     def length(self) -> timedelta:
-        """Of an occurrence. One that repeats is as long as the clock shows, whatever its first night was like."""
+        """Return the length of an occurrence, by the wall clock if the window repeats."""
         start, end = self.wall_clock if self.repeats else (self.starts_at, self.ends_at)
         return end - start
 

@@ -7,18 +7,18 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from monitoring.clock import Mark
+from monitoring.error_texts import ERROR_CHOICES
 from monitoring.models.targets import Target
-from monitoring.probe.kinds import ErrorKind
 from monitoring.querysets import IncidentQuerySet
 from portal.base.severity import Severity
 
 
 class Incident(models.Model):
-    """A rule that was broken, from the moment it was decided to the moment it held again.
+    """A broken rule, from the check that decided it to the one that resolved it.
 
     `subject` is "target:7", "fleet", "portal", or "fleet:BASE (PATHS)" for an ad-hoc watch; one is open per subject and
-    rule. `duration` is measured by the monotonic clock. One that `is_withdrawn` ended without a recovery. `told_at` is
-    empty as long as silence or maintenance kept it from being told. `watched_until` is the lease of an ad-hoc watch.
+    rule. `duration` is measured by the monotonic clock. If `is_withdrawn`, it ended without a recovery. `told_at` is
+    empty while silence or maintenance mutes its messages. `watched_until` is the lease of an ad-hoc watch.
     """
 
     class Rule(models.TextChoices):
@@ -43,7 +43,7 @@ class Incident(models.Model):
     resolved_at = models.DateTimeField(_("resolved"), null=True)
     duration = models.DurationField(_("duration"), null=True)
     is_withdrawn = models.BooleanField(_("no longer watched"), default=False)
-    error_kind = models.CharField(_("error"), max_length=10, blank=True, choices=ErrorKind)
+    error_kind = models.CharField(_("error"), max_length=10, blank=True, choices=ERROR_CHOICES)
     detail = models.CharField(_("detail"), max_length=200, blank=True)
     facts = models.JSONField(_("facts"), default=dict)
     cause = models.TextField(_("cause"), max_length=2000, blank=True)
@@ -76,7 +76,7 @@ class Incident(models.Model):
 
     @property
     def name(self) -> str:
-        """What it is about, as people call it."""
+        """Return the name of the subject for people."""
         if self.target is not None:
             return self.target.name
         return self.subject.partition(":")[2] or str(_("All targets"))
@@ -107,7 +107,7 @@ class IncidentEvent(models.Model):
     incident = models.ForeignKey(Incident, models.CASCADE, related_name="timeline", verbose_name=_("incident"))
     at = models.DateTimeField(_("at"))
     kind = models.CharField(_("what"), max_length=12, choices=Kind)
-    error_kind = models.CharField(_("error"), max_length=10, blank=True, choices=ErrorKind)
+    error_kind = models.CharField(_("error"), max_length=10, blank=True, choices=ERROR_CHOICES)
     detail = models.CharField(_("detail"), max_length=200, blank=True)
     text = models.TextField(_("text"), blank=True)
     actor = models.CharField(_("by"), max_length=150, blank=True)

@@ -1,4 +1,4 @@
-"""Targets, and what was found at each."""
+"""Targets and the results of their checks."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from monitoring.error_texts import ERROR_CHOICES, describe_error
 from monitoring.probe import expect, spec
-from monitoring.probe.kinds import ErrorKind, sentence
 from monitoring.querysets import CheckResultQuerySet, TargetQuerySet
 from portal.egress.urls import clean_url
 
@@ -33,20 +33,19 @@ def refuse_bad_statuses(text: str) -> None:
         raise ValidationError(_("Statuses and ranges are expected, such as 200-299,404.")) from None
 
 
-def within(least: int, most: int) -> list[Any]:
+def range_validators(least: int, most: int) -> list[Any]:
     return [MinValueValidator(least), MaxValueValidator(most)]
 
 
 class Target(models.Model):
-    """Something that answers HTTP, what a good answer is, and how it stands.
+    """Something that answers HTTP: how it is checked, what a good answer is, and its state.
 
     `interval` and `timeout` are seconds; the timeout is the deadline of a whole attempt, redirects and body included. A
-    check that fails is tried again `retries` times, two seconds apart, before it counts.
+    failed check is retried `retries` times, two seconds apart, before it counts.
 
-    `claim` names who checks it at present, until `claimed_until`; what a claim of the past has found counts for
-    nothing. `attempts` are the failed attempts of the check that is under way, the other counts are results in a row.
-    `last_error_kind` and `last_detail` are those of the last attempt.
-    `recent` holds the last ten results that count, oldest first: `1` failed, `0` did not.
+    `claim` names the process that checks it until `claimed_until`; results of a lost claim are discarded. `attempts`
+    are the failed attempts of the check under way, the other counts are streaks. `last_error_kind` and `last_detail`
+    are those of the last attempt. `recent` holds the last ten counted results, oldest first: `1` failed, `0` did not.
     """
 
     class Method(models.TextChoices):
@@ -56,7 +55,7 @@ class Target(models.Model):
         POST = "POST", "POST"
 
     class State(models.TextChoices):
-        """As its latest results say; whether it is paused stands beside it."""
+        """State by the latest results. Paused targets keep it, and have `is_active` unset."""
 
         UNKNOWN = "unknown", _("not checked yet")
         UP = "up", _("up")
@@ -68,9 +67,9 @@ class Target(models.Model):
     name = models.CharField(_("name"), max_length=100, unique=True)
     url = models.CharField(_("address"), max_length=1000, validators=[refuse_bad_url])
     method = models.CharField(_("method"), max_length=8, choices=Method, default=Method.GET)
-    interval = models.PositiveIntegerField(_("interval"), default=60, validators=within(10, 86_400))
-    timeout = models.PositiveSmallIntegerField(_("timeout"), default=10, validators=within(1, 30))
-    retries = models.PositiveSmallIntegerField(_("retries"), default=1, validators=within(0, 5))
+    interval = models.PositiveIntegerField(_("interval"), default=60, validators=range_validators(10, 86_400))
+    timeout = models.PositiveSmallIntegerField(_("timeout"), default=10, validators=range_validators(1, 30))
+    retries = models.PositiveSmallIntegerField(_("retries"), default=1, validators=range_validators(0, 5))
 
     expected_statuses = models.CharField(
         _("expected statuses"), max_length=100, default="200-399", validators=[refuse_bad_statuses]
@@ -82,13 +81,21 @@ class Target(models.Model):
     header_name = models.CharField(_("header"), max_length=100, blank=True)
     header_value = models.CharField(_("header contains"), max_length=200, blank=True)
     max_latency_ms = models.PositiveIntegerField(
-        _("slow above (ms)"), null=True, blank=True, validators=within(1, 30_000)
+        _("slow above (ms)"), null=True, blank=True, validators=range_validators(1, 30_000)
     )
     tls_expiry_days = models.PositiveSmallIntegerField(
-        _("warn of the certificate (days before)"), null=True, blank=True, default=14, validators=within(1, 365)
+        _("warn of the certificate (days before)"),
+        null=True,
+        blank=True,
+        default=14,
+        validators=range_validators(1, 365),
     )
-    failures_to_open = models.PositiveSmallIntegerField(_("failures to open"), default=2, validators=within(1, 20))
-    successes_to_close = models.PositiveSmallIntegerField(_("successes to close"), default=2, validators=within(1, 20))
+    failures_to_open = models.PositiveSmallIntegerField(
+        _("failures to open"), default=2, validators=range_validators(1, 20)
+    )
+    successes_to_close = models.PositiveSmallIntegerField(
+        _("successes to close"), default=2, validators=range_validators(1, 20)
+    )
 
     is_active = models.BooleanField(_("active"), default=True)
     silenced_until = models.DateTimeField(_("silenced until"), null=True, blank=True)
@@ -109,7 +116,7 @@ class Target(models.Model):
     recent = models.CharField(max_length=10, blank=True, editable=False)
     last_check_at = models.DateTimeField(_("last check"), null=True, editable=False)
     last_latency_ms = models.FloatField(_("latency (ms)"), null=True, editable=False)
-    last_error_kind = models.CharField(max_length=10, blank=True, choices=ErrorKind, editable=False)
+    last_error_kind = models.CharField(max_length=10, blank=True, choices=ERROR_CHOICES, editable=False)
     last_detail = models.CharField(max_length=200, blank=True, editable=False)
     certificate_until = models.DateTimeField(_("certificate valid until"), null=True, editable=False)
 
@@ -164,7 +171,7 @@ class Target(models.Model):
 
 
 class Exclusion(models.TextChoices):
-    """Why a failure is not the target's fault, so that it counts neither as up nor as down."""
+    """Reason why a failure is excluded, so that it counts neither as up nor as down."""
 
     MAINTENANCE = "maintenance", _("maintenance")
     OFFLINE = "offline", _("the portal was offline")
@@ -173,18 +180,17 @@ class Exclusion(models.TextChoices):
 class CheckResult(models.Model):
     """Result of one check. A failed one has an error kind and no latency; `latency_ms` covers the whole answer.
 
-    A good one that was `retried` needed so many attempts before its last; `retried_kind` and `detail` say why the one
-    before the last failed.
+    `retried` counts the failed attempts before a good one. `retried_kind` and `detail` are those of the last of them.
     """
 
     target = models.ForeignKey(Target, models.CASCADE, related_name="results", verbose_name=_("target"), db_index=False)
     at = models.DateTimeField(_("at"))
-    error_kind = models.CharField(_("error"), max_length=10, blank=True, choices=ErrorKind)
+    error_kind = models.CharField(_("error"), max_length=10, blank=True, choices=ERROR_CHOICES)
     detail = models.CharField(_("detail"), max_length=200, blank=True)
     status = models.PositiveSmallIntegerField(_("status"), null=True)
     latency_ms = models.FloatField(_("latency (ms)"), null=True)
     retried = models.PositiveSmallIntegerField(_("retried"), default=0)
-    retried_kind = models.CharField(_("error before the retry"), max_length=10, blank=True, choices=ErrorKind)
+    retried_kind = models.CharField(_("error before the retry"), max_length=10, blank=True, choices=ERROR_CHOICES)
     excuse = models.CharField(_("not counted for"), max_length=12, blank=True, choices=Exclusion)
 
     objects = CheckResultQuerySet.as_manager()
@@ -209,4 +215,4 @@ class CheckResult(models.Model):
     @property
     def message(self) -> str:
         kind = self.error_kind or self.retried_kind
-        return sentence(kind, self.detail) if kind else ""
+        return describe_error(kind, self.detail) if kind else ""

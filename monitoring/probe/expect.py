@@ -1,4 +1,4 @@
-"""What an answer must hold. Its content is the other side's, and may be made to break or to busy whoever reads it."""
+"""Expectations of an answer. The content is untrusted, and may be made to crash or stall its reader."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from monitoring.probe.spec import Spec
 
 BODY_LENGTH = 1024 * 1024
 IN_HEADER = re.compile(r"""charset\s*=\s*["']?([\w.:-]+)""", re.ASCII | re.IGNORECASE)
-# Where browsers look for it, too: in `<meta>`, and in the first line of XML.
+# Browsers look for the charset in `<meta>` and in the first line of XML, too.
 DECLARED_WITHIN = 1024
 IN_DOCUMENT = re.compile(
     rb"""<(?:meta\b[^>]*?\bcharset|\?xml\b[^>]*?\bencoding)\s*=\s*["']?([\w.:-]+)""", re.ASCII | re.IGNORECASE
 )
-# Python's charsets by all their names. Not to be looked up by an unknown name: Python would remember each for ever.
-# What has no alias is slow on purpose-made input (punycode) or no charset, but for two that browsers know.
+# Python's charsets by all their names. `codecs.lookup` would cache each unknown name for ever. Codecs without an alias
+# are slow on crafted input (punycode) or no charsets, except for two that browsers know.
 CHARSETS = {name: name for name in aliases.aliases.values()} | aliases.aliases
 CHARSETS |= {"koi8_u": "koi8_u", "windows_874": "cp874"}
-# gzip or zlib by its first bytes, and deflate without them, which browsers take.
+# gzip and zlib are told by their first bytes. Like browsers, accept deflate without a header as well.
 COMPRESSED = frozenset({"gzip", "x-gzip", "deflate"})
 ANY_WRAPPER, NO_WRAPPER = zlib.MAX_WBITS | 32, -zlib.MAX_WBITS
-# Values in a document, and steps that a path may take among them: half a second's work at the most.
+# Limits of values in a document and of steps of a path, for half a second of work at most.
 MOST_VALUES = 50_000
 MOST_STEPS = 100_000
 
 
 class StepsExceeded(JSONPathError):
-    """The path leads past more than we look at."""
+    """The path takes more steps than MOST_STEPS."""
 
 
 class StepBudget:
@@ -52,7 +52,7 @@ class StepBudget:
 
 
 class BudgetedNode(JSONPathMatch):
-    """Without the way it was come by: with long keys, that alone would fill the memory."""
+    """A match without its path, which would fill the memory if keys are long."""
 
     def __init__(self, document: Any, value: object, steps: StepBudget) -> None:
         steps.take()
@@ -69,7 +69,7 @@ class BudgetedNode(JSONPathMatch):
 
 
 class RestrictedEnvironment(JSONPathEnvironment):
-    """RFC 9535 but for regular expressions, of which some take for ever and nothing can end them."""
+    """RFC 9535 without regular expressions: some take for ever, and nothing can stop them."""
 
     def setup_function_extensions(self) -> None:
         super().setup_function_extensions()
@@ -82,7 +82,7 @@ ENVIRONMENT = RestrictedEnvironment(strict=True)
 
 @lru_cache(maxsize=4096)
 def compile_json_path(path: str) -> JSONPath:
-    """Raises ValueError "json_path" for what is none, or takes more than a walk along the document."""
+    """Compile a JSON path. Raises ValueError "json_path" if it is invalid, or may take more than linear time."""
     try:
         found = ENVIRONMENT.compile(complete_path(path))
     except (JSONPathError, RecursionError, ValueError):
@@ -93,14 +93,14 @@ def compile_json_path(path: str) -> JSONPath:
 
 
 def complete_path(path: str) -> str:
-    """Most are short, and written without the `$` that stands for the document."""
+    """Add the `$` of the document, which most paths leave out."""
     if path.startswith("$"):
         return path
     return f"${path}" if path.startswith("[") else f"$.{path}"
 
 
 def is_bounded_path(path: JSONPath) -> bool:
-    """At most one `..`, and in filters only paths to one value: others may visit everything for each of everything."""
+    """Return whether the path takes linear time: at most one `..`, and only singular queries in filters."""
     descents = sum(isinstance(segment, JSONPathRecursiveDescentSegment) for segment in path.segments)
     selectors = [selector for segment in path.segments for selector in segment.selectors]
     filters = [selector.expression for selector in selectors if isinstance(selector, Filter)]
@@ -115,8 +115,8 @@ def filter_queries(expression: BaseExpression) -> Iterator[JSONPath]:
 
 
 def find_broken_expectation(spec: Spec, headers: Message, body: bytes) -> str:
-    """The first expectation that does not hold, by the name of its field, or content_encoding, json or json_size;
-    else "".
+    """Return the field of the first expectation that does not hold, or "". Errors of the content are content_encoding,
+    json and json_size.
     """
     if spec.header_name:
         values = headers.get_all(spec.header_name, [])
@@ -136,7 +136,7 @@ def find_broken_expectation(spec: Spec, headers: Message, body: bytes) -> str:
 
 
 def decompress_body(body: bytes, headers: Message) -> bytes:
-    """At most BODY_LENGTH bytes, whatever the body would unfold to. Raises zlib.error."""
+    """Return at most BODY_LENGTH decompressed bytes. Raises zlib.error."""
     if headers.get("Content-Encoding", "").lower() not in COMPRESSED:
         return body
     try:
@@ -146,13 +146,13 @@ def decompress_body(body: bytes, headers: Message) -> bytes:
 
 
 def decode_body(body: bytes, headers: Message) -> str:
-    """The body in the first charset that header or document names and Python has, else in UTF-8."""
+    """Decode by the first known charset that the header or the document names, else as UTF-8."""
     named = IN_HEADER.findall(headers.get("Content-Type", ""))
     named += [name.decode() for name in IN_DOCUMENT.findall(body[:DECLARED_WITHIN])]
     known = (CHARSETS.get(normalize_encoding(name).lower()) for name in named)
     try:
         return body.decode(next(filter(None, known), "utf-8"), "replace")
-    except LookupError:  # a codec that is no charset, such as base64
+    except LookupError:  # a codec that is not a charset, such as base64
         return body.decode("utf-8", "replace")
 
 
@@ -174,7 +174,7 @@ def find_broken_json(spec: Spec, body: bytes) -> str:
 
 
 def find_values(path: JSONPath, document: Any) -> Iterator[object]:
-    """Raises JSONPathError where it is too far or too deep."""
+    """Yield the values at the path. Raises JSONPathError after too many steps, or too deep."""
     nodes: Iterable[JSONPathMatch] = [BudgetedNode(document, document, StepBudget())]
     for segment in path.segments:
         nodes = segment.resolve(nodes)
@@ -182,7 +182,7 @@ def find_values(path: JSONPath, document: Any) -> Iterator[object]:
 
 
 def has_value(values: list[object], expected: str) -> bool:
-    """Strings as they are, the rest by what JSON means: 1.50 is 1.5, and true is not 1."""
+    """Compare strings literally, and other values as JSON: 1.50 equals 1.5, and true does not equal 1."""
     if expected in values:
         return True
     try:

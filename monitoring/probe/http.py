@@ -1,4 +1,4 @@
-"""One check of one target: a result within the deadline, whatever the network and the other side do."""
+"""One HTTP check of one target, within its deadline whatever the network and the other side do."""
 
 from __future__ import annotations
 
@@ -51,11 +51,10 @@ PROTOCOL_FAULTS: Mapping[type[HTTPException], str] = {
 
 @dataclass(frozen=True)
 class ProbeOutcome:
-    """`error_kind` and `detail` are "" where all held. `detail` is of no language and never of an answer's content.
+    """Outcome of one attempt. `error_kind` and `detail` are "" if it succeeded; `detail` is a code, never content.
 
-    `latency_ms` is None where the check failed: a refusal is quick, and would pass for a good one.
-    `status` is that of the last answer, be it a redirect, and `certificate_until` the first end of the certificates
-    seen on the way, also where something else failed.
+    `latency_ms` is None if the check failed: a quick refusal must not count as a fast answer. `status` is that of the
+    last answer, be it a redirect. `certificate_until` is the earliest end of the certificates seen, even on failure.
     """
 
     error_kind: str = ""
@@ -83,7 +82,7 @@ def probe_http(
     resolve: Resolver = system_resolver,
     context: ssl.SSLContext | None = None,
 ) -> ProbeOutcome:
-    """Never raises for what the network or the other side does; ValueError for a spec that is none."""
+    """Probe a target once. Raises ValueError for an invalid spec, and nothing for what the network does."""
     check = HttpCheck(spec, allow_private, resolve, context)
     try:
         ended = check.run()
@@ -116,22 +115,22 @@ class HttpCheck:
         return ProbeOutcome(kind, detail, self.status, latency_ms, self.certificate_until)
 
     def run(self) -> float:
-        """When the last byte was read. Raises Failure, OSError or HTTPException where something does not hold."""
+        """Return when the last byte was read. Raises CheckFailure, OSError or HTTPException."""
         for _ in range(MOST_REDIRECTS + 1):
             parts = urlsplit(self.url)
-            with closing(self.opened(parts)) as connection:
-                answer = self.asked(connection, parts)
-                location = self.location_of(answer)
+            with closing(self.connect(parts)) as connection:
+                answer = self.send(connection, parts)
+                location = self.redirect_location(answer)
                 if location is None:
-                    return self.judged(answer)
+                    return self.check_answer(answer)
             self.keep_cookies(answer)
             self.follow(location)
         raise CheckFailure(ErrorKind.REDIRECT, "too_many")
 
-    def opened(self, parts: SplitResult) -> socket.socket:
-        """To an address judged here: a second lookup might find another."""
+    def connect(self, parts: SplitResult) -> socket.socket:
+        """Connect to an address checked here: a second lookup might return another (DNS rebinding)."""
         host = ascii_host(parts)
-        addresses = self.allowed(host)
+        addresses = self.resolve_allowed(host)
         self.step = "connect"
         plain = connect(addresses, url_port(parts), self.deadline)
         if parts.scheme == "http":
@@ -142,7 +141,7 @@ class HttpCheck:
         self.certificate_until = min((end for end in ends if end is not None), default=None)
         return secure
 
-    def allowed(self, host: str) -> list[str]:
+    def resolve_allowed(self, host: str) -> list[str]:
         self.step = "dns"
         try:
             found = allowed_addresses(host, self.deadline, self.allow_private, self.resolve)
@@ -152,7 +151,7 @@ class HttpCheck:
             raise CheckFailure(ErrorKind.DNS, "EAI_NODATA")
         return found
 
-    def asked(self, connection: socket.socket, parts: SplitResult) -> Answer:
+    def send(self, connection: socket.socket, parts: SplitResult) -> Answer:
         self.step = "headers"
         wire = Wire(connection, self.deadline)
         answer = send_request(wire, self.method, parts, REQUEST_HEADERS | self.cookie_header())
@@ -164,21 +163,20 @@ class HttpCheck:
             return {}
         request = Request(self.url)  # noqa: S310 - nothing opens it
         self.cookies.add_cookie_header(request)
-        # A bare CR would end a line of our request; it counts as a space (RFC 9112, 2.2).
+        # A bare CR would end a line of our request. It counts as a space (RFC 9112, 2.2).
         return {name: value.replace("\r", " ") for name, value in request.header_items()}
 
     def keep_cookies(self, answer: Answer) -> None:
-        """Keep them for the rest of the redirects, unless there are more than any browser keeps.
+        """Keep cookies for the rest of the redirects by the rules of browsers, unless there are too many.
 
-        The rules are those of browsers: without a Domain a cookie goes to the host that set it, and never to all hosts
-        of a country.
+        Without a Domain, a cookie goes to the host that set it only. Domains of public suffixes are refused.
         """
         if 0 < len(answer.headers.get_all("Set-Cookie", [])) <= MOST_COOKIES:
             self.cookies = self.cookies or CookieJar(DefaultCookiePolicy(strict_domain=True))
             self.cookies.extract_cookies(answer, Request(self.url))  # noqa: S310 - nothing opens it
 
-    def location_of(self, answer: Answer) -> str | None:
-        """None where the answer is to be judged as it is."""
+    def redirect_location(self, answer: Answer) -> str | None:
+        """Return the redirect's location, or None if the answer is final."""
         if not self.spec.follow_redirects or answer.status not in REDIRECTS:
             return None
         return answer.headers.get("Location") or None
@@ -193,7 +191,7 @@ class HttpCheck:
             detail = str(error) if str(error) in ("scheme", "credentials") else "location"
             raise CheckFailure(ErrorKind.REDIRECT, detail) from None
 
-    def judged(self, answer: Answer) -> float:
+    def check_answer(self, answer: Answer) -> float:
         if not any(first <= answer.status <= last for first, last in self.expected):
             raise CheckFailure(ErrorKind.STATUS, str(answer.status))
         self.step = "body"
@@ -215,7 +213,7 @@ def classify_error(error: OSError | HTTPException, step: str) -> CheckFailure:
         case TimeoutError():
             return CheckFailure(ErrorKind.TIMEOUT, step)
         case ssl.SSLCertVerificationError():
-            # Of a wrong name it would go on with the name, which a redirect may have brought.
+            # The rest of the message may hold the wrong name, which a redirect may have brought.
             return CheckFailure(ErrorKind.TLS, error.verify_message.partition(",")[0])
         case ssl.SSLEOFError() | ssl.SSLZeroReturnError() | RemoteDisconnected():
             return CheckFailure(ErrorKind.CONNECT, "closed")
@@ -235,7 +233,7 @@ def classify_incomplete(partial: bytes, step: str) -> CheckFailure:
 
 
 def resolver_error_code(error: BaseException) -> str:
-    """The resolver's name for it: its words would be in the system's language."""
+    """Return the symbolic name of the resolver's error. Its message would be in the system's language."""
     code = error.args[0] if error.args else None
     names = (name for name in dir(socket) if name.startswith("EAI_") and getattr(socket, name) == code)
     return next(names, "lookup")

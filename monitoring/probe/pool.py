@@ -1,4 +1,4 @@
-"""Checks at their moments, many at a time."""
+"""Run many probes at a time, each at its planned moment."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FinishedProbe:
-    """`due`, `started` and `ended` are seconds of the monotonic clock."""
+    """A finished probe. `due`, `started` and `ended` are seconds of the monotonic clock."""
 
     key: Any
     outcome: ProbeOutcome
@@ -34,16 +34,16 @@ class FinishedProbe:
 
 class PlannedProbe(NamedTuple):
     due: float
-    number: int  # so that neither keys nor specs are ever compared
+    number: int  # breaks ties, so that keys and specs are never compared
     key: Any
     spec: Spec
     is_suspect: bool
 
 
 class Prober:
-    """A thread that hands out what is due, and two pools of threads, started as they are needed.
+    """A scheduler thread, and two pools of threads that are started as needed.
 
-    Suspects have a pool of their own: a thousand targets that are down, each until its timeout, keep no other waiting.
+    Suspects have a pool of their own, so that a thousand targets that time out delay no healthy one.
     """
 
     def __init__(
@@ -70,12 +70,12 @@ class Prober:
 
     @property
     def in_flight(self) -> int:
-        """Submitted, and not yet handed out by `finished`."""
+        """Return the number of probes submitted and not yet returned by `finished`."""
         with self.changed:
             return len(self.keys)
 
     def submit(self, key: Any, spec: Spec, due: float, *, is_suspect: bool = False) -> None:
-        """`due` is of the monotonic clock. Raises ValueError where the key is in flight."""
+        """Plan a probe at `due` of the monotonic clock. Raises ValueError if the key is in flight."""
         with self.changed:
             if self.is_closed:
                 raise RuntimeError("The prober is closed.")
@@ -88,20 +88,20 @@ class Prober:
                 self.changed.notify()
 
     def finished(self, timeout: float) -> list[FinishedProbe]:
-        """Everything that is there, for which it waits at most `timeout` seconds."""
+        """Wait at most `timeout` seconds for a finished probe, and return all that are there."""
         found: list[FinishedProbe] = []
         try:
             found.append(self.done.get(timeout=max(timeout, 0)))
             while True:
                 found.append(self.done.get_nowait())
         except Empty:
-            pass  # that was all there is
+            pass  # the queue is empty
         with self.changed:
             self.keys.difference_update(each.key for each in found)
         return found
 
     def close(self) -> None:
-        """Drops what is planned and waits for what has started, which ends by its own deadline."""
+        """Drop planned probes and wait for those under way, which end by their own deadlines."""
         with self.changed:
             self.is_closed = True
             self.changed.notify()
@@ -115,11 +115,11 @@ class Prober:
             pool = self.suspects if planned.is_suspect else self.well
             try:
                 pool.submit(self.work, planned)
-            except RuntimeError:  # no thread to be had: it is queued for those that there are
-                log.exception("A thread for probes could not be started.")
+            except RuntimeError:  # no thread could be started: existing ones take it from the queue
+                log.exception("a thread for probes could not be started")
 
     def next_due(self) -> PlannedProbe | None:
-        """Waits until something is due; None once closed."""
+        """Wait for the next due probe. Return None once closed."""
         with self.changed:
             while not self.is_closed:
                 wait = self.plan[0].due - time.monotonic() if self.plan else None
@@ -133,6 +133,6 @@ class Prober:
         try:
             outcome = self.probe(planned.spec, allow_private=self.allow_private)
         except Exception as error:
-            log.exception("A probe failed by a fault of ours.")
+            log.exception("a probe raised an unexpected error")
             outcome = ProbeOutcome(ErrorKind.PROTOCOL.value, type(error).__name__)
         self.done.put(FinishedProbe(planned.key, outcome, planned.due, started, time.monotonic()))

@@ -1,4 +1,4 @@
-"""What is asked of a target, and what its answer must hold."""
+"""Specification of a check: the request, and the expectations of its answer."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 
 @dataclass(frozen=True)
 class Spec:
-    """`timeout` is the total of name lookup, connection, TLS, redirects and body, in seconds.
+    """A request and the expectations of its answer.
 
-    The JSON value is compared as JSON writes it, a string as it is; empty, the path need only exist. Likewise the
-    header: it must be there and, where a value is given, contain it.
+    `timeout` is the deadline in seconds for name lookup, connection, TLS, redirects and body together. The JSON value
+    is compared as JSON, a string literally; if it is empty, the path need only exist. The header must exist and contain
+    its value, if one is given.
     """
 
     url: str
@@ -38,7 +39,7 @@ class Spec:
 
 
 def parse_statuses(text: str) -> list[tuple[int, int]]:
-    """Of "200-299,404", the ranges with both ends. Raises ValueError of a code: empty, syntax, bounds or order."""
+    """Parse ranges such as "200-299,404". Raises ValueError with a code: empty, syntax, bounds or order."""
     ranges = [parse_status_range(part.strip()) for part in text.split(",") if part.strip()]
     if not ranges:
         raise ValueError("empty")
@@ -46,7 +47,7 @@ def parse_statuses(text: str) -> list[tuple[int, int]]:
 
 
 def expects_any_body(text: str) -> bool:
-    """Whether one of the expected statuses comes with a body. Raises ValueError as `parse_statuses`."""
+    """Return whether one of the expected statuses has a body. Raises ValueError as `parse_statuses`."""
     return any(status not in BODILESS for first, last in parse_statuses(text) for status in range(first, last + 1))
 
 

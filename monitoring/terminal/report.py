@@ -1,4 +1,4 @@
-"""What checks came to, as text for a console and for keeping: of a period from the database, of a watch from memory."""
+"""Text reports of checks, for terminals and files: of a period from the database, of a watch from memory."""
 
 from __future__ import annotations
 
@@ -17,11 +17,19 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from monitoring.alerts import notices
+from monitoring.error_texts import ERROR_LABELS
 from monitoring.figures import rollups, uptime
-from monitoring.figures.uptime import DAY, HOUR, MINUTE, Figures, Part, percent
+from monitoring.figures.uptime import DAY, HOUR, MINUTE, RollupPart, UptimeFigures, format_percent
 from monitoring.models import CheckResult, Incident, Rollup, Round, Target
-from monitoring.probe.kinds import ErrorKind
-from monitoring.terminal.text_table import WIDTH, header_of, indented, printable, row_of, widths_of, wrapped
+from monitoring.terminal.text_table import (
+    WIDTH,
+    clean_text,
+    column_widths,
+    format_header,
+    format_row,
+    indent_text,
+    wrap_text,
+)
 from portal.base.conventions import Collected
 from portal.base.files import write_whole
 from portal.base.words import EMPTY_VALUE, format_moment, round_to_integer
@@ -31,22 +39,22 @@ from portal.work.jobs import AlreadyRunning
 other_reports: Collected[Callable[[datetime], list[str]]] = Collected("panels")
 
 MOST_INCIDENTS = 100
-# What a period is read from: minutes up to so many hours, hours up to a week, else days.
+# Periods up to this long are read from minute rollups, up to a week from hours, and longer ones from days.
 IN_MINUTES = 6 * HOUR
 
 
-# --- Of one target ---------------------------------------------------------------------------------------------------
+# --- One target ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Line:
-    """What is said of one target. No latency lies outside of `least_ms` and `most_ms`, whatever a histogram says.
+class TargetLine:
+    """A target's row in a report. Percentiles of the histogram are clamped to `least_ms` and `most_ms`.
 
-    Why it failed is known of the last `kinds_days` only, where there is such a number.
+    `kinds` counts why checks failed, of the last `kinds_days` only if there is such a limit.
     """
 
     name: str
-    figures: Figures
+    figures: UptimeFigures
     state: str = ""
     kinds: Counter[str] = field(default_factory=Counter)
     least_ms: float = 0.0
@@ -57,70 +65,70 @@ class Line:
         figures = self.figures
         percentiles = [self.within(value) for value in (figures.p50_ms, figures.p95_ms, figures.p99_ms)]
         milliseconds = [figures.mean_ms, *percentiles]
-        counted = (f"{figures.checks}", percent(figures.uptime), percent(figures.error_rate))
-        return (printable(self.name), self.state, *counted, *map(in_ms, milliseconds))
+        counted = (f"{figures.checks}", format_percent(figures.uptime), format_percent(figures.error_rate))
+        return (clean_text(self.name), self.state, *counted, *map(format_latency, milliseconds))
 
     def within(self, value: float | None) -> float | None:
         return None if value is None else min(max(value, self.least_ms), self.most_ms)
 
     def remarks(self) -> str:
-        """`Timeout 12, Connection failed 3, 4 retried, 2 not counted`"""
-        said = [f"{ErrorKind(kind).label} {count}" for kind, count in self.kinds.most_common()]
-        if said and self.kinds_days:
-            words = {"reasons": ", ".join(said), "count": self.kinds_days}
+        """Return a line such as `Timeout 12, Connection failed 3, 4 retried, 2 not counted`."""
+        remarks = [f"{ERROR_LABELS[kind]} {count}" for kind, count in self.kinds.most_common()]
+        if remarks and self.kinds_days:
+            words = {"reasons": ", ".join(remarks), "count": self.kinds_days}
             text = ngettext(
                 "%(reasons)s of the last %(count)d day", "%(reasons)s of the last %(count)d days", self.kinds_days
             )
-            said = [text % words]
+            remarks = [text % words]
         if retried := self.figures.retried:
-            said.append(ngettext("%(count)d retried", "%(count)d retried", retried) % {"count": retried})
+            remarks.append(ngettext("%(count)d retried", "%(count)d retried", retried) % {"count": retried})
         if excused := self.figures.excused:
-            said.append(ngettext("%(count)d not counted", "%(count)d not counted", excused) % {"count": excused})
-        return ", ".join(said)
+            remarks.append(ngettext("%(count)d not counted", "%(count)d not counted", excused) % {"count": excused})
+        return ", ".join(remarks)
 
 
-def in_ms(value: float | None) -> str:
+def format_latency(value: float | None) -> str:
     return EMPTY_VALUE if value is None else f"{round_to_integer(value)}"
 
 
-def all_of(lines: Sequence[Line]) -> Line:
-    parts = [part_of(line.figures) for line in lines]
+def total_line(lines: Sequence[TargetLine]) -> TargetLine:
+    parts = [line_part(line.figures) for line in lines]
     kinds: Counter[str] = sum((line.kinds for line in lines), Counter())
     least, most = min(line.least_ms for line in lines), max(line.most_ms for line in lines)
-    return Line(_("All targets"), uptime.summed(parts), "", kinds, least, most, lines[0].kinds_days)
+    return TargetLine(_("All targets"), uptime.sum_parts(parts), "", kinds, least, most, lines[0].kinds_days)
 
 
-def part_of(figures: Figures) -> Part:
+def line_part(figures: UptimeFigures) -> RollupPart:
     counts = (figures.checks, figures.failures, figures.excused, figures.retried)
-    return Part(0, *counts, figures.latency_sum_ms, figures.histogram)
+    return RollupPart(0, *counts, figures.latency_sum_ms, figures.histogram)
 
 
-# --- Columns ---------------------------------------------------------------------------------------------------------
+# --- The table -------------------------------------------------------------------------------------------------------
 
 
-def table(lines: Sequence[Line]) -> list[str]:
-    """A row for each target and one for all of them, with what failed below it; at most WIDTH columns wide."""
+def target_table(lines: Sequence[TargetLine]) -> list[str]:
+    """Return a row for each target and a total, with their remarks below, at most WIDTH columns wide."""
     if not lines:
         return [_("There are no targets.")]
-    shown = [*lines, all_of(lines)] if len(lines) > 1 else list(lines)
+    shown = [*lines, total_line(lines)] if len(lines) > 1 else list(lines)
     header = (_("target"), _("state"), _("checks"), _("uptime"), _("errors"), _("mean ms"), "p50", "p95", "p99")
     rows = [header, *(line.cells() for line in shown)]
-    widths = widths_of(rows)
-    text = header_of(header, widths)
+    widths = column_widths(rows)
+    text = format_header(header, widths)
     for line, row in zip(shown, rows[1:], strict=True):
-        text += [row_of(row, widths), *indented(line.remarks())]
+        text += [format_row(row, widths), *indent_text(line.remarks())]
     return text
 
 
-# --- Of a watch ------------------------------------------------------------------------------------------------------
+# --- A watch ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass
-class Seen:
-    """What a watch saw of one target, however long it takes."""
+class WatchedTarget:
+    """Figures of one target during a watch, in constant memory."""
 
     target: Target
-    tally: rollups.Tally = field(default_factory=rollups.Tally)
+    tally: rollups.RollupTally = field(default_factory=rollups.RollupTally)
     kinds: Counter[str] = field(default_factory=Counter)
     least_ms: float = math.inf
     most_ms: float = 0.0
@@ -134,25 +142,25 @@ class Seen:
             self.least_ms = min(self.least_ms, result.latency_ms)
             self.most_ms = max(self.most_ms, result.latency_ms)
 
-    def line(self) -> Line:
+    def line(self) -> TargetLine:
         tally = self.tally
-        figures = Figures(*tally.counts, tally.latency_sum_ms, tally.histogram)
+        figures = UptimeFigures(*tally.counts, tally.latency_sum_ms, tally.histogram)
         state = self.target.get_state_display()
-        return Line(self.target.name, figures, state, self.kinds, self.least_ms, self.most_ms)
+        return TargetLine(self.target.name, figures, state, self.kinds, self.least_ms, self.most_ms)
 
 
-class Log:
-    """All rounds of one watch, and what it comes to in the end."""
+class WatchLog:
+    """The rounds of one watch, and its report at the end."""
 
     def __init__(self) -> None:
-        self.seen: dict[int, Seen] = {}
+        self.targets: dict[int, WatchedTarget] = {}
         self.rounds = 0
         self.began: datetime | None = None
         self.ended: datetime | None = None
         self.latest: list[bool] = []
 
     def add(self, found: Round | None, results: Sequence[CheckResult], *, is_lost: bool = False) -> None:
-        """No round where nothing came back, or where it was lost with what came back."""
+        """Count a round. `found` is None if nothing came back, or if the round was lost."""
         self.add_results(results)
         if found is not None:
             self.count(found.started_at, found.finished_at)
@@ -160,11 +168,11 @@ class Log:
             moments = [result.at for result in results]
             self.count(min(moments), max(moments))
         if found is not None or is_lost:
-            self.latest = [*self.latest, not is_lost and holds(found)][-2:]
+            self.latest = [*self.latest, not is_lost and is_good_round(found)][-2:]
 
     def add_results(self, results: Sequence[CheckResult]) -> None:
         for result in results:
-            self.seen.setdefault(result.target_id, Seen(result.target)).add(result)
+            self.targets.setdefault(result.target_id, WatchedTarget(result.target)).add(result)
 
     def count(self, began: datetime, ended: datetime) -> None:
         self.rounds += 1
@@ -174,64 +182,64 @@ class Log:
         if self.began is None or self.ended is None:
             return [_("The round could not be written down.") if self.latest else _("Nothing was checked.")]
         rounds = ngettext("%(count)d round", "%(count)d rounds", self.rounds) % {"count": self.rounds}
-        seen = sorted(self.seen.values(), key=lambda each: each.target.name)
-        return [*heading(rounds, self.began, self.ended), "", *table([each.line() for each in seen])]
+        targets = sorted(self.targets.values(), key=lambda each: each.target.name)
+        return [*period_heading(rounds, self.began, self.ended), "", *target_table([each.line() for each in targets])]
 
-    def has_held(self) -> bool:
-        """Whether the last two rounds were free of failures and of slowness that alerts; not so without a round."""
+    def is_good(self) -> bool:
+        """Return whether the last two rounds had no failure and no latency that alerts. False without a round."""
         return bool(self.latest) and all(self.latest)
 
 
-def holds(found: Round | None) -> bool:
+def is_good_round(found: Round | None) -> bool:
     if found is None or found.failures:
         return False
     return found.p95_ms is None or found.p95_ms <= settings.FLEET_LATENCY_ALERT_MS
 
 
-def heading(what: str, since: datetime, until: datetime) -> list[str]:
+def period_heading(what: str, since: datetime, until: datetime) -> list[str]:
     period = _("from %(since)s to %(until)s") % {"since": format_moment(since), "until": format_moment(until)}
     return [f"{what}, {period}"]
 
 
-# --- Of a period -----------------------------------------------------------------------------------------------------
+# --- A period --------------------------------------------------------------------------------------------------------
 
 
-def catch_up(now: datetime) -> None:
-    """Counts what the workers have not counted yet, as where there are none."""
+def update_rollups(now: datetime) -> None:
+    """Roll up first, for installations without workers."""
     try:
-        rollups.rebuild(rollups.unrolled_since(now), uptime.floor(now, MINUTE) + MINUTE)
+        rollups.rebuild_rollups(rollups.find_start(now), uptime.floor_to_step(now, MINUTE) + MINUTE)
     except AlreadyRunning:
         return
 
 
-def of_period(now: datetime, hours: int) -> list[str]:
-    period, step = read_from(timedelta(hours=hours))
-    since = uptime.floor(now - timedelta(hours=hours), step)
+def period_report(now: datetime, hours: int) -> list[str]:
+    period, step = choose_period(timedelta(hours=hours))
+    since = uptime.floor_to_step(now - timedelta(hours=hours), step)
     targets = list(Target.objects.order_by("name"))
     return [
-        *heading(_("Monitoring"), since, now),
+        *period_heading(_("Monitoring"), since, now),
         "",
-        *table(lines_of(targets, period, since, now)),
+        *target_table(target_lines(targets, period, since, now)),
         "",
-        *incidents(since, now),
+        *incident_section(since, now),
     ]
 
 
-def read_from(length: timedelta) -> tuple[Rollup.Period, timedelta]:
+def choose_period(length: timedelta) -> tuple[Rollup.Period, timedelta]:
     if length <= IN_MINUTES:
         return Rollup.Period.MINUTE, MINUTE
     return (Rollup.Period.HOUR, HOUR) if length <= uptime.IN_HOURS else (Rollup.Period.DAY, DAY)
 
 
-def lines_of(targets: Sequence[Target], period: Rollup.Period, since: datetime, now: datetime) -> list[Line]:
-    parts = uptime.parts_of([target.pk for target in targets], period, since)
+def target_lines(targets: Sequence[Target], period: Rollup.Period, since: datetime, now: datetime) -> list[TargetLine]:
+    parts = uptime.load_parts([target.pk for target in targets], period, since)
     kept_since = now - timedelta(days=settings.CHECK_RETENTION_DAYS)
-    kinds = kinds_since(max(since, kept_since))
+    kinds = error_kinds_since(max(since, kept_since))
     kinds_days = settings.CHECK_RETENTION_DAYS if since < kept_since - HOUR else None
     return [
-        Line(
+        TargetLine(
             target.name,
-            uptime.summed(parts.get(target.pk, ())),
+            uptime.sum_parts(parts.get(target.pk, ())),
             target.get_state_display() if target.is_active else _("paused"),
             kinds.get(target.pk, Counter()),
             kinds_days=kinds_days,
@@ -240,8 +248,8 @@ def lines_of(targets: Sequence[Target], period: Rollup.Period, since: datetime, 
     ]
 
 
-def kinds_since(since: datetime) -> dict[int, Counter[str]]:
-    """By target, why checks failed."""
+def error_kinds_since(since: datetime) -> dict[int, Counter[str]]:
+    """Count failed checks by target and error kind."""
     failed: Any = CheckResult.objects.counted().filter(at__gte=since).exclude(error_kind="").order_by()
     found: dict[int, Counter[str]] = {}
     for target, kind, count in failed.values_list("target", "error_kind").annotate(count=Count("pk")):
@@ -249,8 +257,8 @@ def kinds_since(since: datetime) -> dict[int, Counter[str]]:
     return found
 
 
-def incidents(since: datetime, now: datetime) -> Iterator[str]:
-    """Those that were open at some moment of the period, the latest first."""
+def incident_section(since: datetime, now: datetime) -> Iterator[str]:
+    """List the incidents that were open during the period, newest first."""
     within = Incident.objects.filter(Q(resolved_at=None) | Q(resolved_at__gte=since), opened_at__lte=now)
     found = list(within.select_related("target").order_by("-pk")[: MOST_INCIDENTS + 1])
     if not found:
@@ -258,26 +266,26 @@ def incidents(since: datetime, now: datetime) -> Iterator[str]:
         return
     yield _("Incidents")
     for incident in sorted(found[:MOST_INCIDENTS], key=lambda each: each.opened_at, reverse=True):
-        yield from lines_about(incident, now)
+        yield from incident_lines(incident, now)
     if len(found) > MOST_INCIDENTS:
         yield _("and more before")
 
 
-def lines_about(incident: Incident, now: datetime) -> Iterator[str]:
-    lasting = notices.spoken(incident.duration or now - incident.opened_at)
+def incident_lines(incident: Incident, now: datetime) -> Iterator[str]:
+    lasting = notices.format_duration(incident.duration or now - incident.opened_at)
     spoken = lasting if incident.resolved_at else _("open for %(time)s") % {"time": lasting}
-    what = notices.headline(incident)
-    yield from wrapped(f"{format_moment(incident.opened_at)}, {spoken}: {what}", WIDTH)
-    yield from indented(notices.reason(incident))
+    what = notices.incident_headline(incident)
+    yield from wrap_text(f"{format_moment(incident.opened_at)}, {spoken}: {what}", WIDTH)
+    yield from indent_text(notices.incident_reason(incident))
     if incident.cause:
-        yield from indented(_("Cause: %(cause)s") % {"cause": incident.cause})
+        yield from indent_text(_("Cause: %(cause)s") % {"cause": incident.cause})
 
 
-# --- Keeping it ------------------------------------------------------------------------------------------------------
+# --- Saving ----------------------------------------------------------------------------------------------------------
 
 
-def save(lines: Sequence[str], now: datetime) -> Path:
-    """The file, which is there as a whole or not at all. A folder that is missing is not made. Raises OSError."""
+def save_report(lines: Sequence[str], now: datetime) -> Path:
+    """Write the file atomically and return its path. A missing folder is not created. Raises OSError."""
     folder = Path(settings.REPORTS_ROOT)
     path = folder / f"beta_report_{timezone.localtime(now):%Y%m%d_%H%M%S}.txt"
     write_whole(path, "".join(f"{line}\n" for line in lines))

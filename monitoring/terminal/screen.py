@@ -1,4 +1,4 @@
-"""What a watch shows of itself on a console: a line a round, and on a terminal one that changes until then."""
+"""Output of a watch: a line per round, and on a terminal a progress line that is rewritten in place."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from django.utils.translation import ngettext
 
 from monitoring.checks import active_round
 from monitoring.checks.sweeps import Progress, ShownRound
-from monitoring.figures.uptime import percent
+from monitoring.figures.uptime import format_percent
 from monitoring.models import Round
-from monitoring.terminal.text_table import GAP, cut, printable
+from monitoring.terminal.text_table import GAP, clean_text, truncate_to_width
 from portal.base.words import EMPTY_VALUE, round_to_integer
 
 START_OF_LINE, ERASE = "\r", "\x1b[K"
@@ -27,27 +27,27 @@ NAMED, LONGEST_NAME = 6, 30
 # --- A round in a line -----------------------------------------------------------------------------------------------
 
 
-def line_of(swept: ShownRound) -> str:
-    """`#12  14:03:20  200 checks  p95 180 ms  0.50 % errors  (API, Shop)`"""
+def format_round(swept: ShownRound) -> str:
+    """Return a line such as `#12  14:03:20  200 checks  p95 180 ms  0.50 % errors  (API, Shop)`."""
     if swept.is_lost and swept.round is None:
         return _("The round could not be written down.")
     if swept.round is None:
         return _("Nothing was checked.")
-    return GAP.join([*figures_of(swept.round), *remarks_on(swept)])
+    return GAP.join([*round_figures(swept.round), *round_remarks(swept)])
 
 
-def figures_of(found: Round) -> Iterable[str]:
+def round_figures(found: Round) -> Iterable[str]:
     yield f"#{found.number}"
     yield f"{timezone.localtime(found.started_at):%H:%M:%S}"
     yield ngettext("%(count)d check", "%(count)d checks", found.checks) % {"count": found.checks}
-    yield p95_of(found.p95_ms)
-    yield _("%(percent)s errors") % {"percent": percent(found.error_rate)}
+    yield format_p95(found.p95_ms)
+    yield _("%(percent)s errors") % {"percent": format_percent(found.error_rate)}
     if found.failing:
-        yield f"({listed(found.failing)})"
+        yield f"({list_names(found.failing)})"
 
 
-def p95_of(p95_ms: float | None) -> str:
-    """With a word beside it where it is worth a look, and another where it is an alarm."""
+def format_p95(p95_ms: float | None) -> str:
+    """Format the percentile, marked as slow or as too slow by the limits of the fleet rule."""
     if p95_ms is None:
         return f"p95 {EMPTY_VALUE}"
     shown = f"p95 {round_to_integer(p95_ms)} ms"
@@ -56,7 +56,7 @@ def p95_of(p95_ms: float | None) -> str:
     return _("%(p95)s, slow") % {"p95": shown} if p95_ms > settings.FLEET_LATENCY_SHOWN_MS else shown
 
 
-def remarks_on(swept: ShownRound) -> Iterable[str]:
+def round_remarks(swept: ShownRound) -> Iterable[str]:
     retried = swept.round.retried if swept.round else 0
     if retried:
         yield ngettext("%(count)d retried", "%(count)d retried", retried) % {"count": retried}
@@ -67,9 +67,9 @@ def remarks_on(swept: ShownRound) -> Iterable[str]:
         yield _("took %(seconds).1f s, longer than the interval") % {"seconds": swept.seconds}
 
 
-def listed(names: Sequence[str], most: int = NAMED) -> str:
-    """`API, Shop and 3 more`, or `and more` where a round names no more than these."""
-    shown = ", ".join(cut(printable(name), LONGEST_NAME) for name in names[:most])
+def list_names(names: Sequence[str], most: int = NAMED) -> str:
+    """Return `API, Shop and 3 more`, or `and more` if the round stores no more names."""
+    shown = ", ".join(truncate_to_width(clean_text(name), LONGEST_NAME) for name in names[:most])
     more = len(names) - most
     if more <= 0:
         return shown
@@ -81,11 +81,11 @@ def listed(names: Sequence[str], most: int = NAMED) -> str:
     }
 
 
-# --- The line that changes -------------------------------------------------------------------------------------------
+# --- The progress line -----------------------------------------------------------------------------------------------
 
 
 class Screen:
-    """A stream with a last line that is rewritten in place where it is a terminal, and is nowhere else."""
+    """A stream whose last line is rewritten in place if it is a terminal. Other streams get no progress line."""
 
     def __init__(self, stream: OutputWrapper) -> None:
         self.stream = stream
@@ -94,16 +94,16 @@ class Screen:
 
     def show(self, what: Progress | float) -> None:
         if self.is_live:
-            self.rewrite(progress(what) if not isinstance(what, float) else countdown(what))
+            self.rewrite(format_progress(what) if not isinstance(what, float) else format_countdown(what))
 
     def rewrite(self, text: str) -> None:
-        text = cut(text, shutil.get_terminal_size().columns - 1)
+        text = truncate_to_width(text, shutil.get_terminal_size().columns - 1)
         if text != self.shown:
             self.write(START_OF_LINE + text + ERASE)
             self.shown = text
 
     def make_room(self, record: logging.LogRecord) -> bool:
-        """As a filter of a logger: what is logged does not run on in the line that changes."""
+        """Clear the progress line before a record is logged. To be used as a filter of a logger."""
         self.clear()
         return True
 
@@ -121,7 +121,7 @@ class Screen:
         self.stream.flush()
 
 
-def progress(running: Progress) -> str:
+def format_progress(running: Progress) -> str:
     parts = [_("%(done)d of %(total)d checked") % {"done": running.done, "total": running.total}]
     if running.failing:
         parts.append(ngettext("%(count)d failing", "%(count)d failing", running.failing) % {"count": running.failing})
@@ -130,5 +130,5 @@ def progress(running: Progress) -> str:
     return ", ".join(parts)
 
 
-def countdown(seconds: float) -> str:
+def format_countdown(seconds: float) -> str:
     return _("next round in %(seconds)d s") % {"seconds": -int(-seconds // 1)}

@@ -23,7 +23,7 @@ def check(target, at, latency_ms=100.0, error_kind="", **fields):
 def rollup(target, period, start, checks=10, failures=0, excused=0, latency_ms=100.0, retried=0):
     """One in which everything that went well took the same time."""
     succeeded = checks - failures
-    counted = {str(histogram.bucket(latency_ms)): succeeded} if succeeded else {}
+    counted = {str(histogram.bucket_number(latency_ms)): succeeded} if succeeded else {}
     return Rollup.objects.create(
         target=target,
         period=period,
@@ -39,4 +39,4 @@ def rollup(target, period, start, checks=10, failures=0, excused=0, latency_ms=1
 
 def around(latency_ms):
     """What a percentile of that latency reads."""
-    return histogram.value(histogram.bucket(latency_ms))
+    return histogram.bucket_latency(histogram.bucket_number(latency_ms))

@@ -76,7 +76,7 @@ def told():
         ("http://10.0.0.1:8000/app/", "http://10.0.0.1:8000/app"),
     ],
 )
-def test_a_base_is_an_address_without_a_slash_at_its_end(text, base):
+def test_base_is_normalised_without_a_final_slash(text, base):
     assert parse_base(text) == base
 
 
@@ -84,12 +84,12 @@ def test_a_base_is_an_address_without_a_slash_at_its_end(text, base):
     "text",
     ["", "shop", "ftp://shop.example.org", "http://a:b@c.org", "http://a.org/?q=1"],
 )
-def test_what_is_no_base_is_refused(text):
+def test_invalid_base_is_refused(text):
     with pytest.raises(ValueError):
         parse_base(text)
 
 
-def test_paths_stand_below_the_base_once_each():
+def test_paths_are_added_to_the_base_once_each():
     targets = make_targets("http://a.org/app", ["api", "/api", "//x", "/x"])
     assert [(target.name, target.url) for target in targets] == [
         ("/api", "http://a.org/app/api"),
@@ -97,34 +97,34 @@ def test_paths_stand_below_the_base_once_each():
     ]
 
 
-def test_a_path_that_is_none_is_refused():
+def test_invalid_path_is_refused():
     with pytest.raises(ValueError):
         make_targets("http://a.org", ["/a b"])
 
 
 @pytest.mark.parametrize(("status", "failures"), [(200, 0), (302, 0), (404, 0), (499, 0), (500, 1), (503, 1)])
-def test_only_what_is_the_service_s_fault_fails(watch, status, failures):
+def test_only_server_errors_fail(watch, status, failures):
     [found] = watch(status)
     assert (found.checks, found.failures, found.judged_failures) == (2, failures, failures)
     assert found.failing == ["/api"] * failures
 
 
-def test_nobody_answering_fails(watch):
+def test_refused_connections_fail(watch):
     [found] = watch(200, url="http://127.0.0.1:1")
     assert (found.checks, found.failures, found.p95_ms) == (2, 2, None)
 
 
-def test_private_addresses_are_refused_where_targets_are(watch, settings):
+def test_private_address_is_refused_unless_allowed_for_targets(watch, settings):
     settings.PROBE_ALLOW_PRIVATE = False
     assert watch(200)[0].failures == 2
 
 
-def test_nothing_is_stored(watch):
+def test_ad_hoc_round_stores_no_target_round_or_result(watch):
     watch(500)
     assert not any(model.objects.exists() for model in (Target, CheckResult, Round))
 
 
-def test_what_fails_while_we_are_offline_counts_for_nothing(watch, settings, monkeypatch):
+def test_failures_while_the_portal_is_offline_are_excluded(watch, settings, monkeypatch):
     settings.CONNECTIVITY_PROBES = [("127.0.0.1", 1)]
     monkeypatch.setattr(
         adhoc.active_round, "make_connectivity", lambda: Connectivity([("127.0.0.1", 1)], was_online=True)
@@ -136,7 +136,7 @@ def test_what_fails_while_we_are_offline_counts_for_nothing(watch, settings, mon
 # --- Who is told -----------------------------------------------------------------------------------------------------
 
 
-def test_two_bad_rounds_alert_once_and_two_good_ones_say_it_is_over(watch, service, channel):
+def test_two_bad_rounds_alert_once_and_two_good_ones_resolve(watch, service, channel):
     watch(500)
     assert told() == []
     watch(200, 500, 200, 500)
@@ -147,18 +147,18 @@ def test_two_bad_rounds_alert_once_and_two_good_ones_say_it_is_over(watch, servi
     assert [title.partition(" after ")[0] for title in told()[1:]] == [f"{service.url} (/, /api): checks hold again"]
 
 
-def test_the_newest_rounds_decide(watch, channel):
+def test_newest_two_rounds_decide(watch, channel):
     watch(500, 500, 200, 200)
     assert len(told()) == 2
 
 
-def test_the_alert_names_what_fails_with_status_and_message(watch, channel):
+def test_alert_names_the_failing_path_with_its_error(watch, channel):
     watch(500, 503)
     assert "– /api: It answered 503\n" in OutboxMessage.objects.get().text
     assert "1 of 2 checks failed" in OutboxMessage.objects.get().text
 
 
-def test_a_restart_opens_nothing_twice_and_loses_no_recovery(watch, service, channel):
+def test_restarted_watch_takes_over_its_incident(watch, service, channel):
     watch(500, 500)
     watch(500, 500)
     incident = Incident.objects.get()
@@ -170,13 +170,13 @@ def test_a_restart_opens_nothing_twice_and_loses_no_recovery(watch, service, cha
     assert len(told()) == 2
 
 
-def test_slowness_alerts_too(watch, channel, settings):
+def test_slow_rounds_alert(watch, channel, settings):
     settings.FLEET_LATENCY_ALERT_MS = 0.001
     watch(200, 200)
     assert Incident.objects.get().rule == "fleet_latency"
 
 
-def test_each_base_has_incidents_of_its_own(watch, service, channel):
+def test_each_base_has_its_own_incidents(watch, service, channel):
     watch(500, 500)
     other = service.url.replace("127.0.0.1", "localhost")
     watch(500, 500, url=other)
@@ -184,7 +184,7 @@ def test_each_base_has_incidents_of_its_own(watch, service, channel):
     assert names == {f"{service.url} (/, /api)", f"{other} (/, /api)"}
 
 
-def test_watches_of_other_paths_do_not_know_each_other(watch, service, channel):
+def test_watches_of_different_paths_have_separate_incidents(watch, service, channel):
     watch(500, 500, paths=["/api"])
     watch(200, 200, paths=["/", "/fine"])
     assert [incident.resolved_at for incident in Incident.objects.all()] == [None]
@@ -268,14 +268,14 @@ def test_watch_that_takes_over_after_a_kill_renews_the_lease(watch, service):
         assert fleet.withdraw_orphaned_incidents(mark()) == 0
 
 
-def test_incidents_of_the_targets_do_not_hide_what_fails_here(watch, make_target, service):
+def test_incidents_of_targets_do_not_hide_failing_paths(watch, make_target, service):
     for number in range(3):
         known = make_target(f"T{number}")
         Incident.objects.create(subject=known.subject, target=known, rule="unavailable", opened_at=timezone.now())
     assert watch(500)[0].judged_failures == 1
 
 
-def test_without_a_database_rounds_are_made_all_the_same(watch, monkeypatch):
+def test_rounds_go_on_without_a_database(watch, monkeypatch):
     monkeypatch.setattr(adhoc, "close_old_connections", lambda: None)
 
     def gone(*arguments):
@@ -286,7 +286,7 @@ def test_without_a_database_rounds_are_made_all_the_same(watch, monkeypatch):
     assert not Incident.objects.exists()
 
 
-def test_a_database_that_is_gone_ends_no_watch(watch, monkeypatch):
+def test_failing_write_of_incidents_does_not_end_the_watch(watch, monkeypatch):
     def fail(*arguments, **options):
         raise DatabaseError("gone")
 

@@ -24,7 +24,7 @@ def subjects(action):
 
 
 class TestChecking:
-    def test_the_chosen_are_due_at_once(self, client, make_target):
+    def test_check_now_makes_chosen_targets_due(self, client, make_target):
         log_in_with_role(client, "operator")
         later = timezone.now() + DAY
         a, b, other = (make_target(name, next_check_at=later) for name in ("a", "b", "c"))
@@ -36,19 +36,19 @@ class TestChecking:
         assert subjects("check_asked") == [a.subject, b.subject]
         assert other not in due
 
-    def test_from_its_own_page_and_back_to_it(self, admin_client, make_target):
+    def test_check_now_on_the_page_returns_to_it(self, admin_client, make_target):
         target = make_target(next_check_at=timezone.now() + DAY)
         response = act_on_page(admin_client, "check_now", target)
         assert response.redirect_chain == [(page_of(target), 302)]
         assert messages_of(response) == ["1 target is being checked: its page will tell the result."]
         assert "A check was asked for</td>" in page_text(response)
 
-    def test_where_there_is_nothing_to_check_it_says_so(self, admin_client, make_target):
+    def test_check_now_of_paused_targets_warns(self, admin_client, make_target):
         response = act(admin_client, "check_now", make_target(is_active=False))
         assert messages_of(response) == ["Nothing was done: there was nothing to do for any of those chosen."]
         assert [message.level_tag for message in response.context["messages"]] == ["warning"]
 
-    def test_nobody_changes_the_chosen_before_it_is_done(self, admin_client, target):
+    def test_chosen_rows_are_locked_until_the_action_is_done(self, admin_client, target):
         with CaptureQueriesContext(connection) as captured:
             act(admin_client, "pause", target)
         locks = [query for query in captured if query["sql"].endswith('FOR UPDATE OF "monitoring_target"')]
@@ -62,7 +62,7 @@ class TestChecking:
 
 
 class TestSilence:
-    def test_it_asks_for_how_long(self, client, make_target):
+    def test_silence_asks_for_its_length(self, client, make_target):
         log_in_with_role(client, "operator")
         targets = [make_target("a"), make_target("b")]
         text = page_text(act(client, "silence", *targets))
@@ -71,21 +71,21 @@ class TestSilence:
         assert not AuditEvent.objects.filter(action__in=["monitoring.silenced", "admin.action"]).exists()
         assert not Target.objects.exclude(silenced_until=None).exists()
 
-    def test_the_form_is_sent_to_the_whole_list(self, admin_client, make_target):
+    def test_silence_form_is_sent_to_the_unfiltered_list(self, admin_client, make_target):
         """Through the same filter a target that went up meanwhile would be lost."""
         target = make_target(state="down")
         asked = {"action": "silence", "_selected_action": [target.pk]}
         text = page_text(admin_client.post(f"{TARGETS}?state=down", asked))
         assert f'<form method="post" action="{TARGETS}"' in text
 
-    def test_where_none_is_left_it_says_so(self, admin_client, make_target):
+    def test_action_without_applicable_rows_warns(self, admin_client, make_target):
         target = make_target(state="up")
         asked = {"action": "silence", "_selected_action": [target.pk]}
         response = admin_client.post(f"{TARGETS}?state=down", asked, follow=True)
         assert messages_of(response) == ["Nothing was done: there was nothing to do for any of those chosen."]
 
     @pytest.mark.parametrize(("length", "hours"), [("hour", 1), ("hours", 8), ("day", 24), ("week", 168)])
-    def test_for_a_length(self, admin_client, make_target, length, hours):
+    def test_silence_lasts_for_the_chosen_length(self, admin_client, make_target, length, hours):
         targets = [make_target("a"), make_target("b")]
         response = act(admin_client, "silence", *targets, confirmed="yes", length=length, until="nonsense")
         for target in targets:
@@ -94,7 +94,7 @@ class TestSilence:
         assert messages_of(response)[0].startswith("2 targets are silenced until ")
         assert [set(after) for _subject, after in audit_events("monitoring.silenced")] == [{"until"}] * 2
 
-    def test_until_a_moment_of_the_operators_clock(self, admin_client, target):
+    def test_silence_lasts_until_a_moment_in_the_operators_time_zone(self, admin_client, target):
         with timezone.override("Africa/Douala"):
             act_on_page(admin_client, "silence", target, confirmed="yes", length="until", until="2099-03-01T09:00")
         target.refresh_from_db()
@@ -103,18 +103,18 @@ class TestSilence:
     @pytest.mark.parametrize(
         ("until", "words"), [("", "Until when?"), ("2020-01-01T00:00", "past"), ("x", "valid date")]
     )
-    def test_a_moment_that_is_none_is_asked_again(self, admin_client, target, until, words):
+    def test_invalid_moment_is_asked_again(self, admin_client, target, until, words):
         response = act_on_page(admin_client, "silence", target, confirmed="yes", length="until", until=until)
         assert words in page_text(response)
         target.refresh_from_db()
         assert target.silenced_until is None
 
-    def test_a_length_that_is_none_is_asked_again(self, admin_client, target):
+    def test_invalid_length_is_asked_again(self, admin_client, target):
         act_on_page(admin_client, "silence", target, confirmed="yes", length="ever")
         target.refresh_from_db()
         assert target.silenced_until is None
 
-    def test_it_is_ended(self, admin_client, make_target):
+    def test_silence_is_ended(self, admin_client, make_target):
         silent = make_target("a", silenced_until=timezone.now() + DAY)
         loud = make_target("b")
         response = act(admin_client, "end_silence", silent, loud)
@@ -125,7 +125,7 @@ class TestSilence:
 
 
 class TestPausing:
-    def test_nobody_looks_any_more_and_what_was_open_ends(self, client, make_target):
+    def test_pause_withdraws_open_incidents(self, client, make_target):
         log_in_with_role(client, "operator")
         target, off = make_target("a", state="down"), make_target("b", is_active=False)
         open_incidents([IncidentOpening(target.subject, "unavailable", target)], mark())
@@ -137,7 +137,7 @@ class TestPausing:
         assert event.actor == "olga"
         assert subjects("paused") == [target.subject]
 
-    def test_resuming_looks_at_once(self, admin_client, make_target):
+    def test_resumed_target_is_due_at_once(self, admin_client, make_target):
         off = make_target("a", is_active=False, next_check_at=timezone.now() + DAY)
         on = make_target("b", next_check_at=timezone.now() + DAY)
         response = act(admin_client, "resume", off, on)
@@ -147,7 +147,7 @@ class TestPausing:
 
 
 class TestBadges:
-    def test_they_are_published_and_revoked(self, admin_client, make_target):
+    def test_badges_are_published_and_revoked(self, admin_client, make_target):
         a, b = make_target("a"), make_target("b", badge_key="x" * 22)
         assert messages_of(act(admin_client, "publish_badge", a, b))[0].startswith("1 badge is published")
         a.refresh_from_db()
@@ -174,19 +174,19 @@ class TestButtons:
             ({"badge_key": "x" * 22}, {"check_now", "silence", "pause", "revoke_badge"}),
         ],
     )
-    def test_those_that_make_sense_stand_on_the_page(self, admin_client, make_target, fields, shown):
+    def test_page_has_buttons_of_possible_actions(self, admin_client, make_target, fields, shown):
         target = make_target(**fields)
         text = page_text(admin_client.get(page_of(target)))
         names = actions.TargetActions.object_actions
         assert {name for name in names if f"/act/{name}/" in text} == shown
 
-    def test_one_that_makes_none_does_nothing(self, admin_client, target):
+    def test_impossible_action_does_nothing(self, admin_client, target):
         act_on_page(admin_client, "resume", target)
         assert subjects("resumed") == []
 
     @pytest.mark.parametrize("role", ["viewer", "staff"])
     @pytest.mark.parametrize("action", actions.TargetActions.object_actions)
-    def test_only_operators_act(self, client, target, role, action):
+    def test_only_operators_may_act(self, client, target, role, action):
         log_in_with_role(client, role)
         assert act_on_page(client, action, target, confirmed="yes", length="hour").status_code == 403
         act(client, action, target, confirmed="yes", length="hour")

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from monitoring.alerts.incidents import IncidentOpening, open_incidents, resolve_incidents
 from monitoring.clock import mark
-from monitoring.figures.uptime import DAY, HOUR, MINUTE, floor
+from monitoring.figures.uptime import DAY, HOUR, MINUTE, floor_to_step
 from monitoring.models import CheckResult, Incident, IncidentEvent, MaintenanceWindow, Rollup, Target
 from monitoring.tests.pages import TARGETS, page_of
 from monitoring.tests.rolled import rollup
@@ -28,11 +28,11 @@ def paused(make_target):
     resolve_incidents([incident], mark(), is_withdrawn=True)
     for number in range(3):
         CheckResult.objects.create(target=target, at=now - number * MINUTE)
-        rollup(target, Period.DAY, floor(now, DAY) - number * DAY)
+        rollup(target, Period.DAY, floor_to_step(now, DAY) - number * DAY)
     return target
 
 
-def test_what_is_paused_is_deleted_with_all_that_is_known_of_it(client, paused, make_target):
+def test_paused_target_is_deleted_with_its_data(client, paused, make_target):
     other = make_target("other")
     CheckResult.objects.create(target=other, at=timezone.now())
     log_in_with_role(client, "operator")
@@ -45,14 +45,14 @@ def test_what_is_paused_is_deleted_with_all_that_is_known_of_it(client, paused, 
     assert AuditEvent.objects.filter(action="target.deleted", subject=paused.subject).count() == 1
 
 
-def test_the_page_that_asks_counts_what_goes_with_it(admin_client, paused):
+def test_confirmation_counts_the_data_to_delete(admin_client, paused):
     text = page_text(admin_client.get(f"{TARGETS}{paused.pk}/delete/"))
     for figure in ("incidents: 1", "targets: 1"):
         assert f"<li>{figure.capitalize()}</li>" in text
     assert text.count(": 3</li>") == 2
 
 
-def test_it_reads_none_of_the_checks(admin_client, paused):
+def test_confirmation_reads_no_checks(admin_client, paused):
     with CaptureQueriesContext(connection) as captured:
         admin_client.get(f"{TARGETS}{paused.pk}/delete/")
         admin_client.post(f"{TARGETS}{paused.pk}/delete/", {"post": "yes"})
@@ -62,7 +62,7 @@ def test_it_reads_none_of_the_checks(admin_client, paused):
 
 
 @pytest.mark.parametrize("role", ["viewer", "staff"])
-def test_only_operators_delete(client, paused, role):
+def test_only_operators_delete_targets(client, paused, role):
     log_in_with_role(client, role)
     assert client.post(f"{TARGETS}{paused.pk}/delete/", {"post": "yes"}).status_code == 403
     assert Target.objects.exists()

@@ -35,16 +35,16 @@ def opened(make_target):
     return opening
 
 
-class TestTheList:
+class TestList:
     @pytest.mark.parametrize(
         ("rule", "tone"),
         [("unavailable", "bad"), ("fleet_errors", "bad"), ("slow", "warning"), ("certificate", "warning")],
     )
-    def test_an_open_one_has_the_colour_of_its_severity(self, admin_client, opened, rule, tone):
+    def test_open_incident_has_the_colour_of_its_severity(self, admin_client, opened, rule, tone):
         opened("API", rule)
         assert f'<span class="badge badge-{tone}">open</span>' in page_text(admin_client.get(f"{BASE}incident/"))
 
-    def test_it_says_what_why_and_for_how_long(self, admin_client, opened):
+    def test_list_shows_reason_and_duration(self, admin_client, opened):
         down = opened("API", error_kind="status", detail="503")
         acknowledge_incidents(Incident.objects.all(), "olga", timezone.now())
         slow = opened("Shop", "slow", facts={"latency_ms": 900, "limit_ms": 500})
@@ -63,7 +63,7 @@ class TestTheList:
          ({"state": "acknowledged"}, {"b"}), ({"state": "resolved"}, {"d"}), ({"state": "withdrawn"}, {"e"}), ({"rule": "slow"}, {"c"}),
          ({"opened": "hour"}, {"a"}), ({"opened": "day"}, {"a", "b"}), ({"q": "B"}, {"b"})],
     )  # fmt: skip
-    def test_it_can_be_narrowed_down(self, admin_client, opened, query, found):
+    def test_list_is_filtered(self, admin_client, opened, query, found):
         opened("a", ago=MINUTE)
         b = opened("b", ago=2 * HOUR)
         opened("c", "slow", ago=2 * DAY)
@@ -72,7 +72,7 @@ class TestTheList:
         acknowledge_incidents(Incident.objects.filter(pk=b.pk), "olga", timezone.now())
         assert {row.partition(":")[0] for row in listed(admin_client, "incident", **query)} == found
 
-    def test_what_is_no_longer_watched_has_not_recovered(self, admin_client, opened):
+    def test_withdrawn_incident_is_not_shown_as_resolved(self, admin_client, opened):
         incident = opened("API")
         resolve_incidents([incident], mark(), is_withdrawn=True)
         for address in (list_of(incident), page_of(incident), page_of(incident.target)):
@@ -82,14 +82,14 @@ class TestTheList:
         header, row = admin_client.get(f"{BASE}incident/export/").getvalue().decode("utf-8-sig").splitlines()
         assert dict(zip(header.split(","), row.split(","), strict=True))["is_withdrawn"].lower() in ("true", "yes", "1")
 
-    def test_newest_come_first(self, admin_client, opened):
+    def test_newest_incidents_come_first(self, admin_client, opened):
         opened("a")
         opened("b")
         assert listed(admin_client, "incident") == ["b: down", "a: down"]
 
 
-class TestThePage:
-    def test_it_tells_the_story(self, admin_client, opened):
+class TestPage:
+    def test_page_shows_the_timeline(self, admin_client, opened):
         incident = opened("API", error_kind="connect", detail="ECONNREFUSED")
         acknowledge_incidents(Incident.objects.all(), "olga", timezone.now())
         response = admin_client.get(page_of(incident))
@@ -100,13 +100,13 @@ class TestThePage:
         ]
         assert f'<a href="{page_of(incident.target)}">API</a>' in page_text(response)
 
-    def test_one_of_all_targets_names_those_that_fail(self, admin_client, opened):
+    def test_fleet_incident_lists_failing_targets(self, admin_client, opened):
         incident = opened(rule="fleet_errors", facts={"failures": 2, "checks": 9, "failing": ["API", "<b>Shop</b>"]})
         text = page_text(admin_client.get(page_of(incident)))
         assert "2 of 9 checks failed in the last round." in text
         assert "– &lt;b&gt;Shop&lt;/b&gt;" in text
 
-    def test_of_a_long_story_the_end_is_shown(self, admin_client, opened):
+    def test_long_timeline_shows_its_end(self, admin_client, opened):
         incident = opened("API")
         for number in range(200):
             incident.timeline.create(kind="noted", at=timezone.now(), text=str(number))
@@ -114,7 +114,7 @@ class TestThePage:
         assert [row[2] for row in timeline.rows] == [str(number) for number in range(200)]
         assert timeline.note == "Older ones are not shown."
 
-    def test_it_costs_the_same_however_long_the_story_is(self, admin_client, opened):
+    def test_page_takes_the_same_queries_for_any_timeline(self, admin_client, opened):
         def queries():
             with CaptureQueriesContext(connection) as captured:
                 admin_client.get(page_of(incident))
@@ -127,8 +127,8 @@ class TestThePage:
         assert queries() == few == 5
 
 
-class TestActing:
-    def test_somebody_is_at_it(self, client, opened):
+class TestActions:
+    def test_acknowledging_is_shown_and_audited(self, client, opened):
         log_in_with_role(client, "operator")
         new, known, over = opened("a"), opened("b"), opened("c")
         acknowledge_incidents(Incident.objects.filter(pk=known.pk), "otto", timezone.now())
@@ -142,7 +142,7 @@ class TestActing:
         }
         assert audit_events("monitoring.acknowledged") == [(f"incident:{new.pk}", None)]
 
-    def test_an_event_tells_only_what_was_done(self, admin_client, opened, monkeypatch):
+    def test_audit_event_names_only_changed_incidents(self, admin_client, opened, monkeypatch):
         """Somebody else may have acknowledged one while this was under way."""
         mine, theirs = opened("a"), opened("b")
 
@@ -154,14 +154,14 @@ class TestActing:
         assert messages_of(response) == ["1 incident is acknowledged: nobody is reminded of it any more."]
         assert audit_events("monitoring.acknowledged") == [(f"incident:{mine.pk}", None)]
 
-    def test_the_button_is_there_as_long_as_nobody_is(self, admin_client, opened):
+    def test_acknowledge_button_is_shown_until_acknowledged(self, admin_client, opened):
         incident = opened("a")
         assert "/act/acknowledge/" in page_text(admin_client.get(page_of(incident)))
         response = act_on_page(admin_client, "acknowledge", incident)
         assert "/act/acknowledge/" not in page_text(response)
         assert "The incident was acknowledged</td>" in page_text(response)
 
-    def test_a_cause_is_asked_for_and_noted(self, client, opened):
+    def test_cause_is_asked_for_and_stored(self, client, opened):
         log_in_with_role(client, "operator")
         incident = opened("a")
         text = page_text(act_on_page(client, "note_cause", incident))
@@ -174,7 +174,7 @@ class TestActing:
         assert incident.timeline.filter(kind="noted", text="Disk full", actor="olga").count() == 1
         assert ">Disk full</textarea>" in page_text(act_on_page(client, "note_cause", incident)).replace("\n", "")
 
-    def test_it_is_noted_of_what_was_resolved_while_it_was_written(self, admin_client, opened):
+    def test_cause_of_an_incident_resolved_meanwhile_is_stored(self, admin_client, opened):
         incident = opened("a")
         asked = {"action": "note_cause", "_selected_action": [incident.pk]}
         text = page_text(admin_client.post(f"{BASE}incident/?state=open", asked))
@@ -184,19 +184,19 @@ class TestActing:
         assert messages_of(response) == ["The cause was noted."]
         assert Incident.objects.get().cause == "Disk full"
 
-    def test_where_none_is_left_it_says_so(self, admin_client, opened):
+    def test_action_without_applicable_rows_warns(self, admin_client, opened):
         asked = {"action": "note_cause", "_selected_action": [opened("a").pk]}
         response = admin_client.post(f"{BASE}incident/?state=resolved", asked, follow=True)
         assert messages_of(response) == ["Nothing was done: there was nothing to do for any of those chosen."]
 
-    def test_many_may_have_one_cause(self, admin_client, opened):
+    def test_one_cause_is_stored_for_many_incidents(self, admin_client, opened):
         a, b = opened("a"), opened("b")
         response = act(admin_client, "note_cause", a, b, confirmed="yes", cause="Power cut")
         assert messages_of(response) == ["The cause was noted for 2 incidents."]
         assert set(Incident.objects.values_list("cause", flat=True)) == {"Power cut"}
 
     @pytest.mark.parametrize("cause", ["", "   ", "x" * 2001])
-    def test_no_cause_is_none(self, admin_client, opened, cause):
+    def test_empty_cause_is_refused(self, admin_client, opened, cause):
         incident = opened("a")
         assert "errorlist" in page_text(act_on_page(admin_client, "note_cause", incident, confirmed="yes", cause=cause))
         incident.refresh_from_db()
@@ -210,7 +210,7 @@ class TestActing:
 
     @pytest.mark.parametrize("role", ["viewer", "staff"])
     @pytest.mark.parametrize("action", ["acknowledge", "note_cause"])
-    def test_only_operators_act(self, client, opened, role, action):
+    def test_only_operators_may_act(self, client, opened, role, action):
         log_in_with_role(client, role)
         incident = opened("a")
         assert act_on_page(client, action, incident, confirmed="yes", cause="x").status_code == 403
@@ -236,7 +236,7 @@ class TestMaintenance:
         window("upcoming", HOUR, 2 * HOUR)
         window("over", -9 * HOUR, -8 * HOUR)
 
-    def test_it_says_which_runs_now(self, admin_client, windows):
+    def test_list_marks_the_active_window(self, admin_client, windows):
         text = page_text(admin_client.get(f"{BASE}maintenancewindow/"))
         for word, times in (
             ("running now", 2),
@@ -255,10 +255,10 @@ class TestMaintenance:
          ({"repeats": "daily"}, {"again", "resting"}), ({"repeats": "once"}, {"running", "upcoming", "over"}),
          ({"repeats": "weekly"}, set()), ({"q": "sho"}, set()), ({"q": "Sho"}, {"running", "again"}), ({"q": "up"}, {"upcoming"})],
     )  # fmt: skip
-    def test_they_can_be_narrowed_down(self, admin_client, windows, query, found):
+    def test_list_is_filtered(self, admin_client, windows, query, found):
         assert set(listed(admin_client, "maintenancewindow", **query)) == found
 
-    def test_one_is_planned_changed_and_deleted(self, client, target):
+    def test_window_is_added_changed_and_deleted(self, client, target):
         log_in_with_role(client, "operator")
         sent = {
             "name": "Move", "starts_at_0": "2099-03-01", "starts_at_1": "22:00", "ends_at_0": "2099-03-01",
@@ -277,7 +277,7 @@ class TestMaintenance:
 
 
 class TestRounds:
-    def test_the_list_says_how_each_went(self, admin_client):
+    def test_list_shows_the_figures_of_each_round(self, admin_client):
         now = timezone.now()
         common = {"started_at": now, "finished_at": now}
         failing = ["a", "<b>", "c", "d", "e"]
@@ -299,7 +299,7 @@ class TestRounds:
         assert listed(admin_client, "round", outcome="offline") == ["1"]
         assert "&lt;b&gt;" in page_text(admin_client.get(page_of(Round.objects.get(number=1))))
 
-    def test_of_more_names_than_are_kept_it_does_not_say_how_many(self, admin_client):
+    def test_names_beyond_the_stored_ones_are_not_counted(self, admin_client):
         now, failing = timezone.now(), [f"t{number}" for number in range(MOST_NAMED)]
         found = Round.objects.create(
             number=1, checks=1000, failures=1000, failing=failing, started_at=now, finished_at=now
@@ -310,14 +310,14 @@ class TestRounds:
     @pytest.mark.parametrize(
         ("typed", "found"), [("12", ["12"]), ("1", []), ("x", []), ("9" * 40, []), ("-12", []), ("²", [])]
     )
-    def test_a_search_is_for_a_number(self, admin_client, typed, found):
+    def test_search_finds_a_round_by_its_number(self, admin_client, typed, found):
         now = timezone.now()
         Round.objects.create(number=12, started_at=now, finished_at=now, checks=0, failures=0)
         assert listed(admin_client, "round", q=typed) == found
 
 
 class TestChecks:
-    def test_the_list_says_what_was_found(self, admin_client, make_target):
+    def test_list_shows_the_outcome_of_each_check(self, admin_client, make_target):
         now, api = timezone.now(), make_target("API")
         CheckResult.objects.create(target=api, at=now, status=200, latency_ms=7.44)
         CheckResult.objects.create(target=api, at=now, error_kind="timeout", detail="body", excuse="offline")
@@ -345,7 +345,7 @@ class TestChecks:
             "Shop": 1,
         }
 
-    def test_a_search_looks_at_few_targets_and_at_a_bounded_time(self, admin_client, make_target):
+    def test_search_is_bounded_in_targets_and_time(self, admin_client, make_target):
         now = timezone.now()
         for number in range(7):
             CheckResult.objects.create(target=make_target(f"t{number}"), at=now)

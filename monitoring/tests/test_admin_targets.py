@@ -13,7 +13,7 @@ from monitoring.admin.charts import response_chart
 from monitoring.alerts.incidents import IncidentOpening, open_incidents
 from monitoring.clock import mark
 from monitoring.figures import badge
-from monitoring.figures.uptime import DAY, HOUR, MINUTE, Bar, floor
+from monitoring.figures.uptime import DAY, HOUR, MINUTE, DayBar, floor_to_step
 from monitoring.models import CheckResult, MaintenanceWindow, Rollup, Round, Target
 from monitoring.tests.pages import TARGETS, act_on_page, listed, page_of, settings_of
 from monitoring.tests.rolled import NOON, around, rollup
@@ -45,7 +45,7 @@ def in_language(language, bars):
         return display.uptime_bars(bars)
 
 
-class TestTheList:
+class TestList:
     @pytest.mark.parametrize(
         ("fields", "tone", "word"),
         [
@@ -58,34 +58,34 @@ class TestTheList:
             ({"state": "down", "is_active": False}, "quiet", "paused"),
         ],
     )
-    def test_it_says_how_each_target_stands_and_since_when(self, admin_client, make_target, fields, tone, word):
+    def test_list_shows_state_and_since_when(self, admin_client, make_target, fields, tone, word):
         stood(make_target, "API", **fields)
         text = page_text(admin_client.get(TARGETS))
         assert f'<span class="badge badge-{tone}">{word}</span>' in text
         assert ">for 4\xa0hours</time>" in text
 
-    def test_beside_it_stands_that_nobody_is_told(self, admin_client, make_target):
+    def test_list_shows_silence(self, admin_client, make_target):
         make_target("quiet", silenced_until=timezone.now() + HOUR)
         make_target("loud", silenced_until=timezone.now() - HOUR)
         assert page_text(admin_client.get(TARGETS)).count("silenced</span>") == 1
 
-    def test_and_that_failures_do_not_count(self, admin_client, make_target):
+    def test_list_shows_maintenance(self, admin_client, make_target):
         in_maintenance(make_target("a"))
         make_target("b")
         assert page_text(admin_client.get(TARGETS)).count("in maintenance</span>") == 1
         in_maintenance()
         assert page_text(admin_client.get(TARGETS)).count("in maintenance</span>") == 2
 
-    def test_it_tells_uptime_and_response_times(self, admin_client, target):
+    def test_list_shows_uptime_and_response_times(self, admin_client, target):
         now = timezone.now()
-        rollup(target, Period.HOUR, floor(now, HOUR), checks=60, failures=3, latency_ms=200)
-        rollup(target, Period.DAY, floor(now, DAY), checks=1000, failures=1)
+        rollup(target, Period.HOUR, floor_to_step(now, HOUR), checks=60, failures=3, latency_ms=200)
+        rollup(target, Period.DAY, floor_to_step(now, DAY), checks=1000, failures=1)
         text = page_text(admin_client.get(TARGETS))
         assert '95.00 %<span class="beneath">99.90 %</span>' in text
         assert f'<td class="field-p95">{around(200):.0f} ms</td>' in text
 
-    def test_it_draws_a_bar_a_day(self, admin_client, target):
-        today = floor(timezone.now(), DAY)
+    def test_list_draws_a_bar_per_day(self, admin_client, target):
+        today = floor_to_step(timezone.now(), DAY)
         rollup(target, Period.DAY, today, checks=100, failures=1)
         rollup(target, Period.DAY, today - DAY, checks=100, failures=100)
         rollup(target, Period.DAY, today - 2 * DAY)
@@ -102,7 +102,7 @@ class TestTheList:
          ({"standing": "silenced"}, {"quiet"}), ({"q": "FL"}, {"flaky"}), ({"q": "laky"}, set()), ({"q": "shop.example"}, {"new"}),
          ({"q": "SHOP"}, {"new"})],
     )  # fmt: skip
-    def test_it_can_be_narrowed_down(self, admin_client, make_target, query, found):
+    def test_list_is_filtered(self, admin_client, make_target, query, found):
         for name, state in (("api", "up"), ("down", "down"), ("flaky", "failing"), ("slow", "slow")):
             make_target(name, state=state)
         make_target("new", url="https://shop.example.org/")
@@ -110,7 +110,7 @@ class TestTheList:
         make_target("quiet", state="up", silenced_until=timezone.now() + HOUR)
         assert set(listed(admin_client, "target", **query)) == found
 
-    def test_it_costs_the_same_however_many_there_are(self, admin_client, make_target):
+    def test_list_takes_the_same_queries_for_few_as_for_many(self, admin_client, make_target):
         def queries():
             cache.clear()
             with CaptureQueriesContext(connection) as captured:
@@ -118,7 +118,7 @@ class TestTheList:
             return len(captured)
 
         in_maintenance(make_target("first"))
-        few, today = queries(), floor(timezone.now(), DAY)
+        few, today = queries(), floor_to_step(timezone.now(), DAY)
         for number in range(20):
             found = make_target(f"t{number}", state="down")
             rollup(found, Period.DAY, today)
@@ -126,8 +126,8 @@ class TestTheList:
         assert queries() == few == 12
 
 
-class TestTheHeading:
-    def test_it_says_how_many_are_up_and_leads_to_the_others(self, admin_client, make_target):
+class TestHeading:
+    def test_heading_counts_targets_by_state_with_links(self, admin_client, make_target):
         for name, state in (("a", "up"), ("b", "slow"), ("c", "down"), ("d", "failing")):
             make_target(name, state=state)
         make_target("e", is_active=False)
@@ -137,7 +137,7 @@ class TestTheHeading:
             assert f'<a href="?{query}">{words}</a>' in text
         assert "0 not checked yet" not in text
 
-    def test_it_says_what_the_last_round_saw(self, admin_client, target):
+    def test_heading_shows_the_last_round(self, admin_client, target):
         now = timezone.now()
         Round.objects.create(
             number=7, started_at=now, finished_at=now, checks=500, failures=2, p95_ms=1234.5, is_online=False
@@ -146,14 +146,14 @@ class TestTheHeading:
         assert (facts["Checks"], facts["Errors"], facts["p95"]) == ("500", "0.4 %", "1,235 ms")
         assert "offline" in facts["Network"]
 
-    def test_open_incidents_are_a_click_away(self, admin_client, target):
+    def test_heading_links_to_open_incidents(self, admin_client, target):
         assert dict(admin_client.get(TARGETS).context["heading"].facts)["Open incidents"] == "0"
         open_incidents([IncidentOpening(target.subject, "unavailable", target)], mark())
         assert '<a href="/admin/monitoring/incident/?state=open">1</a>' in page_text(admin_client.get(TARGETS))
 
 
-class TestThePage:
-    def test_it_says_how_the_target_stands(self, admin_client, make_target):
+class TestPage:
+    def test_page_shows_the_state(self, admin_client, make_target):
         now = timezone.now()
         target = stood(
             make_target, "API", state="down", last_check_at=now, last_error_kind="connect", last_detail="ECONNREFUSED",
@@ -169,25 +169,27 @@ class TestThePage:
     @pytest.mark.parametrize(
         ("days", "warned", "word"), [(20, 14, None), (20, 30, "ends soon"), (9, None, None), (-1, None, "has ended")]
     )
-    def test_a_certificate_ends_soon_by_what_the_target_asks_for(self, make_target, days, warned, word):
+    def test_certificate_is_marked_within_the_targets_days(self, make_target, days, warned, word):
         now = timezone.now()
         target = make_target(certificate_until=now + days * DAY, tls_expiry_days=warned)
         assert (
-            (f"{word}</span>" in display.certificate(target, now))
+            (f"{word}</span>" in display.certificate_end(target, now))
             if word
-            else ("badge" not in display.certificate(target, now))
+            else ("badge" not in display.certificate_end(target, now))
         )
 
-    def test_it_tells_four_windows(self, admin_client, target):
+    def test_page_shows_figures_of_four_windows(self, admin_client, target):
         now = timezone.now()
-        rollup(target, Period.HOUR, floor(now, HOUR), checks=60, failures=6, retried=3, excused=2, latency_ms=1500)
-        rollup(target, Period.DAY, floor(now, DAY) - 50 * DAY, checks=100)
+        rollup(
+            target, Period.HOUR, floor_to_step(now, HOUR), checks=60, failures=6, retried=3, excused=2, latency_ms=1500
+        )
+        rollup(target, Period.DAY, floor_to_step(now, DAY) - 50 * DAY, checks=100)
         day, week, month, quarter = admin_client.get(page_of(target)).context["figures"].rows
         assert day[:6] == ["24 hours", "90.00 %", "60", "6", "3", "2"]
         assert day[6] == "1,500 ms"
         assert (week[1], month[1], quarter[1]) == ("90.00 %", "–", "100 %")
 
-    def test_it_draws_response_times_and_marks_failures(self, target):
+    def test_chart_shows_response_times_and_failures(self, target):
         rollup(target, Period.MINUTE, NOON, checks=2, failures=1)
         rollup(target, Period.MINUTE, NOON - 3 * HOUR, checks=1, failures=1)
         rollup(target, Period.DAY, NOON - 200 * DAY)
@@ -202,21 +204,21 @@ class TestThePage:
         assert (len(year.data["labels"]), year.rows.count("<tr>")) == (365, 1)
 
     @pytest.mark.parametrize(("asked", "shown"), [("", "24h"), ("1y", "1y"), ("<script>", "24h")])
-    def test_the_span_is_chosen_in_the_address(self, admin_client, target, asked, shown):
+    def test_time_range_of_the_chart_is_chosen_by_the_url(self, admin_client, target, asked, shown):
         chart = admin_client.get(page_of(target), {"span": asked}).context["chart"]
         assert [key for key, _label, is_chosen in chart.spans if is_chosen] == [shown]
 
-    def test_where_nothing_was_checked_there_is_no_chart(self, admin_client, target):
+    def test_page_without_checks_has_no_chart(self, admin_client, target):
         text = page_text(admin_client.get(page_of(target)))
         assert "Nothing was checked in this time." in text
         assert "<canvas" not in text
 
     @pytest.mark.parametrize(("span", "label"), [("3h", "13:00"), ("7d", "10 March 13:00"), ("1y", "10 March 2026")])
-    def test_a_moment_is_the_operators(self, target, span, label):
+    def test_chart_times_are_in_the_operators_time_zone(self, target, span, label):
         with timezone.override("Africa/Douala"):
             assert response_chart(target, NOON, span).data["labels"][-1] == label
 
-    def test_checks_and_incidents_are_bounded_and_lead_on(self, admin_client, make_target):
+    def test_page_lists_some_checks_and_incidents_with_links_to_all(self, admin_client, make_target):
         now, target, other = timezone.now(), make_target("a"), make_target("b")
         for number in range(25):
             CheckResult.objects.create(target=target, at=now - number * MINUTE, status=200, latency_ms=120)
@@ -238,7 +240,7 @@ class TestThePage:
         assert "It took 900 ms, more than the 500 ms allowed." in incident[4]
         assert "so far" in incident[3]
 
-    def test_check_that_was_retried_says_so_and_why(self, admin_client, target):
+    def test_retried_check_shows_its_earlier_failure(self, admin_client, target):
         fields = {"status": 200, "latency_ms": 120, "retried": 1, "retried_kind": "status", "detail": "502"}
         CheckResult.objects.create(target=target, at=timezone.now(), **fields)
         _incidents, checks, _history = admin_client.get(page_of(target)).context["sections"]
@@ -246,16 +248,16 @@ class TestThePage:
         assert checks.rows[0][2:] == ["200", "120 ms", "It answered 502."]
         assert len(listed(admin_client, "checkresult", error="retried")) == 1
 
-    def test_a_published_badge_stands_there_to_be_copied(self, admin_client, make_target):
+    def test_page_shows_the_published_badge_to_copy(self, admin_client, make_target):
         target = make_target("The [new] API")
         assert 'id="badge-url"' not in page_text(admin_client.get(page_of(target)))
-        badge.publish(Target.objects.all())
+        badge.publish_badges(Target.objects.all())
         target.refresh_from_db()
         text = page_text(admin_client.get(page_of(target)))
         assert f'<code id="badge-url">{badge.badge_url(target)}</code>' in text
         assert f"![The \\[new\\] API]({badge.badge_url(target)})" in text
 
-    def test_it_costs_the_same_however_much_is_known(self, admin_client, target):
+    def test_page_takes_the_same_queries_however_much_data_there_is(self, admin_client, target):
         def queries():
             with CaptureQueriesContext(connection) as captured:
                 admin_client.get(page_of(target))
@@ -264,18 +266,18 @@ class TestThePage:
         few, now = queries(), timezone.now()
         for number in range(40):
             CheckResult.objects.create(target=target, at=now - number * MINUTE)
-            rollup(target, Period.DAY, floor(now, DAY) - number * DAY)
+            rollup(target, Period.DAY, floor_to_step(now, DAY) - number * DAY)
         open_incidents([IncidentOpening(target.subject, "slow", target)], mark())
         # Session, user, target; maintenance; bars, figures in two, chart; incidents, checks, history; programmes.
         assert queries() == few == 13
 
-    def test_it_reads_no_more_checks_than_it_shows(self, admin_client, target):
+    def test_page_reads_no_more_checks_than_it_shows(self, admin_client, target):
         with CaptureQueriesContext(connection) as captured:
             admin_client.get(page_of(target))
         (sql,) = [query["sql"] for query in captured if 'FROM "monitoring_checkresult"' in query["sql"]]
         assert sql.endswith("LIMIT 13")
 
-    def test_a_viewer_sees_it_all_and_changes_nothing(self, client, target):
+    def test_viewer_sees_the_page_without_fields(self, client, target):
         log_in_with_role(client, "viewer")
         text = page_text(client.get(page_of(target)))
         assert "Uptime and response times" in text
@@ -285,8 +287,8 @@ class TestThePage:
             assert act_on_page(client, action, target).status_code == 403
 
 
-class TestTheForm:
-    def test_a_target_is_added_and_watched(self, client):
+class TestForm:
+    def test_added_target_is_due_at_once(self, client):
         log_in_with_role(client, "operator")
         sent = settings_of(Target(name="Shop", url="https://shop.example.org/"))
         response = client.post(f"{TARGETS}add/", sent)
@@ -304,7 +306,7 @@ class TestTheForm:
          ({"contains": "ok", "expected_statuses": "204,304"}, "expected_statuses"),
          ({"header_name": "Server:"}, "header_name")],
     )  # fmt: skip
-    def test_what_cannot_be_is_refused_where_it_stands(self, admin_client, make_target, changes, field):
+    def test_invalid_values_are_refused_at_their_fields(self, admin_client, make_target, changes, field):
         make_target("Other")
         response = admin_client.post(
             f"{TARGETS}add/", settings_of(Target(name="Shop", url="https://a.example.org/"), **changes)
@@ -312,7 +314,7 @@ class TestTheForm:
         assert list(response.context["adminform"].form.errors) == [field]
         assert Target.objects.count() == 1
 
-    def test_saving_writes_only_what_was_changed(self, admin_client, target):
+    def test_saving_writes_only_changed_fields(self, admin_client, target):
         """A check may write its result while the form is being saved."""
         with CaptureQueriesContext(connection) as captured:
             admin_client.post(page_of(target), settings_of(target, name="Other", failures_to_open=5))
@@ -329,19 +331,19 @@ class TestTheForm:
          ({"name": "Other"}, False), ({"failures_to_open": 5}, False), ({"tls_expiry_days": 30}, False),
          ({"retries": 0}, False), ({}, False)],
     )  # fmt: skip
-    def test_another_question_forgets_the_answers_to_the_former(self, admin_client, make_target, changes, is_forgotten):
+    def test_changed_check_forgets_earlier_results(self, admin_client, make_target, changes, is_forgotten):
         target = make_target(failures_in_row=1, retries=1, next_check_at=datetime(2099, 1, 1, tzinfo=UTC))
         admin_client.post(page_of(target), settings_of(target, **changes))
         target.refresh_from_db()
         assert (target.failures_in_row == 0) == is_forgotten
         assert (target.next_check_at < timezone.now()) == is_forgotten
 
-    def test_pausing_and_silencing_are_no_fields_of_it(self, admin_client, target):
+    def test_pause_and_silence_are_not_form_fields(self, admin_client, target):
         admin_client.post(page_of(target), settings_of(target, is_active="", silenced_until="2099-01-01"))
         target.refresh_from_db()
         assert (target.is_active, target.silenced_until) == (True, None)
 
-    def test_what_is_watched_is_not_deleted(self, admin_client, target):
+    def test_active_target_cannot_be_deleted(self, admin_client, target):
         assert f"{TARGETS}{target.pk}/delete/" not in page_text(admin_client.get(page_of(target)))
         assert admin_client.post(f"{TARGETS}{target.pk}/delete/", {"post": "yes"}).status_code == 403
         assert list(Target.objects.all()) == [target]
@@ -349,17 +351,17 @@ class TestTheForm:
 
 
 class TestBars:
-    def test_a_day_without_a_failure_is_drawn_in_the_readers_language(self):
-        bars = [Bar(datetime(2026, 2, 3, tzinfo=UTC).date(), checks=9)]
+    def test_good_day_is_drawn_in_the_readers_language(self):
+        bars = [DayBar(datetime(2026, 2, 3, tzinfo=UTC).date(), checks=9)]
         drawn = {language: str(in_language(language, bars)) for language in ("en", "fr")}
         assert "<title>3 Feb.: 100 %</title>" in drawn["en"]
         assert "<title>3 fév." in drawn["fr"]
 
-    def test_no_bars_are_no_picture_that_fails(self):
+    def test_empty_bars_are_drawn(self):
         assert "<rect" not in display.uptime_bars([])
 
-    def test_a_day_without_checks_says_so(self):
-        assert display.bar_title(Bar(datetime(2026, 3, 3, tzinfo=UTC).date())) == "3 March: no checks"
+    def test_day_without_checks_is_described(self):
+        assert display.describe_bar(DayBar(datetime(2026, 3, 3, tzinfo=UTC).date())) == "3 March: no checks"
 
     @pytest.mark.parametrize(
         ("part", "text"),
@@ -378,9 +380,9 @@ class TestBars:
             (1, "100 %"),
         ],
     )
-    def test_an_error_that_is_there_is_never_none_and_never_all(self, part, text):
-        assert display.share(part) == text
+    def test_share_is_never_rounded_to_none_or_all(self, part, text):
+        assert display.format_share(part) == text
 
-    def test_a_share_is_written_as_the_reader_writes_numbers(self):
+    def test_share_is_formatted_in_the_readers_locale(self):
         with translation.override("fr"):
-            assert display.share(0.004).startswith("0,4")
+            assert display.format_share(0.004).startswith("0,4")

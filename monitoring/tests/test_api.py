@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 
-from monitoring.figures.uptime import floor
+from monitoring.figures.uptime import floor_to_step
 from monitoring.models import Incident, Round
 from monitoring.tests.rolled import HOUR, a_target, around, rollup
 from portal.access.tokens.issuing import issue_token
@@ -17,7 +17,7 @@ AT = datetime(2026, 3, 10, 13, tzinfo=UTC)
 
 @pytest.fixture
 def this_hour():
-    return floor(timezone.now(), HOUR)
+    return floor_to_step(timezone.now(), HOUR)
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def names(answer):
 # --- Targets ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_target_is_shown_with_its_last_day(call, viewer_token, this_hour):
+def test_target_has_its_figures_of_24_hours(call, viewer_token, this_hour):
     target = a_target("API", state="up", last_check_at=AT, interval=30)
     rollup(target, "hour", this_hour, checks=1_000, failures=1, latency_ms=180)
     answer = call("GET", "monitoring/targets", viewer_token)
@@ -69,14 +69,14 @@ def test_a_target_is_shown_with_its_last_day(call, viewer_token, this_hour):
     }
 
 
-def test_no_data_is_null(call, viewer_token):
+def test_target_without_data_has_null_figures(call, viewer_token):
     a_target()
     (shown,) = call("GET", "monitoring/targets", viewer_token).json()["results"]
     assert {shown[name] for name in ("uptime_24h", "p50_ms", "p95_ms", "p99_ms", "last_check_at")} == {None}
     assert shown["state"] == "unknown"
 
 
-def test_what_failed_once_is_never_up_all_the_time(call, viewer_token, this_hour):
+def test_single_failure_never_rounds_to_full_uptime(call, viewer_token, this_hour):
     rollup(a_target("A"), "hour", this_hour, checks=1_000_000, failures=1)
     rollup(a_target("B"), "hour", this_hour, checks=1_000_000)
     found = call("GET", "monitoring/targets", viewer_token).json()["results"]
@@ -84,7 +84,7 @@ def test_what_failed_once_is_never_up_all_the_time(call, viewer_token, this_hour
 
 
 @pytest.mark.parametrize("state", ["up", "slow", "failing", "down", "unknown", "paused"])
-def test_targets_are_found_by_their_state(call, viewer_token, state):
+def test_targets_are_filtered_by_state(call, viewer_token, state):
     for known in ("up", "slow", "failing", "down", "unknown"):
         a_target(known, state=known)
     a_target("paused", state="down", is_active=False)
@@ -94,14 +94,14 @@ def test_targets_are_found_by_their_state(call, viewer_token, state):
 
 
 @pytest.mark.parametrize("state", ["nonsense", "UP", "up\x00"])
-def test_a_state_that_is_none_is_refused(call, viewer_token, state):
+def test_unknown_state_is_refused(call, viewer_token, state):
     answer = call("GET", "monitoring/targets", viewer_token, state=state)
     assert (answer.status_code, answer.json()["code"]) == (400, "validation_failed")
     assert [error["field"] for error in answer.json()["errors"]] == ["state"]
     assert "nonsense" not in answer.content.decode()
 
 
-def test_pages_follow_each_other_newest_first(call, viewer_token):
+def test_pages_list_newest_targets_first(call, viewer_token):
     for number in range(5):
         a_target(str(number))
     first = call("GET", "monitoring/targets", viewer_token, limit=3)
@@ -110,7 +110,7 @@ def test_pages_follow_each_other_newest_first(call, viewer_token):
     assert second.json()["next"] is None
 
 
-def test_a_page_takes_the_same_queries_however_many_targets_it_holds(
+def test_target_page_takes_the_same_queries_for_few_as_for_many(
     call, viewer_token, this_hour, django_assert_num_queries
 ):
     for number in range(30):
@@ -129,7 +129,7 @@ def status(call, token):
     return answer.json()
 
 
-def test_the_status_is_as_documented(call, viewer_token):
+def test_status_has_the_documented_shape(call, viewer_token):
     api = a_target("API", state="down")
     a_target("Site", state="up")
     a_target("Old", is_active=False)
@@ -169,26 +169,26 @@ def test_the_status_is_as_documented(call, viewer_token):
         (["up", "slow", "down"], "down"),
     ],
 )
-def test_the_worst_of_the_targets_says_how_all_stands(call, viewer_token, states, state):
+def test_overall_state_is_the_worst_of_the_targets(call, viewer_token, states, state):
     for known in states:
         a_target(state=known)
     assert status(call, viewer_token)["state"] == state
 
 
 @pytest.mark.parametrize("paused", ["down", "slow", "up"])
-def test_what_is_paused_says_nothing(call, viewer_token, paused):
+def test_paused_targets_do_not_change_the_overall_state(call, viewer_token, paused):
     a_target(state=paused, is_active=False)
     found = status(call, viewer_token)
     assert (found["state"], found["targets"]) == ("unknown", {"up": 0, "down": 0, "paused": 1, "unknown": 0})
 
 
-def test_failing_and_slow_count_as_up(call, viewer_token):
+def test_failing_and_slow_targets_count_as_up(call, viewer_token):
     for known in ("up", "failing", "slow", "unknown"):
         a_target(state=known)
     assert status(call, viewer_token)["targets"] == {"up": 3, "down": 0, "paused": 0, "unknown": 1}
 
 
-def test_any_open_incident_degrades_and_a_resolved_one_does_not(call, viewer_token):
+def test_open_incident_degrades_the_overall_state(call, viewer_token):
     a_target(state="up")
     opened = incident("fleet", "fleet_latency")
     found = status(call, viewer_token)
@@ -199,12 +199,12 @@ def test_any_open_incident_degrades_and_a_resolved_one_does_not(call, viewer_tok
     assert (found["state"], found["open_incidents"], found["open_incidents_total"]) == ("up", [], 0)
 
 
-def test_an_acknowledged_incident_is_still_open(call, viewer_token):
+def test_acknowledged_incident_is_still_open(call, viewer_token):
     incident("fleet", "fleet_errors", acknowledged_at=AT + HOUR)
     assert status(call, viewer_token)["open_incidents"][0]["acknowledged_at"] == "2026-03-10T14:00:00.000Z"
 
 
-def test_the_newest_hundred_incidents_are_shown_and_all_are_counted(call, viewer_token):
+def test_newest_hundred_incidents_are_listed_and_all_counted(call, viewer_token):
     for number in range(103):
         target = a_target(str(number))
         incident(target.subject, target=target)
@@ -213,7 +213,7 @@ def test_the_newest_hundred_incidents_are_shown_and_all_are_counted(call, viewer
     assert [one["target"] for one in found["open_incidents"]] == [str(number) for number in range(102, 2, -1)]
 
 
-def test_the_last_round_is_the_newest_and_may_be_empty(call, viewer_token):
+def test_last_round_is_the_newest_and_may_be_empty(call, viewer_token):
     assert status(call, viewer_token)["last_round"] is None
     a_round(8)
     a_round(9, checks=0, failures=0, p95_ms=None)
@@ -222,7 +222,7 @@ def test_the_last_round_is_the_newest_and_may_be_empty(call, viewer_token):
     }  # fmt: skip
 
 
-def test_the_status_takes_the_same_queries_however_much_there_is(call, viewer_token, django_assert_num_queries):
+def test_status_takes_the_same_queries_for_few_as_for_many(call, viewer_token, django_assert_num_queries):
     a_round()
     for _ in range(20):
         target = a_target()
@@ -238,7 +238,7 @@ CALLS = ["monitoring/targets", "monitoring/status"]
 
 
 @pytest.mark.parametrize("path", CALLS)
-def test_without_the_permission_it_is_refused(call, path):
+def test_call_without_permission_is_refused(call, path):
     token = issue_token("staff", user=User.objects.create_user("nobody", is_staff=True))[1]
     answer = call("GET", path, token)
     assert (answer.status_code, answer.json()["code"]) == (403, "permission_denied")
@@ -252,6 +252,6 @@ def test_other_tokens_and_none_are_refused(call, path, client_token, agent_token
 
 
 @pytest.mark.parametrize("path", CALLS)
-def test_an_operators_session_serves_as_well(call, client, path):
+def test_session_of_an_operator_is_accepted(call, client, path):
     client.force_login(User.objects.create_superuser("alice"))
     assert call("GET", path).status_code == 200

@@ -20,9 +20,9 @@ from django.db import OperationalError, connection
 from django.utils import timezone
 
 from monitoring.checks import follow, pacing, sweeps, worker_rounds
-from monitoring.management.commands.beta_monitor import Ending
+from monitoring.management.commands.beta_monitor import SignalWatcher
 from monitoring.models import CheckResult, MaintenanceWindow, Round, Target
-from monitoring.terminal.screen import Screen, listed
+from monitoring.terminal.screen import Screen, list_names
 from monitoring.tests.services import Service
 from portal.models import JobRun
 from portal.tests.helpers.database import own_address
@@ -78,7 +78,7 @@ def process(*arguments, **options):
 # --- One sweep -------------------------------------------------------------------------------------------------------
 
 
-def test_without_a_mode_all_targets_are_checked_once_and_reported(targets, capsys):
+def test_command_without_options_checks_all_targets_once(targets, capsys):
     assert run() == 0
     first, _empty, heading, *rest = capsys.readouterr().out.splitlines()
     assert LINE.fullmatch(first).groups()[2:] == (None, "0 % errors")
@@ -87,14 +87,14 @@ def test_without_a_mode_all_targets_are_checked_once_and_reported(targets, capsy
     assert CheckResult.objects.count() == 2
 
 
-def test_a_check_that_fails_is_named_and_decides_the_exit_status(targets, service, capsys):
+def test_failing_target_is_named_with_status_1(targets, service, capsys):
     service.statuses["/Shop"] = 503
     assert run() == 1
     first = capsys.readouterr().out.splitlines()[0]
     assert LINE.fullmatch(first)[4] == "50.00 % errors  (Shop)"
 
 
-def test_slowness_that_alerts_decides_it_too(targets, settings, capsys):
+def test_slow_round_above_the_alert_limit_has_status_1(targets, settings, capsys):
     settings.FLEET_LATENCY_SHOWN_MS, settings.FLEET_LATENCY_ALERT_MS = 0.001, 60_000
     assert run() == 0
     assert LINE.fullmatch(capsys.readouterr().out.splitlines()[0])[3] == ", slow"
@@ -103,7 +103,7 @@ def test_slowness_that_alerts_decides_it_too(targets, settings, capsys):
     assert LINE.fullmatch(capsys.readouterr().out.splitlines()[0])[3] == ", too slow"
 
 
-def test_under_maintenance_nothing_fails(targets, service, capsys):
+def test_failures_under_maintenance_have_status_0(targets, service, capsys):
     now = timezone.now()
     MaintenanceWindow.objects.create(starts_at=now - timedelta(hours=1), ends_at=now + timedelta(hours=1))
     service.statuses |= {"/API": 500, "/Shop": 500}
@@ -111,14 +111,14 @@ def test_under_maintenance_nothing_fails(targets, service, capsys):
     assert capsys.readouterr().out.splitlines()[0].endswith("0 checks  p95 –  – errors  2 not counted")
 
 
-def test_it_speaks_the_portals_language(targets, service, settings, capsys):
+def test_output_is_in_the_portals_language(targets, service, settings, capsys):
     settings.LANGUAGE_CODE = "fr"
     service.statuses["/API"] = 500
     run()
     assert "  en échec  " in capsys.readouterr().out
 
 
-def test_an_address_is_checked_without_a_target(service, capsys):
+def test_url_option_checks_paths_without_targets(service, capsys):
     assert run("--url", service.url) == 0
     assert sorted(service.asked) == ["/", "/admin/", "/api", "/api/v1/", "/healthz"]
     service.asked.clear()
@@ -128,13 +128,13 @@ def test_an_address_is_checked_without_a_target(service, capsys):
     assert not any(model.objects.exists() for model in (Target, Round, CheckResult))
 
 
-def test_the_address_of_the_settings_is_taken_where_there_are_no_targets(service, settings):
+def test_app_url_is_checked_without_targets(service, settings):
     settings.MONITORED_BASE = f"{service.url}/app"
     run()
     assert sorted(service.asked) == ["/app/", "/app/admin/", "/app/api", "/app/api/v1/", "/app/healthz"]
 
 
-def test_targets_come_first(targets, service, settings):
+def test_targets_take_precedence_over_app_url(targets, service, settings):
     settings.MONITORED_BASE = "http://127.0.0.1:1"
     assert run() == 0
     assert sorted(service.asked) == ["/API", "/Shop"]
@@ -162,16 +162,16 @@ def test_targets_come_first(targets, service, settings):
         (["--test-telegram", "--url", "http://a.org"], "--url is of no use with --test-telegram."),
     ],
 )
-def test_wrong_use_is_refused_with_a_sentence(db, arguments, said):
+def test_wrong_options_are_refused_with_status_2(db, arguments, said):
     assert refused(*arguments) == (said, 2)
 
 
-def test_a_setting_that_is_no_address_is_named(db, settings):
+def test_invalid_app_url_is_named(db, settings):
     settings.MONITORED_BASE = "shop"
     assert refused() == ("APP_URL must be an address such as https://shop.example.org.", 2)
 
 
-def test_targets_that_are_all_paused_are_none(targets):
+def test_only_paused_targets_are_refused_with_status_2(targets):
     Target.objects.update(is_active=False)
     assert refused()[1] == 2
 
@@ -197,12 +197,12 @@ def gone(*arguments):
 
 
 @pytest.mark.parametrize("arguments", [[], ["--watch"], ["--report"]])
-def test_without_a_database_it_says_so(targets, arguments):
+def test_missing_database_has_status_2(targets, arguments):
     with connection.execute_wrapper(gone):
         assert refused(*arguments) == ("The database does not answer: OperationalError: gone", 2)
 
 
-def test_without_a_database_an_address_is_checked(service):
+def test_url_is_checked_without_a_database(service):
     with connection.execute_wrapper(gone):
         assert run("--url", service.url) == 0
 
@@ -219,13 +219,13 @@ def test_interrupted_sweep_ends_with_status_1_although_nothing_failed(targets, s
         service.gate.set()
         return True
 
-    monkeypatch.setattr(Ending, "__call__", interrupted)
+    monkeypatch.setattr(SignalWatcher, "__call__", interrupted)
     assert run() == 1
     assert "0 % errors" in capsys.readouterr().out
 
 
 @pytest.mark.one_database("signals and pipes")
-def test_where_nobody_reads_it_ends_quietly(service):
+def test_closed_pipe_ends_the_watch_quietly(service):
     with process(
         "--watch", "--interval", "5", "--url", service.url, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as watch:
@@ -234,7 +234,7 @@ def test_where_nobody_reads_it_ends_quietly(service):
     assert (watch.returncode, errors) == (1, "")
 
 
-def test_what_is_logged_does_not_run_on_in_the_line_that_changes():
+def test_progress_line_is_cleared_before_a_log_record():
     class Stream(io.StringIO):
         def isatty(self):
             return True
@@ -247,8 +247,8 @@ def test_what_is_logged_does_not_run_on_in_the_line_that_changes():
 
 
 @pytest.mark.parametrize(("count", "end"), [(7, "and 1 more"), (99, "and 93 more"), (100, "and more")])
-def test_names_a_round_does_not_keep_are_not_counted(count, end):
-    assert listed([f"T{number}" for number in range(count)]).endswith(f"T5 {end}")
+def test_names_not_stored_in_a_round_are_not_counted(count, end):
+    assert list_names([f"T{number}" for number in range(count)]).endswith(f"T5 {end}")
 
 
 # --- Watching, in a real process -------------------------------------------------------------------------------------
@@ -365,7 +365,7 @@ class Terminal:
 
 
 @pytest.mark.one_database("signals and pipes")
-def test_on_a_terminal_a_line_shows_what_goes_on_and_is_gone_before_the_next(service):
+def test_terminal_shows_a_progress_line_and_clears_it(service):
     service.gate.clear()
     url = ("--url", service.url, "--path", "API", "--path", "Shop")
     terminal = Terminal("--watch", "--interval", "3600", *url, columns=26)
@@ -384,7 +384,7 @@ def test_on_a_terminal_a_line_shows_what_goes_on_and_is_gone_before_the_next(ser
     assert not any("checked" in row or "next round" in row for row in terminal.rows())
 
 
-def test_on_a_pipe_there_is_none_of_it(targets, capsys):
+def test_pipe_gets_no_progress_line(targets, capsys):
     run()
     out = capsys.readouterr().out
     assert "\x1b" not in out
@@ -394,7 +394,7 @@ def test_on_a_pipe_there_is_none_of_it(targets, capsys):
 # --- The report ------------------------------------------------------------------------------------------------------
 
 
-def test_the_report_is_printed_and_kept(targets, settings, tmp_path, capsys):
+def test_report_is_printed_and_saved(targets, settings, tmp_path, capsys):
     settings.REPORTS_ROOT = tmp_path
     run()
     capsys.readouterr()
@@ -414,7 +414,7 @@ def test_report_without_programmes_is_the_table_alone(db, settings, tmp_path, ca
     assert capsys.readouterr().out.startswith("Monitoring, from ")
 
 
-def test_a_report_that_cannot_be_kept_is_printed_all_the_same(db, settings, tmp_path, capsys):
+def test_report_that_cannot_be_saved_is_printed(db, settings, tmp_path, capsys):
     settings.REPORTS_ROOT = tmp_path / "mounted"
     said, status = refused("--report", "--hours", "1")
     assert said == f"The report was not saved in {tmp_path}/mounted: No such file or directory."
@@ -436,7 +436,7 @@ def reported(tmp_path):
 
 
 @pytest.mark.one_database("signals and pipes")
-def test_the_report_is_printed_whatever_the_encoding_of_the_console(reported, tmp_path):
+def test_report_is_printed_in_utf8_whatever_the_encoding(reported, tmp_path):
     done = reported(stdout=subprocess.PIPE)
     [path] = tmp_path.iterdir()
     assert (done.returncode, done.stderr.decode()) == (0, f"Saved as {path}\n")
@@ -445,7 +445,7 @@ def test_the_report_is_printed_whatever_the_encoding_of_the_console(reported, tm
 
 
 @pytest.mark.one_database("signals and pipes")
-def test_the_report_is_kept_where_nobody_reads_it(reported, tmp_path):
+def test_report_is_saved_if_the_pipe_is_closed(reported, tmp_path):
     reader, writer = os.pipe()
     os.close(reader)
     done = reported(stdout=writer)
@@ -466,14 +466,14 @@ def bot(settings):
         yield bot
 
 
-def test_a_test_is_sent_to_the_chat(bot, capsys):
+def test_telegram_test_is_sent_to_the_chat(bot, capsys):
     assert run("--test-telegram") == 0
     assert bot.accepted[0]["chat_id"] == CHAT
     assert capsys.readouterr().out == f"sent to {CHAT}\n"
 
 
 @pytest.mark.parametrize("step", [(401, {"ok": False, "description": f"no bot {TOKEN}"}), reset, (500, TOKEN)])
-def test_a_test_that_fails_says_why_and_never_the_token(bot, capsys, step):
+def test_failed_telegram_test_says_why_without_the_token(bot, capsys, step):
     bot.script = [step]
     assert run("--test-telegram") == 1
     out, errors = capsys.readouterr()
@@ -482,7 +482,7 @@ def test_a_test_that_fails_says_why_and_never_the_token(bot, capsys, step):
 
 
 @pytest.mark.parametrize("name", ["TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID"])
-def test_without_a_bot_or_a_chat_it_says_what_to_set(bot, settings, name):
+def test_telegram_test_without_settings_names_them(bot, settings, name):
     setattr(settings, name, "")
     assert refused("--test-telegram") == ("Set TELEGRAM_BOT_TOKEN, TELEGRAM_CHAT_ID first.", 1)
     assert bot.requests == []

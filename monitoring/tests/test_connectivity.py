@@ -29,12 +29,12 @@ def asked(endpoints, *, was_online):
     return found
 
 
-def test_one_endpoint_that_answers_is_enough(listening, closed):
+def test_one_reachable_endpoint_is_enough(listening, closed):
     assert can_reach_any([closed, listening])
     assert not can_reach_any([closed, closed])
 
 
-def test_the_first_answer_is_enough(monkeypatch):
+def test_first_reachable_endpoint_ends_the_probe(monkeypatch):
     """However long the endpoint before it takes."""
     is_over = threading.Event()
     monkeypatch.setattr(connectivity, "can_reach", lambda endpoint: endpoint == "quick" or not is_over.wait(60))
@@ -43,32 +43,32 @@ def test_the_first_answer_is_enough(monkeypatch):
     is_over.set()
 
 
-def test_a_failure_is_ours_when_nothing_answers_afterwards(closed):
+def test_failure_is_ours_if_no_endpoint_answers_after_it(closed):
     failed_at = time.monotonic()
     found = asked([closed], was_online=True)
     assert found.may_explain(failed_at) is True
     assert found.status() is False
 
 
-def test_a_failure_is_theirs_when_something_answers(listening):
+def test_failure_is_theirs_if_an_endpoint_answers(listening):
     found = asked([listening], was_online=False)
     assert found.may_explain(time.monotonic()) is False
     assert found.status() is True
 
 
-def test_where_the_network_was_never_reached_a_failure_is_theirs(closed):
+def test_failure_is_theirs_if_the_network_was_never_reached(closed):
     found = asked([closed], was_online=False)
     assert found.may_explain(time.monotonic()) is False
     assert found.status() is None
 
 
-def test_an_answer_of_before_the_failure_does_not_find_an_outage(closed):
+def test_probe_before_the_failure_proves_no_outage(closed):
     found = asked([closed], was_online=True)
     assert found.may_explain(time.monotonic() + 1) is None
     assert found.prober.is_alive() or found.answered_at > 0
 
 
-def test_that_we_are_online_is_believed_for_a_while_and_no_longer(listening):
+def test_being_online_is_believed_for_ten_seconds(listening):
     found = asked([listening], was_online=True)
     assert found.may_explain(found.answered_at + FRESH_SECONDS) is False
     assert found.may_explain(found.answered_at + FRESH_SECONDS + 0.001) is None
@@ -91,7 +91,7 @@ def refused(code):
         (lambda host, deadline: ["192.0.2.1"], False),
     ],
 )
-def test_failed_lookup_is_ours_when_the_resolver_answers_nothing(listening, monkeypatch, look_up, is_ours):
+def test_failed_lookup_is_ours_if_the_resolver_does_not_answer(listening, monkeypatch, look_up, is_ours):
     monkeypatch.setattr(connectivity, "system_resolver", look_up)
     failed_at = time.monotonic()
     found = asked([listening], was_online=False)
@@ -100,12 +100,12 @@ def test_failed_lookup_is_ours_when_the_resolver_answers_nothing(listening, monk
     assert found.status() is True
 
 
-def test_failed_lookup_is_theirs_where_the_network_was_never_reached(closed, monkeypatch):
+def test_failed_lookup_is_theirs_if_the_network_was_never_reached(closed, monkeypatch):
     monkeypatch.setattr(connectivity, "system_resolver", refused(socket.EAI_AGAIN))
     assert asked([closed], was_online=False).may_explain_lookup(0.0) is False
 
 
-def test_without_endpoints_nothing_is_asked_and_nothing_is_ours():
+def test_without_endpoints_nothing_is_probed_or_excluded():
     found = Connectivity([], was_online=True)
     found.start_probe()
     assert found.prober is None

@@ -36,26 +36,26 @@ def opened(target, rule="unavailable", ago=HOUR, **fields):
 
 
 class TestIncidents:
-    def test_an_open_one_is_told_with_its_reason_and_leads_to_its_page(self, client, admin_client, make_target):
+    def test_open_incident_is_a_finding_with_its_reason_and_link(self, client, admin_client, make_target):
         incident = opened(make_target("API"), error_kind="connect", detail="ECONNREFUSED")
         (finding,) = found(findings.unattended_incidents)
         assert (finding.severity, finding.text) == (CRITICAL, "API is down. The connection was refused.")
         assert (finding.since, finding.url) == (incident.opened_at, page_of(incident))
         assert admin_client.get(finding.url).status_code == 200
 
-    def test_one_that_somebody_is_at_or_that_is_over_is_none(self, make_target):
+    def test_acknowledged_or_resolved_incident_is_no_finding(self, make_target):
         opened(make_target("a"))
         acknowledge_incidents(Incident.objects.all(), "olga", timezone.now())
         resolve_incidents([opened(make_target("b"))], mark())
         assert texts(findings.unattended_incidents) == []
 
-    def test_one_of_all_targets_names_them_in_a_line(self, db):
+    def test_finding_of_the_fleet_names_targets_in_one_line(self, db):
         opened(None, "fleet_errors", facts={"failures": 2, "checks": 9, "failing": ["API", "Shop"]})
         assert texts(findings.unattended_incidents) == [
             "All targets: too many checks fail. 2 of 9 checks failed in the last round. API, Shop"
         ]
 
-    def test_a_storm_is_one_sentence_below_the_worst(self, make_target):
+    def test_many_incidents_are_the_worst_five_and_one_sentence(self, make_target):
         opened(make_target("slow"), "slow", ago=9 * HOUR)
         for number in range(7):
             opened(make_target(f"t{number}"), ago=HOUR + number * MINUTE)
@@ -69,7 +69,7 @@ class TestIncidents:
         assert timezone.now() - last.since > 9 * HOUR
         assert last.url == "/admin/monitoring/incident/?state=new"
 
-    def test_the_rest_is_no_worse_than_it_is(self, make_target):
+    def test_sentence_about_others_has_their_severity(self, make_target):
         for number in range(6):
             opened(make_target(f"t{number}"), "slow")
         assert found(findings.unattended_incidents)[5].severity == WARNING
@@ -81,19 +81,19 @@ class TestCertificates:
         [(13 * DAY, {}, "ends soon"), (15 * DAY, {}, ""), (-HOUR, {}, "has ended"), (9 * DAY, {"tls_expiry_days": None}, "ends soon"),
          (9 * DAY, {"is_active": False}, "")],
     )  # fmt: skip
-    def test_one_that_ends_soon_is_told(self, make_target, left, fields, words):
+    def test_certificate_that_ends_soon_is_a_finding(self, make_target, left, fields, words):
         make_target(certificate_until=timezone.now() + left, **fields)
         shown = texts(findings.ending_certificates)
         assert [words in text for text in shown] == ([True] if words else [])
 
-    def test_what_an_incident_says_is_not_said_twice(self, make_target):
+    def test_finding_is_left_out_if_an_incident_reports_it(self, make_target):
         target = make_target(certificate_until=timezone.now() + DAY)
         opened(target, "slow")
         assert len(texts(findings.ending_certificates)) == 1
         opened(target, "certificate", facts={"until": "x"})
         assert texts(findings.ending_certificates) == []
 
-    def test_they_are_bounded(self, make_target):
+    def test_findings_of_certificates_are_limited(self, make_target):
         for number in range(7):
             make_target(f"t{number}", certificate_until=timezone.now() + number * HOUR)
         shown = texts(findings.ending_certificates)
@@ -104,7 +104,7 @@ class TestWatching:
     def late(self, make_target, name="late", **fields):
         return make_target(name, next_check_at=timezone.now() - 6 * MINUTE, **fields)
 
-    def test_nothing_checked_though_something_is_due_is_critical(self, make_target):
+    def test_overdue_checks_are_critical(self, make_target):
         self.late(make_target, last_check_at=timezone.now() - 7 * MINUTE)
         (finding,) = found(findings.unwatched_targets)
         assert (finding.severity, finding.text.partition(":")[0]) == (
@@ -112,12 +112,12 @@ class TestWatching:
         )  # fmt: skip
         assert 6 * MINUTE < timezone.now() - finding.since < 8 * MINUTE
 
-    def test_nothing_ever_checked_is_critical_as_well(self, make_target):
+    def test_targets_never_checked_are_critical(self, make_target):
         self.late(make_target)
         assert found(findings.unwatched_targets)[0].severity == CRITICAL
 
     @pytest.mark.parametrize(("silent", "due", "expected"), [(40, 35, 1), (40, -60, 0), (40, 5, 0), (10, 10, 0)])
-    def test_missing_watcher_is_told_while_something_is_due(self, make_target, silent, due, expected):
+    def test_missing_watcher_is_critical_if_a_check_is_due(self, make_target, silent, due, expected):
         now = timezone.now()
         Heartbeat.objects.create(component="watch", at=now - timedelta(seconds=silent))
         make_target("a", last_check_at=now - MINUTE, next_check_at=now - timedelta(seconds=due))
@@ -125,17 +125,17 @@ class TestWatching:
             "Nobody watches the targets"
         ] * expected
 
-    def test_what_is_due_later_was_not_forgotten(self, make_target):
+    def test_targets_due_later_are_no_finding(self, make_target):
         now = timezone.now()
         make_target("daily", interval=86_400, last_check_at=now - 3 * HOUR, next_check_at=now + 21 * HOUR)
         make_target("new", next_check_at=now)
         assert texts(findings.unwatched_targets) == []
 
-    def test_a_paused_one_is_not_waited_for(self, make_target):
+    def test_paused_target_is_not_overdue(self, make_target):
         self.late(make_target, is_active=False)
         assert texts(findings.unwatched_targets) == []
 
-    def test_one_never_checked_while_others_are_is_told(self, make_target):
+    def test_one_target_never_checked_is_a_warning(self, make_target):
         now = timezone.now()
         make_target("fine", last_check_at=now, next_check_at=now + MINUTE)
         assert texts(findings.unwatched_targets) == []
@@ -145,7 +145,7 @@ class TestWatching:
 
 
 class TestForgotten:
-    def test_long_silence_and_long_pauses_are_told(self, make_target):
+    def test_long_silences_and_pauses_are_findings(self, make_target):
         now = timezone.now()
         make_target("a", silenced_until=now + 31 * DAY)
         make_target("b", silenced_until=now + 29 * DAY)
@@ -158,11 +158,11 @@ class TestForgotten:
         assert paused.text.startswith("1 target has been paused for more than 30 days")
         assert paused.since == now - 31 * DAY
 
-    def test_nothing_is_forgotten_where_nothing_is(self, target):
+    def test_without_targets_nothing_is_forgotten(self, target):
         assert texts(findings.forgotten_targets) == []
 
 
-class TestTheNetwork:
+class TestNetwork:
     def rounds(self, *online, ago=MINUTE):
         """Rounds that reached the network or did not, the newest last."""
         Round.objects.all().delete()
@@ -178,19 +178,19 @@ class TestTheNetwork:
         [((True, False), 1), ((True, None, False, False), 1), ((False, True), 0), ((True, False, None), 0), ((False, False), 0),
          ((None, False), 0), ((True, *[False] * 14), 1), ((True, *[False] * 15), 0), ((), 0)],
     )  # fmt: skip
-    def test_it_is_lost_where_it_was_there(self, db, online, count):
+    def test_lost_network_is_a_finding(self, db, online, count):
         self.rounds(*online)
         assert len(texts(findings.offline_portal)) == count
 
-    def test_since_it_was_last_reached(self, db):
+    def test_lost_network_is_dated_by_the_last_good_round(self, db):
         self.rounds(True, False, False)
         assert found(findings.offline_portal)[0].since == Round.objects.get(number=0).finished_at
 
-    def test_old_rounds_say_nothing_of_now(self, db):
+    def test_old_rounds_are_no_finding(self, db):
         self.rounds(True, False, ago=20 * MINUTE)
         assert texts(findings.offline_portal) == []
 
-    def test_what_an_incident_says_is_not_said_twice(self, db):
+    def test_finding_is_left_out_if_an_incident_reports_it(self, db):
         self.rounds(True, False)
         incident = opened(None, "offline")
         assert texts(findings.offline_portal) == []
@@ -204,12 +204,12 @@ class TestMaintenance:
         [(-HOUR, 2 * DAY, {}, 1), (-HOUR, 22 * HOUR, {}, 0), (HOUR, 3 * DAY, {}, 0), (-3 * DAY, -HOUR, {}, 0),
          (-8 * DAY, -6 * DAY, {"repeats": "weekly"}, 1), (-10 * DAY, -8 * DAY, {"repeats": "weekly"}, 0)],
     )  # fmt: skip
-    def test_that_of_everything_for_more_than_a_day_is_told(self, db, start, end, fields, count):
+    def test_maintenance_of_everything_for_days_is_a_finding(self, db, start, end, fields, count):
         now = timezone.now()
         MaintenanceWindow.objects.create(name="Move", starts_at=now + start, ends_at=now + end, **fields)
         assert len(texts(findings.endless_maintenance)) == count
 
-    def test_that_of_some_targets_is_not(self, target):
+    def test_maintenance_of_some_targets_is_no_finding(self, target):
         now = timezone.now()
         window = MaintenanceWindow.objects.create(name="Move", starts_at=now - HOUR, ends_at=now + 9 * DAY)
         assert len(texts(findings.endless_maintenance)) == 1
@@ -217,7 +217,7 @@ class TestMaintenance:
         assert texts(findings.endless_maintenance) == []
 
 
-def test_they_cost_the_same_however_much_there_is(make_target):
+def test_findings_take_the_same_queries_for_few_as_for_many(make_target):
     own = [source for source in findings.finding_sources.all() if source.__module__ == findings.__name__]
 
     def queries():

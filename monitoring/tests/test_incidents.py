@@ -14,7 +14,7 @@ from monitoring.alerts.incidents import (
     resolve_incidents,
     send_reminders,
 )
-from monitoring.alerts.notices import spoken
+from monitoring.alerts.notices import format_duration
 from monitoring.clock import mark
 from monitoring.models import Incident, MaintenanceWindow, Target
 from monitoring.tests.conftest import REFUSED, fine
@@ -33,21 +33,21 @@ def incident(checks, channel):
     return Incident.objects.get()
 
 
-def test_opening_again_what_is_open_does_nothing(checks, channel, target):
+def test_open_incident_is_not_opened_twice(checks, channel, target):
     opening = IncidentOpening(target.subject, "unavailable", target, "connect", "ECONNREFUSED")
     assert len(open_incidents([opening], checks.now)) == 1
     assert open_incidents([opening], checks.pass_by(seconds=1)) == []
     assert (len(titles()), Incident.objects.get().timeline.count()) == (1, 1)
 
 
-def test_resolving_twice_tells_once(incident, checks):
+def test_resolving_twice_notifies_once(incident, checks):
     stale = Incident.objects.get()
     assert resolve_incidents([incident], checks.now) == 1
     assert resolve_incidents([stale], checks.pass_by(hours=1)) == 0
     assert titles() == ["API is down", "API is up again after 0 s"]
 
 
-def test_who_was_told_meanwhile_is_told_of_the_end(incident, checks):
+def test_recovery_is_sent_if_the_opening_was_sent_meanwhile(incident, checks):
     Incident.objects.update(told_at=None)
     stale = Incident.objects.get()
     Incident.objects.update(told_at=checks.now.at)
@@ -55,7 +55,7 @@ def test_who_was_told_meanwhile_is_told_of_the_end(incident, checks):
     assert titles()[-1] == "API is up again after 0 s"
 
 
-def test_acknowledging_is_written_down_once(incident, checks):
+def test_acknowledging_twice_adds_one_event(incident, checks):
     assert acknowledge_incidents(Incident.objects.all(), "alice", checks.now.at) == [incident.pk]
     assert acknowledge_incidents(Incident.objects.all(), "bob", checks.now.at) == []
     incident.refresh_from_db()
@@ -63,12 +63,12 @@ def test_acknowledging_is_written_down_once(incident, checks):
     assert [(event.kind, event.actor) for event in incident.timeline.all()][1:] == [("acknowledged", "alice")]
 
 
-def test_what_is_over_is_not_acknowledged(incident, checks):
+def test_resolved_incident_is_not_acknowledged(incident, checks):
     resolve_incidents([incident], checks.now)
     assert acknowledge_incidents(Incident.objects.all(), "alice", checks.now.at) == []
 
 
-def test_a_cause_is_noted_and_the_former_one_stays_in_the_timeline(incident, checks):
+def test_earlier_cause_stays_in_the_timeline(incident, checks):
     note_cause(incident, "Disk full", "alice", checks.now.at)
     note_cause(incident, "Log rotation failed", "bob", checks.now.at)
     incident.refresh_from_db()
@@ -82,9 +82,7 @@ def test_a_cause_is_noted_and_the_former_one_stays_in_the_timeline(incident, che
 # --- Reminders -------------------------------------------------------------------------------------------------------
 
 
-def test_people_are_reminded_at_the_interval_until_somebody_acknowledges(
-    incident, checks, settings, django_assert_num_queries
-):
+def test_reminders_are_sent_until_someone_acknowledges(incident, checks, settings, django_assert_num_queries):
     settings.INCIDENT_REMINDER_MINUTES = 30
     assert send_reminders(checks.pass_by(minutes=29)) == 0
     assert send_reminders(checks.pass_by(minutes=1)) == 1
@@ -99,12 +97,12 @@ def test_people_are_reminded_at_the_interval_until_somebody_acknowledges(
     assert (incident.reminders, incident.timeline.filter(kind="reminded").count()) == (2, 2)
 
 
-def test_nobody_is_reminded_of_what_is_over(incident, checks):
+def test_resolved_incident_sends_no_reminder(incident, checks):
     resolve_incidents([incident], checks.now)
     assert send_reminders(checks.pass_by(days=3)) == 0
 
 
-def test_two_who_remind_at_once_remind_once(incident, checks):
+def test_concurrent_reminders_are_sent_once(incident, checks):
     later = checks.pass_by(days=1)
     first, second = Incident.objects.get(), Incident.objects.get()
     assert incidents.notify_again(first, later)
@@ -112,14 +110,14 @@ def test_two_who_remind_at_once_remind_once(incident, checks):
     assert len(titles()) == 2
 
 
-def test_nobody_is_reminded_of_what_was_acknowledged_a_moment_ago(incident, checks):
+def test_incident_acknowledged_meanwhile_sends_no_reminder(incident, checks):
     found = Incident.objects.get()
     acknowledge_incidents(Incident.objects.all(), "alice", checks.now.at)
     assert not incidents.notify_again(found, checks.pass_by(days=1))
     assert titles() == ["API is down"]
 
 
-def test_two_who_tell_for_the_first_time_at_once_tell_once(incident, checks):
+def test_concurrent_first_notices_are_sent_once(incident, checks):
     Incident.objects.update(told_at=None)
     OutboxMessage.objects.all().delete()
     first, second = Incident.objects.get(), Incident.objects.get()
@@ -128,7 +126,7 @@ def test_two_who_tell_for_the_first_time_at_once_tell_once(incident, checks):
     assert titles() == ["API is down"]
 
 
-def test_what_a_silence_kept_back_is_told_when_it_ends(target, checks, channel):
+def test_muted_opening_is_sent_when_the_silence_ends(target, checks, channel):
     Target.objects.update(silenced_until=checks.now.at + timedelta(hours=1))
     checks.find(REFUSED, REFUSED)
     assert send_reminders(checks.pass_by(minutes=30)) == 0
@@ -139,7 +137,7 @@ def test_what_a_silence_kept_back_is_told_when_it_ends(target, checks, channel):
     assert len(titles()) == 2
 
 
-def test_nobody_is_reminded_during_a_silence_or_maintenance(incident, checks):
+def test_silence_and_maintenance_mute_reminders(incident, checks):
     Target.objects.update(silenced_until=checks.now.at + timedelta(days=1))
     assert send_reminders(checks.pass_by(hours=12)) == 0
     Target.objects.update(silenced_until=None)
@@ -152,8 +150,8 @@ def test_nobody_is_reminded_during_a_silence_or_maintenance(incident, checks):
 # --- What operators do with targets ----------------------------------------------------------------------------------
 
 
-def test_a_paused_target_is_no_longer_watched_and_its_incident_ends(incident, target):
-    assert controls.pause(Target.objects.all(), "alice") == 1
+def test_pausing_withdraws_the_incident(incident, target):
+    assert controls.pause_targets(Target.objects.all(), "alice") == 1
     incident.refresh_from_db()
     target.refresh_from_db()
     assert incident.resolved_at is not None
@@ -161,15 +159,15 @@ def test_a_paused_target_is_no_longer_watched_and_its_incident_ends(incident, ta
     assert [(event.kind, event.actor) for event in incident.timeline.all()][-1] == ("withdrawn", "alice")
     assert titles() == ["API is down", "No longer watched: API is down"]
     assert (target.is_active, target.state, target.failures_in_row) == (False, "unknown", 0)
-    assert controls.pause(Target.objects.all(), "alice") == 0
+    assert controls.pause_targets(Target.objects.all(), "alice") == 0
 
 
-def test_what_is_resumed_is_due_at_once(target):
-    controls.pause(Target.objects.all(), "alice")
+def test_resumed_target_is_due_at_once(target):
+    controls.pause_targets(Target.objects.all(), "alice")
     Target.objects.update(next_check_at=mark().at + timedelta(days=1))
     now = mark().at
-    assert controls.resume(Target.objects.all(), now) == 1
-    assert controls.resume(Target.objects.all(), now) == 0
+    assert controls.resume_targets(Target.objects.all(), now) == 1
+    assert controls.resume_targets(Target.objects.all(), now) == 0
     assert list(Target.objects.due(now, now)) == [target]
 
 
@@ -177,14 +175,14 @@ def test_check_now_makes_active_targets_due(target, make_target):
     make_target("Paused", is_active=False)
     now = mark().at
     Target.objects.update(next_check_at=now + timedelta(hours=1))
-    assert controls.check_now(Target.objects.all(), now) == 1
+    assert controls.request_checks(Target.objects.all(), now) == 1
     assert list(Target.objects.due(now, now)) == [target]
 
 
-def test_what_was_found_before_a_change_says_nothing_of_the_new_question(checks, incident):
+def test_changed_configuration_resets_the_streaks(checks, incident):
     claimed = checks.claim()
     Target.objects.update(next_check_at=mark().at + timedelta(days=1), certificate_until=checks.now.at)
-    controls.changed(checks.target, "alice")
+    controls.restart_checks(checks.target, "alice")
     target = Target.objects.get()
     assert target.next_check_at <= mark().at
     assert target.certificate_until is None
@@ -197,10 +195,10 @@ def test_what_was_found_before_a_change_says_nothing_of_the_new_question(checks,
     assert incident.resolved_at is not None
 
 
-def test_a_target_that_was_deactivated_by_hand_has_no_open_incident(checks, incident):
+def test_deactivating_a_changed_target_withdraws_its_incident(checks, incident):
     Target.objects.update(is_active=False)
     checks.target.refresh_from_db()
-    controls.changed(checks.target, "alice")
+    controls.restart_checks(checks.target, "alice")
     incident.refresh_from_db()
     assert incident.resolved_at is not None
 
@@ -212,5 +210,5 @@ def test_a_target_that_was_deactivated_by_hand_has_no_open_incident(checks, inci
         (86_400, "1 d"), (86_400 + 59, "1 d"), (93_600, "1 d 2 h"), (-5, "0 s"),
     ],
 )  # fmt: skip
-def test_a_duration_is_said_in_its_two_largest_units(seconds, text):
-    assert spoken(timedelta(seconds=seconds)) == text
+def test_duration_shows_its_two_largest_units(seconds, text):
+    assert format_duration(timedelta(seconds=seconds)) == text

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.core.exceptions import ValidationError
 
-from monitoring.alerts.maintenance import Covered, covering, covers
+from monitoring.alerts.maintenance import MaintenanceScope, active_maintenance, is_window_active
 from monitoring.models import MaintenanceWindow
 
 # A Tuesday, 02:00 to 03:00.
@@ -38,23 +38,23 @@ def window(repeats="", start=START, length=HOUR):
         ("weekly", timedelta(days=70, minutes=60), False),
     ],
 )
-def test_a_window_covers_what_it_says(repeats, after_start, is_covered):
-    assert covers(window(repeats), START + after_start) is is_covered
+def test_window_covers_its_times(repeats, after_start, is_covered):
+    assert is_window_active(window(repeats), START + after_start) is is_covered
 
 
-def test_one_across_midnight_covers_both_days():
+def test_window_across_midnight_covers_both_days():
     late = window("daily", datetime(2026, 3, 10, 23, 30, tzinfo=UTC))
-    assert covers(late, datetime(2026, 3, 12, 0, 15, tzinfo=UTC))
-    assert not covers(late, datetime(2026, 3, 12, 0, 30, tzinfo=UTC))
+    assert is_window_active(late, datetime(2026, 3, 12, 0, 15, tzinfo=UTC))
+    assert not is_window_active(late, datetime(2026, 3, 12, 0, 30, tzinfo=UTC))
 
 
-def test_it_keeps_to_the_time_of_day_when_the_clocks_change(settings):
+def test_repeating_window_keeps_its_time_of_day_when_clocks_change(settings):
     settings.TIME_ZONE = "Europe/Paris"
     winter = datetime(2026, 3, 27, 2, tzinfo=UTC)  # 03:00 in Paris, two days before the change
     daily = window("daily", winter)
-    assert covers(daily, datetime(2026, 3, 28, 2, 30, tzinfo=UTC))
-    assert covers(daily, datetime(2026, 3, 30, 1, 30, tzinfo=UTC))
-    assert not covers(daily, datetime(2026, 3, 30, 2, 30, tzinfo=UTC))
+    assert is_window_active(daily, datetime(2026, 3, 28, 2, 30, tzinfo=UTC))
+    assert is_window_active(daily, datetime(2026, 3, 30, 1, 30, tzinfo=UTC))
+    assert not is_window_active(daily, datetime(2026, 3, 30, 2, 30, tzinfo=UTC))
 
 
 PARIS = ZoneInfo("Europe/Paris")
@@ -63,7 +63,7 @@ PARIS = ZoneInfo("Europe/Paris")
 def edges(window, first, days=3):
     """When it begins and ends within these days, by a clock on the wall in Paris."""
     moments = [first + timedelta(minutes=minute) for minute in range(days * 24 * 60)]
-    states = [covers(window, moment) for moment in moments]
+    states = [is_window_active(window, moment) for moment in moments]
     changes = zip(moments[1:], states, states[1:], strict=False)
     return [f"{moment.astimezone(PARIS):%d %H:%M %Z}" for moment, before, after in changes if before != after]
 
@@ -90,7 +90,7 @@ def test_repeating_window_keeps_its_wall_clock_times_in_nights_when_clocks_chang
 
 
 @pytest.mark.parametrize(("repeats", "hours"), [("daily", 7), ("", 6)])
-def test_window_over_a_spring_night_is_as_long_as_the_clock_shows_where_it_repeats(settings, repeats, hours):
+def test_repeating_window_over_a_spring_night_is_as_long_as_the_clock_shows(settings, repeats, hours):
     settings.TIME_ZONE = "Europe/Paris"
     night = window(repeats, datetime(2026, 3, 28, 23, tzinfo=PARIS).astimezone(UTC), timedelta(hours=6))
     assert night.length == timedelta(hours=hours)
@@ -105,21 +105,21 @@ def test_daily_window_over_an_autumn_night_may_last_almost_a_day_of_the_clock(se
 
 
 @pytest.mark.django_db
-def test_one_that_names_targets_covers_these_alone(make_target):
+def test_window_with_targets_covers_only_them(make_target):
     api, shop, other = make_target("API"), make_target("Shop"), make_target("Other")
     saved = window()
     saved.save()
     saved.targets.set([api, shop])
-    found = covering(START)
+    found = active_maintenance(START)
     assert [found.includes(target.pk) for target in (api, shop, other)] == [True, True, False]
-    assert covering(START + HOUR) == Covered()
+    assert active_maintenance(START + HOUR) == MaintenanceScope()
 
 
 @pytest.mark.django_db
-def test_one_that_names_none_covers_all(target, django_assert_num_queries):
+def test_window_without_targets_covers_all(target, django_assert_num_queries):
     window("weekly").save()
     with django_assert_num_queries(2):
-        found = covering(START + timedelta(days=7))
+        found = active_maintenance(START + timedelta(days=7))
     assert found.includes(target.pk)
     assert found.includes(None)
 
@@ -128,7 +128,7 @@ def test_one_that_names_none_covers_all(target, django_assert_num_queries):
     ("repeats", "length"),
     [("", timedelta(0)), ("", -HOUR), ("daily", timedelta(days=1)), ("weekly", timedelta(days=7))],
 )
-def test_one_that_never_ends_or_overlaps_itself_is_refused(repeats, length):
+def test_endless_or_overlapping_window_is_refused(repeats, length):
     with pytest.raises(ValidationError) as error:
         window(repeats, length=length).clean()
     assert list(error.value.message_dict) == ["ends_at"]

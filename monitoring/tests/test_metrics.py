@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
-from monitoring.metrics import incidents, last_round, targets
+from monitoring.metrics import incident_metrics, round_metrics, target_metrics
 from monitoring.models import Incident, Round
 from monitoring.tests.rolled import a_target
 from portal.status.metrics import render_metrics
@@ -27,7 +27,7 @@ def a_round(number, ago, **figures):
     return Round.objects.create(number=number, started_at=at, finished_at=at, **{"checks": 0, "failures": 0} | figures)
 
 
-def test_targets_are_counted_by_how_they_stand():
+def test_targets_are_counted_by_state():
     for state in ("up", "up", "slow", "failing", "down", "unknown"):
         a_target(state=state)
     a_target(state="down", is_active=False)
@@ -36,7 +36,7 @@ def test_targets_are_counted_by_how_they_stand():
     assert counts == {"up": 2, "slow": 1, "failing": 1, "unstable": 0, "down": 1, "unknown": 1, "paused": 1}
 
 
-def test_each_target_that_was_checked_is_up_or_down():
+def test_checked_target_is_up_or_down():
     for state in ("up", "slow", "failing", "down", "unknown"):
         a_target(state, state=state)
     a_target("paused", state="down", is_active=False)
@@ -44,7 +44,7 @@ def test_each_target_that_was_checked_is_up_or_down():
     assert found == {"up": 1, "slow": 1, "failing": 1, "down": 0}
 
 
-def test_latency_is_told_of_checks_that_went_well():
+def test_latency_is_measured_for_good_checks():
     a_target("API", state="up", last_latency_ms=212.5)
     a_target("Near", state="up", last_latency_ms=0)
     a_target("Shop", state="down", last_latency_ms=None)
@@ -53,7 +53,7 @@ def test_latency_is_told_of_checks_that_went_well():
     assert found == {"API": 0.2125, "Near": 0}
 
 
-def test_a_name_is_a_label_whatever_stands_in_it():
+def test_any_name_is_a_valid_label():
     a_target('a "b"\\ c\né', state="up")
     assert samples()["target_up", 'a "b"\\ c\né'] == 1
 
@@ -70,7 +70,7 @@ def test_open_incidents_are_counted_by_their_rule():
     }  # fmt: skip
 
 
-def test_the_last_round_is_told():
+def test_last_round_is_measured():
     a_round(2, timedelta(seconds=90), checks=12, failures=1, excused=3, retried=4, p95_ms=212.5)
     a_round(1, timedelta(seconds=5), checks=99)
     found = samples()
@@ -80,16 +80,16 @@ def test_the_last_round_is_told():
     assert found["round_p95_seconds",] == 0.2125
 
 
-def test_without_a_round_nothing_is_told_of_it():
+def test_without_a_round_there_are_no_round_metrics():
     assert not [key for key in samples() if key[0].startswith("round_")]
     a_round(1, timedelta(0))
     assert ("round_p95_seconds",) not in samples()
 
 
-def test_each_source_takes_one_query(django_assert_num_queries):
+def test_each_metric_source_takes_one_query(django_assert_num_queries):
     for number in range(5):
         a_target(state="up", last_latency_ms=number)
         a_round(number, timedelta(0), p95_ms=1)
-    for source in (targets, incidents, last_round):
+    for source in (target_metrics, incident_metrics, round_metrics):
         with django_assert_num_queries(1):
             list(source(timezone.now()))

@@ -29,7 +29,7 @@ def titles(api):
     return [text.partition("</b>")[0].removeprefix("<b>") for text in api.texts]
 
 
-def test_an_incident_is_told_reminded_of_and_closed_in_this_order(target, api, settings):
+def test_opening_reminder_and_recovery_are_sent_in_order(target, api, settings):
     settings.INCIDENT_REMINDER_MINUTES = 60
     now = mark()
     (incident,) = open_incidents([IncidentOpening(target.subject, "unavailable", target, "timeout", "body")], now)
@@ -44,7 +44,7 @@ def test_an_incident_is_told_reminded_of_and_closed_in_this_order(target, api, s
     assert "What it was: The answer was not whole in time." in api.texts[2]
 
 
-def test_a_storm_becomes_a_digest(make_target, api):
+def test_many_openings_become_one_digest(make_target, api):
     found = [Checks(make_target(f"Service {number}", failures_to_open=1)) for number in range(60)]
     record_checks([FinishedCheck(checks.claim(), REFUSED, NOON) for checks in found], mark())
     deliver("telegram")
@@ -72,7 +72,7 @@ def test_a_storm_becomes_a_digest(make_target, api):
         ("offline", {}, "The portal does not reach the network", "Failures during this time don’t count."),
     ],
 )
-def test_each_rule_says_what_it_is_about(target, api, rule, facts, title, text):
+def test_each_rule_has_a_title_and_a_reason(target, api, rule, facts, title, text):
     open_incidents([IncidentOpening(target.subject, rule, target, facts=facts)], mark())
     deliver("telegram")
     (said,) = api.texts
@@ -80,7 +80,7 @@ def test_each_rule_says_what_it_is_about(target, api, rule, facts, title, text):
     assert text in said
 
 
-def test_end_of_an_outage_of_the_portal_itself_says_what_did_not_count(api, db):
+def test_recovery_of_the_portal_says_that_failures_did_not_count(api, db):
     now = mark()
     resolve_incidents(open_incidents([IncidentOpening("portal", "offline")], now), replace(now, ticks=now.ticks + 61))
     deliver("telegram")
@@ -88,7 +88,7 @@ def test_end_of_an_outage_of_the_portal_itself_says_what_did_not_count(api, db):
     assert "\n\nFailures during this time don’t count.\n" in api.texts[-1]
 
 
-def test_a_fleet_message_names_ten_and_counts_the_rest(api, db):
+def test_fleet_message_names_ten_targets_and_counts_the_rest(api, db):
     facts = {"checks": 40, "failures": 12, "failing": [f"T{number}" for number in range(12)]}
     open_incidents([IncidentOpening("fleet", "fleet_errors", facts=facts)], mark())
     deliver("telegram")
@@ -96,7 +96,7 @@ def test_a_fleet_message_names_ten_and_counts_the_rest(api, db):
     assert "– T9\nand 2 more" in api.texts[0]
 
 
-def test_an_ad_hoc_watch_is_named_by_its_address(api, db):
+def test_notice_of_an_ad_hoc_watch_names_its_address(api, db):
     open_incidents(
         [IncidentOpening("fleet:https://shop.example.org", "fleet_latency", facts={"p95_ms": 1200.0})], mark()
     )

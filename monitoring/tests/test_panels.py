@@ -6,9 +6,9 @@ from django.utils import timezone, translation
 
 from monitoring.alerts.incidents import IncidentOpening, open_incidents
 from monitoring.clock import mark
-from monitoring.figures.uptime import DAY, HOUR, floor
+from monitoring.figures.uptime import DAY, HOUR, floor_to_step
 from monitoring.models import Rollup, Round
-from monitoring.panels import milliseconds, services_tile, totals
+from monitoring.panels import count_states, format_milliseconds, services_tile
 from monitoring.tests.rolled import rollup
 
 pytestmark = pytest.mark.django_db
@@ -20,7 +20,7 @@ def fresh_figures():
     cache.clear()
 
 
-class TestTotals:
+class TestStateCounts:
     @pytest.mark.parametrize(
         ("fields", "expected"),
         [
@@ -34,16 +34,16 @@ class TestTotals:
             ({"state": "down", "is_active": False}, (0, 0, 0, 0, 0, 0, 1)),
         ],
     )
-    def test_each_target_counts_once_and_a_slow_one_is_up(self, make_target, fields, expected):
+    def test_slow_target_counts_as_up(self, make_target, fields, expected):
         make_target(**fields)
-        found = totals()
+        found = count_states()
         names = ("up", "slow", "failing", "unstable", "down", "unknown", "paused")
         assert tuple(getattr(found, name) for name in names) == expected
         assert found.watched == (0 if found.paused else 1)
 
 
-class TestTheTile:
-    def test_it_says_how_many_are_up(self, make_target):
+class TestTile:
+    def test_tile_counts_targets_that_are_up(self, make_target):
         now = timezone.now()
         for name, state in (("a", "up"), ("b", "slow"), ("c", "down")):
             target = make_target(name, state=state)
@@ -53,9 +53,9 @@ class TestTheTile:
             Round.objects.create(
                 number=number, started_at=now, finished_at=now - 2 * HOUR, checks=3, failures=0, p95_ms=p95
             )
-        rollup(target, Period.DAY, floor(now, DAY), checks=1000, failures=1)
-        rollup(target, Period.DAY, floor(now, DAY) - 40 * DAY, checks=1000, failures=1000)
-        rollup(target, Period.HOUR, floor(now, HOUR), checks=1000, failures=1000)
+        rollup(target, Period.DAY, floor_to_step(now, DAY), checks=1000, failures=1)
+        rollup(target, Period.DAY, floor_to_step(now, DAY) - 40 * DAY, checks=1000, failures=1000)
+        rollup(target, Period.HOUR, floor_to_step(now, HOUR), checks=1000, failures=1000)
         tile = services_tile(now)
         assert (tile.figure, tile.caption, tile.url) == ("2 of 3", "are up", "/admin/monitoring/target/")
         assert dict(tile.facts) == {
@@ -63,21 +63,21 @@ class TestTheTile:
             "last round": "2\xa0hours ago",
         }  # fmt: skip
 
-    def test_it_draws_the_failures_of_thirty_days_of_all_targets(self, make_target):
+    def test_tile_charts_failures_of_thirty_days(self, make_target):
         now = timezone.now()
         for name in ("a", "b"):
-            rollup(make_target(name), Period.DAY, floor(now, DAY) - 2 * DAY, failures=3)
+            rollup(make_target(name), Period.DAY, floor_to_step(now, DAY) - 2 * DAY, failures=3)
         chart = services_tile(now).chart
         assert (chart.values[-3:], len(chart.values)) == ([6, 0, 0], 30)
 
-    def test_without_anything_it_says_so(self):
+    def test_tile_without_data_says_so(self):
         tile = services_tile(timezone.now())
         assert tile.figure == "0 of 0"
         assert [value for _name, value in tile.facts] == ["0", "–", "–", "never"]
 
-    def test_it_reads_the_month_once_a_minute(self, target, django_assert_num_queries):
+    def test_tile_caches_the_month_for_a_minute(self, target, django_assert_num_queries):
         now = timezone.now()
-        rollup(target, Period.DAY, floor(now, DAY))
+        rollup(target, Period.DAY, floor_to_step(now, DAY))
         with django_assert_num_queries(4):
             services_tile(now)
         with django_assert_num_queries(3):
@@ -87,10 +87,10 @@ class TestTheTile:
 @pytest.mark.parametrize(
     ("value", "text"), [(None, "–"), (0.44, "0.4 ms"), (9.9, "9.9 ms"), (9.97, "10.0 ms"), (10.4, "10 ms"), (183.2, "183 ms"), (1204.0, "1,204 ms")]
 )  # fmt: skip
-def test_milliseconds_are_as_exact_as_they_matter(value, text):
-    assert milliseconds(value) == text
+def test_milliseconds_have_a_decimal_below_ten(value, text):
+    assert format_milliseconds(value) == text
 
 
-def test_milliseconds_are_written_as_the_reader_writes_numbers():
+def test_milliseconds_are_formatted_in_the_readers_locale():
     with translation.override("fr"):
-        assert milliseconds(7.44).startswith("7,4")
+        assert format_milliseconds(7.44).startswith("7,4")

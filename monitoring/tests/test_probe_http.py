@@ -19,7 +19,7 @@ CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 # --- What held -------------------------------------------------------------------------------------------------------
 
 
-def test_a_good_answer_has_a_status_and_a_latency():
+def test_good_answer_has_a_status_and_a_latency():
     with Server(says(answer(b"hello"))) as server:
         outcome = probe(Spec(server.url + "/a?b=c"))
     assert (outcome.error_kind, outcome.status, outcome.is_ok) == ("", 200, True)
@@ -33,7 +33,7 @@ def test_a_good_answer_has_a_status_and_a_latency():
     assert f"host: 127.0.0.1:{server.port}\r\n".encode() in sent
 
 
-def test_the_latency_runs_to_the_last_byte():
+def test_latency_includes_the_last_byte():
     def slowly(visit):
         visit.send(HEAD + b"Content-Length: 2\r\n\r\n1")
         visit.is_over.wait(0.2)
@@ -65,11 +65,11 @@ def test_the_latency_runs_to_the_last_byte():
         b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + answer(),
     ],
 )
-def test_every_form_of_an_answer_is_read(raw):
+def test_every_form_of_body_is_read(raw):
     assert ask(says(raw)) == HELD
 
 
-def test_nothing_is_waited_for_where_an_answer_has_no_body():
+def test_answer_without_a_body_is_not_waited_for():
     def keep_open(visit):
         visit.send(HEAD + b"Content-Length: 100\r\n\r\n")
         hostile.hang(visit)
@@ -79,26 +79,26 @@ def test_nothing_is_waited_for_where_an_answer_has_no_body():
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST"])
-def test_the_method_is_the_one_asked_for(method):
+def test_request_uses_the_method_of_the_spec(method):
     with Server(says(answer())) as server:
         assert probe(Spec(server.url, method=method)).is_ok
     assert server.methods == [method]
     assert (b"Content-Length: 0" in server.requests[0]) is (method == "POST")
 
 
-def test_a_path_that_is_not_ascii_is_sent_quoted():
+def test_non_ascii_path_is_sent_quoted():
     with Server(says(answer())) as server:
         assert probe(Spec(server.url + "/é%20/?q=ü")).is_ok
     assert server.requests[0].startswith(b"GET /%C3%A9%20/?q=%C3%BC HTTP/1.1")
 
 
-def test_no_proxy_of_the_environment_is_used(monkeypatch):
+def test_proxy_of_the_environment_is_ignored(monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     assert ask(says(answer())) == HELD
 
 
-def test_a_spec_that_is_none_is_the_callers_error():
+def test_invalid_spec_raises_value_error():
     for spec in (Spec("ftp://x"), Spec("http://x", expected_statuses="2xx"), Spec("http://x", method="BREW")):
         with pytest.raises(ValueError):
             probe_once(spec)
@@ -107,14 +107,14 @@ def test_a_spec_that_is_none_is_the_callers_error():
 # --- Connections that fail -------------------------------------------------------------------------------------------
 
 
-def test_a_refused_connection_is_told():
+def test_refused_connection_fails_with_its_code():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     outcome = probe(Spec(f"http://127.0.0.1:{port}"))
     assert (outcome.error_kind, outcome.detail, outcome.status) == ("connect", "ECONNREFUSED", None)
 
 
-def test_a_connection_that_nobody_takes_times_out():
+def test_unanswered_connection_times_out():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -141,11 +141,11 @@ def test_a_connection_that_nobody_takes_times_out():
         (says(CHUNKED), "incomplete"),
     ],
 )
-def test_an_answer_that_ends_early_is_a_connection_that_failed(behave, detail):
+def test_truncated_answer_is_a_connection_error(behave, detail):
     assert ask(behave) == ("connect", detail)
 
 
-def test_a_reset_amid_the_body_is_a_connection_that_failed():
+def test_reset_within_the_body_is_a_connection_error():
     def break_off(visit):
         visit.send(HEAD + b"Content-Length: 100\r\n\r\nhalf")
         hostile.reset(visit)
@@ -183,7 +183,7 @@ def test_a_reset_amid_the_body_is_a_connection_that_failed():
         (CHUNKED + b"f" * 70_000, "line_too_long"),
     ],
 )
-def test_what_is_not_http_is_told(raw, detail):
+def test_invalid_http_is_a_protocol_error(raw, detail):
     def behave(visit):
         visit.send(raw)
         visit.connection.shutdown(socket.SHUT_WR)
@@ -192,7 +192,7 @@ def test_what_is_not_http_is_told(raw, detail):
     assert ask(behave) == ("protocol", detail)
 
 
-def test_a_content_type_made_to_be_hard_to_parse_takes_no_long_time():
+def test_hostile_content_type_is_parsed_quickly():
     def raw(length):
         return HEAD + b'Content-Type: multipart/x; a="' + b";" * length + b"\r\nContent-Length: 1\r\n\r\nx"
 
@@ -217,7 +217,7 @@ def test_a_content_type_made_to_be_hard_to_parse_takes_no_long_time():
         (floods(CHUNKED, b"1\r\nx\r\n" * 1_000), "body"),
     ],
 )
-def test_an_answer_that_never_ends_ends_at_the_deadline(behave, detail):
+def test_endless_answer_ends_at_the_deadline(behave, detail):
     assert ask(behave, timeout=SHORT) == ("timeout", detail)
 
 
@@ -242,7 +242,7 @@ def test_chunked_event_stream_is_up_at_its_head():
     assert ask(drips(start, b"8\r\n: ping\n\n\r\n"), timeout=SHORT) == HELD
 
 
-def test_the_deadline_is_that_of_all_redirects_together():
+def test_deadline_covers_all_redirects_together():
     def slowly(visit):
         visit.is_over.wait(0.2)
         redirects("/again")(visit)
@@ -250,18 +250,18 @@ def test_the_deadline_is_that_of_all_redirects_together():
     assert ask(slowly, timeout=SHORT) == ("timeout", "headers")
 
 
-def test_a_handshake_that_never_ends_ends_at_the_deadline():
+def test_endless_handshake_ends_at_the_deadline():
     with Server(hostile.hang, reads=False) as server:
         outcome = probe(Spec(f"https://127.0.0.1:{server.port}", timeout=SHORT))
     assert (outcome.error_kind, outcome.detail) == ("timeout", "tls")
 
 
 @pytest.mark.parametrize("start", [HEAD + b"\r\n", HEAD + b"Content-Length: 50000000\r\n\r\n"])
-def test_a_body_longer_than_we_read_is_no_failure(start):
+def test_body_above_the_limit_succeeds(start):
     assert ask(floods(start, b"x" * 65536)) == HELD
 
 
-def test_what_lies_beyond_what_we_read_does_not_count():
+def test_content_beyond_the_body_limit_does_not_count():
     long = b"first" + b"x" * 2_000_000 + b"last"
     assert ask(says(answer(long)), contains="first") == HELD
     assert ask(says(answer(long)), contains="last") == ("assertion", "contains")

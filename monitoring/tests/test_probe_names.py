@@ -22,7 +22,7 @@ def outcome_of(names, url="http://name.example", **options):
     return outcome.error_kind, outcome.detail
 
 
-def test_the_connection_goes_to_the_address_that_was_judged():
+def test_connection_goes_to_the_checked_address():
     names = Names(["127.0.0.1"], ["169.254.169.254"])
     with Server(says(answer())) as server:
         assert outcome_of(names, f"http://name.example:{server.port}") == ("", "")
@@ -31,7 +31,7 @@ def test_the_connection_goes_to_the_address_that_was_judged():
     assert f"Host: name.example:{server.port}\r\n".encode() in server.requests[0]
 
 
-def test_a_name_is_looked_up_once_for_every_hop_and_judged_anew():
+def test_each_redirect_resolves_and_checks_its_name_once():
     names = Names(["127.0.0.1"], ["169.254.169.254"])
     with Server(redirects("/again")) as server:
         assert outcome_of(names, f"http://name.example:{server.port}") == ("blocked", "169.254.169.254")
@@ -39,7 +39,7 @@ def test_a_name_is_looked_up_once_for_every_hop_and_judged_anew():
     assert names.asked == ["name.example"] * 2
 
 
-def test_a_redirect_to_a_private_address_is_blocked_where_those_are_not_allowed(monkeypatch):
+def test_redirect_to_a_private_address_is_blocked(monkeypatch):
     judged = guard.address_refusal
     monkeypatch.setattr(
         guard, "address_refusal", lambda address, allowed: address != "127.0.0.1" and judged(address, allowed)
@@ -52,23 +52,23 @@ def test_a_redirect_to_a_private_address_is_blocked_where_those_are_not_allowed(
 
 
 @pytest.mark.parametrize("addresses", [["169.254.169.254", "127.0.0.1"], ["127.0.0.1", "169.254.169.254"]])
-def test_of_several_addresses_only_the_allowed_are_connected_to(addresses):
+def test_only_allowed_addresses_are_connected_to(addresses):
     with Server(says(answer())) as server:
         assert outcome_of(Names(addresses), f"http://name.example:{server.port}") == ("", "")
 
 
-def test_a_name_of_which_no_address_is_allowed_is_blocked():
+def test_name_without_an_allowed_address_is_blocked():
     assert outcome_of(Names(["169.254.169.254", "fe80::1"])) == ("blocked", "169.254.169.254")
     assert outcome_of(Names(["127.0.0.1"]), allow_private=False) == ("blocked", "127.0.0.1")
 
 
-def test_the_next_address_is_tried_where_one_refuses():
+def test_next_address_is_tried_after_a_refusal():
     with Server(says(answer())) as server:
         names = Names(["127.0.0.2", "::1", "127.0.0.1"])
         assert outcome_of(names, f"http://name.example:{server.port}") == ("", "")
 
 
-def test_an_address_that_never_answers_leaves_time_for_the_next():
+def test_unanswered_address_leaves_time_for_the_next():
     with socket.socket() as full, Server(says(answer())) as server:
         full.bind(("127.0.0.2", server.port))
         full.listen(0)
@@ -77,7 +77,7 @@ def test_an_address_that_never_answers_leaves_time_for_the_next():
             assert outcome_of(names, f"http://name.example:{server.port}") == ("", "")
 
 
-def test_names_of_other_letters_are_looked_up_as_dns_knows_them():
+def test_international_names_are_resolved_as_punycode():
     names = Names(["169.254.1.1"])
     outcome_of(names, "http://bücher.example")
     assert names.asked == ["xn--bcher-kva.example"]
@@ -92,18 +92,18 @@ def test_names_of_other_letters_are_looked_up_as_dns_knows_them():
         (OSError(), "lookup"),
     ],
 )
-def test_a_name_that_is_not_resolved_is_told(error, detail):
+def test_failed_lookup_is_a_dns_error(error, detail):
     def fail(host, deadline):
         raise error
 
     assert outcome_of(fail) == ("dns", detail)
 
 
-def test_a_name_without_an_address_is_told():
+def test_name_without_an_address_is_a_dns_error():
     assert outcome_of(Names([])) == ("dns", "EAI_NODATA")
 
 
-def test_a_lookup_that_hangs_is_left_at_the_deadline():
+def test_hanging_lookup_ends_at_the_deadline():
     is_over = threading.Event()
     assert outcome_of(Lookups(lambda host: [str(is_over.wait(10))])) == ("dns", "timeout")
     is_over.set()
@@ -117,18 +117,18 @@ def soon() -> float:
     return time.monotonic() + 10
 
 
-def test_addresses_are_not_looked_up():
+def test_ip_addresses_are_not_resolved():
     def fail(host):
         raise AssertionError
 
     assert Lookups(fail)("::1", soon()) == ["::1"]
 
 
-def test_the_systems_resolver_knows_this_machine():
+def test_system_resolver_resolves_localhost():
     assert "127.0.0.1" in Lookups()("localhost", soon())
 
 
-def test_simultaneous_lookups_of_one_host_are_one():
+def test_simultaneous_lookups_of_one_host_are_merged():
     go = threading.Event()
     lookups = Lookups(lambda host: [str(go.wait(30))])
     first, second, other = (lookups.joined(host, soon()) for host in ("a.example", "a.example", "b.example"))
@@ -140,7 +140,7 @@ def test_simultaneous_lookups_of_one_host_are_one():
     assert lookups.joined("a.example", soon()) is not first
 
 
-def test_every_asker_gets_the_resolvers_error():
+def test_every_merged_lookup_gets_the_error():
     def fail(host):
         raise socket.gaierror(socket.EAI_AGAIN, "later")
 
@@ -149,7 +149,7 @@ def test_every_asker_gets_the_resolvers_error():
     assert caught.value.args[0] == socket.EAI_AGAIN
 
 
-def test_a_fault_of_a_lookup_costs_no_thread():
+def test_failing_lookup_keeps_its_thread_usable():
     def fail(host):
         raise UnicodeError
 
@@ -160,7 +160,7 @@ def test_a_fault_of_a_lookup_costs_no_thread():
     assert lookups.quick.count == 1
 
 
-def test_names_whose_servers_are_dead_keep_no_others_waiting():
+def test_names_with_dead_servers_delay_no_others():
     is_over = threading.Event()
 
     def look_up(host):
@@ -177,7 +177,7 @@ def test_names_whose_servers_are_dead_keep_no_others_waiting():
     is_over.set()
 
 
-def test_a_host_whose_lookup_came_too_late_is_slow_until_one_comes_in_time():
+def test_late_lookup_marks_the_host_as_slow_until_one_is_in_time():
     go = threading.Event()
     lookups = Lookups(lambda host: [str(go.wait(30))])
     lookup = lookups.joined("a.example", soon())
@@ -189,7 +189,7 @@ def test_a_host_whose_lookup_came_too_late_is_slow_until_one_comes_in_time():
     assert lookups.slow_hosts == set()
 
 
-def test_a_lookup_that_came_too_late_tells_nothing_of_how_fast_its_host_is():
+def test_queued_lookup_does_not_mark_the_host_as_slow():
     go = threading.Event()
     lookups = Lookups(lambda host: [str(go.wait(30))])
     lookups.note_slow("a.example")
@@ -200,7 +200,7 @@ def test_a_lookup_that_came_too_late_tells_nothing_of_how_fast_its_host_is():
     assert lookups.slow_hosts == {"a.example"}
 
 
-def test_a_lookup_that_was_never_begun_took_too_long():
+def test_lookup_that_never_started_times_out():
     lookups = Lookups(lambda host: ["127.0.0.1"])
     lookup = lookups.joined("a.example", time.monotonic() - 1)
     assert lookup.is_over.wait(10)
@@ -210,7 +210,7 @@ def test_a_lookup_that_was_never_begun_took_too_long():
     assert lookups.slow_hosts == set()  # it waited for others
 
 
-def test_a_lookup_that_nobody_waits_for_any_more_is_not_made():
+def test_abandoned_lookup_is_not_made():
     asked: list[str] = []
     lookups = Lookups(lambda host: asked.append(host) or [])
     lookup = lookups.joined("a.example", time.monotonic() - 1)
@@ -218,7 +218,7 @@ def test_a_lookup_that_nobody_waits_for_any_more_is_not_made():
     assert asked == []
 
 
-def test_the_child_of_a_fork_starts_with_threads_of_its_own():
+def test_forked_child_starts_its_own_lookup_threads():
     lookups = Lookups(lambda host: ["127.0.0.1"])
     lookups("a.example", soon())
     lookups.forget()

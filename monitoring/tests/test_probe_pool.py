@@ -28,7 +28,7 @@ def collect(prober: Prober, count: int) -> list[FinishedProbe]:
     return found
 
 
-def test_a_check_is_made_at_its_moment_and_handed_out_once():
+def test_probe_runs_on_time_and_is_returned_once():
     with Server(says(answer())) as server, Prober() as prober:
         due = time.monotonic() + 0.1
         prober.submit("a", Spec(server.url), due)
@@ -40,7 +40,7 @@ def test_a_check_is_made_at_its_moment_and_handed_out_once():
     assert due <= finished.started <= finished.ended
 
 
-def test_checks_are_made_in_the_order_in_which_they_are_due():
+def test_probes_run_in_the_order_they_are_due():
     order: list[str] = []
 
     def note(spec, *, allow_private):
@@ -55,7 +55,7 @@ def test_checks_are_made_in_the_order_in_which_they_are_due():
     assert order == ["0", "1", "2", "3"]
 
 
-def test_what_is_due_sooner_overtakes_what_is_planned():
+def test_earlier_probe_overtakes_a_planned_one():
     with Prober(probe=hold) as prober:
         prober.submit("later", SPEC, time.monotonic() + 3600)
         prober.submit("now", SPEC, time.monotonic())
@@ -63,7 +63,7 @@ def test_what_is_due_sooner_overtakes_what_is_planned():
         assert prober.in_flight == 1
 
 
-def test_checks_of_one_moment_need_not_be_comparable():
+def test_probes_due_at_the_same_time_need_not_be_comparable():
     with Prober(probe=hold) as prober:
         due = time.monotonic() + 0.05
         prober.submit(1, SPEC, due)
@@ -71,7 +71,7 @@ def test_checks_of_one_moment_need_not_be_comparable():
         assert {each.key for each in collect(prober, 2)} == {1, "a"}
 
 
-def test_a_key_is_in_flight_once():
+def test_key_in_flight_is_refused():
     with Prober(probe=hold) as prober:
         prober.submit("a", SPEC, time.monotonic())
         with pytest.raises(ValueError, match="in flight"):
@@ -81,7 +81,7 @@ def test_a_key_is_in_flight_once():
         assert len(collect(prober, 1)) == 1
 
 
-def test_a_key_stays_in_flight_until_its_result_is_handed_out():
+def test_key_is_in_flight_until_its_probe_is_returned():
     is_done = threading.Event()
 
     def note(spec, *, allow_private):
@@ -95,7 +95,7 @@ def test_a_key_stays_in_flight_until_its_result_is_handed_out():
             prober.submit("a", SPEC, time.monotonic())
 
 
-def test_suspects_that_hang_keep_no_others_waiting():
+def test_hanging_suspects_delay_no_healthy_targets():
     is_over = threading.Event()
 
     def by_url(spec, *, allow_private):
@@ -113,7 +113,7 @@ def test_suspects_that_hang_keep_no_others_waiting():
         assert len(collect(prober, 10)) == 10
 
 
-def test_those_believed_to_be_well_keep_no_suspects_waiting():
+def test_hanging_healthy_targets_delay_no_suspects():
     is_over = threading.Event()
 
     def by_url(spec, *, allow_private):
@@ -128,7 +128,7 @@ def test_those_believed_to_be_well_keep_no_suspects_waiting():
         is_over.set()
 
 
-def test_a_fault_of_ours_is_a_result_and_a_line_in_the_log(caplog):
+def test_unexpected_error_is_an_outcome_and_is_logged(caplog):
     def fail(spec, *, allow_private):
         raise ZeroDivisionError("secret")
 
@@ -137,10 +137,10 @@ def test_a_fault_of_ours_is_a_result_and_a_line_in_the_log(caplog):
         [finished] = prober.finished(PATIENCE)
     assert (finished.outcome.error_kind, finished.outcome.detail) == ("protocol", "ZeroDivisionError")
     assert finished.outcome.latency_ms is None
-    assert "A probe failed by a fault of ours." in caplog.text
+    assert "a probe raised an unexpected error" in caplog.text
 
 
-def test_private_addresses_are_allowed_or_not_for_all():
+def test_private_addresses_are_allowed_for_all_or_none():
     asked = []
 
     def note(spec, *, allow_private):
@@ -154,13 +154,13 @@ def test_private_addresses_are_allowed_or_not_for_all():
     assert asked == [True, False]
 
 
-def test_waiting_ends_where_nothing_comes():
+def test_waiting_for_probes_ends_at_the_timeout():
     with Prober(probe=hold) as prober:
         assert prober.finished(0.01) == []
         assert prober.finished(-1) == []
 
 
-def test_closing_waits_for_nothing_planned_and_for_what_has_started():
+def test_closing_drops_planned_probes_and_waits_for_running_ones():
     started, is_over, ended = threading.Event(), threading.Event(), []
 
     def note(spec, *, allow_private):
@@ -186,7 +186,7 @@ def names_of_threads() -> set[str]:
     return {name for name in names if name.startswith(("probe_", "probe-suspect_"))}
 
 
-def test_threads_are_started_as_they_are_needed():
+def test_threads_are_started_as_needed():
     with Prober(probe=hold) as prober:
         assert names_of_threads() == set()
         prober.submit("a", SPEC, time.monotonic())

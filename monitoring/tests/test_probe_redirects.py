@@ -23,7 +23,7 @@ from monitoring.tests.hostile import HELD, Names, Server, answer, ask, probe, re
         ("999 Odd", "100-599", False),
     ],
 )
-def test_only_expected_statuses_hold(status, expected, held):
+def test_only_expected_statuses_succeed(status, expected, held):
     with Server(says(answer(b"", status))) as server:
         outcome = probe(Spec(server.url, expected_statuses=expected))
     assert (outcome.error_kind, outcome.detail) == (HELD if held else ("status", status[:3]))
@@ -37,14 +37,14 @@ def test_redirects_are_followed():
     assert server.requests[1].startswith(b"GET /b?c=d HTTP")
 
 
-def test_only_so_many_redirects_are_followed():
+def test_too_many_redirects_fail():
     with Server(redirects("/again")) as server:
         outcome = probe(Spec(server.url))
     assert (outcome.error_kind, outcome.detail, outcome.status) == ("redirect", "too_many", 302)
     assert len(server.requests) == MOST_REDIRECTS + 1
 
 
-def test_as_many_redirects_as_are_allowed_hold():
+def test_redirects_up_to_the_limit_succeed():
     def count_down(visit):
         left = int(visit.path.strip("/"))
         (redirects(f"/{left - 1}") if left else says(answer()))(visit)
@@ -93,17 +93,17 @@ def test_cookie_is_sent_to_no_other_host_and_by_no_later_check():
     assert not any(b"Cookie" in head for head in server.requests + other.requests)
 
 
-def test_more_cookies_than_browsers_keep_are_not_kept():
+def test_too_many_cookies_are_not_kept():
     assert ask(sets(*(f"c{number}=1" for number in range(MOST_COOKIES + 1)))) == ("redirect", "too_many")
 
 
-def test_a_redirect_is_judged_as_it_is_where_none_is_followed():
+def test_redirect_is_final_if_redirects_are_not_followed():
     assert ask(redirects("/again"), follow_redirects=False) == HELD
     assert ask(redirects("/again"), follow_redirects=False, expected_statuses="200") == ("status", "302")
 
 
 @pytest.mark.parametrize("headers", [(), ("Location: ",)])
-def test_a_redirect_to_nowhere_is_judged_as_it_is(headers):
+def test_redirect_without_location_is_final(headers):
     assert ask(says(answer(b"", "302 Found", *headers))) == HELD
 
 
@@ -125,11 +125,11 @@ def test_a_redirect_to_nowhere_is_judged_as_it_is(headers):
         ("http://2852039166/", "blocked", "169.254.169.254"),
     ],
 )
-def test_redirects_to_where_nobody_may_go_are_not_followed(location, kind, detail):
+def test_redirect_to_a_refused_address_fails(location, kind, detail):
     assert ask(redirects(location)) == (kind, detail)
 
 
-def test_private_addresses_are_not_connected_to_where_they_are_not_allowed():
+def test_private_address_is_refused_unless_allowed():
     with Server(says(answer())) as server:
         outcome = probe(Spec(server.url), allow_private=False)
     assert (outcome.error_kind, outcome.detail) == ("blocked", "127.0.0.1")
@@ -150,12 +150,12 @@ def test_private_addresses_are_not_connected_to_where_they_are_not_allowed():
         ("308 Permanent", "POST", "POST"),
     ],
 )
-def test_a_redirect_changes_the_method_as_browsers_do(status, method, then):
+def test_redirect_changes_the_method_as_in_browsers(status, method, then):
     with Server(routes(root=redirects("/b", status), b=says(answer()))) as server:
         assert probe(Spec(server.url, method=method)).is_ok
     assert server.methods == [method, then]
 
 
-def test_a_location_of_other_letters_is_followed():
+def test_non_ascii_location_is_followed():
     behave = routes(root=redirects("/é b".encode().decode("latin-1")), **{"%C3%A9%20b": says(answer())})
     assert ask(behave) == HELD

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
+
 import pytest
 from django.utils import translation
 
-from monitoring.probe import expect
-from monitoring.probe.kinds import NETWORK, ErrorKind, sentence
+from monitoring.error_texts import ERROR_LABELS, describe_error
+from monitoring.probe import expect, spec
+from monitoring.probe.kinds import NETWORK, ErrorKind
 from monitoring.probe.spec import parse_statuses
 from portal.egress.urls import clean_url
 
@@ -42,7 +46,7 @@ def test_statuses_are_ranges(text, ranges):
         ("399-200", "order"),
     ],
 )
-def test_what_is_no_status_is_refused(text, code):
+def test_invalid_statuses_are_refused(text, code):
     with pytest.raises(ValueError, match=f"^{code}$"):
         parse_statuses(text)
 
@@ -99,7 +103,7 @@ def test_addresses_of_targets_are_cleaned(text, clean):
         ("http://example.org/#", "fragment"),
     ],
 )
-def test_what_is_no_address_of_a_target_is_refused(text, code):
+def test_invalid_address_is_refused(text, code):
     with pytest.raises(ValueError, match=f"^{code}$"):
         clean_url(text)
 
@@ -108,7 +112,7 @@ def test_what_is_no_address_of_a_target_is_refused(text, code):
     "path",
     ["$", "$.a.b", "$['a b'][0]", "$..status", "$.a[-1:]", "$.checks[?@.name == 'db'].up", "$[?length(@.a) > 1]"],
 )
-def test_json_paths_walk_along_a_document(path):
+def test_json_path_is_accepted(path):
     assert expect.compile_json_path(path)
 
 
@@ -126,7 +130,7 @@ def test_json_paths_walk_along_a_document(path):
         ),
     ],
 )
-def test_what_is_no_json_path_or_would_take_long_is_refused(path):
+def test_invalid_or_slow_json_path_is_refused(path):
     with pytest.raises(ValueError, match=r"^json_path$"):
         expect.compile_json_path(path)
 
@@ -145,15 +149,28 @@ def test_what_is_no_json_path_or_would_take_long_is_refused(path):
         ("", "", ""),
     ],
 )
-def test_a_failure_is_told_in_a_sentence(kind, detail, said):
+def test_each_error_has_a_sentence(kind, detail, said):
     with translation.override("en"):
-        assert sentence(kind, detail) == said
+        assert describe_error(kind, detail) == said
 
 
-def test_every_kind_has_a_sentence_even_for_details_it_does_not_know():
+def test_every_error_kind_has_a_sentence_for_unknown_details():
     with translation.override("en"):
-        assert all(sentence(kind, "zzz").endswith((".", ").")) for kind in ErrorKind.values)
+        assert all(describe_error(kind, "zzz").endswith((".", ").")) for kind in ErrorKind)
 
 
-def test_our_own_network_may_be_to_blame_for_what_never_reached_the_target():
+def test_only_unanswered_checks_may_be_our_own_failure():
     assert {"dns", "connect", "timeout"} == NETWORK
+
+
+def test_probe_imports_no_django():
+    """A probe runs in hundreds of threads that share no database connection, and can be used without the portal."""
+    files = Path(spec.__file__).parent.glob("*.py")
+    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text()))]
+    modules = [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    modules += [name.name for node in nodes if isinstance(node, ast.Import) for name in node.names]
+    assert not [module for module in modules if module.startswith(("django", "monitoring.models"))]
+
+
+def test_every_error_kind_has_a_label():
+    assert [*ERROR_LABELS] == [kind.value for kind in ErrorKind]

@@ -33,7 +33,7 @@ def is_in(days: int, moment: datetime) -> bool:
     return abs(moment - (datetime.now(UTC) + timedelta(days=days))) < timedelta(minutes=5)
 
 
-def test_a_good_certificate_holds_and_tells_its_end(authority):
+def test_good_certificate_succeeds_with_its_end(authority):
     outcome = ask(authority, authority.server(days=DAYS))
     assert outcome.is_ok
     assert is_in(DAYS, outcome.certificate_until)
@@ -51,7 +51,7 @@ def test_a_good_certificate_holds_and_tells_its_end(authority):
         (redirects("/again"), {}, "redirect"),
     ],
 )
-def test_the_end_of_the_certificate_is_told_whatever_else_fails(authority, behave, expected, kind):
+def test_certificate_end_is_known_if_something_else_fails(authority, behave, expected, kind):
     outcome = ask(authority, authority.server(days=DAYS), behave, **expected)
     assert outcome.error_kind == kind
     assert outcome.latency_ms is None
@@ -67,38 +67,38 @@ def test_the_end_of_the_certificate_is_told_whatever_else_fails(authority, behav
         ({"name": "other.example"}, "https://name.example:{port}", "Hostname mismatch"),
     ],
 )
-def test_a_bad_certificate_is_told(authority, certificate, url, detail):
+def test_bad_certificate_fails_with_its_reason(authority, certificate, url, detail):
     outcome = ask(authority, authority.server(**certificate), url=url)
     assert outcome.error_kind == "tls"
     assert outcome.detail.startswith(detail)
     assert outcome.certificate_until is None
 
 
-def test_the_detail_does_not_tell_the_name(authority):
+def test_detail_of_a_wrong_name_does_not_hold_it(authority):
     """A redirect may have brought it."""
     url = f"https://{'.'.join(['a' * 60] * 4)}:{{port}}"
     assert ask(authority, authority.server("name.example"), url=url).detail == "Hostname mismatch"
 
 
 @pytest.mark.parametrize("url", ["https://name.example:{port}", "https://NAME.example.:{port}"])
-def test_the_certificate_is_that_of_the_name_and_not_of_the_address(authority, url):
+def test_certificate_is_verified_for_the_name(authority, url):
     assert ask(authority, authority.server("name.example"), url=url).is_ok
 
 
-def test_a_server_that_does_not_speak_tls_is_told():
+def test_server_without_tls_fails():
     with Server(says(b"HTTP/1.1 400 Bad Request\r\n\r\n"), reads=False) as server:
         outcome = probe_http(Spec(f"https://127.0.0.1:{server.port}", timeout=5.0))
     assert outcome.error_kind == "tls"
     assert outcome.detail.isupper()
 
 
-def test_a_close_instead_of_a_handshake_is_a_connection_that_failed():
+def test_close_during_the_handshake_is_a_connection_error():
     with Server(says(b""), reads=False) as server:
         assert probe_http(Spec(f"https://127.0.0.1:{server.port}", timeout=5.0)).error_kind == "connect"
 
 
 @pytest.mark.parametrize(("first", "last"), [(10, 60), (60, 10)])
-def test_of_several_certificates_the_one_that_ends_first_counts(authority, first, last):
+def test_earliest_end_of_several_certificates_counts(authority, first, last):
     with Server(says(answer()), context=authority.server(days=last)) as other:
         outcome = ask(authority, authority.server(days=first), redirects(other.url))
     assert outcome.is_ok
@@ -110,23 +110,23 @@ def test_of_several_certificates_the_one_that_ends_first_counts(authority, first
     [(60, [3], 3), (5, [60], 5), (60, [20, 3], 20), (60, [20, -3], 20)],
     ids=["intermediate", "leaf", "unused one ends soon", "unused one has ended"],
 )
-def test_first_end_among_the_certificates_of_the_chain_counts(authority, days, above, first):
+def test_earliest_end_in_the_chain_counts(authority, days, above, first):
     outcome = ask(authority, authority.server(days=days, above=above))
     assert outcome.is_ok
     assert is_in(first, outcome.certificate_until)
 
 
-def test_without_tls_there_is_no_certificate(authority):
+def test_answer_without_tls_has_no_certificate(authority):
     assert ask(authority, None).certificate_until is None
 
 
-def test_a_truncated_answer_is_noticed_under_tls_too(authority):
+def test_truncated_answer_under_tls_is_a_connection_error(authority):
     raw = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort"
     outcome = ask(authority, authority.server(), says(raw))
     assert (outcome.error_kind, outcome.detail) == ("connect", "incomplete")
 
 
-def test_the_process_has_one_context_that_trusts_the_usual_authorities():
+def test_process_shares_one_tls_context():
     context = shared_context()
     assert context is shared_context()
     assert context.minimum_version == ssl.TLSVersion.TLSv1_2

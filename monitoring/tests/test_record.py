@@ -26,27 +26,27 @@ def kinds(incident):
 # --- Results ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_good_answer_is_kept_with_its_latency(checks):
+def test_good_check_is_stored_with_its_latency(checks):
     checks.find(fine(123.4))
     result = CheckResult.objects.get()
     assert (result.error_kind, result.status, result.latency_ms, result.at) == ("", 200, 123.4, checks.now.at)
     assert (checks.target.state, checks.target.last_latency_ms) == (State.UP, 123.4)
 
 
-def test_a_failure_is_kept_with_its_kind_and_without_a_latency(checks):
+def test_failed_check_is_stored_with_its_error_and_no_latency(checks):
     checks.find(replace(REFUSED, status=None))
     result = CheckResult.objects.get()
     assert (result.error_kind, result.detail, result.latency_ms) == ("connect", "ECONNREFUSED", None)
     assert (checks.target.state, checks.target.last_latency_ms) == (State.FAILING, None)
 
 
-def test_the_target_is_free_and_planned_for_its_next_moment(checks):
+def test_recorded_target_is_unclaimed_and_planned(checks):
     checks.find(fine())
     assert (checks.target.claim, checks.target.claimed_until) == ("", None)
     assert checks.target.next_check_at == next_due(checks.target.pk, 60, checks.now.at)
 
 
-def test_what_a_claim_of_the_past_has_found_counts_for_nothing(checks):
+def test_check_of_a_lost_claim_is_discarded(checks):
     claimed = checks.claim()
     checks.claim()
     assert record_checks([FinishedCheck(claimed, REFUSED, NOON)], checks.now) == []
@@ -55,14 +55,14 @@ def test_what_a_claim_of_the_past_has_found_counts_for_nothing(checks):
     assert not CheckResult.objects.exists()
 
 
-def test_a_target_that_was_deleted_meanwhile_stays_deleted(checks):
+def test_deleted_target_stays_deleted(checks):
     claimed = checks.claim()
     Target.objects.all().delete()
     assert record_checks([FinishedCheck(claimed, fine(), NOON)], checks.now) == []
     assert not Target.objects.exists()
 
 
-def test_what_an_operator_changes_meanwhile_stays(checks):
+def test_operators_changes_during_a_check_are_kept(checks):
     claimed = checks.claim()
     Target.objects.update(interval=3600, silenced_until=NOON)
     record_checks([FinishedCheck(claimed, fine(), NOON)], checks.now)
@@ -71,7 +71,7 @@ def test_what_an_operator_changes_meanwhile_stays(checks):
     assert target.next_check_at == next_due(target.pk, 3600, checks.now.at)
 
 
-def test_a_batch_takes_the_same_number_of_queries_whatever_its_size(make_target, django_assert_num_queries):
+def test_recording_takes_the_same_queries_for_few_as_for_many(make_target, django_assert_num_queries):
     def batch(size):
         found = [Checks(make_target(f"{size} {number}")) for number in range(size)]
         return [
@@ -85,7 +85,7 @@ def test_a_batch_takes_the_same_number_of_queries_whatever_its_size(make_target,
         record_checks(many, now)
 
 
-def test_that_a_target_is_still_down_takes_no_query_more(checks, channel, django_assert_num_queries):
+def test_recording_a_known_outage_takes_no_more_queries(checks, channel, django_assert_num_queries):
     checks.find(REFUSED, REFUSED)
     claimed = checks.claim()
     with django_assert_num_queries(7):
@@ -95,7 +95,7 @@ def test_that_a_target_is_still_down_takes_no_query_more(checks, channel, django
 # --- Retries ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_failure_is_no_result_before_its_retries_are_used_up(make_target):
+def test_failure_is_no_result_before_its_last_retry(make_target):
     checks = Checks(make_target(retries=2))
     assert checks.find(REFUSED, REFUSED) == []
     assert (checks.target.attempts, checks.target.state, checks.target.failures_in_row) == (2, State.UNKNOWN, 0)
@@ -104,7 +104,7 @@ def test_a_failure_is_no_result_before_its_retries_are_used_up(make_target):
     assert (checks.target.attempts, checks.target.failures_in_row) == (0, 1)
 
 
-def test_check_that_holds_at_a_retry_is_good_and_keeps_the_failure(make_target):
+def test_check_that_succeeds_at_a_retry_keeps_the_failure(make_target):
     checks = Checks(make_target(retries=2))
     bad = replace(REFUSED, error_kind="status", detail="502")
     checks.find(REFUSED, bad, fine(), fine())
@@ -124,7 +124,7 @@ def test_check_that_fails_at_its_last_retry_is_one_failure(make_target):
 # --- Incidents -------------------------------------------------------------------------------------------------------
 
 
-def test_an_incident_opens_once_and_closes_once_and_people_are_told_of_both(checks, channel):
+def test_incident_opens_and_closes_once_with_a_message_each(checks, channel):
     checks.find(fine(), REFUSED)
     assert titles() == []
     checks.find(REFUSED, REFUSED, REFUSED)
@@ -140,7 +140,7 @@ def test_an_incident_opens_once_and_closes_once_and_people_are_told_of_both(chec
     assert kinds(incident) == ["opened", "resolved"]
 
 
-def test_the_message_says_why_and_leads_to_the_incident(checks, channel):
+def test_message_has_the_reason_and_a_link(checks, channel):
     checks.find(REFUSED, REFUSED)
     message, incident = OutboxMessage.objects.get(), Incident.objects.get()
     assert "The connection was refused." in message.text
@@ -148,18 +148,18 @@ def test_the_message_says_why_and_leads_to_the_incident(checks, channel):
     assert (message.severity, message.state) == (1, "opened")
 
 
-def test_the_next_outage_is_another_incident(checks, channel):
+def test_next_outage_is_another_incident(checks, channel):
     checks.find(REFUSED, REFUSED, fine(), fine(), REFUSED, REFUSED)
     assert Incident.objects.count() == 2
     assert len(titles()) == 3
 
 
-def test_a_target_that_flaps_below_the_threshold_opens_nothing(checks, channel):
+def test_flapping_below_the_threshold_opens_no_incident(checks, channel):
     checks.find(*[REFUSED, fine(), fine()] * 10)
     assert not Incident.objects.exists()
 
 
-def test_a_clock_set_back_in_the_middle_changes_no_duration(checks, channel):
+def test_clock_set_back_changes_no_duration(checks, channel):
     checks.find(REFUSED, REFUSED)
     checks.set_clock(hours=-1)
     checks.find(fine(), fine())
@@ -167,7 +167,7 @@ def test_a_clock_set_back_in_the_middle_changes_no_duration(checks, channel):
     assert titles()[-1] == "API is up again after 2 min"
 
 
-def test_that_it_fails_in_another_way_stands_in_the_timeline(checks):
+def test_changed_error_is_in_the_timeline(checks):
     checks.find(REFUSED, REFUSED, replace(REFUSED, error_kind="timeout", detail="body"))
     incident = Incident.objects.get()
     assert kinds(incident) == ["opened", "changed"]
@@ -175,19 +175,19 @@ def test_that_it_fails_in_another_way_stands_in_the_timeline(checks):
     assert (incident.error_kind, incident.facts["changes"]) == ("connect", 1)
 
 
-def test_since_when_a_target_is_up_does_not_begin_anew(checks):
+def test_state_since_stays_while_the_state_does(checks):
     checks.find(fine())
     since = checks.target.state_since
     checks.find(fine(), fine())
     assert checks.target.state_since == since == NOON + timedelta(minutes=1)
 
 
-def test_the_same_failure_after_a_good_answer_is_no_change(checks):
+def test_same_error_after_a_good_check_is_no_change(checks):
     checks.find(REFUSED, REFUSED, fine(), REFUSED)
     assert kinds(Incident.objects.get()) == ["opened"]
 
 
-def test_a_failure_says_nothing_of_the_certificate(checks):
+def test_failure_keeps_the_known_certificate(checks):
     checks.find(fine(certificate_until=NOON + timedelta(days=90)), REFUSED)
     assert checks.target.certificate_until == NOON + timedelta(days=90)
     checks.find(replace(REFUSED, error_kind="status", certificate_until=NOON + timedelta(days=5)))
@@ -196,14 +196,14 @@ def test_a_failure_says_nothing_of_the_certificate(checks):
     assert checks.target.certificate_until is None
 
 
-def test_the_changes_written_down_are_bounded(checks):
+def test_noted_error_changes_are_limited(checks):
     checks.find(REFUSED, REFUSED)
     for _ in range(30):
         checks.find(replace(REFUSED, error_kind="timeout"), REFUSED)
     assert Incident.objects.get().timeline.filter(kind="changed").count() == 20
 
 
-def test_a_slow_target_is_told_of_and_counts_as_up(make_target, channel):
+def test_slow_target_opens_an_incident_and_is_slow(make_target, channel):
     checks = Checks(make_target(max_latency_ms=500))
     checks.find(fine(501), fine(900))
     assert checks.target.state == State.SLOW
@@ -213,7 +213,7 @@ def test_a_slow_target_is_told_of_and_counts_as_up(make_target, channel):
     assert (checks.target.state, titles()[-1]) == (State.UP, "API is fast again after 2 min")
 
 
-def test_a_limit_that_was_taken_away_is_no_recovery(make_target, channel):
+def test_removed_latency_limit_withdraws_the_incident(make_target, channel):
     checks = Checks(make_target(max_latency_ms=500))
     checks.find(fine(900), fine(900))
     Target.objects.update(max_latency_ms=None)
@@ -222,7 +222,7 @@ def test_a_limit_that_was_taken_away_is_no_recovery(make_target, channel):
     assert Incident.objects.get().is_withdrawn
 
 
-def test_a_certificate_that_is_watched_no_more_was_not_renewed(make_target, channel):
+def test_removed_certificate_limit_withdraws_the_incident(make_target, channel):
     checks = Checks(make_target())
     checks.find(fine(certificate_until=NOON + timedelta(days=3)))
     Target.objects.update(tls_expiry_days=None)
@@ -230,7 +230,7 @@ def test_a_certificate_that_is_watched_no_more_was_not_renewed(make_target, chan
     assert titles()[-1] == "No longer watched: The certificate of API ends soon"
 
 
-def test_a_certificate_that_ends_soon_is_told_of_once_and_its_renewal_too(make_target, channel):
+def test_certificate_end_and_renewal_are_notified_once(make_target, channel):
     checks = Checks(make_target(tls_expiry_days=14))
     soon, late = NOON + timedelta(days=3), NOON + timedelta(days=90)
     checks.find(*[fine(certificate_until=soon)] * 3)
@@ -244,7 +244,7 @@ def test_a_certificate_that_ends_soon_is_told_of_once_and_its_renewal_too(make_t
 # --- What counts for nothing, and what nobody is told ----------------------------------------------------------------
 
 
-def test_a_failure_during_maintenance_counts_for_nothing(checks, channel):
+def test_failure_during_maintenance_is_excluded(checks, channel):
     checks.find(fine())
     MaintenanceWindow.objects.create(name="Update", starts_at=NOON, ends_at=NOON + timedelta(hours=1))
     checks.find(REFUSED, REFUSED, REFUSED)
@@ -253,7 +253,7 @@ def test_a_failure_during_maintenance_counts_for_nothing(checks, channel):
     assert titles() == []
 
 
-def test_slow_answers_during_maintenance_are_told_when_it_is_over(make_target, channel):
+def test_slow_answers_during_maintenance_alert_after_it(make_target, channel):
     checks = Checks(make_target(max_latency_ms=500))
     MaintenanceWindow.objects.create(name="Update", starts_at=NOON, ends_at=NOON + timedelta(hours=1))
     checks.find(fine(900), fine(900))
@@ -261,7 +261,7 @@ def test_slow_answers_during_maintenance_are_told_when_it_is_over(make_target, c
     assert titles() == []
 
 
-def test_what_was_slow_is_not_decided_by_a_failure(make_target, channel):
+def test_failure_does_not_decide_slowness(make_target, channel):
     checks = Checks(make_target(max_latency_ms=500, failures_to_open=5))
     checks.find(fine(900), fine(900))
     Target.objects.update(failures_to_open=2)
@@ -269,18 +269,18 @@ def test_what_was_slow_is_not_decided_by_a_failure(make_target, channel):
     assert not Incident.objects.exists()
 
 
-def test_a_failure_that_may_be_ours_counts_for_nothing(checks, channel):
+def test_failure_while_offline_is_excluded(checks, channel):
     checks.find(REFUSED, REFUSED, REFUSED, is_offline=True)
     assert set(CheckResult.objects.values_list("excuse", flat=True)) == {"offline"}
     assert not Incident.objects.exists()
 
 
-def test_an_excused_failure_is_not_tried_again(make_target):
+def test_excluded_failure_is_not_retried(make_target):
     checks = Checks(make_target(retries=3))
     assert len(checks.find(REFUSED, is_offline=True)) == 1
 
 
-def test_of_a_silenced_target_nobody_is_told_neither_at_first_nor_at_last(make_target, channel):
+def test_silenced_target_sends_neither_opening_nor_recovery(make_target, channel):
     checks = Checks(make_target(silenced_until=NOON + timedelta(hours=1)))
     checks.find(REFUSED, REFUSED)
     assert checks.target.state == State.DOWN
@@ -289,9 +289,7 @@ def test_of_a_silenced_target_nobody_is_told_neither_at_first_nor_at_last(make_t
     assert titles() == []
 
 
-def test_a_thousand_openings_take_the_same_number_of_queries_as_two(
-    make_target, channel, django_assert_max_num_queries
-):
+def test_opening_a_thousand_incidents_takes_the_queries_of_two(make_target, channel, django_assert_max_num_queries):
     found = [Checks(make_target(f"T{number}", failures_to_open=1)) for number in range(50)]
     batch = [FinishedCheck(checks.claim(), REFUSED, NOON) for checks in found]
     with django_assert_max_num_queries(25):

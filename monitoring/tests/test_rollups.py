@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from monitoring.figures import rollups
-from monitoring.figures.histogram import bucket
+from monitoring.figures.histogram import bucket_number
 from monitoring.models import CheckResult, Rollup
 from monitoring.tests.rolled import DAY, HOUR, MINUTE, NOON, SECOND, a_target, check
 from portal.models import JobRun
@@ -30,7 +30,7 @@ def target(db):
 @pytest.fixture
 def roll(lease):
     def rolling(now):
-        return rollups.catch_up(now, lease)
+        return rollups.roll_up_unrolled(now, lease)
 
     return rolling
 
@@ -42,7 +42,7 @@ def counts(period, target=None):
 
 
 def everything():
-    columns = ("target_id", "period", "start", *rollups.COUNTED, "latency_sum_ms", "histogram")
+    columns = ("target_id", "period", "start", *rollups.COUNT_FIELDS, "latency_sum_ms", "histogram")
     return sorted(Rollup.objects.values_list(*columns), key=lambda row: row[:3])
 
 
@@ -59,17 +59,17 @@ def test_checks_become_a_minute_an_hour_and_a_day(target, roll):
     assert counts("day") == {NOON - 12 * HOUR: (3, 1, 0)}
     day = Rollup.objects.get(period="day")
     assert day.latency_sum_ms == 400
-    assert day.histogram == {str(bucket(100)): 1, str(bucket(300)): 1}
+    assert day.histogram == {str(bucket_number(100)): 1, str(bucket_number(300)): 1}
 
 
-def test_a_failed_check_counts_with_no_latency(target, roll):
+def test_failed_check_counts_without_a_latency(target, roll):
     check(target, NOON, error_kind="connect")
     roll(NOON)
     minute = Rollup.objects.get(period="minute")
     assert (minute.latency_sum_ms, minute.histogram) == (0, {})
 
 
-def test_an_excused_failure_counts_as_neither_up_nor_down(target, roll):
+def test_excluded_failure_counts_as_neither_up_nor_down(target, roll):
     check(target, NOON, error_kind="timeout", excuse="maintenance")
     check(target, NOON, error_kind="connect", excuse="offline")
     check(target, NOON)
@@ -77,7 +77,7 @@ def test_an_excused_failure_counts_as_neither_up_nor_down(target, roll):
     assert counts("minute") == counts("hour") == {NOON: (1, 0, 2)}
 
 
-def test_retries_are_counted_and_counted_anew(target, roll):
+def test_retries_are_counted_and_recounted(target, roll):
     check(target, NOON, retried=2, retried_kind="status")
     roll(NOON)
     check(target, NOON + HOUR, retried=1, retried_kind="status")
@@ -89,7 +89,7 @@ def test_retries_are_counted_and_counted_anew(target, roll):
     }  # fmt: skip
 
 
-def test_each_target_has_its_own(roll):
+def test_each_target_has_its_own_rollups(roll):
     one, other = a_target(), a_target()
     check(one, NOON)
     check(other, NOON, error_kind="dns")
@@ -98,7 +98,7 @@ def test_each_target_has_its_own(roll):
     assert counts("hour", other) == {NOON: (1, 1, 0)}
 
 
-def test_days_and_hours_end_where_utc_says(target, roll):
+def test_days_and_hours_end_in_utc(target, roll):
     midnight = NOON + 12 * HOUR
     for moment in (midnight - timedelta(microseconds=1), midnight, midnight + MINUTE):
         check(target, moment)
@@ -108,14 +108,14 @@ def test_days_and_hours_end_where_utc_says(target, roll):
     assert counts("day") == {midnight - DAY: (1, 0, 0), midnight: (2, 0, 0)}
 
 
-def test_nothing_to_count_is_nothing_done(target, roll):
+def test_no_checks_make_no_rollups(target, roll):
     assert roll(NOON) == {"minute": 0, "hour": 0, "day": 0}
 
 
 # --- When it is counted ----------------------------------------------------------------------------------------------
 
 
-def test_twice_is_once(target, roll):
+def test_rolling_up_twice_changes_nothing(target, roll):
     for second in range(0, 300, 20):
         check(target, NOON + second * SECOND, 50 + second)
     roll(NOON + 5 * MINUTE)
@@ -124,7 +124,7 @@ def test_twice_is_once(target, roll):
     assert everything() == before
 
 
-def test_the_running_minute_is_counted_again_when_more_is_known(target, roll):
+def test_current_minute_is_recounted_with_later_checks(target, roll):
     check(target, NOON + SECOND)
     roll(NOON + 30 * SECOND)
     check(target, NOON + 40 * SECOND)
@@ -132,7 +132,7 @@ def test_the_running_minute_is_counted_again_when_more_is_known(target, roll):
     assert counts("minute") == counts("hour") == {NOON: (2, 0, 0)}
 
 
-def test_a_check_that_is_written_late_still_counts(target, roll):
+def test_late_check_still_counts(target, roll):
     check(target, NOON - 3 * SECOND)
     check(target, NOON + MINUTE)
     roll(NOON + MINUTE)
@@ -143,7 +143,7 @@ def test_a_check_that_is_written_late_still_counts(target, roll):
     assert counts("day") == {NOON - 12 * HOUR: (3, 0, 0)}
 
 
-def test_a_portal_that_was_down_counts_all_that_is_kept(target, roll):
+def test_rollups_catch_up_after_a_downtime(target, roll):
     check(target, NOON - 6 * DAY)
     roll(NOON - 6 * DAY)
     for moment in (NOON - 5 * DAY, NOON - 3 * HOUR, NOON):
@@ -152,10 +152,10 @@ def test_a_portal_that_was_down_counts_all_that_is_kept(target, roll):
     assert counts("day") == {NOON - 12 * HOUR - back * DAY: (number, 0, 0) for back, number in ((6, 1), (5, 1), (0, 2))}
 
 
-def test_killed_between_two_batches_it_goes_on_where_it_stopped(target, roll, monkeypatch):
+def test_job_killed_between_batches_goes_on_where_it_stopped(target, roll, monkeypatch):
     for minute in range(0, 120, 4):
         check(target, NOON + minute * MINUTE)
-    written, write = [], rollups.write
+    written, write = [], rollups.store_rollups
 
     def killed_at_the_fifth(*args):
         written.append(args)
@@ -163,7 +163,7 @@ def test_killed_between_two_batches_it_goes_on_where_it_stopped(target, roll, mo
             raise KeyboardInterrupt
         write(*args)
 
-    monkeypatch.setattr(rollups, "write", killed_at_the_fifth)
+    monkeypatch.setattr(rollups, "store_rollups", killed_at_the_fifth)
     with pytest.raises(KeyboardInterrupt):
         roll(NOON + 2 * HOUR)
     assert max(counts("minute")) == NOON + 44 * MINUTE
@@ -174,7 +174,7 @@ def test_killed_between_two_batches_it_goes_on_where_it_stopped(target, roll, mo
     assert counts("day") == {NOON - 12 * HOUR: (30, 0, 0)}
 
 
-def test_a_clock_that_was_ahead_holds_nothing_up(target, roll):
+def test_rollups_of_the_future_hold_nothing_up(target, roll):
     check(target, NOON + 3 * DAY)
     roll(NOON + 3 * DAY)
     check(target, NOON)  # the clock was put right
@@ -184,7 +184,7 @@ def test_a_clock_that_was_ahead_holds_nothing_up(target, roll):
     assert counts("hour") == {NOON: (2, 0, 0), NOON + 3 * DAY: (1, 0, 0)}
 
 
-def test_checks_of_the_future_wait_until_it_comes(target, roll):
+def test_checks_of_the_future_are_not_rolled_up_yet(target, roll):
     check(target, NOON + HOUR)
     roll(NOON)
     assert counts("minute") == {}
@@ -195,7 +195,7 @@ def test_checks_of_the_future_wait_until_it_comes(target, roll):
 # --- What is gone already --------------------------------------------------------------------------------------------
 
 
-def test_minutes_that_were_pruned_are_not_missed_by_their_hour_and_day(target, roll):
+def test_hour_and_day_outlive_pruned_minutes(target, roll):
     for minute in (0, 10, 20):
         check(target, NOON + minute * MINUTE)
     roll(NOON + 20 * MINUTE)
@@ -207,16 +207,16 @@ def test_minutes_that_were_pruned_are_not_missed_by_their_hour_and_day(target, r
     assert counts("day") == {NOON - 12 * HOUR: (3, 0, 0)}
 
 
-def test_checks_that_were_pruned_are_not_missed_by_their_minute(target, roll):
+def test_minute_outlives_pruned_checks(target, roll):
     for second in (1, 2, 3):
         check(target, NOON + second * SECOND, error_kind="timeout")
     roll(NOON)
     CheckResult.objects.filter(at__lt=NOON + 3 * SECOND).delete()
-    rollups.rebuild(NOON, NOON + HOUR)
+    rollups.rebuild_rollups(NOON, NOON + HOUR)
     assert counts("minute") == counts("hour") == {NOON: (3, 3, 0)}
 
 
-def test_all_gone_but_the_days_nothing_is_counted_twice(target, roll):
+def test_day_outlives_pruned_checks_and_rollups(target, roll):
     check(target, NOON)
     roll(NOON)
     Rollup.objects.exclude(period="day").delete()
@@ -229,7 +229,7 @@ def test_all_gone_but_the_days_nothing_is_counted_twice(target, roll):
 # --- Counting anew ---------------------------------------------------------------------------------------------------
 
 
-def test_rebuilding_mends_what_is_wrong(target, roll):
+def test_rebuilding_corrects_wrong_rollups(target, roll):
     for moment in (NOON, NOON + 30 * MINUTE, NOON + HOUR):
         check(target, moment)
     roll(NOON + HOUR)
@@ -237,52 +237,52 @@ def test_rebuilding_mends_what_is_wrong(target, roll):
     Rollup.objects.filter(period="minute", start=NOON).delete()
     Rollup.objects.filter(start=NOON, period="hour").update(failures=2, histogram={})
     Rollup.objects.filter(period="day").update(checks=1)
-    assert rollups.rebuild(NOON, NOON + 2 * HOUR) == {"minute": 3, "hour": 3, "day": 3}
+    assert rollups.rebuild_rollups(NOON, NOON + 2 * HOUR) == {"minute": 3, "hour": 3, "day": 3}
     assert everything() == before
 
 
-def test_rebuilding_leaves_other_times_alone(target, roll):
+def test_rebuilding_leaves_other_periods_alone(target, roll):
     check(target, NOON)
     check(target, NOON + HOUR)
     roll(NOON + HOUR)
     Rollup.objects.filter(period="minute").update(failures=1)
-    assert rollups.rebuild(NOON, NOON + HOUR)["minute"] == 1
+    assert rollups.rebuild_rollups(NOON, NOON + HOUR)["minute"] == 1
     assert counts("minute") == {NOON: (1, 0, 0), NOON + HOUR: (1, 1, 0)}
 
 
-def test_who_finds_somebody_else_at_it_leaves_it_to_him(target, roll):
+def test_second_job_leaves_the_work_to_the_first(target, roll):
     check(target, NOON)
     with exclusive_lease(rollups.TURN):
         assert roll(NOON) == {"minute": 0, "hour": 0, "day": 0}
         with pytest.raises(AlreadyRunning):
-            rollups.rebuild(NOON, NOON + HOUR)
+            rollups.rebuild_rollups(NOON, NOON + HOUR)
     assert Rollup.objects.count() == 0
     assert roll(NOON)["minute"] == 1
 
 
-def test_a_lease_that_was_lost_writes_nothing(target, lease):
+def test_lost_lease_of_the_job_writes_nothing(target, lease):
     check(target, NOON)
     overtaken = Lease(lease.pk, lease.job, lease.cycle_key, lease.fence - 1)
     with pytest.raises(LeaseLost):
-        rollups.catch_up(NOON, overtaken)
+        rollups.roll_up_unrolled(NOON, overtaken)
     assert Rollup.objects.count() == 0
 
 
-def test_the_turn_of_one_that_was_overtaken_writes_nothing(target, lease, monkeypatch):
+def test_lost_exclusive_lease_writes_nothing(target, lease, monkeypatch):
     check(target, NOON)
 
     def overtaken_meanwhile(since, until):
         JobRun.objects.filter(job=rollups.TURN).update(fence=99)
         return counted(since, until)
 
-    counted = rollups.counted
-    monkeypatch.setattr(rollups, "counted", overtaken_meanwhile)
+    counted = rollups.count_checks
+    monkeypatch.setattr(rollups, "count_checks", overtaken_meanwhile)
     with pytest.raises(LeaseLost):
-        rollups.catch_up(NOON, lease)
+        rollups.roll_up_unrolled(NOON, lease)
     assert Rollup.objects.count() == 0
 
 
-def test_the_job_counts_up_to_now(target, lease):
+def test_job_rolls_up_to_the_current_minute(target, lease):
     now = timezone.now()
     check(target, now - HOUR)
     check(target, now)
@@ -292,7 +292,7 @@ def test_the_job_counts_up_to_now(target, lease):
 # --- What it takes ---------------------------------------------------------------------------------------------------
 
 
-def test_the_number_of_queries_does_not_grow_with_the_targets(roll):
+def test_queries_do_not_grow_with_targets(roll):
     def queries(now):
         with CaptureQueriesContext(connection) as context:
             roll(now)
@@ -308,7 +308,7 @@ def test_the_number_of_queries_does_not_grow_with_the_targets(roll):
     assert queries(NOON + 2 * DAY) == few
 
 
-def test_a_batch_lies_within_an_hour_and_stillness_costs_none(target):
+def test_batches_lie_within_an_hour_and_skip_idle_time(target):
     for moment in (NOON + 55 * MINUTE, NOON + 61 * MINUTE, NOON + 2 * DAY):
         check(target, moment)
     found = list(rollups.batches(NOON, NOON + 2 * DAY + MINUTE))

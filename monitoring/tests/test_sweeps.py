@@ -17,7 +17,7 @@ from monitoring import controls
 from monitoring.checks import active_round, pacing, record, sweeps, worker_rounds
 from monitoring.checks.sweeps import LeaseUnavailable, Progress, Sweep, sweep_once
 from monitoring.models import CheckResult, Incident, Round, Target
-from monitoring.terminal.screen import line_of
+from monitoring.terminal.screen import format_round
 from monitoring.tests.services import Service
 from portal.models import JobRun
 from portal.tests.helpers.database import own_address
@@ -127,7 +127,7 @@ def test_sweep_waits_for_a_retry_that_is_not_due_yet(target, service, start_swee
     sweep = start_sweep()
     sweep.step(0.05)
     assert (service.asked, sweep.is_over()) == ([], False)
-    controls.check_now(Target.objects.all(), timezone.now())
+    controls.request_checks(Target.objects.all(), timezone.now())
     finish(sweep)
     assert service.asked == ["/"]
 
@@ -136,7 +136,7 @@ def test_sweep_does_not_wait_for_a_target_paused_meanwhile(targets, service, sta
     service.gate.clear()
     sweep = start_sweep()
     sweep.step(0.05)
-    controls.pause(Target.objects.filter(name="T1"), "alice")
+    controls.pause_targets(Target.objects.filter(name="T1"), "alice")
     service.gate.set()
     finish(sweep)
     assert sorted(result.target.name for result in sweep.results) == ["T0", "T2", "T3", "T4"]
@@ -149,7 +149,7 @@ def test_target_changed_during_its_check_is_checked_again(target, service, start
     sweep.step(0.05)
     service.arrivals.acquire(timeout=PATIENCE)
     Target.objects.update(url=f"{service.url}/new")
-    controls.changed(Target.objects.get(), "alice")
+    controls.restart_checks(Target.objects.get(), "alice")
     service.gate.set()
     finish(sweep)
     assert service.asked == ["/old", "/new"]
@@ -253,7 +253,7 @@ def test_round_that_cannot_be_stored_keeps_its_results(targets, monkeypatch):
     monkeypatch.setattr(active_round.ActiveRound, "close", gone)
     swept = sweep_all()
     assert (swept.round, len(swept.results), swept.is_lost) == (None, 5, True)
-    assert line_of(swept) == "The round could not be written down."
+    assert format_round(swept) == "The round could not be written down."
 
 
 def test_missing_database_is_asked_once_a_pause(targets, start_sweep, monkeypatch, caplog):

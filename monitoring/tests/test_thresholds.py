@@ -51,7 +51,7 @@ def outcomes(word, slow_ms=2000):
         ("fss", False, True),
     ],
 )
-def test_k_failures_fire_and_m_successes_resolve(found, is_broken, is_held):
+def test_failure_streak_opens_and_success_streak_resolves(found, is_broken, is_held):
     _target, verdict = judged(outcomes(found), max_latency_ms=1000)
     assert (Rule.UNAVAILABLE in verdict.broken, Rule.UNAVAILABLE in verdict.held) == (is_broken, is_held)
 
@@ -69,17 +69,17 @@ def test_k_failures_fire_and_m_successes_resolve(found, is_broken, is_held):
         ("fff", False, False),
     ],
 )
-def test_slow_answers_are_a_rule_of_their_own(found, is_broken, is_held):
+def test_slow_streak_opens_and_fast_streak_resolves(found, is_broken, is_held):
     _target, verdict = judged(outcomes(found), max_latency_ms=1000)
     assert (Rule.SLOW in verdict.broken, Rule.SLOW in verdict.held) == (is_broken, is_held)
 
 
-def test_the_limit_itself_is_not_slow():
+def test_latency_at_the_limit_is_not_slow():
     _target, verdict = judged(outcomes("sss", slow_ms=1000), max_latency_ms=1000)
     assert Rule.SLOW not in verdict.broken
 
 
-def test_without_a_limit_nothing_is_slow_and_what_was_is_over():
+def test_without_a_limit_no_answer_is_slow():
     _target, verdict = judged(outcomes("ss", slow_ms=29_000), max_latency_ms=None)
     assert Rule.SLOW in verdict.held
 
@@ -103,7 +103,7 @@ def test_without_a_limit_nothing_is_slow_and_what_was_is_over():
         ("ooooooo", False, False),  # after a pause it takes as many good checks as otherwise
     ],
 )
-def test_half_of_the_last_ten_fires_and_two_of_them_resolve(found, is_broken, is_held):
+def test_five_failures_of_ten_are_unstable_and_two_are_stable(found, is_broken, is_held):
     _target, verdict = judged(outcomes(found))
     assert (Rule.UNSTABLE in verdict.broken, Rule.UNSTABLE in verdict.held) == (is_broken, is_held)
 
@@ -111,7 +111,7 @@ def test_half_of_the_last_ten_fires_and_two_of_them_resolve(found, is_broken, is
 @pytest.mark.parametrize(
     ("found", "is_held"), [("fffffffoo", True), ("ooffffffoo", True), ("fofffofoo", False), ("fofffofoooo", True)]
 )
-def test_successes_resolve_an_outage_once_it_is_not_unstable(found, is_held):
+def test_outage_resolves_only_if_recent_results_are_not_unstable(found, is_held):
     _target, verdict = judged(outcomes(found))
     assert (Rule.UNAVAILABLE in verdict.held) == is_held
 
@@ -126,7 +126,7 @@ def test_successes_resolve_an_outage_once_it_is_not_unstable(found, is_held):
         (None, 14, False),
     ],
 )
-def test_a_certificate_is_told_of_in_time(left, days, is_broken):
+def test_certificate_rule_is_broken_within_its_days(left, days, is_broken):
     target = Target(tls_expiry_days=days, certificate_until=NOON + left if left is not None else None)
     verdict = evaluate_result(target, fine(), NOON)
     assert (Rule.CERTIFICATE in verdict.broken, Rule.CERTIFICATE in verdict.held) == (is_broken, not is_broken)
@@ -143,7 +143,7 @@ def test_a_certificate_is_told_of_in_time(left, days, is_broken):
         (0, 1, State.UP, fine(), False),
     ],
 )
-def test_a_failure_is_tried_again_unless_it_is_known(attempts, retries, state, outcome, again):
+def test_failure_is_retried_unless_the_target_is_down(attempts, retries, state, outcome, again):
     assert should_retry(Target(attempts=attempts, retries=retries, state=state), outcome) is again
 
 
@@ -160,7 +160,7 @@ def test_a_failure_is_tried_again_unless_it_is_known(attempts, retries, state, o
         (0, 1, {Rule.CERTIFICATE}, State.UP),
     ],
 )
-def test_the_state_follows_from_results_and_incidents(failures, successes, rules, state):
+def test_state_follows_from_streaks_and_open_incidents(failures, successes, rules, state):
     target = Target(failures_in_row=failures, successes_in_row=successes)
     assert derive_state(target, frozenset(rules)) == state
 
@@ -189,15 +189,15 @@ def rounds(*found):
         ([(0, 0, None), (100, 2, 80), (100, 2, 80)], {Rule.FLEET_ERRORS}, {Rule.FLEET_LATENCY}),  # one says nothing
     ],
 )
-def test_two_rounds_in_a_row_decide_for_the_fleet(found, broken, held):
+def test_two_rounds_in_a_row_decide_the_fleet_rule(found, broken, held):
     verdict = evaluate_fleet(rounds(*found), LIMITS)
     assert (set(verdict.broken), set(verdict.held)) == (broken, held)
 
 
-def test_of_a_certificate_that_was_not_seen_nothing_is_said():
+def test_failed_check_does_not_decide_the_certificate_rule():
     target = Target(tls_expiry_days=14, certificate_until=NOON)
     assert Rule.CERTIFICATE not in evaluate_result(target, REFUSED, NOON).broken
 
 
-def test_a_failed_check_has_no_latency():
+def test_failed_check_with_a_latency_is_refused_by_the_database():
     assert ProbeOutcome("timeout", "body").latency_ms is None

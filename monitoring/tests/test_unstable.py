@@ -32,7 +32,7 @@ def rules_open():
     return set(Incident.objects.open().values_list("rule", flat=True))
 
 
-def test_every_other_check_failing_opens_one_incident_until_two_of_ten_fail(checks, channel):
+def test_alternating_failures_open_one_incident_until_two_of_ten_fail(checks, channel):
     find(checks, "fo" * 15)
     incident = Incident.objects.get()
     assert (incident.rule, incident.severity, checks.target.state) == (Rule.UNSTABLE, 1, State.UNSTABLE)
@@ -47,7 +47,7 @@ def test_every_other_check_failing_opens_one_incident_until_two_of_ten_fail(chec
 
 @pytest.mark.one_database("arithmetic of streaks")
 @pytest.mark.parametrize("seed", range(20))
-def test_half_of_the_checks_failing_is_told_within_15_checks_and_never_twice_at_once(make_target, seed):
+def test_half_of_the_checks_failing_alerts_once_within_15_checks(make_target, seed):
     word = list("f" * 8 + "o" * 7)
     random.Random(seed).shuffle(word)
     checks = Checks(make_target())
@@ -68,7 +68,7 @@ def test_target_that_goes_up_and_down_keeps_its_incident(checks, channel):
     assert titles()[1:] == ["API is up again after 15 min"]
 
 
-def test_outage_is_over_after_its_successes_whatever_its_length(checks, channel):
+def test_outage_resolves_after_its_success_streak_whatever_its_length(checks, channel):
     find(checks, "o" * 10 + "f" * 8 + "oo")
     assert titles() == ["API is down", "API is up again after 8 min"]
     find(checks, "f")
@@ -77,7 +77,7 @@ def test_outage_is_over_after_its_successes_whatever_its_length(checks, channel)
 
 
 @pytest.mark.parametrize("failures_to_open", [4, 5])
-def test_outage_told_late_is_over_after_its_successes(make_target, failures_to_open):
+def test_late_outage_resolves_after_its_success_streak(make_target, failures_to_open):
     checks = Checks(make_target(failures_to_open=failures_to_open, successes_to_close=2))
     find(checks, "o" * 10 + "f" * 9)
     assert Rule.UNAVAILABLE in rules_open()
@@ -85,7 +85,7 @@ def test_outage_told_late_is_over_after_its_successes(make_target, failures_to_o
     assert Rule.UNAVAILABLE not in rules_open()
 
 
-def test_unstable_target_that_fails_for_good_is_told_as_down(checks, channel):
+def test_unstable_target_that_keeps_failing_is_down(checks, channel):
     find(checks, "fo" * 5 + "f" * 8)
     assert titles() == ["API is unstable"]
     find(checks, "ff")
@@ -120,9 +120,9 @@ def test_failures_before_a_gap_do_not_count_after_it(checks, minutes, is_open):
 
 def test_failures_before_a_pause_do_not_count_after_it(checks):
     find(checks, "fofofofof")
-    controls.pause(Target.objects.all(), "user:ann")
+    controls.pause_targets(Target.objects.all(), "user:ann")
     assert not rules_open()
-    controls.resume(Target.objects.all(), checks.now.at)
+    controls.resume_targets(Target.objects.all(), checks.now.at)
     find(checks, "fofofofo")
     assert not rules_open()
 
@@ -134,13 +134,13 @@ def test_failures_while_we_are_offline_count_for_nothing(checks):
     assert not rules_open()
 
 
-def test_silenced_target_is_told_of_when_the_silence_ends(checks, channel):
+def test_silenced_unstable_target_alerts_when_the_silence_ends(checks, channel):
     Target.objects.update(silenced_until=checks.now.at + timedelta(hours=1))
     find(checks, "fofofofof")
     assert (rules_open(), titles()) == ({Rule.UNSTABLE}, [])
 
 
-def test_fleet_does_not_tell_of_a_target_that_is_known_to_be_unstable(checks):
+def test_unstable_target_does_not_count_for_the_fleet(checks):
     find(checks, "fofofofof")
     run = ActiveRound(1, Prober(threads=1), Connectivity([], was_online=False))
     run.tally.counted = checks.find(REFUSED)

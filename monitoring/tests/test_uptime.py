@@ -6,7 +6,18 @@ import pytest
 from django.utils import translation
 
 from monitoring.figures import uptime
-from monitoring.figures.uptime import SPANS, WINDOWS, Bar, Figures, bars, figures, floor, percent, rounded, series
+from monitoring.figures.uptime import (
+    CHART_SPANS,
+    WINDOWS,
+    DayBar,
+    UptimeFigures,
+    floor_to_step,
+    format_percent,
+    load_bars,
+    load_figures,
+    load_series,
+    round_uptime,
+)
 from monitoring.tests.rolled import DAY, HOUR, MINUTE, NOON, a_target, around, rollup
 
 TODAY = NOON - 12 * HOUR
@@ -30,52 +41,52 @@ def target(db):
         (NOON + 3 * HOUR, 4 * HOUR, NOON),
     ],
 )
-def test_a_step_begins_where_utc_says(moment, step, start):
-    assert floor(moment, step) == start
+def test_step_begins_in_utc(moment, step, start):
+    assert floor_to_step(moment, step) == start
 
 
 # --- Figures ---------------------------------------------------------------------------------------------------------
 
 
-def test_no_data_is_not_down(target):
-    for found in figures([target.pk], NOON)[target.pk].values():
+def test_uptime_without_checks_is_none(target):
+    for found in load_figures([target.pk], NOON)[target.pk].values():
         assert (found.checks, found.uptime, found.mean_ms) == (0, None, None)
         assert (found.p50_ms, found.p95_ms, found.p99_ms) == (None, None, None)
 
 
-def test_uptime_is_the_share_of_checks_that_went_well(target):
+def test_uptime_is_the_share_of_good_checks(target):
     rollup(target, "hour", NOON, checks=60, failures=3)
     rollup(target, "hour", NOON - HOUR, checks=60)
-    found = figures([target.pk], NOON, ["24h"])[target.pk]["24h"]
+    found = load_figures([target.pk], NOON, ["24h"])[target.pk]["24h"]
     assert (found.checks, found.failures, found.uptime) == (120, 3, 0.975)
 
 
-def test_excused_failures_count_for_nothing(target):
+def test_excluded_failures_do_not_change_uptime(target):
     rollup(target, "hour", NOON, checks=10, excused=50)
     rollup(target, "hour", NOON - HOUR, checks=0, excused=60)
-    found = figures([target.pk], NOON, ["24h"])[target.pk]["24h"]
+    found = load_figures([target.pk], NOON, ["24h"])[target.pk]["24h"]
     assert (found.excused, found.uptime) == (110, 1)
 
 
-def test_retry_that_holds_hides_no_failure_from_the_error_rate(target):
+def test_successful_retry_counts_in_the_error_rate(target):
     rollup(target, "hour", NOON, checks=15, retried=15)
-    found = figures([target.pk], NOON, ["24h"])[target.pk]["24h"]
-    watched_ad_hoc = Figures(checks=30, failures=15)
+    found = load_figures([target.pk], NOON, ["24h"])[target.pk]["24h"]
+    watched_ad_hoc = UptimeFigures(checks=30, failures=15)
     assert (found.uptime, found.retried, found.error_rate) == (1, 15, 0.5)
     assert found.error_rate == watched_ad_hoc.error_rate
 
 
-def test_latencies_of_several_hours_are_of_all_their_checks(target):
+def test_latencies_of_several_hours_cover_all_checks(target):
     rollup(target, "hour", NOON - HOUR, checks=95, latency_ms=100)
     rollup(target, "hour", NOON, checks=5 + 7, failures=7, latency_ms=2_000)
-    found = figures([target.pk], NOON, ["24h"])[target.pk]["24h"]
+    found = load_figures([target.pk], NOON, ["24h"])[target.pk]["24h"]
     assert found.mean_ms == 195
     assert (found.p50_ms, found.p95_ms, found.p99_ms) == (around(100), around(100), around(2_000))
 
 
-def test_where_all_failed_there_is_no_latency(target):
+def test_latency_is_none_if_all_checks_failed(target):
     rollup(target, "hour", NOON, checks=5, failures=5)
-    found = figures([target.pk], NOON, ["24h"])[target.pk]["24h"]
+    found = load_figures([target.pk], NOON, ["24h"])[target.pk]["24h"]
     assert (found.uptime, found.mean_ms, found.p95_ms) == (0, None, None)
 
 
@@ -88,19 +99,19 @@ def test_where_all_failed_there_is_no_latency(target):
         ("90d", "day", TODAY - 89 * DAY, TODAY - 90 * DAY),
     ],
 )
-def test_a_window_reaches_back_as_far_as_it_says(target, window, period, inside, outside):
+def test_window_reaches_back_its_full_length(target, window, period, inside, outside):
     rollup(target, period, inside, checks=3)
     rollup(target, period, outside, checks=100)
     rollup(target, period, NOON if period == "hour" else TODAY, checks=4)
-    assert figures([target.pk], NOON + 59 * MINUTE, [window])[target.pk][window].checks == 7
+    assert load_figures([target.pk], NOON + 59 * MINUTE, [window])[target.pk][window].checks == 7
 
 
-def test_windows_read_together_keep_to_their_own_time(target):
+def test_windows_loaded_together_keep_their_own_periods(target):
     for back in (1, 3):
         rollup(target, "hour", NOON - back * DAY, checks=10**back)
     for back in (20, 60):
         rollup(target, "day", TODAY - back * DAY, checks=back)
-    found = figures([target.pk], NOON)[target.pk]
+    found = load_figures([target.pk], NOON)[target.pk]
     assert {name: window.checks for name, window in found.items()} == {"24h": 10, "7d": 1_010, "30d": 20, "90d": 80}
     assert found["24h"].p50_ms == found["90d"].p50_ms == around(100)
 
@@ -111,25 +122,25 @@ def test_each_target_has_its_own_figures_with_two_queries(db, django_assert_num_
         rollup(target, "hour", NOON, checks=100, failures=number)
         rollup(target, "day", TODAY, checks=1_000, failures=number)
     with django_assert_num_queries(2):
-        found = figures([target.pk for target in targets], NOON)
+        found = load_figures([target.pk for target in targets], NOON)
     assert list(found[targets[0].pk]) == list(WINDOWS)
     assert [found[target.pk]["7d"].failures for target in targets] == list(range(20))
     assert [found[target.pk]["90d"].checks for target in targets] == [1_000] * 20
 
 
-def test_where_uptime_alone_is_asked_for_no_histogram_is_read(target, monkeypatch):
+def test_histograms_are_not_parsed_for_uptime(target, monkeypatch):
     rollup(target, "hour", NOON, checks=4, failures=1)
     read = []
-    added_up = uptime.added_up
-    monkeypatch.setattr(uptime, "added_up", lambda *parts: read.append(parts) or added_up(*parts))
-    found = figures([target.pk], NOON, ["24h"])[target.pk]["24h"]
+    added_up = uptime.merge_histograms
+    monkeypatch.setattr(uptime, "merge_histograms", lambda *parts: read.append(parts) or added_up(*parts))
+    found = load_figures([target.pk], NOON, ["24h"])[target.pk]["24h"]
     assert (found.uptime, found.mean_ms, read) == (0.75, 100, [])
     assert found.p95_ms == found.p99_ms == pytest.approx(100, rel=0.03)
 
 
-def test_hours_alone_take_one_query(target, django_assert_num_queries):
+def test_figures_from_hours_take_one_query(target, django_assert_num_queries):
     with django_assert_num_queries(1):
-        figures([target.pk], NOON, ["24h", "7d"])
+        load_figures([target.pk], NOON, ["24h", "7d"])
 
 
 # --- Percent ---------------------------------------------------------------------------------------------------------
@@ -142,25 +153,25 @@ def test_hours_alone_take_one_query(target, django_assert_num_queries):
         (0.99996, "99.99 %"), (0.9999999, "99.99 %"), (0.0000001, "0.01 %"), (0.29, "29.00 %"),
     ],
 )  # fmt: skip
-def test_a_hundred_percent_is_said_of_what_never_failed(uptime, text):
-    assert percent(uptime) == text
+def test_only_a_target_without_failures_has_100_percent(uptime, text):
+    assert format_percent(uptime) == text
 
 
-def test_percent_is_written_as_the_reader_writes_numbers():
+def test_percent_is_formatted_in_the_readers_locale():
     with translation.override("fr"):
-        assert percent(0.9995).startswith("99,95")
+        assert format_percent(0.9995).startswith("99,95")
 
 
 @pytest.mark.parametrize(
     ("uptime", "shown"), [(None, None), (1, 1), (0.999999, 0.99999), (0.99931, 0.99931), (2 / 3, 0.66667), (0, 0)]
 )
-def test_programs_read_one_for_what_never_failed(uptime, shown):
-    assert rounded(uptime) == shown
+def test_only_a_target_without_failures_rounds_to_one(uptime, shown):
+    assert round_uptime(uptime) == shown
 
 
-def test_one_failure_of_ten_million_is_seen():
-    found = Figures(checks=10_000_000, failures=1)
-    assert (percent(found.uptime), rounded(found.uptime)) == ("99.99 %", 0.99999)
+def test_one_failure_in_ten_million_is_visible():
+    found = UptimeFigures(checks=10_000_000, failures=1)
+    assert (format_percent(found.uptime), round_uptime(found.uptime)) == ("99.99 %", 0.99999)
 
 
 # --- Bars ------------------------------------------------------------------------------------------------------------
@@ -170,26 +181,26 @@ def test_one_failure_of_ten_million_is_seen():
     ("checks", "failures", "state"),
     [(0, 0, "none"), (1, 0, "up"), (1440, 1, "partial"), (1440, 71, "partial"), (1440, 72, "down"), (2, 2, "down")],
 )
-def test_a_bar_tells_how_a_day_went(checks, failures, state):
-    assert Bar(date(2026, 3, 10), checks, failures).state == state
+def test_bar_has_the_state_of_its_day(checks, failures, state):
+    assert DayBar(date(2026, 3, 10), checks, failures).state == state
 
 
-def test_a_day_of_maintenance_has_no_state():
-    assert Bar(date(2026, 3, 10), 0, 0, excused=1_440).state == "none"
+def test_bar_of_a_maintenance_day_has_no_state():
+    assert DayBar(date(2026, 3, 10), 0, 0, excused=1_440).state == "none"
 
 
-def test_bars_are_one_a_day_oldest_first_with_those_without_data(target, django_assert_num_queries):
+def test_bars_cover_each_day_oldest_first(target, django_assert_num_queries):
     other = a_target()
     rollup(target, "day", TODAY, checks=9, failures=9)
     rollup(target, "day", TODAY - 29 * DAY, checks=7, excused=2)
     rollup(target, "day", TODAY - 30 * DAY)
     rollup(target, "hour", NOON, checks=50)
     with django_assert_num_queries(1):
-        found = bars([target.pk, other.pk], NOON)
+        found = load_bars([target.pk, other.pk], NOON)
     days = found[target.pk]
     assert [bar.day for bar in days] == [(TODAY - back * DAY).date() for back in reversed(range(30))]
-    assert days[0] == Bar(date(2026, 2, 9), 7, 0, 2)
-    assert days[-1] == Bar(date(2026, 3, 10), 9, 9)
+    assert days[0] == DayBar(date(2026, 2, 9), 7, 0, 2)
+    assert days[-1] == DayBar(date(2026, 3, 10), 9, 9)
     assert {bar.state for bar in days[1:-1]} == {bar.state for bar in found[other.pk]} == {"none"}
 
 
@@ -206,29 +217,29 @@ def test_bars_are_one_a_day_oldest_first_with_those_without_data(target, django_
         ("1y", 365, TODAY - 364 * DAY, TODAY),
     ],
 )
-def test_a_series_covers_its_span_with_gaps_where_nothing_is_known(target, span, points, first, last):
-    found = series(target.pk, NOON + 44 * MINUTE, span)
+def test_series_covers_its_range_with_gaps_without_data(target, span, points, first, last):
+    found = load_series(target.pk, NOON + 44 * MINUTE, span)
     assert len(found.starts) == len(found.p50) == len(found.p95) == len(found.failures) == points
     assert (found.starts[0], found.starts[-1]) == (first, last)
     assert set(found.p50) == set(found.p95) == {None}
     assert set(found.failures) == {0}
-    assert set(SPANS) == {"3h", "24h", "7d", "30d", "1y"}
+    assert set(CHART_SPANS) == {"3h", "24h", "7d", "30d", "1y"}
 
 
-def test_a_point_is_of_all_its_minutes(target, django_assert_num_queries):
+def test_point_of_a_series_sums_its_minutes(target, django_assert_num_queries):
     rollup(target, "minute", NOON, checks=60, latency_ms=100)
     rollup(target, "minute", NOON + 9 * MINUTE, checks=40, failures=3, latency_ms=900)
     rollup(target, "minute", NOON + 10 * MINUTE, checks=2, failures=2)
     rollup(target, "hour", NOON, checks=500, failures=400)
     rollup(a_target(), "minute", NOON, failures=10)
     with django_assert_num_queries(1):
-        found = series(target.pk, NOON + 15 * MINUTE, "24h")
+        found = load_series(target.pk, NOON + 15 * MINUTE, "24h")
     assert found.p50[-2:] == [around(100), None]
     assert found.p95[-2:] == [around(900), None]
     assert found.failures[-3:] == [0, 3, 2]
 
 
-def test_what_is_older_or_newer_than_the_span_is_left_out(target):
+def test_series_leaves_out_older_and_newer_rollups(target):
     rollup(target, "minute", NOON - 3 * HOUR)
     rollup(target, "minute", NOON + MINUTE)
-    assert set(series(target.pk, NOON, "3h").p50) == {None}
+    assert set(load_series(target.pk, NOON, "3h").p50) == {None}

@@ -26,10 +26,10 @@ from monitoring.probe.http import ProbeOutcome
 from monitoring.probe.pool import FinishedProbe, Prober
 from monitoring.querysets import TargetQuerySet
 from monitoring.schedules import (
+    ensure_rounds,
     outdated_checks,
     outdated_minutes,
     outdated_rounds,
-    see_to_rounds,
 )
 from monitoring.tests.conftest import NOON, fine
 from monitoring.tests.services import Service
@@ -84,7 +84,7 @@ def queued():
 # --- A round ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_round_checks_what_is_due_once_and_sums_it_up(targets, service):
+def test_round_checks_each_due_target_once_and_stores_the_sum(targets, service):
     service.statuses["/3"] = 503
     found = run_round(length=0.1)
     assert Counter(service.asked) == {f"/{number}": 1 for number in range(5)}
@@ -94,19 +94,19 @@ def test_a_round_checks_what_is_due_once_and_sums_it_up(targets, service):
     assert not Target.objects.exclude(claim="").exists()
 
 
-def test_what_is_not_due_is_left_alone(targets, service):
+def test_targets_not_due_or_paused_are_not_checked(targets, service):
     Target.objects.filter(name__in=["T0", "T1"]).update(next_check_at=timezone.now() + timedelta(minutes=5))
     Target.objects.filter(name="T2").update(is_active=False)
     run_round(length=0.1)
     assert sorted(service.asked) == ["/3", "/4"]
 
 
-def test_a_round_without_anything_to_do_leaves_nothing(db):
+def test_round_without_due_targets_is_not_stored(db):
     assert run_round(length=0.05) is None
     assert not Round.objects.exists()
 
 
-def test_a_failure_is_tried_again_within_the_round(make_target, service):
+def test_failure_is_retried_within_the_round(make_target, service):
     make_target(url=f"{service.url}/x", retries=1, interval=86_400)
     service.statuses["/x"] = 500
     with pytest.MonkeyPatch.context() as patch:
@@ -122,18 +122,18 @@ def test_rounds_are_numbered_by_the_lease(targets):
     assert run_round(length=0.1).number > first.number
 
 
-def test_the_watch_hands_over_to_a_successor(targets):
+def test_worker_enqueues_its_successor_and_releases_the_lease(targets):
     run_round(length=0.1)
     assert queued() == 1
     assert JobRun.objects.get().status == "waiting"
 
 
-def test_where_nothing_is_watched_the_chain_ends(db):
+def test_worker_without_active_targets_enqueues_no_successor(db):
     run_round(length=0.1)
     assert queued() == 0
 
 
-def test_a_portal_that_is_being_stopped_is_not_kept_waiting(targets):
+def test_round_ends_at_once_when_the_portal_stops(targets):
     token = attempts.cluster_is_ending.set(lambda: True)
     try:
         run_round(length=3600)
@@ -145,7 +145,7 @@ def test_a_portal_that_is_being_stopped_is_not_kept_waiting(targets):
 # --- One watcher -----------------------------------------------------------------------------------------------------
 
 
-def test_of_two_workers_one_makes_the_round(targets, service, monkeypatch):
+def test_of_two_workers_only_one_makes_the_round(targets, service, monkeypatch):
     monkeypatch.setattr(worker_rounds, "PATIENCE_SECONDS", 0)
     found = []
 
@@ -162,14 +162,14 @@ def test_of_two_workers_one_makes_the_round(targets, service, monkeypatch):
     assert (Round.objects.count(), found.count(None)) == (1, 1)
 
 
-def test_a_watcher_who_was_overtaken_stops_claiming(targets, service, run):
+def test_worker_that_lost_the_lease_claims_nothing(targets, service, run):
     lease = take_lease(0)
     JobRun.objects.update(fence=lease.fence + 1)
     worker_rounds.claim_until(run, lease, length=60)
     assert service.asked == []
 
 
-def test_two_who_claim_at_once_share_the_targets(targets, service):
+def test_concurrent_claims_share_the_targets(targets, service):
     start = threading.Barrier(2)
 
     def claim_cycle(number):
@@ -189,7 +189,7 @@ def test_two_who_claim_at_once_share_the_targets(targets, service):
     assert CheckResult.objects.count() == 5
 
 
-def test_a_target_is_not_claimed_while_its_check_is_under_way(targets, service, run):
+def test_target_is_not_claimed_during_its_check(targets, service, run):
     service.gate.clear()
     assert run.claim_due(timezone.now()) == 5
     assert run.claim_due(timezone.now() + timedelta(seconds=60)) == 0
@@ -198,7 +198,7 @@ def test_a_target_is_not_claimed_while_its_check_is_under_way(targets, service, 
 
 
 @pytest.mark.parametrize(("seconds", "is_claimed"), [(-5, True), (0.5, True), (2, False)])
-def test_what_is_due_within_a_second_is_claimed_ahead(make_target, service, run, seconds, is_claimed):
+def test_targets_due_within_a_second_are_claimed_ahead(make_target, service, run, seconds, is_claimed):
     now = timezone.now()
     make_target(url=service.url, next_check_at=now + timedelta(seconds=seconds))
     assert run.claim_due(now) == is_claimed
@@ -209,7 +209,7 @@ def test_what_is_due_within_a_second_is_claimed_ahead(make_target, service, run,
     ("fields", "is_suspect"),
     [({"state": "up"}, False), ({"state": "failing"}, True), ({"state": "down"}, True), ({"attempts": 1}, True)],
 )
-def test_those_that_fail_have_threads_of_their_own(make_target, service, run, monkeypatch, fields, is_suspect):
+def test_failing_targets_use_the_threads_of_suspects(make_target, service, run, monkeypatch, fields, is_suspect):
     seen = []
     submit = run.prober.submit
 
@@ -224,21 +224,21 @@ def test_those_that_fail_have_threads_of_their_own(make_target, service, run, mo
     assert seen == [is_suspect]
 
 
-def test_a_claim_of_somebody_who_vanished_runs_out(targets, run):
+def test_claim_of_a_vanished_worker_expires(targets, run):
     long_ago = timezone.now() - active_round.CLAIM_LENGTH
     Target.objects.update(claim="1.1 elsewhere:1:1", claimed_at=long_ago, claimed_until=timezone.now())
     assert run.claim_due(timezone.now()) == 5
     finish(run)
 
 
-def test_a_clock_set_back_an_hour_stops_no_check_that_is_idle(targets, run):
+def test_idle_target_is_checked_after_the_clock_was_set_back(targets, run):
     later = timezone.now() + timedelta(hours=1)
     Target.objects.update(last_check_at=later, next_check_at=later + timedelta(minutes=1))
     assert run.claim_due(timezone.now()) == 5
     finish(run)
 
 
-def test_a_clock_set_back_an_hour_stops_no_check_that_was_claimed(targets, run):
+def test_claimed_target_is_checked_after_the_clock_was_set_back(targets, run):
     later = timezone.now() + timedelta(hours=1)
     Target.objects.update(
         claim="x",
@@ -275,7 +275,7 @@ def watcher(transactional_db):
     process.stdout.close()
 
 
-def test_what_a_killed_watcher_had_begun_is_taken_up_and_no_incident_opens_twice(targets, service, watcher, channel):
+def test_targets_of_a_killed_worker_are_checked_again_and_open_one_incident(targets, service, watcher, channel):
     Target.objects.update(failures_in_row=1, state="failing")
     service.gate.clear()
     for _ in targets:
@@ -290,7 +290,7 @@ def test_what_a_killed_watcher_had_begun_is_taken_up_and_no_incident_opens_twice
     assert Incident.objects.count() == OutboxMessage.objects.filter(state="opened").count() == 5
 
 
-def test_a_restart_in_the_middle_of_an_incident_loses_no_recovery(make_target, service, channel):
+def test_incident_resolves_after_a_restart(make_target, service, channel):
     target = make_target(url=f"{service.url}/x", interval=10, failures_to_open=1, successes_to_close=2)
     for status in (500, 500, 200, 200):
         service.statuses["/x"] = status
@@ -301,7 +301,7 @@ def test_a_restart_in_the_middle_of_an_incident_loses_no_recovery(make_target, s
     assert target.state == "up"
 
 
-def test_only_the_dead_lose_their_claims(targets):
+def test_only_claims_of_dead_processes_are_released(targets):
     holders = {"T0": current_process(), "T1": "elsewhere:1:1", "T2": f"{HOST}:999999999:1"}
     for name, holder in holders.items():
         Target.objects.filter(name=name).update(claim=f"1.1 {holder}")
@@ -310,19 +310,19 @@ def test_only_the_dead_lose_their_claims(targets):
 
 
 @pytest.mark.parametrize(("is_online", "is_trusted"), [(True, True), (False, False), (None, False)])
-def test_that_the_network_is_missed_is_believed_where_it_was_reached_lately(targets, is_online, is_trusted):
+def test_outage_is_believed_if_a_recent_round_reached_the_network(targets, is_online, is_trusted):
     Round.objects.create(number=1, started_at=NOON, finished_at=NOON, checks=1, failures=0, is_online=is_online)
     assert active_round.make_connectivity().was_online is is_trusted
 
 
-def test_an_outage_of_ours_is_believed_until_it_is_over(targets):
+def test_outage_is_believed_while_its_incident_is_open(targets):
     Incident.objects.create(subject="portal", rule="offline", opened_at=NOON)
     assert active_round.make_connectivity().was_online
     Incident.objects.update(resolved_at=NOON)
     assert not active_round.make_connectivity().was_online
 
 
-def test_a_result_stands_at_the_moment_its_check_began(targets, run):
+def test_result_has_the_time_at_which_its_check_started(targets, run):
     run.claim_due(timezone.now())
     while run.prober.in_flight:
         run.unrecorded += [replace(found, started=found.started - 5) for found in run.prober.finished(0.05)]
@@ -334,7 +334,7 @@ def test_a_result_stands_at_the_moment_its_check_began(targets, run):
 # --- Trouble ---------------------------------------------------------------------------------------------------------
 
 
-def test_results_wait_while_the_database_is_gone(targets, run, monkeypatch):
+def test_results_are_kept_while_the_database_is_gone(targets, run, monkeypatch):
     run.claim_due(timezone.now())
 
     def gone(batch, now):
@@ -349,7 +349,7 @@ def test_results_wait_while_the_database_is_gone(targets, run, monkeypatch):
     assert CheckResult.objects.count() == 5
 
 
-def test_one_result_that_cannot_be_written_keeps_no_other_from_it(targets, run, monkeypatch):
+def test_bad_result_does_not_block_the_others(targets, run, monkeypatch):
     def refusing(batch, now):
         if any(checked.target.name == "T2" for checked in batch):
             raise TypeError("a fault of ours")
@@ -361,7 +361,7 @@ def test_one_result_that_cannot_be_written_keeps_no_other_from_it(targets, run, 
     assert sorted(CheckResult.objects.values_list("target__name", flat=True)) == ["T0", "T1", "T3", "T4"]
 
 
-def test_a_lease_that_cannot_be_given_back_costs_no_result(targets, monkeypatch):
+def test_failing_release_of_the_lease_loses_no_result(targets, monkeypatch):
     def gone(lease):
         raise OperationalError("gone")
 
@@ -369,7 +369,7 @@ def test_a_lease_that_cannot_be_given_back_costs_no_result(targets, monkeypatch)
     assert run_round(length=0.1).checks == 5
 
 
-def test_somebody_who_is_quicker_has_the_target(targets, run, monkeypatch):
+def test_target_claimed_by_a_faster_worker_is_left_to_it(targets, run, monkeypatch):
     in_order = TargetQuerySet.in_order
 
     def late(queryset):
@@ -384,7 +384,7 @@ def test_somebody_who_is_quicker_has_the_target(targets, run, monkeypatch):
     finish(run)
 
 
-def test_a_failure_waits_for_the_word_whether_it_is_ours(make_target, run):
+def test_failure_waits_for_the_verdict_on_connectivity(make_target, run):
     target = make_target(url="http://127.0.0.1:9/", retries=0)
 
     class Undecided(Connectivity):
@@ -403,7 +403,7 @@ def test_a_failure_waits_for_the_word_whether_it_is_ours(make_target, run):
     assert CheckResult.objects.get(target=target).excuse == "offline"
 
 
-def test_what_waits_for_that_word_outlives_a_database_that_is_gone(targets, make_target, run, monkeypatch):
+def test_waiting_failures_outlive_a_missing_database(targets, make_target, run, monkeypatch):
     make_target("Dead", url="http://127.0.0.1:9/", retries=0)
     monkeypatch.setattr(run.connectivity, "may_explain", lambda failed_at: None)
     run.claim_due(timezone.now())
@@ -421,7 +421,7 @@ def test_what_waits_for_that_word_outlives_a_database_that_is_gone(targets, make
     assert CheckResult.objects.count() == 6
 
 
-def test_an_answer_is_never_our_own_fault(make_target, service, run, monkeypatch):
+def test_answered_failure_is_never_excluded_as_offline(make_target, service, run, monkeypatch):
     service.statuses["/x"] = 500
     make_target(url=f"{service.url}/x", retries=0)
     monkeypatch.setattr(run.connectivity, "may_explain", lambda failed_at: True)
@@ -430,7 +430,7 @@ def test_an_answer_is_never_our_own_fault(make_target, service, run, monkeypatch
     assert CheckResult.objects.get().excuse == ""
 
 
-def test_a_word_that_never_comes_is_not_waited_for(make_target, run, monkeypatch):
+def test_failure_counts_if_the_verdict_never_comes(make_target, run, monkeypatch):
     monkeypatch.setattr(active_round, "PATIENCE_SECONDS", 0)
     make_target(url="http://127.0.0.1:9/", retries=0)
     monkeypatch.setattr(run.connectivity, "may_explain", lambda failed_at: None)
@@ -454,7 +454,7 @@ def next_round(number):
     return ActiveRound(number, Prober(threads=1), Connectivity([], was_online=False))
 
 
-def test_scattered_failures_in_two_rounds_are_told_with_the_failing_targets(targets, channel):
+def test_fleet_errors_in_two_rounds_alert_with_the_failing_targets(targets, channel):
     bad = ProbeOutcome("status", "500")
     for number in (1, 2):
         closed(next_round(number), (targets[0], fine()), (targets[1], bad), (targets[2], bad))
@@ -467,7 +467,7 @@ def test_scattered_failures_in_two_rounds_are_told_with_the_failing_targets(targ
     assert [message.state for message in OutboxMessage.objects.order_by("pk")] == ["opened", "closed"]
 
 
-def test_what_people_were_told_of_by_itself_is_not_told_again_of_the_fleet(targets, channel):
+def test_target_with_its_own_incident_does_not_count_for_the_fleet(targets, channel):
     for target, rule in ((targets[1], "unavailable"), (targets[2], "slow")):
         Incident.objects.create(subject=target.subject, target=target, rule=rule, opened_at=NOON, told_at=NOON)
     for number in (1, 2, 3):
@@ -478,7 +478,7 @@ def test_what_people_were_told_of_by_itself_is_not_told_again_of_the_fleet(targe
     assert not OutboxMessage.objects.exists()
 
 
-def test_the_message_names_what_was_counted_and_nothing_else(targets, channel):
+def test_fleet_message_names_only_the_counted_failures(targets, channel):
     bad = ProbeOutcome("status", "500")
     Incident.objects.create(
         subject=targets[0].subject, target=targets[0], rule="unavailable", opened_at=NOON, told_at=NOON
@@ -490,7 +490,7 @@ def test_the_message_names_what_was_counted_and_nothing_else(targets, channel):
     assert "T0" not in OutboxMessage.objects.get().text
 
 
-def test_while_everything_is_under_maintenance_nobody_is_told_of_the_fleet(targets, channel):
+def test_fleet_incident_is_muted_during_maintenance_of_everything(targets, channel):
     now = mark().at
     MaintenanceWindow.objects.create(name="Move", starts_at=now, ends_at=now + timedelta(hours=1))
     for number in (1, 2):
@@ -500,7 +500,7 @@ def test_while_everything_is_under_maintenance_nobody_is_told_of_the_fleet(targe
     assert not OutboxMessage.objects.exists()
 
 
-def test_slow_answers_of_targets_under_maintenance_are_not_judged(targets):
+def test_slow_answers_under_maintenance_do_not_count_for_the_fleet(targets):
     now = mark().at
     window = MaintenanceWindow.objects.create(name="Move", starts_at=now, ends_at=now + timedelta(hours=1))
     window.targets.add(targets[0])
@@ -508,21 +508,21 @@ def test_slow_answers_of_targets_under_maintenance_are_not_judged(targets):
     assert (found.p95_ms, found.judged_p95_ms) == (9000, 100)
 
 
-def test_slow_answers_across_targets_in_two_rounds_are_told(targets, channel):
+def test_fleet_latency_in_two_rounds_alerts(targets, channel):
     for number in (1, 2):
         closed(next_round(number), *[(target, fine(1500)) for target in targets])
     assert Incident.objects.get().rule == "fleet_latency"
     assert "95th percentile was 1500 ms" in OutboxMessage.objects.get().text
 
 
-def test_excused_failures_are_no_failures_of_the_round(targets):
+def test_excluded_failures_are_counted_apart_in_the_round(targets):
     run = next_round(1)
     run.tally.add(CheckResult(target=targets[0], error_kind="connect", excuse="offline", at=mark().at))
     found = run.close()
     assert (found.checks, found.failures, found.excused, found.error_rate) == (0, 0, 1, None)
 
 
-def test_that_we_are_offline_is_an_incident_of_its_own(targets, channel):
+def test_offline_portal_opens_its_own_incident(targets, channel):
     for number, is_online in enumerate((True, False, False, None, True), start=1):
         run = next_round(number)
         run.connectivity.was_online, run.connectivity.is_online = True, is_online
@@ -577,40 +577,40 @@ def test_dead_resolver_is_one_incident_until_it_answers(targets, reached, channe
 @pytest.mark.parametrize(("probes", "is_active", "left"), [
     ([("127.0.0.1", 9)], True, ["fleet", "portal"]), ([], True, ["fleet"]), ([("127.0.0.1", 9)], False, ["portal"]),
 ])  # fmt: skip
-def test_what_nobody_judges_any_more_ends_without_a_recovery(targets, settings, probes, is_active, left):
+def test_incidents_that_no_round_decides_are_withdrawn(targets, settings, probes, is_active, left):
     settings.CONNECTIVITY_PROBES = probes
     Target.objects.update(is_active=is_active)
     for subject in ("fleet", "portal"):
         Incident.objects.create(subject=subject, rule="offline", opened_at=NOON)
-    see_to_rounds(None)
+    ensure_rounds(None)
     assert sorted(Incident.objects.open().values_list("subject", flat=True)) == left
     assert Incident.objects.exclude(resolved_at=None).filter(is_withdrawn=False).count() == 0
 
 
-def test_the_schedule_reminds(targets, settings, channel):
+def test_scheduled_job_sends_reminders(targets, settings, channel):
     now = timezone.now() - timedelta(days=1)
     Incident.objects.create(subject="target:1", target=targets[0], rule="slow", opened_at=now, told_at=now)
     lease = claim_cycle("monitoring.reminders", "x")
-    assert schedules.remind(lease) == {"told": 1}
+    assert schedules.send_reminders(lease) == {"told": 1}
 
 
 # --- The pulse, the schedule, retention ------------------------------------------------------------------------------
 
 
-def test_after_the_clock_was_set_back_the_pulse_has_somebody_watch(targets):
+def test_pulse_enqueues_a_watcher_after_the_clock_was_set_back(targets):
     Heartbeat.objects.beat(worker_rounds.HEARTBEAT, "here")
     Heartbeat.objects.update(at=timezone.now() + timedelta(hours=1), asked_at=timezone.now() + timedelta(hours=1))
     ensure_watched(timezone.now())
     assert queued() == 1
 
 
-def test_the_pulse_has_somebody_watch_where_nobody_does(targets):
+def test_pulse_enqueues_one_watcher_if_nobody_watches(targets):
     ensure_watched(timezone.now())
     ensure_watched(timezone.now())
     assert queued() == 1
 
 
-def test_a_watch_that_goes_on_is_left_alone(targets):
+def test_pulse_enqueues_nothing_while_a_worker_watches(targets):
     lease = take_lease(0)
     ensure_watched(timezone.now())
     assert queued() == 0
@@ -621,7 +621,7 @@ def test_a_watch_that_goes_on_is_left_alone(targets):
     assert queued() == 1
 
 
-def test_dead_watcher_is_replaced_whatever_its_node_left_behind(targets, silent_node):
+def test_dead_watcher_is_replaced_despite_a_task_left_in_the_queue(targets, silent_node):
     """Its lease has yet to run out, and its task is claimed in the queue for minutes to come."""
     ensure_watched(timezone.now())
     OrmQ.objects.update(lock=timezone.now() + timedelta(minutes=3))
@@ -637,13 +637,13 @@ def test_dead_watcher_is_replaced_whatever_its_node_left_behind(targets, silent_
     assert take_lease(0) is not None
 
 
-def test_where_nothing_is_active_nobody_watches(targets):
+def test_pulse_enqueues_nothing_without_active_targets(targets):
     Target.objects.update(is_active=False)
     ensure_watched(timezone.now())
     assert queued() == 0
 
 
-def test_a_worker_makes_the_round_that_was_asked_for(targets, service, monkeypatch):
+def test_worker_runs_the_enqueued_round(targets, service, monkeypatch):
     monkeypatch.setattr(worker_rounds, "LENGTH_SECONDS", 0.1)
     ensure_watched(timezone.now())
     deliver()
@@ -651,7 +651,7 @@ def test_a_worker_makes_the_round_that_was_asked_for(targets, service, monkeypat
     assert TASK == "monitoring.round"
 
 
-def test_checks_rounds_and_minutes_are_kept_for_their_days_and_no_longer(targets, settings):
+def test_checks_rounds_and_minute_rollups_are_deleted_after_their_retention(targets, settings):
     settings.CHECK_RETENTION_DAYS, settings.MINUTE_ROLLUP_RETENTION_DAYS = 7, 30
     now = NOON + timedelta(days=60)
     for days in (6, 8, 29, 31):

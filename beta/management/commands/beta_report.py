@@ -16,7 +16,7 @@ from beta.report.snapshots import take_snapshot
 from beta.report.verdict import GO
 from monitoring.terminal import report
 from monitoring.terminal.output import ends_plainly, print_bytes
-from monitoring.terminal.text_table import printable
+from monitoring.terminal.text_table import clean_text
 from portal.base.files import write_whole
 from portal.notifications import in_portal_language
 
@@ -65,10 +65,10 @@ def take_report(name: str) -> BetaSnapshot:
     except programmes.NotOneProgramme:
         raise CommandError(f"Say which programme is meant with --programme. {running_names()}", returncode=2) from None
     now = timezone.now()
-    report.catch_up(now)
+    report.update_rollups(now)
     return take_snapshot(programme, now, BetaSnapshot.Reason.COMMAND)
 
 
 def running_names() -> str:
     names = BetaProgramme.objects.running(timezone.localdate()).order_by("name").values_list("name", flat=True)
-    return f"Running today: {', '.join(map(printable, names)) or 'none'}."
+    return f"Running today: {', '.join(map(clean_text, names)) or 'none'}."

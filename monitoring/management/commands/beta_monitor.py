@@ -15,7 +15,7 @@ from monitoring.checks import adhoc, follow, sweeps
 from monitoring.models import Target
 from monitoring.terminal import report
 from monitoring.terminal.output import ends_plainly, print_bytes
-from monitoring.terminal.screen import Screen, line_of
+from monitoring.terminal.screen import Screen, format_round
 from portal.base.logs import redact_tokens
 from portal.notifications import in_portal_language
 from portal.notifications.known import BUILT_IN_SETTINGS, built_in
@@ -26,30 +26,31 @@ LONGEST_NUMBER = 9
 # Seconds between the rounds of a watch of addresses, and between two looks for new rounds of the workers.
 INTERVAL, LOOK_INTERVAL = 60, 5
 NOBODY_WATCHES = "No worker checks the targets. Start the workers (manage.py up), or check once without --watch."
-# What means something only beside another option, and what means nothing beside one.
-BESIDE = (("interval", "watch"), ("hours", "report"), ("path", "url"))
-NOT_BESIDE = (("url", "report"), ("url", "test-telegram"))
+# Options that need another one, and options that exclude each other.
+NEEDED = (("interval", "watch"), ("hours", "report"), ("path", "url"))
+EXCLUDED = (("url", "report"), ("url", "test-telegram"))
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def number_in(allowed: range, name: str, text: str) -> int:
+def parse_number(allowed: range, name: str, text: str) -> int:
+    """Raises CommandError unless the text is a whole number in the range."""
     if not (text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER and int(text) in allowed):
         raise CommandError(f"{name} must be a whole number from {allowed[0]} to {allowed[-1]}.", returncode=2)
     return int(text)
 
 
 def refuse_unused(options: dict[str, Any]) -> None:
-    """Whoever gave an option that changes nothing expects something else."""
-    for name, other in BESIDE:
+    """Refuse options that would have no effect. Raises CommandError."""
+    for name, other in NEEDED:
         if options[name] and not options[other]:
             raise CommandError(f"--{name} is for use with --{other}.", returncode=2)
-    for name, other in NOT_BESIDE:
+    for name, other in EXCLUDED:
         if options[name] and options[other.replace("-", "_")]:
             raise CommandError(f"--{name} is of no use with --{other}.", returncode=2)
 
 
-class Ending:
-    """Notes the first signal that asks the command to end; the second ends it at once, as it does any process."""
+class SignalWatcher:
+    """Notes the first SIGINT or SIGTERM. The second one ends the process at once."""
 
     def __init__(self) -> None:
         self.is_asked = False
@@ -72,7 +73,7 @@ class Console:
     """A watch in a terminal: its rounds as they come, and its report when it ends."""
 
     def __init__(self, stream: OutputWrapper) -> None:
-        self.screen, self.log, self.is_ending = Screen(stream), report.Log(), Ending()
+        self.screen, self.log, self.is_ending = Screen(stream), report.WatchLog(), SignalWatcher()
 
     def __enter__(self) -> Console:
         sweeps.log.addFilter(self.screen.make_room)
@@ -85,7 +86,7 @@ class Console:
 
     def add(self, swept: sweeps.ShownRound) -> None:
         self.log.add(swept.round, swept.results, is_lost=swept.is_lost)
-        self.screen.print(line_of(swept))
+        self.screen.print(format_round(swept))
 
 
 class Command(BaseCommand):
@@ -114,14 +115,14 @@ class Command(BaseCommand):
         if options["test_telegram"]:
             self.test_telegram()
         elif options["report"]:
-            self.report(number_in(HOURS, "--hours", str(options["hours"] or 24)))
+            self.report(parse_number(HOURS, "--hours", str(options["hours"] or 24)))
         else:
             self.watch(options)
 
     # --- Watching ----------------------------------------------------------------------------------------------------
 
-    def base_of(self, url: str) -> str:
-        """The address that is watched ad hoc, "" where it is the targets."""
+    def choose_base(self, url: str) -> str:
+        """Return the address to watch ad hoc, or "" for the targets. Raises CommandError."""
         if not url and Target.objects.active().exists():
             return ""
         if not (url or settings.MONITORED_BASE):
@@ -133,8 +134,8 @@ class Command(BaseCommand):
             raise CommandError(f"{name} must be an address such as https://shop.example.org.", returncode=2) from None
 
     def watch(self, options: dict[str, Any]) -> None:
-        given = options["interval"] and number_in(INTERVALS, "--interval", str(options["interval"]))
-        base, is_lasting = self.base_of(options["url"]), options["watch"]
+        given = options["interval"] and parse_number(INTERVALS, "--interval", str(options["interval"]))
+        base, is_lasting = self.choose_base(options["url"]), options["watch"]
         if base:
             self.watch_addresses(base, options["path"], (given or INTERVAL) if is_lasting else math.inf)
         elif is_lasting:
@@ -178,7 +179,7 @@ class Command(BaseCommand):
     def end(self, console: Console, *, is_cut_short: bool) -> None:
         """Print the report. The exit status is 1 unless the last rounds were complete and good."""
         console.screen.print("", *console.log.lines())
-        if is_cut_short or not console.log.has_held():
+        if is_cut_short or not console.log.is_good():
             raise SystemExit(1)
 
     def say_that_it_waits(self) -> None:
@@ -188,12 +189,12 @@ class Command(BaseCommand):
 
     def report(self, hours: int) -> None:
         now = timezone.now()
-        report.catch_up(now)
+        report.update_rollups(now)
         others = [line for lines_of in report.other_reports.all() for line in lines_of(now)]
-        lines = [*others, *report.of_period(now, hours)]
+        lines = [*others, *report.period_report(now, hours)]
         content = "".join(f"{line}\n" for line in lines).encode()
         try:
-            path = report.save(lines, now)
+            path = report.save_report(lines, now)
         except OSError as error:
             print_bytes(self.stdout, content)
             raise CommandError(f"The report was not saved in {settings.REPORTS_ROOT}: {error.strerror}.") from error
