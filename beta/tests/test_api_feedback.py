@@ -63,7 +63,7 @@ def either(request, programme):
     return request.getfixturevalue(request.param)
 
 
-def test_what_is_new_is_recorded_and_what_is_known_is_not_again(either):
+def test_new_feedback_is_recorded_and_repeated_feedback_is_a_duplicate(either):
     body = feedback_body()
     answer = either(body)
     assert (answer.status_code, answer.json()) == (201, {"status": "recorded", "id": body["id"]})
@@ -74,20 +74,20 @@ def test_what_is_new_is_recorded_and_what_is_known_is_not_again(either):
     assert said(either(body)) == (200, "duplicate")
 
 
-def test_it_is_kept_for_the_programme_it_is_meant_for(either, programme):
+def test_feedback_is_stored_for_the_named_programme(either, programme):
     either(feedback_body(programme="spring-beta", participant="Carol@example.org", nps_score=10, type="ux"))
     kept = BetaFeedback.objects.get()
     assert (kept.programme, kept.participant, kept.nps_score, kept.type) == (programme, "carol@example.org", 10, "ux")
 
 
-def test_what_is_hostile_is_kept_as_text(either):
+def test_hostile_texts_are_stored_as_text(either):
     assert said(either(feedback_body(comment=HOSTILE, participant="<b>Bob</b>"))) == (201, "recorded")
     kept = BetaFeedback.objects.get()
     assert kept.comment == "\ufffd \ufffd \ufffd" + HOSTILE[5:]
     assert kept.participant == "<b>bob</b>"
 
 
-def test_a_long_comment_is_kept_whole(either):
+def test_longest_comment_is_stored_whole(either):
     comment = "à la carte 😀 " * 7_692 + "end."
     body = json.dumps(feedback_body(comment=comment), ensure_ascii=False).encode()
     assert len(comment) == 100_000
@@ -95,12 +95,12 @@ def test_a_long_comment_is_kept_whole(either):
     assert BetaFeedback.objects.get().comment == comment
 
 
-def test_it_may_be_compressed(either):
+def test_gzip_body_is_accepted(either):
     body = gzip.compress(json.dumps(feedback_body(comment="x" * 100_000)).encode())
     assert said(either(body, headers={"Content-Encoding": "gzip"})) == (201, "recorded")
 
 
-def test_marks_without_end_are_cut_before_they_are_normalized(either):
+def test_combining_marks_are_cut_before_normalization(either):
     """Normalising runs of two kinds of marks takes quadratic time: 192 bytes of gzip took six seconds."""
     marks = "\u0301" * 10_000 + "\u0316" * 10_000
     body = json.dumps(feedback_body(comment=f"It stops at 7{marks}."), ensure_ascii=False).encode()
@@ -114,7 +114,7 @@ def test_participant_far_too_long_is_refused_as_it_was_sent(either, participant)
     assert wrong(either(body, headers={"Content-Encoding": "gzip"})) == [("participant", "not_a_participant")]
 
 
-def test_what_is_wrong_is_named(either):
+def test_wrong_fields_are_named(either):
     assert wrong(either({"nps_score": 11})) == [
         ("id", "required"),
         ("participant", "required"),
@@ -125,7 +125,7 @@ def test_what_is_wrong_is_named(either):
     assert not BetaFeedback.objects.exists()
 
 
-def test_only_post_is_answered(call, client_token, programme, by_key):
+def test_other_methods_than_post_are_refused_with_405(call, client_token, programme, by_key):
     for method in ("GET", "PUT", "DELETE", "OPTIONS"):
         for answer in (by_key(method=method), call(method, "beta/feedback", client_token)):
             assert said(answer) == (405, "method_not_allowed")
@@ -135,24 +135,24 @@ def test_only_post_is_answered(call, client_token, programme, by_key):
 # --- By token --------------------------------------------------------------------------------------------------------
 
 
-def test_a_token_says_from_where_it_came(by_token, agent_token, programme):
+def test_token_determines_the_source(by_token, agent_token, programme):
     by_token()
     by_token(token=agent_token)
     assert {row.source for row in BetaFeedback.objects.all()} == {"client:gui_v6", "agent:PC-1"}
 
 
 @pytest.mark.parametrize("token", ["enroll_token", "staff_token"])
-def test_no_other_token_may(by_token, token, request):
+def test_other_kinds_of_token_are_refused_with_403(by_token, token, request):
     assert said(by_token(token=request.getfixturevalue(token))) == (403, "insufficient_scope")
 
 
-def test_without_token_and_key_nobody_may(call):
+def test_request_without_token_and_key_is_refused_with_401(call):
     answer = call("POST", "beta/feedback", body=feedback_body())
     assert said(answer) == (401, "not_authenticated")
     assert answer.headers["WWW-Authenticate"] == 'Bearer realm="vigie"'
 
 
-def test_a_session_is_no_token(call, admin_client):
+def test_session_is_refused_with_401(call, admin_client):
     answer = admin_client.post("/api/v1/beta/feedback", feedback_body(), content_type="application/json")
     assert said(answer) == (401, "not_authenticated")
 
@@ -165,20 +165,20 @@ def test_a_session_is_no_token(call, admin_client):
         ("Basic YTpi", None),
     ],
 )
-def test_whoever_shows_a_bad_token_is_not_let_in_by_a_key(by_key, shown, code):
+def test_bad_token_is_refused_even_with_a_valid_key(by_key, shown, code):
     answer = by_key(headers={"Authorization": shown})
     assert said(answer) == (401, code or "not_authenticated")
     assert not BetaFeedback.objects.exists()
 
 
-def test_with_a_token_the_key_is_ignored(by_key, client_token):
+def test_key_is_ignored_if_a_token_is_sent(by_key, client_token):
     for key in (None, "x"):
         assert said(by_key(key=key, headers={"Authorization": f"Bearer {client_token}"})) == (201, "recorded")
     assert {row.source for row in BetaFeedback.objects.all()} == {"client:gui_v6"}
     assert not FeedbackWindow.objects.exists()
 
 
-def test_a_token_is_taken_for_a_programme_that_is_over(by_token):
+def test_token_is_accepted_after_the_programme_ended(by_token):
     today = timezone.localdate()
     over = create_programme("over", starts=today - 9 * DAY, ends=today - DAY, takes_public=False)
     assert said(by_token(feedback_body(programme="over"))) == (201, "recorded")
@@ -186,12 +186,12 @@ def test_a_token_is_taken_for_a_programme_that_is_over(by_token):
 
 
 @pytest.mark.parametrize("name", ["autumn", "Spring-Beta", "spring-beta ", "a\0", "\ud800", "x" * 1000])
-def test_a_programme_that_is_not_there_is_said_so(by_token, programme, name):
+def test_unknown_programme_is_refused_with_404(by_token, programme, name):
     assert said(by_token(feedback_body(programme=name))) == (404, "programme_unknown")
     assert BetaProgramme.objects.count() == 1
 
 
-def test_where_none_is_named_one_must_run(by_token, programme):
+def test_feedback_without_a_programme_needs_exactly_one_that_runs(by_token, programme):
     BetaProgramme.objects.update(starts=timezone.localdate() + DAY)
     answer = by_token()
     assert wrong(answer) == [("programme", "required")]
@@ -217,7 +217,7 @@ def ended(settings, clock):
 
 
 @pytest.mark.parametrize("meanwhile", [[], ["newer"], ["newer", "newest"]])
-def test_what_was_said_on_the_last_day_counts_there_however_late_it_comes(by_token, ended, meanwhile):
+def test_feedback_of_the_last_day_counts_however_late_it_arrives(by_token, ended, meanwhile):
     for name in meanwhile:
         create_programme(name, starts=date(2026, 3, 14))
     assert said(by_token(feedback_body(given_at=LAST_DAY))) == (201, "recorded")
@@ -225,7 +225,7 @@ def test_what_was_said_on_the_last_day_counts_there_however_late_it_comes(by_tok
     assert (kept.programme, kept.received_at) == (ended, NOW)
 
 
-def test_what_was_said_the_day_after_does_not(by_token, ended):
+def test_feedback_given_after_the_last_day_is_not_counted_there(by_token, ended):
     body = feedback_body(given_at="2026-03-13T23:00:00Z")
     assert wrong(by_token(body)) == [("programme", "required")]
     newer = create_programme("newer", starts=date(2026, 3, 16))
@@ -235,7 +235,7 @@ def test_what_was_said_the_day_after_does_not(by_token, ended):
 
 
 @pytest.mark.parametrize("given", [{}, {"given_at": "2026-03-13T09:00:00Z"}])
-def test_what_is_sent_again_is_known_whatever_became_of_its_programme(by_token, ended, clock, given):
+def test_repeated_feedback_is_a_duplicate_whatever_became_of_its_programme(by_token, ended, clock, given):
     clock.now = datetime(2026, 3, 13, 10, tzinfo=UTC)
     body = feedback_body(**given)
     assert said(by_token(body)) == (201, "recorded")
@@ -250,7 +250,7 @@ def test_what_is_sent_again_is_known_whatever_became_of_its_programme(by_token, 
     assert BetaFeedback.objects.get().programme == ended
 
 
-def test_a_programme_that_was_renamed_knows_what_was_said_under_its_old_name(by_token, programme):
+def test_repeated_feedback_under_the_former_name_is_a_duplicate(by_token, programme):
     body = feedback_body(programme="spring-beta")
     by_token(body)
     BetaProgramme.objects.update(name="renamed")
@@ -262,18 +262,18 @@ def test_a_programme_that_was_renamed_knows_what_was_said_under_its_old_name(by_
 
 
 @pytest.mark.parametrize("name", [{}, {"programme": "default"}])
-def test_the_first_feedback_ever_makes_a_programme(by_token, name):
+def test_first_feedback_creates_the_default_programme(by_token, name):
     assert said(by_token(feedback_body(**name))) == (201, "recorded")
     assert BetaFeedback.objects.get().programme.name == "default"
 
 
-def test_what_is_refused_makes_no_programme(by_token):
+def test_refused_feedback_creates_no_programme(by_token):
     assert said(by_token({})) == (400, "validation_failed")
     assert said(by_token(feedback_body(programme="spring"))) == (404, "programme_unknown")
     assert not BetaProgramme.objects.exists()
 
 
-def test_a_programme_that_another_made_meanwhile_is_found(by_token, monkeypatch):
+def test_programme_created_by_a_concurrent_request_is_found(by_token, monkeypatch):
     """Between the question which one runs and the question whether there is any."""
     exists = BetaProgramme.objects.none().__class__.exists
 
@@ -288,7 +288,7 @@ def test_a_programme_that_another_made_meanwhile_is_found(by_token, monkeypatch)
 
 
 @pytest.mark.parametrize("more", [{}, {"programme": "spring-beta"}])
-def test_recording_costs_two_queries_beside_the_tokens_own(by_token, programme, django_assert_num_queries, more):
+def test_storing_takes_two_queries_beside_authentication(by_token, programme, django_assert_num_queries, more):
     by_token()  # notes that the token was used, which is done once a minute
     body = feedback_body(**more)
     with django_assert_num_queries(3):
@@ -300,13 +300,13 @@ def test_recording_costs_two_queries_beside_the_tokens_own(by_token, programme, 
 # --- By key ----------------------------------------------------------------------------------------------------------
 
 
-def test_by_key_it_is_told_by_the_public(by_key):
+def test_feedback_by_key_has_the_source_public(by_key):
     by_key()
     assert BetaFeedback.objects.get().source == "public"
 
 
 @pytest.mark.parametrize("key", ["", "x", "0" * 22, "\0", "%00", "é" * 22])
-def test_a_key_that_is_none_is_said_so(by_key, key):
+def test_unknown_key_is_refused_with_404(by_key, key):
     assert said(by_key(key=key)) == (404, "programme_unknown")
 
 
@@ -317,7 +317,7 @@ def test_a_key_that_is_none_is_said_so(by_key, key):
         (0, None, False, False),
     ],
 )  # fmt: skip
-def test_a_programme_takes_it_while_it_runs(by_key, programme, starts, ends, takes_public, is_open):
+def test_public_feedback_is_accepted_while_the_programme_runs(by_key, programme, starts, ends, takes_public, is_open):
     today = timezone.localdate()
     programme.starts, programme.ends = today + starts * DAY, None if ends is None else today + ends * DAY
     programme.takes_public = takes_public
@@ -325,7 +325,7 @@ def test_a_programme_takes_it_while_it_runs(by_key, programme, starts, ends, tak
     assert said(by_key()) == ((201, "recorded") if is_open else (403, "programme_closed"))
 
 
-def test_with_a_key_no_other_programme_may_be_named(by_key):
+def test_key_of_another_programme_than_named_is_refused(by_key):
     create_programme("other")
     assert wrong(by_key(feedback_body(programme="other"))) == [("programme", "other_programme")]
     for nothing in ({}, {"programme": ""}, {"programme": None}, {"programme": "spring-beta"}):
@@ -333,7 +333,7 @@ def test_with_a_key_no_other_programme_may_be_named(by_key):
 
 
 @pytest.mark.parametrize("headers", [{}, {"Content-Encoding": "gzip"}])
-def test_a_body_by_key_has_a_limit_of_its_own(by_key, by_token, headers):
+def test_body_by_key_is_limited_to_512_kib(by_key, by_token, headers):
     def body(size):
         return b" " * (size - len(sent)) + sent
 
@@ -346,7 +346,7 @@ def test_a_body_by_key_has_a_limit_of_its_own(by_key, by_token, headers):
         assert said(by_key(body(MAX_BYTES_BY_KEY))) == (200, "duplicate")
 
 
-def test_a_body_by_key_may_not_inflate_beyond_its_limit(by_key, by_token):
+def test_body_by_key_may_not_inflate_beyond_its_limit(by_key, by_token):
     sent = json.dumps(feedback_body()).encode()
     packed = [gzip.compress(b" " * (MAX_BYTES_BY_KEY + more - len(sent)) + sent) for more in (0, 1)]
     assert said(by_key(packed[0], headers={"Content-Encoding": "gzip"})) == (201, "recorded")
@@ -356,7 +356,7 @@ def test_a_body_by_key_may_not_inflate_beyond_its_limit(by_key, by_token):
     assert said(by_token(packed[1], headers={"Content-Encoding": "gzip"})) == (200, "duplicate")
 
 
-def test_a_body_that_does_not_say_how_long_it_is_has_the_same_limit(client, programme):
+def test_chunked_body_has_the_same_limit(client, programme):
     def chunked(body):
         path = f"/api/v1/beta/feedback?key={programme.public_key}"
         return client.generic("POST", path, **{"wsgi.input": io.BytesIO(body), "wsgi.input_terminated": True})
@@ -366,7 +366,7 @@ def test_a_body_that_does_not_say_how_long_it_is_has_the_same_limit(client, prog
     assert said(chunked(b" " * MAX_BYTES_BY_KEY + sent)) == (413, "body_too_large")
 
 
-def test_who_falls_into_the_trap_is_answered_and_discarded(by_key, programme):
+def test_filled_honeypot_is_answered_as_usual_and_discarded(by_key, programme):
     body = feedback_body(website="https://spam.example")
     for _ in range(3):
         answer = by_key(body)
@@ -377,16 +377,16 @@ def test_who_falls_into_the_trap_is_answered_and_discarded(by_key, programme):
     assert (event.actor, event.address, event.before, event.after) == ("system", "", None, None)
 
 
-def test_a_token_knows_no_trap(by_token, programme):
+def test_honeypot_does_not_exist_for_tokens(by_token, programme):
     assert said(by_token(feedback_body(website="https://shop.example.org"))) == (201, "recorded")
     assert BetaFeedback.objects.count() == 1
 
 
-def test_a_trap_does_not_say_what_is_refused_otherwise(by_key):
+def test_filled_honeypot_is_validated_as_usual(by_key):
     assert wrong(by_key({"website": "x"})) == wrong(by_key({}))
 
 
-def test_a_database_that_does_not_answer_is_said_so(by_key, monkeypatch):
+def test_database_failure_is_answered_with_503(by_key, monkeypatch):
     def fail(*args):
         raise OperationalError
 
@@ -402,7 +402,7 @@ SHOP = "https://shop.example.org"
 @pytest.mark.parametrize(
     "origin", [SHOP, "http://localhost:3000", "http://testserver", "https://vigie.example.org:8443"]
 )
-def test_a_page_that_is_listed_or_the_portals_own_may_send(by_key, settings, origin):
+def test_listed_origin_and_the_portals_own_are_accepted(by_key, settings, origin):
     settings.PORTAL_URL = "https://Vigie.example.org:8443/portal"
     BetaProgramme.objects.update(allowed_origins=f"{SHOP}\nhttp://localhost:3000")
     assert said(by_key(headers={"Origin": origin})) == (201, "recorded")
@@ -411,7 +411,7 @@ def test_a_page_that_is_listed_or_the_portals_own_may_send(by_key, settings, ori
 @pytest.mark.parametrize(
     "origin", ["", "null", f"{SHOP}.evil.example", "http://shop.example.org", f"{SHOP}/", "https://testserver"]
 )
-def test_no_other_page_may_send(by_key, limits, origin):
+def test_other_origin_is_refused_with_403_and_not_counted(by_key, limits, origin):
     """And none uses up what its visitors' addresses may send. Whoever sends no origin is no page."""
     BetaProgramme.objects.update(allowed_origins=SHOP)
     for _ in range(3):
@@ -422,7 +422,7 @@ def test_no_other_page_may_send(by_key, limits, origin):
     assert said(by_key()) == (201, "recorded")
 
 
-def test_a_token_is_asked_for_no_origin(by_token, programme):
+def test_origin_is_ignored_for_tokens(by_token, programme):
     assert said(by_token(headers={"Origin": "https://evil.example"})) == (201, "recorded")
 
 
@@ -443,7 +443,7 @@ def limits(settings):
     settings.FEEDBACK_PER_ADDRESS_AND_HOUR, settings.FEEDBACK_PER_KEY_AND_MINUTE = 2, 3
 
 
-def test_an_address_may_send_so_much_in_an_hour(by_key, limits, clock):
+def test_address_over_its_hourly_limit_is_refused_with_429(by_key, limits, clock):
     assert [by_key().status_code for _ in range(2)] == [201, 201]
     clock.now += timedelta(minutes=20)
     answer = by_key()
@@ -455,7 +455,7 @@ def test_an_address_may_send_so_much_in_an_hour(by_key, limits, clock):
     assert BetaFeedback.objects.count() == 4
 
 
-def test_by_one_key_so_much_is_taken_in_a_minute(by_key, limits, clock):
+def test_key_over_its_limit_per_minute_is_refused_with_429(by_key, limits, clock):
     for number in range(3):
         assert said(by_key(address=f"192.0.2.{number}")) == (201, "recorded")
     clock.now += timedelta(seconds=45)
@@ -467,17 +467,17 @@ def test_by_one_key_so_much_is_taken_in_a_minute(by_key, limits, clock):
     assert said(by_key(address="192.0.2.11")) == (201, "recorded")
 
 
-def test_what_one_sends_too_much_of_uses_up_nothing_of_the_others(by_key, limits):
+def test_flood_of_one_address_does_not_use_up_the_keys_limit(by_key, limits):
     assert [by_key().status_code for _ in range(20)] == [201, 201, *[429] * 18]
     assert said(by_key(address="192.0.2.1")) == (201, "recorded")
 
 
-def test_an_address_is_one_for_all_keys(by_key, limits):
+def test_address_limit_spans_all_keys(by_key, limits):
     other = create_programme("other").public_key
     assert [by_key(key=key).status_code for key in (None, other, None, other)] == [201, 201, 429, 429]
 
 
-def test_the_addresses_of_one_subscriber_are_one(by_key, limits):
+def test_ipv6_addresses_of_one_network_share_a_limit(by_key, limits):
     one = ["2001:db8::1", "2001:db8::2", "2001:db8::ffff:1"]
     assert [by_key(address=address).status_code for address in one] == [201, 201, 429]
     for address in ("2001:db8:0:1::1", "::ffff:192.0.2.1"):
@@ -486,18 +486,18 @@ def test_the_addresses_of_one_subscriber_are_one(by_key, limits):
         assert said(by_key(address=address)) == (201, "recorded")
 
 
-def test_a_flood_is_refused_before_its_body_is_read(by_key, limits):
+def test_rate_limit_applies_before_the_body_is_read(by_key, limits):
     statuses = [by_key(b"{", address="192.0.2.1").status_code for _ in range(3)]
     assert statuses == [400, 400, 429]
 
 
-def test_a_flood_is_no_matter_for_the_audit(by_key, limits):
+def test_flood_leaves_no_audit_events(by_key, limits):
     [by_key() for _ in range(5)]
     by_key(key="0" * 22)
     assert not AuditEvent.objects.exists()
 
 
-def test_no_address_stands_among_what_is_counted(by_key, programme):
+def test_rate_limit_windows_hold_no_address_and_no_key(by_key, programme):
     by_key(address="192.0.2.77")
     kept = repr(list(FeedbackWindow.objects.values()))
     assert FeedbackWindow.objects.count() == 2
@@ -505,7 +505,7 @@ def test_no_address_stands_among_what_is_counted(by_key, programme):
     assert programme.public_key not in kept
 
 
-def test_tokens_are_not_counted(by_token, programme, limits):
+def test_tokens_have_no_rate_limit(by_token, programme, limits):
     assert {by_token().status_code for _ in range(5)} == {201}
     assert not FeedbackWindow.objects.exists()
 
@@ -513,5 +513,5 @@ def test_tokens_are_not_counted(by_token, programme, limits):
 # --- What is kept and logged -----------------------------------------------------------------------------------------
 
 
-def test_the_schema_says_that_a_key_may_stand_in_the_query(client):
+def test_schema_documents_the_key_parameter(client):
     assert "name: key" in client.get("/api/schema/").content.decode()

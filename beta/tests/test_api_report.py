@@ -40,18 +40,18 @@ def errors(answer):
 
 
 @pytest.mark.parametrize(("verbs", "status"), [(["view"], 403), (["export"], 403), (["view", "export"], 200)])
-def test_staff_need_the_permissions_to_view_and_to_export(call, programme, verbs, status):
+def test_staff_token_needs_the_permissions_to_view_and_export(call, programme, verbs, status):
     user = User.objects.create_user("sam", is_staff=True)
     names = [f"{verb}_betaprogramme" for verb in verbs]
     user.user_permissions.set(Permission.objects.filter(codename__in=names))
     assert call("GET", "beta/report", issue_token("staff", user=user)[1]).status_code == status
 
 
-def test_a_session_of_staff_will_do(admin_client, programme):
+def test_session_of_staff_is_accepted(admin_client, programme):
     assert admin_client.get("/api/v1/beta/report").json()["programme"] == "spring-beta"
 
 
-def test_no_other_token_reads_it(call, programme, client_token, agent_token, enroll_token):
+def test_other_kinds_of_token_are_refused_with_403(call, programme, client_token, agent_token, enroll_token):
     for token in (client_token, agent_token, enroll_token):
         assert call("GET", "beta/report", token).json()["code"] == "insufficient_scope"
     assert call("GET", "beta/report").status_code == 401
@@ -61,24 +61,24 @@ def test_no_other_token_reads_it(call, programme, client_token, agent_token, enr
 # --- Of which programme ----------------------------------------------------------------------------------------------
 
 
-def test_the_only_one_that_runs_is_meant(ask, programme):
+def test_only_running_programme_is_the_default(ask, programme):
     create_programme("over", ends="2026-03-03")
     assert ask().json()["programme"] == "spring-beta"
 
 
-def test_any_other_is_named(ask, programme):
+def test_other_programmes_are_found_by_name(ask, programme):
     create_programme("été & co", ends="2026-03-03")
     assert ask(programme="été & co").json()["programme"] == "été & co"
 
 
-def test_where_none_or_several_run_one_must_be_named(ask):
+def test_several_or_no_running_programmes_need_a_name(ask):
     assert errors(ask()) == [("programme", "required")]
     create_programme("one"), create_programme("two")
     assert errors(ask()) == [("programme", "required")]
 
 
 @pytest.mark.parametrize("name", ["other", "SPRING-BETA", "\0", "spring-beta\0", "%", "x" * 5_000, "\udcff"])
-def test_an_unknown_one_is_said_so_and_not_repeated(ask, programme, name):
+def test_unknown_programme_is_refused_with_404_without_its_name(ask, programme, name):
     answer = ask(programme=name.encode(errors="replace").decode())
     assert (answer.status_code, answer.json()["code"]) == (404, "programme_unknown")
 
@@ -86,7 +86,7 @@ def test_an_unknown_one_is_said_so_and_not_repeated(ask, programme, name):
 # --- In which form ---------------------------------------------------------------------------------------------------
 
 
-def test_json_is_answered_to_be_read_at_once(ask, programme):
+def test_json_is_sent_inline(ask, programme):
     answer = ask()
     assert answer["Content-Type"] == "application/json"
     assert "Content-Disposition" not in answer
@@ -98,32 +98,32 @@ def test_json_is_answered_to_be_read_at_once(ask, programme):
 @pytest.mark.parametrize(
     ("form", "start"), [("txt", b"Beta programme"), ("csv", b"section,name,"), ("xlsx", b"PK"), ("pdf", b"%PDF-")]
 )
-def test_any_other_format_is_a_file(ask, programme, form, start):
+def test_other_formats_are_attachments(ask, programme, form, start):
     answer = ask(format=form)
     assert answer.content.startswith(start)
     assert answer["Content-Disposition"] == f'attachment; filename="spring-beta-{timezone.localdate()}.{form}"'
     assert answer["Cache-Control"] == "no-store"
 
 
-def test_format_alone_decides(call, staff_token, programme):
+def test_format_parameter_overrides_the_accept_header(call, staff_token, programme):
     for accepted in ("text/html", "application/pdf", "text/csv", "nonsense"):
         answer = call("GET", "beta/report", staff_token, headers={"Accept": accepted}, format="csv")
         assert answer["Content-Type"] == "text/csv; charset=utf-8"
 
 
 @pytest.mark.parametrize("form", ["xml", "", "JSON", "json "])
-def test_an_unknown_format_is_refused(ask, programme, form):
+def test_unknown_format_is_refused(ask, programme, form):
     assert errors(ask(format=form)) == [("format", "invalid_choice")]
 
 
-def test_people_read_it_in_the_portals_language(ask, programme, settings):
+def test_texts_are_in_the_portals_language(ask, programme, settings):
     settings.LANGUAGE_CODE = "fr"
     assert "7,40" in ask(format="txt").content.decode()
     assert ask(format="json").json()["score"]["average"] == 7.4
     assert ask(format="xml").json()["errors"][0]["message"] == "json, txt, csv, xlsx or pdf is expected."
 
 
-def test_what_was_said_comes_through_whole(ask, programme):
+def test_hostile_texts_arrive_unchanged(ask, programme):
     for comment in hostile_texts.ALL[:5]:
         create_feedback(programme, type="ux", comment=comment)
     expected = hostile_texts.ALL[:5][::-1]
@@ -136,32 +136,32 @@ def test_what_was_said_comes_through_whole(ask, programme):
 # --- What it leaves behind -------------------------------------------------------------------------------------------
 
 
-def test_nothing_is_kept_but_a_line_in_the_audit_trail(ask, programme):
+def test_report_leaves_an_audit_event_and_no_snapshot(ask, programme):
     ask(format="csv")
     event = AuditEvent.objects.get(action="beta.exported")
     assert (event.subject, event.after, event.actor) == (programme.subject, {"format": "csv"}, "user:alice")
     assert not BetaSnapshot.objects.exists()
 
 
-def test_a_refused_one_is_no_export(ask, programme):
+def test_refused_request_is_not_audited_as_export(ask, programme):
     ask(format="xml"), ask(programme="other")
     assert not AuditEvent.objects.filter(action="beta.exported").exists()
 
 
-def test_neither_is_one_that_could_not_be_made(client, ask, programme, broken_pdf):
+def test_failed_report_is_not_audited_as_export(client, ask, programme, broken_pdf):
     client.raise_request_exception = False
     assert ask(format="pdf").status_code == 500
     assert not AuditEvent.objects.filter(action="beta.exported").exists()
 
 
-def test_it_is_live(ask, programme):
+def test_report_is_live(ask, programme):
     assert ask().json()["participants"]["count"] == 5
     create_feedback(programme)
     assert ask().json()["participants"]["count"] == 6
 
 
 @pytest.mark.parametrize("form", ["json", "txt", "csv", "xlsx", "pdf"])
-def test_it_costs_twelve_queries_beside_the_tokens_own(ask, programme, form):
+def test_report_takes_twelve_queries_beside_authentication(ask, programme, form):
     create_target(beta_programme=programme)
     ask()
     with CaptureQueriesContext(connection) as found:

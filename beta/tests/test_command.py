@@ -52,7 +52,7 @@ def programme(db):
 # --- What it prints --------------------------------------------------------------------------------------------------
 
 
-def test_it_prints_the_report_as_text_and_nothing_else(programme, capsys):
+def test_report_is_printed_as_text_on_stdout_alone(programme, capsys):
     assert run() == 0
     printed = capsys.readouterr()
     assert printed.out.startswith("Beta programme spring-beta\n")
@@ -63,29 +63,29 @@ def test_it_prints_the_report_as_text_and_nothing_else(programme, capsys):
 @pytest.mark.parametrize(
     ("form", "start"), [("csv", b"\xef\xbb\xbfsection"), ("xlsx", b"PK"), ("pdf", b"%PDF-"), ("json", b"{")]
 )
-def test_any_format_is_printed_as_it_is(programme, capfdbinary, form, start):
+def test_every_format_is_printed_as_it_is(programme, capfdbinary, form, start):
     assert run("--format", form) == 0
     assert capfdbinary.readouterr().out.startswith(start)
 
 
-def test_a_workbook_on_stdout_is_whole(programme, capfdbinary):
+def test_workbook_on_stdout_is_complete(programme, capfdbinary):
     run("--format", "xlsx")
     assert load_workbook(io.BytesIO(capfdbinary.readouterr().out)).worksheets[0]["A1"].value == "spring-beta"
 
 
-def test_a_stream_of_texts_takes_json(programme):
+def test_text_stream_takes_json(programme):
     stream = io.StringIO()
     call_command("beta_report", format="json", stdout=stream)
     assert json.loads(stream.getvalue())["verdict"] == "GO"
 
 
-def test_it_speaks_the_portals_language(programme, settings, capsys):
+def test_report_is_in_the_portals_language(programme, settings, capsys):
     settings.LANGUAGE_CODE = "fr"
     run()
     assert "7,60" in capsys.readouterr().out
 
 
-def test_what_the_workers_have_not_counted_yet_is_counted(programme, capsys):
+def test_checks_without_rollup_are_counted(programme, capsys):
     now = timezone.now()
     for _ in range(3):
         CheckResult.objects.create(target=create_target(beta_programme=programme), at=now, latency_ms=100.0)
@@ -114,13 +114,13 @@ def test_beta_monitor_prints_running_programmes_first_and_keeps_their_reports(db
 # --- Which programme -------------------------------------------------------------------------------------------------
 
 
-def test_a_programme_is_named_also_one_that_is_over(programme, capsys):
+def test_named_programme_may_be_over(programme, capsys):
     create_programme("autumn-beta", ends="2026-03-03")
     assert run("--programme", "autumn-beta") == 0
     assert capsys.readouterr().out.startswith("Beta programme autumn-beta\n")
 
 
-def test_an_unknown_one_is_answered_with_those_that_run(programme):
+def test_unknown_programme_is_refused_with_the_names_of_running_ones(programme):
     create_programme("autumn-beta")
     create_programme("winter-beta", ends="2026-03-03")
     text, status = refused("--programme", "other")
@@ -128,7 +128,7 @@ def test_an_unknown_one_is_answered_with_those_that_run(programme):
     assert refused("--programme", "\udcff")[1] == 2
 
 
-def test_where_several_or_none_run_one_must_be_named(db):
+def test_several_or_no_running_programmes_need_a_name(db):
     assert refused() == ("Say which programme is meant with --programme. Running today: none.", 2)
     create_programme("one"), create_programme("two\x1b[2J")
     assert refused() == ("Say which programme is meant with --programme. Running today: one, two [2J.", 2)
@@ -137,14 +137,14 @@ def test_where_several_or_none_run_one_must_be_named(db):
 # --- What it keeps ---------------------------------------------------------------------------------------------------
 
 
-def test_a_snapshot_is_kept_of_what_was_printed(programme, capsys):
+def test_printed_report_is_stored_as_snapshot(programme, capsys):
     run("--format", "json")
     kept = BetaSnapshot.objects.get()
     assert (kept.reason, kept.verdict, kept.programme) == ("command", "GO", programme)
     assert kept.data == json.loads(capsys.readouterr().out)
 
 
-def test_the_same_report_in_two_formats_is_kept_once(programme, capfdbinary):
+def test_same_report_in_two_formats_is_stored_once(programme, capfdbinary):
     run("--format", "csv"), run("--format", "pdf")
     assert BetaSnapshot.objects.count() == 1
 
@@ -152,13 +152,13 @@ def test_the_same_report_in_two_formats_is_kept_once(programme, capfdbinary):
 # --- Its exit status -------------------------------------------------------------------------------------------------
 
 
-def test_a_report_is_a_report_whatever_its_verdict(db, capsys):
+def test_exit_status_is_0_whatever_the_verdict(db, capsys):
     create_programme()
     assert run() == 0
     assert "Verdict: INSUFFICIENT DATA" in capsys.readouterr().out
 
 
-def test_a_check_fails_unless_the_verdict_is_go(programme, capsys):
+def test_check_option_fails_unless_the_verdict_is_go(programme, capsys):
     assert run("--check") == 0
     create_target(beta_programme=programme)
     assert run("--check") == 1
@@ -168,7 +168,7 @@ def test_a_check_fails_unless_the_verdict_is_go(programme, capsys):
     assert json.loads(capsys.readouterr().out)["verdict"] == "NO-GO"
 
 
-def test_a_database_that_does_not_answer_is_said_plainly(programme, monkeypatch):
+def test_database_failure_is_reported_in_one_sentence(programme, monkeypatch):
     def gone(*arguments):
         raise OperationalError("the server\nis gone")
 
@@ -176,7 +176,7 @@ def test_a_database_that_does_not_answer_is_said_plainly(programme, monkeypatch)
     assert refused() == ("The database does not answer: OperationalError: the server is gone", 2)
 
 
-def test_an_unknown_format_is_refused(programme):
+def test_unknown_format_is_refused(programme):
     with pytest.raises(CommandError, match="xml"):
         call_command("beta_report", "--format", "xml")
 
@@ -185,7 +185,7 @@ def test_an_unknown_format_is_refused(programme):
 
 
 @pytest.mark.parametrize("form", ["json", "txt", "csv", "xlsx", "pdf"])
-def test_a_file_is_written_and_named_on_stderr(programme, tmp_path, capsys, form):
+def test_output_file_is_named_on_stderr(programme, tmp_path, capsys, form):
     path = tmp_path / f"report.{form}"
     path.write_text("the one before")
     assert run("--format", form, "--output", str(path)) == 0
@@ -195,19 +195,19 @@ def test_a_file_is_written_and_named_on_stderr(programme, tmp_path, capsys, form
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_file_holds_what_would_have_been_printed(programme, tmp_path, capfdbinary):
+def test_output_file_has_the_printed_content(programme, tmp_path, capfdbinary):
     run("--format", "csv", "--output", str(tmp_path / "report.csv"))
     run("--format", "csv")
     assert (tmp_path / "report.csv").read_bytes() == capfdbinary.readouterr().out
 
 
-def test_a_folder_that_is_missing_is_said_and_not_made(programme, tmp_path):
+def test_missing_folder_is_reported_and_not_created(programme, tmp_path):
     path = tmp_path / "missing" / "report.txt"
     assert refused("--output", str(path)) == (f"The report was not saved as {path}: No such file or directory.", 1)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_cannot_be_finished_leaves_the_one_before(programme, tmp_path, monkeypatch):
+def test_failed_write_leaves_the_former_file(programme, tmp_path, monkeypatch):
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
@@ -218,7 +218,7 @@ def test_a_file_that_cannot_be_finished_leaves_the_one_before(programme, tmp_pat
     assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("report.txt", "the one before")]
 
 
-def test_what_is_no_file_is_not_replaced(programme, tmp_path):
+def test_other_than_a_file_is_not_replaced(programme, tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     assert refused("--output", str(pipe)) == (f"{pipe} is not a file.", 1)
@@ -236,7 +236,7 @@ def process(*arguments, **options):
 @pytest.mark.django_db(transaction=True)
 class TestProcess:
     @pytest.mark.parametrize("form", ["xlsx", "pdf"])
-    def test_a_terminal_is_not_shown_what_it_would_obey(self, form):
+    def test_binary_format_on_a_terminal_is_refused(self, form):
         create_programme()
         screen, terminal = pty.openpty()
         command = process("--format", form, stdout=terminal, stderr=subprocess.PIPE)
@@ -247,7 +247,7 @@ class TestProcess:
         assert f"A terminal cannot show {form}: give --output, or a pipe." in errors
         assert not BetaSnapshot.objects.exists()
 
-    def test_a_reader_that_leaves_ends_it_quietly(self):
+    def test_closed_pipe_ends_the_command_quietly(self):
         programme = create_programme()
         for _ in range(20):
             create_feedback(programme, type="bug", severity="high", comment="word " * 1_000)

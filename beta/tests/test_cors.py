@@ -37,7 +37,7 @@ def ask(client):
     return asking
 
 
-def test_a_page_that_is_listed_may_send_and_read(ask, key):
+def test_listed_origin_may_send_and_read(ask, key):
     for origin in (SHOP, "http://localhost:3000"):
         answer = ask(key, origin, "OPTIONS", **PREFLIGHT)
         assert (answer.status_code, answer.content) == (200, b"")
@@ -61,7 +61,7 @@ def test_a_page_that_is_listed_may_send_and_read(ask, key):
         "http://localhost", "https://[", f"{SHOP}\nhttp://localhost:3000",
     ],
 )  # fmt: skip
-def test_no_other_origin_may(ask, key, origin):
+def test_other_origins_get_no_cors_headers(ask, key, origin):
     for method, headers in (("OPTIONS", PREFLIGHT), ("POST", {})):
         answer = ask(key, origin, method, **headers)
         assert not [name for name in answer.headers if name.lower().startswith("access-control")]
@@ -69,13 +69,13 @@ def test_no_other_origin_may(ask, key, origin):
 
 
 @pytest.mark.parametrize("listed", ["*", "null", "*.example.org", "", "https://shop.example.org/"])
-def test_what_was_written_past_the_form_opens_nothing(ask, key, listed):
+def test_invalid_stored_origins_allow_nothing(ask, key, listed):
     BetaProgramme.objects.update(allowed_origins=listed)
     for origin in (SHOP, "*", "null", listed):
         assert ALLOWED not in ask(key, origin).headers
 
 
-def test_each_programme_lists_its_own(ask, key):
+def test_origins_of_one_programme_do_not_apply_to_another(ask, key):
     other = create_programme("other", allowed_origins="https://other.example.org").public_key
     assert ALLOWED not in ask(other).headers
     assert ask(other, "https://other.example.org").headers[ALLOWED] == "https://other.example.org"
@@ -83,7 +83,7 @@ def test_each_programme_lists_its_own(ask, key):
         assert ALLOWED not in ask(unknown).headers
 
 
-def test_a_refusal_may_be_read_too(ask, key, settings, programme):
+def test_refusal_is_readable_for_a_listed_origin(ask, key, settings, programme):
     settings.FEEDBACK_PER_ADDRESS_AND_HOUR = 3
     for body, status in ({}, 400), (b"{", 400), (feedback_body(participant=7), 400), (feedback_body(), 429):
         answer = ask(key, body=body)
@@ -98,20 +98,20 @@ def test_a_refusal_may_be_read_too(ask, key, settings, programme):
     "path", ["/api/v1/usage/report", "/api/v1/beta/feedback/", "/api/v1/beta/feedback/x", "/api/v1/beta/feedback%0A",
              "/x/api/v1/beta/feedback", "/healthz", "/admin/login/", "/api/v1/monitoring/badges/x.svg"],
 )  # fmt: skip
-def test_no_other_address_is_open(ask, key, path):
+def test_other_paths_get_no_cors_headers(ask, key, path):
     for method, headers in (("OPTIONS", PREFLIGHT), ("POST", {}), ("GET", {})):
         answer = ask(key, SHOP, method, path, **headers)
         assert not [name for name in answer.headers if name.lower().startswith("access-control")]
 
 
-def test_a_token_opens_nothing_to_a_page(client, key, client_token):
+def test_token_gives_a_page_no_cors_headers(client, key, client_token):
     headers = {"Origin": SHOP, "Authorization": f"Bearer {client_token}"}
     answer = client.post("/api/v1/beta/feedback", feedback_body(), content_type="application/json", headers=headers)
     assert answer.status_code == 201
     assert ALLOWED not in answer.headers
 
 
-def test_only_a_page_that_names_a_programme_costs_a_query(ask, client, key, programme, django_assert_num_queries):
+def test_only_requests_with_origin_and_key_cost_a_query(ask, client, key, programme, django_assert_num_queries):
     with django_assert_num_queries(0):
         client.options("/api/v1/beta/feedback", headers={"Origin": SHOP} | PREFLIGHT)
         client.options(f"/api/v1/beta/feedback?key={key}", headers=PREFLIGHT)
@@ -121,13 +121,13 @@ def test_only_a_page_that_names_a_programme_costs_a_query(ask, client, key, prog
         ask(key, SHOP, "OPTIONS", **PREFLIGHT)
 
 
-def test_what_a_browser_asks_ahead_is_no_use_of_anything(ask, key, written_when_asked):
+def test_preflight_is_not_tracked(ask, key, written_when_asked):
     ask(key, SHOP, "OPTIONS", **PREFLIGHT)
     written_when_asked()
     assert not FeatureUsage.objects.exists()
 
 
-def test_where_the_database_fails_the_answer_stays_what_it_is(ask, key, monkeypatch):
+def test_database_failure_in_the_cors_check_does_not_change_the_answer(ask, key, monkeypatch):
     found = programmes.find_by_key
 
     def once(key):
@@ -144,7 +144,7 @@ def test_where_the_database_fails_the_answer_stays_what_it_is(ask, key, monkeypa
 
 
 @pytest.mark.django_db(transaction=True)
-def test_over_a_real_connection_it_is_the_same(live_server):
+def test_cors_headers_hold_over_a_real_connection(live_server):
     key = create_programme(allowed_origins=SHOP).public_key
     address = f"{live_server.url}/api/v1/beta/feedback?key={key}"
     asked = requests.options(address, headers={"Origin": SHOP} | PREFLIGHT, timeout=60)

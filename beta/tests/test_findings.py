@@ -48,12 +48,12 @@ def listed(client, finding):
     return {str(row) for row in client.get(finding.url).context["cl"].queryset}
 
 
-def test_the_landing_page_asks_for_them():
+def test_findings_are_registered():
     assert {waiting_bugs, unready_programmes} <= set(finding_sources.all())
 
 
 class TestBugs:
-    def test_critical_ones_are_one_sentence_that_leads_to_them(self, admin_client, programme):
+    def test_critical_bugs_are_one_finding_with_a_link(self, admin_client, programme):
         bugs = [bug(programme, "critical", 5 * HOUR), bug(programme, "critical", HOUR, status="planned")]
         bug(programme, "high"), bug(programme, "critical", status="fixed")
         bug(create_programme("Other", ends=today() - DAY), "critical")
@@ -62,11 +62,11 @@ class TestBugs:
         assert finding.since == BetaFeedback.objects.get(pk=bugs[0].pk).received_at
         assert listed(admin_client, finding) == {str(row) for row in bugs}
 
-    def test_one_is_one(self, programme):
+    def test_single_bug_is_in_the_singular(self, programme):
         bug(programme, "critical")
         assert texts(waiting_bugs) == ["1 critical bug of Spring beta is open."]
 
-    def test_high_ones_are_told_after_three_days(self, admin_client, programme):
+    def test_high_bugs_are_a_finding_after_three_days(self, admin_client, programme):
         old = bug(programme, "high", 3 * DAY + HOUR)
         bug(programme, "medium", 9 * DAY), bug(programme, "high", 9 * DAY, status="declined")
         (finding,) = found(waiting_bugs)
@@ -74,7 +74,7 @@ class TestBugs:
         assert finding.text == "1 bug of high severity of Spring beta has been open for more than 3 days."
         assert listed(admin_client, finding) == {str(old)}
 
-    def test_those_that_nobody_judged_are_told_after_two_days(self, admin_client, programme):
+    def test_unrated_bugs_are_a_finding_after_two_days(self, admin_client, programme):
         old = bug(programme, "", 2 * DAY + HOUR)
         bug(programme, "medium"), create_feedback(programme, type="ux", received_at=old.received_at)
         (finding,) = found(waiting_bugs)
@@ -83,23 +83,23 @@ class TestBugs:
         assert listed(admin_client, finding) == {str(old)}
 
     @pytest.mark.parametrize(("severity", "days"), [("high", 3), ("", 2)])
-    def test_young_ones_are_still_being_looked_at(self, programme, severity, days):
+    def test_young_bugs_are_no_finding(self, programme, severity, days):
         bug(programme, severity, days * DAY - HOUR)
         assert texts(waiting_bugs) == []
 
-    def test_one_that_is_late_to_come_is_young(self, programme):
+    def test_age_of_a_bug_counts_from_its_receipt(self, programme):
         bug(programme, "high", given_at=timezone.now() - 9 * DAY)
         assert texts(waiting_bugs) == []
 
     @pytest.mark.parametrize(("starts", "ends", "count"), [(0, 0, 1), (-9, None, 1), (1, 9, 0), (-9, -1, 0)])
-    def test_those_of_programmes_that_run_are_told(self, starts, ends, count):
+    def test_only_bugs_of_running_programmes_are_findings(self, starts, ends, count):
         bug(
             create_programme(starts=today() + starts * DAY, ends=None if ends is None else today() + ends * DAY),
             "critical",
         )
         assert len(texts(waiting_bugs)) == count
 
-    def test_they_are_bounded(self, django_assert_num_queries):
+    def test_number_of_findings_is_bounded(self, django_assert_num_queries):
         for number in range(7):
             bug(create_programme(f"Beta {number}"), "critical")
         with django_assert_num_queries(1) as made:
@@ -115,7 +115,7 @@ class TestTheEnd:
         create_feedback(programme, nps_score=score)
         return programme
 
-    def test_one_that_ends_soon_without_a_go_is_told_with_its_reason(self, admin_client):
+    def test_programme_that_ends_soon_without_a_go_is_a_finding_with_the_reason(self, admin_client):
         programme = self.ending(3, 5)
         (finding,) = found(unready_programmes)
         end = programme.ends.strftime("%B")
@@ -126,25 +126,25 @@ class TestTheEnd:
         assert admin_client.get(finding.url).status_code == 200
 
     @pytest.mark.parametrize(("days", "score", "count"), [(3, 9, 0), (4, 5, 0), (0, 5, 1), (1, None, 1), (-1, 5, 0)])
-    def test_one_that_may_go_or_has_time_left_is_none(self, days, score, count):
+    def test_programme_with_a_go_or_time_left_is_no_finding(self, days, score, count):
         self.ending(days, score)
         assert len(texts(unready_programmes)) == count
 
-    def test_one_that_never_ends_has_time_left(self, programme):
+    def test_programme_without_an_end_is_no_finding(self, programme):
         assert texts(unready_programmes) == []
 
-    def test_how_it_stands_is_asked_once_a_minute(self, django_assert_num_queries):
+    def test_statuses_are_cached_for_a_minute(self, django_assert_num_queries):
         self.ending(1, 5)
         found(unready_programmes)
         with django_assert_num_queries(1):
             found(unready_programmes)
 
-    def test_they_are_bounded(self):
+    def test_number_of_findings_is_bounded(self):
         for number in range(12):
             create_programme(f"Beta {number}", ends=today() + timedelta(days=1))
         assert len(texts(unready_programmes)) == 10
 
 
-def test_nothing_is_found_where_nothing_is(programme):
+def test_empty_installation_has_no_findings(programme):
     create_feedback(programme, nps_score=9)
     assert [finding for finding in current_findings(timezone.now()) if "beta" in finding.text.lower()] == []

@@ -26,7 +26,7 @@ def record(counted_in, source="client:gui", **changes):
 SAME = {"id": "0" * 32}
 
 
-def test_the_same_said_again_in_other_words_is_a_duplicate(programme):
+def test_equivalent_feedback_with_the_same_id_is_a_duplicate(programme):
     assert record(programme, **SAME, given_at="2026-03-10T09:20:00Z") == "recorded"
     for again in ({}, {"given_at": "2026-03-10T09:21:00Z"}, {"participant": " CAROL@example.org "}, {"type": "other"}):
         assert record(programme, **SAME | again) == "duplicate"
@@ -41,18 +41,18 @@ def test_the_same_said_again_in_other_words_is_a_duplicate(programme):
         {"page": "/"}, {"app_version": "1"},
     ],
 )  # fmt: skip
-def test_other_content_under_a_known_id_conflicts(programme, change):
+def test_other_content_with_a_known_id_conflicts(programme, change):
     record(programme, **SAME)
     assert record(programme, **SAME | change) == "conflict"
     assert BetaFeedback.objects.count() == 1
 
 
-def test_the_same_said_of_another_programme_conflicts(programme):
+def test_same_content_for_another_programme_conflicts(programme):
     record(programme, **SAME, programme="spring-beta")
     assert record(create_programme("other"), **SAME, programme="other") == "conflict"
 
 
-def test_what_triage_changed_is_still_the_same(programme):
+def test_repeated_feedback_is_a_duplicate_after_triage(programme):
     record(programme, **SAME, type="bug", severity="low")
     BetaFeedback.objects.update(type="feature", severity="critical", status="declined")
     assert record(programme, **SAME, type="bug", severity="low") == "duplicate"
@@ -60,21 +60,21 @@ def test_what_triage_changed_is_still_the_same(programme):
     assert (kept.type, kept.severity, kept.status) == ("feature", "critical", "declined")
 
 
-def test_a_programme_by_another_name_is_still_the_same(programme):
+def test_repeated_feedback_is_a_duplicate_after_renaming_the_programme(programme):
     record(programme, **SAME)
     programme.name = "summer-beta"
     programme.save()
     assert record(programme, **SAME) == "duplicate"
 
 
-def test_what_somebody_said_who_was_erased_does_not_come_back(programme):
+def test_repeated_feedback_of_an_erased_participant_is_not_stored_again(programme):
     record(programme, **SAME)
     BetaFeedback.objects.update(participant="erased", comment="", digest="")
     assert record(programme, **SAME, comment="It stops.") == "duplicate"
     assert BetaFeedback.objects.get().participant == "erased"
 
 
-def test_a_row_says_when_it_came_and_when_it_was_said(programme):
+def test_feedback_without_a_time_is_given_when_received(programme):
     now = datetime(2026, 3, 10, 12, tzinfo=UTC)
     intake.store_feedback(read_feedback(feedback_body()), programme, "public", now)
     kept = BetaFeedback.objects.get()
@@ -85,7 +85,7 @@ def test_a_row_says_when_it_came_and_when_it_was_said(programme):
 LONG_AGO, FIRST_DAY = "2026-02-01T00:00:00Z", datetime(2026, 3, 2, tzinfo=UTC)
 
 
-def test_nothing_was_said_before_the_programme_began(programme, settings):
+def test_given_at_is_not_before_the_first_day(programme, settings):
     record(programme, given_at=LONG_AGO)
     assert BetaFeedback.objects.get().given_at == FIRST_DAY
     settings.TIME_ZONE = "Asia/Tokyo"
@@ -95,7 +95,7 @@ def test_nothing_was_said_before_the_programme_began(programme, settings):
     assert [row.given_at for row in BetaFeedback.objects.order_by("-id")[:2]] == [midnight, midnight]
 
 
-def test_nor_later_than_it_came(programme):
+def test_given_at_is_not_after_receipt_for_a_future_programme(programme):
     """Of a programme that is yet to begin."""
     programme.starts = timezone.localdate() + timedelta(days=9)
     record(programme, given_at="2026-03-10T09:20:00Z")

@@ -39,13 +39,13 @@ def programme(db):
     return programme
 
 
-def test_a_programme_is_told_by_its_name(programme):
+def test_metrics_name_the_programme(programme):
     found = samples()
     assert (found["participants", "Spring"], found["score", "Spring"], found["nps", "Spring"]) == (5, 6.66, 33)
     assert found["grave_bugs_open", "Spring"] == 1
 
 
-def test_its_verdict_is_one_and_the_others_are_none(programme):
+def test_current_verdict_is_1_and_others_are_0(programme):
     found = {key[1]: value for key, value in samples().items() if key[0] == "verdict"}
     assert found == {"NO-GO": 1, "GO": 0, "INSUFFICIENT DATA": 0}
 
@@ -55,38 +55,38 @@ def test_feedback_is_counted_by_its_type(programme):
     assert found == {"bug": 2, "ux": 0, "feature": 0, "other": 3}
 
 
-def test_without_a_score_there_is_neither_average_nor_nps():
+def test_programme_without_scores_has_no_average_and_no_nps():
     create_programme("Spring")
     names = {key[0] for key in samples()}
     assert names == {"participants", "grave_bugs_open", "verdict", "feedback"}
 
 
 @pytest.mark.parametrize(("starts", "ends"), [(1, None), (-9, -1)])
-def test_what_does_not_run_is_not_told(starts, ends):
+def test_programmes_that_do_not_run_have_no_metrics(starts, ends):
     day = timezone.localdate()
     create_programme(starts=day + starts * DAY, ends=None if ends is None else day + ends * DAY)
     assert samples() == {}
 
 
-def test_a_name_is_a_label_whatever_stands_in_it():
+def test_any_programme_name_is_a_valid_label():
     create_programme('a "b"\\ c\né')
     assert samples()["participants", 'a "b"\\ c\né'] == 0
 
 
-def test_of_many_programmes_the_newest_ten_are_told():
+def test_metrics_are_limited_to_the_ten_newest_programmes():
     for number in range(12):
         create_programme(f"Beta {number}", starts=timezone.localdate() - number * DAY)
     told = {key[1] for key in samples() if key[0] == "participants"}
     assert told == {f"Beta {number}" for number in range(10)}
 
 
-def test_how_they_stand_is_asked_once_a_minute(programme, django_assert_num_queries):
+def test_statuses_are_cached_for_a_minute(programme, django_assert_num_queries):
     list(programme_metrics(timezone.now()))
     with django_assert_num_queries(2):
         list(programme_metrics(timezone.now()))
 
 
-def test_a_net_promoter_score_of_nought_is_one():
+def test_nps_of_zero_is_exported():
     programme = create_programme("Spring")
     for score in (9, 2):
         create_feedback(programme, nps_score=score)

@@ -63,31 +63,31 @@ def kept():
 # --- Asking ----------------------------------------------------------------------------------------------------------
 
 
-def test_it_says_of_what_it_is(see):
+def test_page_names_product_and_programme(see):
     answer = see()
     assert answer.status_code == 200
     assert "Your feedback on Scoring 6" in Page(answer).text
     assert "Spring beta" in Page(answer).text
 
 
-def test_a_programme_without_a_product_is_named_once(see, programme):
+def test_programme_without_product_is_named_once(see, programme):
     programme.product = ""
     programme.save()
     assert "Your feedback on Spring beta What you say" in Page(see()).text
 
 
-def test_an_application_may_fill_in_what_it_knows(see):
+def test_query_prefills_page_version_and_participant(see):
     sends = Page(see("?page=/scoring%3Fa%3D1&version=6.0.3&participant=carol%22%3E")).sends
     assert (sends["page"], sends["app_version"], sends["participant"]) == ("/scoring?a=1", "6.0.3", 'carol">')
 
 
-def test_nothing_is_chosen_and_each_form_has_an_identity_of_its_own(see):
+def test_new_form_is_empty_with_a_new_id(see):
     first, second = Page(see()).sends, Page(see()).sends
     assert first.pop("id") != second.pop("id")
     assert first == dict.fromkeys(("nps_score", "comment", "participant", "page", "app_version", "website"), "")
 
 
-def test_what_a_field_lets_in_is_what_is_taken(see):
+def test_fields_have_the_limits_and_choices_of_the_contract(see):
     shown = Page(see())
     longest = {
         "comment": contract.MAX_COMMENT,
@@ -101,7 +101,7 @@ def test_what_a_field_lets_in_is_what_is_taken(see):
     assert {each["value"] for each in shown.all("input", name="severity")} == set(BetaFeedback.Severity.values)
 
 
-def test_every_field_has_a_name_and_every_hint_is_there(see, send):
+def test_every_field_has_a_label_and_existing_hints(see, send):
     for answer in (see(), send(participant=" ", comment="", page="x" * 201, app_version="x" * 65, type="x")):
         shown = Page(answer)
         labelled = {each.get("for") for each in shown.all("label")}
@@ -117,13 +117,13 @@ def test_every_field_has_a_name_and_every_hint_is_there(see, send):
     assert len(Page(see()).all("legend")) == 3
 
 
-def test_no_person_comes_upon_the_trap(see):
+def test_honeypot_is_hidden_from_people(see):
     trap = Page(see()).one("input", name=intake.HONEYPOT)
     assert (trap["tabindex"], trap["autocomplete"]) == ("-1", "off")
     assert Page(see()).one("div", **{"class": "trap", "aria-hidden": "true"})
 
 
-def test_it_has_no_script_no_cookie_and_no_session(see, send, django_assert_num_queries):
+def test_page_has_no_script_cookie_or_session(see, send, django_assert_num_queries):
     with django_assert_num_queries(1):
         see()
     for answer in (see(), see("?thanks=1"), send(), send(participant="")):
@@ -133,7 +133,7 @@ def test_it_has_no_script_no_cookie_and_no_session(see, send, django_assert_num_
         assert b"style=" not in answer.content
 
 
-def test_no_answer_is_stored_or_indexed(see, send, visitor):
+def test_no_answer_may_be_cached_or_indexed(see, send, visitor):
     refused = visitor.get("/feedback/nothing")
     for answer in (see(), see("?thanks=1"), send(), send(participant=""), refused, visitor.delete("/feedback/x")):
         assert answer["Cache-Control"] == "no-store"
@@ -145,7 +145,7 @@ def test_no_answer_is_stored_or_indexed(see, send, visitor):
 # --- Sending ---------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_said_is_kept(send, programme):
+def test_submitted_form_is_stored(send, programme):
     before = timezone.now()
     answer = send(type="bug", severity="high", nps_score="7", page="/scoring?a=1", app_version="6.0.3")
     assert answer.status_code == 303
@@ -156,29 +156,29 @@ def test_what_is_said_is_kept(send, programme):
     assert before <= row.given_at == row.received_at <= timezone.now()
 
 
-def test_its_sender_is_thanked_and_may_say_more(send, see, url):
+def test_sender_is_thanked_with_a_link_to_a_new_form(send, see, url):
     answer = send("?lang=fr")
     assert answer["Location"] == f"{url}?lang=fr&thanks=1"
     assert Page(see("?lang=fr&thanks=1")).one("a", href=f"{url}?lang=fr")
 
 
 @pytest.mark.parametrize(("score", "number"), [("0", 0), ("10", 10), ("", None)])
-def test_a_number_is_a_score_and_no_answer_is_none(send, score, number):
+def test_score_is_stored_and_no_answer_is_none(send, score, number):
     assert send(nps_score=score).status_code == 303
     assert kept().nps_score == number
 
 
-def test_a_score_alone_is_enough(send):
+def test_score_without_comment_is_accepted(send):
     assert send(nps_score="9", comment="").status_code == 303
     assert (kept().nps_score, kept().comment, kept().type) == (9, "", "other")
 
 
-def test_only_a_bug_is_grave(send):
+def test_severity_is_stored_for_bugs_only(send):
     send(type="feature", severity="critical")
     assert (kept().type, kept().severity) == ("feature", "")
 
 
-def test_lines_end_as_everywhere(send):
+def test_line_ends_of_browsers_become_newlines(send):
     send(comment="\r\none\r\ntwo\r\n")
     assert kept().comment == "\none\ntwo\n"
 
@@ -186,18 +186,18 @@ def test_lines_end_as_everywhere(send):
 @pytest.mark.parametrize(
     "comment", ["مرحبا 🎉 <script>alert(1)</script>", "=1+1", "👩‍👩‍👧" * 14_000, "李" * 100_000, "a\n" * 50_000]
 )
-def test_whatever_the_field_lets_in_arrives(send, comment):
+def test_longest_comments_arrive_whole(send, comment):
     assert send(comment=comment.replace("\n", "\r\n")).status_code == 303
     assert kept().comment == comment
 
 
-def test_what_was_sent_twice_is_kept_once_and_thanked_for_twice(send):
+def test_form_sent_twice_is_stored_once_and_thanked_twice(send):
     number = str(uuid.uuid4())
     assert [send(id=number).status_code for _ in range(2)] == [303, 303]
     assert BetaFeedback.objects.count() == 1
 
 
-def test_a_form_sent_again_with_other_answers_says_so_and_may_be_sent_once_more(send):
+def test_changed_form_with_a_known_id_is_refused_with_409_and_gets_a_new_id(send):
     number = str(uuid.uuid4())
     send(id=number)
     answer = send(id=number, comment="It stops, too.")
@@ -210,7 +210,7 @@ def test_a_form_sent_again_with_other_answers_says_so_and_may_be_sent_once_more(
     assert BetaFeedback.objects.count() == 2
 
 
-def test_of_what_fell_into_the_trap_nothing_is_kept_but_that_it_did(send, programme):
+def test_filled_honeypot_leaves_only_an_audit_event(send, programme):
     answer = send(website="https://spam.example.org")
     assert answer.status_code == 303
     assert not BetaFeedback.objects.exists()
@@ -221,7 +221,7 @@ def test_of_what_fell_into_the_trap_nothing_is_kept_but_that_it_did(send, progra
 @pytest.mark.parametrize(
     "origin", ["https://evil.example", "null", "", "https://testserver", "https://shop.example.org"]
 )
-def test_another_site_cannot_send_its_form(visitor, programme, url, origin):
+def test_form_from_another_site_is_refused_with_403(visitor, programme, url, origin):
     """Nor can those that may send by the API: they have forms of their own."""
     programme.allowed_origins = "https://shop.example.org"
     programme.save()
@@ -234,7 +234,7 @@ def test_another_site_cannot_send_its_form(visitor, programme, url, origin):
 
 
 @pytest.mark.parametrize("origin", ["http://testserver", "https://vigie.example.org"])
-def test_its_own_form_is_taken_by_either_of_its_names(visitor, url, settings, origin):
+def test_form_is_accepted_from_request_host_and_portal_url(visitor, url, settings, origin):
     settings.PORTAL_URL = "https://Vigie.example.org/portal"
     body = urlencode({"id": uuid.uuid4(), "participant": "carol", "comment": "x"})
     assert visitor.post(url, body, FORM, headers={"Origin": origin}).status_code == 303
@@ -250,7 +250,7 @@ def test_its_own_form_is_taken_by_either_of_its_names(visitor, url, settings, or
      ({"comment": " "}, "comment"), ({"comment": "x" * 100_001}, "comment"), ({"nps_score": "11"}, "nps_score"), ({"nps_score": "+7"}, "nps_score"),
      ({"type": "praise"}, "type"), ({"type": "bug", "severity": "huge"}, "severity"), ({"page": "x" * 201}, "page"), ({"app_version": "x" * 65}, "app_version")],
 )  # fmt: skip
-def test_a_wrong_answer_is_said_at_the_top_and_where_it_stands(send, filled, field):
+def test_wrong_answer_is_shown_at_the_top_and_at_its_field(send, filled, field):
     answer = send(**filled)
     assert answer.status_code == 400
     shown = Page(answer)
@@ -265,12 +265,12 @@ def test_a_wrong_answer_is_said_at_the_top_and_where_it_stands(send, filled, fie
     assert not BetaFeedback.objects.exists()
 
 
-def test_everything_wrong_is_said_at_once_in_the_order_of_the_page(send):
+def test_all_errors_are_listed_in_the_order_of_the_page(send):
     shown = Page(send(participant="", comment="", page="x" * 201, type="x"))
     assert [each["href"] for each in shown.all("a")] == ["#type", "#comment", "#participant", "#page"]
 
 
-def test_all_that_was_typed_is_kept(send):
+def test_refused_form_keeps_all_input(send):
     typed = {
         "id": str(uuid.uuid4()), "participant": "agent:<b>", "type": "bug", "severity": "low", "nps_score": "3",
         "comment": "\r\n\r\n</textarea><b>\r\nمرحبا 🎉 ", "page": "/a?b", "app_version": '"6"', "website": "",
@@ -280,7 +280,7 @@ def test_all_that_was_typed_is_kept(send):
     assert b"<b>" not in answer.content
 
 
-def test_a_mended_form_is_sent_as_the_same(send):
+def test_corrected_form_keeps_its_id(send):
     number = str(uuid.uuid4())
     again = Page(send(id=number, participant="")).sends
     send(**{**again, "participant": "carol"})
@@ -288,7 +288,7 @@ def test_a_mended_form_is_sent_as_the_same(send):
 
 
 @pytest.mark.parametrize("number", ["", "7", "x" * 32])
-def test_a_form_without_a_proper_identity_gets_one(send, number):
+def test_form_with_an_invalid_id_gets_a_new_one(send, number):
     answer = send(id=number)
     assert answer.status_code == 400
     assert "damaged on its way" in Page(answer).text
@@ -296,18 +296,18 @@ def test_a_form_without_a_proper_identity_gets_one(send, number):
 
 
 @pytest.mark.parametrize("body", [b"", b"\xff\xfe=%ff", b'{"id": 1}', b"&" * 100, b"participant=%00%ED%A0%80"])
-def test_a_body_that_is_no_form_is_an_empty_one(visitor, url, body):
+def test_malformed_body_is_an_empty_form(visitor, url, body):
     assert visitor.post(url, body, FORM).status_code == 400
 
 
-def test_too_large_a_body_is_not_read(visitor, url):
+def test_too_large_a_body_is_refused_with_413_unread(visitor, url):
     answer = visitor.post(url, b"comment=" + b"x" * page.MAX_FORM_BYTES, FORM)
     assert answer.status_code == 413
     assert "This is too long" in Page(answer).text
     assert not FeedbackWindow.objects.exists()
 
 
-def test_a_flood_is_held_back_and_what_was_typed_is_not_lost(send, settings):
+def test_rate_limited_form_keeps_its_input_with_429(send, settings):
     settings.FEEDBACK_PER_ADDRESS_AND_HOUR = 1
     send()
     answer = send(comment="More.")
@@ -318,7 +318,7 @@ def test_a_flood_is_held_back_and_what_was_typed_is_not_lost(send, settings):
     assert BetaFeedback.objects.count() == 1
 
 
-def test_to_look_is_no_flood(see, settings):
+def test_viewing_the_form_is_not_rate_limited(see, settings):
     settings.FEEDBACK_PER_ADDRESS_AND_HOUR = 1
     assert [see().status_code for _ in range(3)] == [200] * 3
 
@@ -327,7 +327,7 @@ def test_to_look_is_no_flood(see, settings):
 
 
 @pytest.mark.parametrize("key", ["nothing", "x" * 22, "x" * 500, "%00", "%0A", "a%2Fb"])
-def test_under_no_other_key_is_there_anything(visitor, programme, key):
+def test_unknown_key_shows_a_404_page(visitor, programme, key):
     answers = [visitor.get(f"/feedback/{key}"), visitor.post(f"/feedback/{key}", "comment=x", FORM)]
     assert [answer.status_code for answer in answers] == [404, 404]
     assert "There is nothing here" in Page(answers[0]).text
@@ -336,7 +336,7 @@ def test_under_no_other_key_is_there_anything(visitor, programme, key):
 @pytest.mark.parametrize(
     "closed", [{"takes_public": False}, {"starts": timedelta(1)}, {"starts": timedelta(-9), "ends": timedelta(-1)}]
 )
-def test_a_programme_that_takes_none_says_so(visitor, closed):
+def test_closed_programme_shows_a_403_page_without_form(visitor, closed):
     today = timezone.localdate()
     fields = {name: today + value if isinstance(value, timedelta) else value for name, value in closed.items()}
     url = reverse("feedback-page", args=[create_programme(**fields).public_key])
@@ -351,7 +351,7 @@ def closed(programme):
     programme.save()
 
 
-def test_what_was_typed_while_it_closed_can_be_copied(visitor, url, programme, django_assert_num_queries):
+def test_comment_typed_while_the_programme_closed_can_be_copied(visitor, url, programme, django_assert_num_queries):
     closed(programme)
     body = urlencode({"comment": "\r\n</textarea><b>\r\nمرحبا ", "participant": "carol"})
     with django_assert_num_queries(1):
@@ -363,14 +363,14 @@ def test_what_was_typed_while_it_closed_can_be_copied(visitor, url, programme, d
     assert not FeedbackWindow.objects.exists()
 
 
-def test_who_sent_it_just_before_it_closed_is_thanked(send, visitor, programme):
+def test_sender_is_thanked_although_the_programme_closed(send, visitor, programme):
     answer = send()
     closed(programme)
     assert "Thank you" in Page(visitor.get(answer["Location"])).text
 
 
 @pytest.mark.parametrize("method", ["put", "delete", "patch", "options"])
-def test_it_is_only_looked_at_and_sent(visitor, url, method):
+def test_other_methods_are_refused_with_405(visitor, url, method):
     assert getattr(visitor, method)(url).status_code == 405
 
 
@@ -381,25 +381,25 @@ def test_it_is_only_looked_at_and_sent(visitor, url, method):
     ("query", "accepted", "language"),
     [("", "fr-FR,fr;q=0.9", "fr"), ("", "de", "en"), ("", "en", "en"), ("?lang=en", "fr", "en"), ("?lang=fr", "en", "fr"), ("?lang=tlh", "fr", "fr"), ("?lang=", "fr", "fr")],
 )  # fmt: skip
-def test_the_browser_chooses_the_language_unless_the_address_does(see, query, accepted, language):
+def test_language_follows_the_query_then_the_browser(see, query, accepted, language):
     answer = see(query, **{"Accept-Language": accepted})
     assert Page(answer).one("html")["lang"] == answer["Content-Language"] == language
 
 
-def test_each_language_is_a_link_that_keeps_what_was_filled_in(see):
+def test_language_links_keep_prefilled_values(see):
     shown = Page(see("?page=/a%26b&participant=carol&lang=fr", **{"Accept-Language": "en"}))
     links = {each["hreflang"]: each for each in shown.all("a")}
     assert links["en"]["href"] == "?page=%2Fa%26b&participant=carol&lang=en"
     assert ["aria-current" in links[code] for code in ("en", "fr")] == [False, True]
 
 
-def test_the_chosen_language_outlasts_a_mistake(send, url):
+def test_refused_form_keeps_the_chosen_language(send, url):
     shown = Page(send("?lang=fr", participant=""))
     assert shown.one("html")["lang"] == "fr"
     assert shown.one("form")["action"] == f"{url}?lang=fr"
 
 
-def test_no_request_chooses_the_language_of_another(see):
+def test_language_of_a_request_does_not_leak_into_the_next(see):
     see("?lang=fr")
     assert Page(see()).one("html")["lang"] == "en"
 
@@ -407,7 +407,9 @@ def test_no_request_chooses_the_language_of_another(see):
 # --- What is known of a visitor --------------------------------------------------------------------------------------
 
 
-def test_nothing_of_a_visitor_is_kept_but_what_was_said(visitor, url, send, caplog, capfd, written_when_asked):
+def test_nothing_of_a_visitor_is_stored_or_logged_but_the_feedback(
+    visitor, url, send, caplog, capfd, written_when_asked
+):
     caplog.set_level(0)
     typed = dict.fromkeys(("participant", "comment", "page", "app_version"), CANARY)
     for filled in (typed, {**typed, "participant": f"agent:{CANARY}"}, {**typed, "type": CANARY, "nps_score": CANARY}):
@@ -425,7 +427,7 @@ def test_nothing_of_a_visitor_is_kept_but_what_was_said(visitor, url, send, capl
     assert not [line for line in lines if ADDRESS in line]
 
 
-def test_a_visit_is_counted_for_nobody_even_of_somebody_who_is_signed_in(admin_client, url, written_when_asked):
+def test_visits_are_tracked_without_a_user_even_if_signed_in(admin_client, url, written_when_asked):
     admin_client.get(url)
     admin_client.post(url, "comment=x", FORM)
     written_when_asked()
@@ -434,6 +436,6 @@ def test_a_visit_is_counted_for_nobody_even_of_somebody_who_is_signed_in(admin_c
     assert list(UserError.objects.values_list("user_email", "error_type")) == [("", "validation_failed")]
 
 
-def test_it_shows_nothing_that_others_said(see, send):
+def test_page_shows_no_feedback_of_others(see, send):
     send(participant=CANARY, comment=CANARY, nps_score="3")
     assert CANARY not in see().content.decode() + see("?thanks=1").content.decode()

@@ -30,7 +30,7 @@ def tile():
     return beta_tile(timezone.now())
 
 
-def test_it_says_the_verdict_and_what_it_rests_on(programme):
+def test_tile_shows_verdict_and_figures(programme):
     for score in (9, 9, 3):
         create_feedback(programme, nps_score=score)
     create_feedback(programme, type="bug", severity="critical")
@@ -42,13 +42,13 @@ def test_it_says_the_verdict_and_what_it_rests_on(programme):
     }  # fmt: skip
 
 
-def test_its_figures_are_written_as_the_reader_writes_them(programme):
+def test_figures_are_localized(programme):
     create_feedback(programme, nps_score=7)
     with translation.override("fr"):
         assert "7,00" in dict(tile().facts).values()
 
 
-def test_where_nobody_gave_a_score_there_is_none(programme):
+def test_programme_without_scores_shows_no_average(programme):
     BetaProgramme.objects.update(participants_target=1)
     create_feedback(programme)
     shown = tile()
@@ -56,7 +56,7 @@ def test_where_nobody_gave_a_score_there_is_none(programme):
     assert [value for _name, value in shown.facts] == ["1 of 1", "–", "–", "0"]
 
 
-def test_it_draws_the_feedback_of_thirty_days(programme):
+def test_chart_shows_the_feedback_of_thirty_days(programme):
     now = timezone.now()
     for days in (0, 2, 2, 29, 31):
         create_feedback(programme, given_at=now - days * DAY, received_at=now)
@@ -65,7 +65,7 @@ def test_it_draws_the_feedback_of_thirty_days(programme):
     assert (chart.values[-3:], chart.values[0], len(chart.values), chart.unit) == ([2, 0, 1], 1, 30, "feedback a day")
 
 
-def test_its_days_are_those_of_the_portal(programme):
+def test_days_are_in_the_portals_time_zone(programme):
     at = timezone.now().replace(hour=23, minute=30) - 3 * DAY
     create_feedback(programme, given_at=at)
     with timezone.override("Etc/GMT-2"):
@@ -75,14 +75,14 @@ def test_its_days_are_those_of_the_portal(programme):
     ]
 
 
-def test_of_several_that_run_it_shows_the_one_that_began_last(programme):
+def test_tile_shows_the_running_programme_that_began_last(programme):
     create_programme("Newest", starts=timezone.localdate())
     create_programme("Planned", starts=timezone.localdate() + DAY)
     assert tile().caption == "Newest"
 
 
 @pytest.mark.parametrize(("starts", "ends"), [(1, None), (-9, -1), (None, None)])
-def test_where_none_runs_it_says_so_and_leads_to_the_list(starts, ends):
+def test_tile_without_a_running_programme_links_to_the_list(starts, ends):
     day = timezone.localdate()
     if starts is not None:
         create_programme(starts=day + starts * DAY, ends=None if ends is None else day + ends * DAY)
@@ -91,7 +91,7 @@ def test_where_none_runs_it_says_so_and_leads_to_the_list(starts, ends):
     assert (shown.url, shown.facts, shown.chart) == ("/admin/beta/betaprogramme/", [], None)
 
 
-def test_how_it_stands_is_asked_once_a_minute(programme, django_assert_num_queries):
+def test_status_is_cached_for_a_minute(programme, django_assert_num_queries):
     create_feedback(programme, nps_score=9)
     tile()
     with django_assert_num_queries(1):
@@ -99,7 +99,7 @@ def test_how_it_stands_is_asked_once_a_minute(programme, django_assert_num_queri
 
 
 @pytest.mark.parametrize(("seconds", "participants"), [(59, "1 of 1,500"), (61, "2 of 1,500")])
-def test_what_it_tells_is_a_minute_old_at_most(programme, monkeypatch, seconds, participants):
+def test_tile_is_at_most_a_minute_old(programme, monkeypatch, seconds, participants):
     create_feedback(programme, nps_score=9)
     tile()
     create_feedback(programme, nps_score=9)
@@ -108,12 +108,12 @@ def test_what_it_tells_is_a_minute_old_at_most(programme, monkeypatch, seconds, 
     assert dict(tile().facts)["participants"] == participants
 
 
-def test_a_programme_that_begins_is_there_at_once(programme):
+def test_new_programme_is_shown_at_once(programme):
     tile()
     assert tile().caption == programme.name
     assert create_programme("newer", starts=timezone.localdate()).name == tile().caption
 
 
-def test_it_stands_beside_that_of_the_services(programme):
+def test_tile_follows_that_of_the_services(programme):
     titles = [shown.title for shown in current_tiles(timezone.now())]
     assert titles[titles.index("Services") + 1] == "Beta"

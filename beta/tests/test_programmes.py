@@ -20,7 +20,7 @@ def today():
     return timezone.localdate()
 
 
-def test_a_name_is_taken_exactly_and_whether_it_runs_does_not_matter(today):
+def test_name_is_matched_exactly_even_after_the_end(today):
     ended = create_programme(starts=today - 9 * DAY, ends=today - DAY)
     assert programmes.find_by_name("spring-beta") == ended
     with pytest.raises(NoSuchProgramme):
@@ -28,14 +28,14 @@ def test_a_name_is_taken_exactly_and_whether_it_runs_does_not_matter(today):
 
 
 @pytest.mark.parametrize(("starts", "ends"), [(0, None), (-3, 0), (0, 0), (-3, 3)])
-def test_without_a_name_the_only_one_that_runs_is_meant(today, starts, ends):
+def test_without_a_name_the_only_running_programme_is_found(today, starts, ends):
     create_programme("ended", starts=today - 9 * DAY, ends=today - DAY)
     create_programme("to come", starts=today + DAY)
     running = create_programme(starts=today + starts * DAY, ends=None if ends is None else today + ends * DAY)
     assert programmes.find_by_name("") == running
 
 
-def test_without_a_name_the_one_of_that_day_is_meant(today):
+def test_without_a_name_the_programme_of_that_day_is_found(today):
     ended = create_programme("ended", starts=today - 9 * DAY, ends=today - 5 * DAY)
     running = create_programme("running", starts=today - 3 * DAY)
     for ago, meant in ((9, ended), (5, ended), (3, running), (0, running)):
@@ -48,7 +48,7 @@ def test_without_a_name_the_one_of_that_day_is_meant(today):
         assert programmes.find_by_name("", today - ago * DAY) == running
 
 
-def test_of_several_on_that_day_none_is_meant_whatever_runs_today(today):
+def test_several_programmes_on_that_day_need_a_name(today):
     create_programme("one", starts=today - 9 * DAY, ends=today - DAY)
     create_programme("two", starts=today - 9 * DAY)
     with pytest.raises(NotOneProgramme) as refusal:
@@ -57,7 +57,7 @@ def test_of_several_on_that_day_none_is_meant_whatever_runs_today(today):
     assert programmes.find_by_name("", today).name == "two"
 
 
-def test_without_a_name_and_with_several_or_none_none_is_meant():
+def test_several_or_no_running_programmes_need_a_name():
     for expected in (0, 1, 2):
         if expected != 1:
             with pytest.raises(NotOneProgramme) as refusal:
@@ -67,13 +67,13 @@ def test_without_a_name_and_with_several_or_none_none_is_meant():
 
 
 @pytest.mark.parametrize("name", ["", "default"])
-def test_the_first_feedback_ever_makes_the_programme_default(name, today):
+def test_first_feedback_creates_the_default_programme(name, today):
     programme = programmes.find_for_feedback(name)
     assert (programme.name, programme.starts, programme.ends) == ("default", today, None)
     assert programmes.find_for_feedback(name) == programme
 
 
-def test_a_programme_is_made_neither_under_another_name_nor_beside_another():
+def test_no_programme_is_created_by_another_name_or_beside_another():
     with pytest.raises(NoSuchProgramme):
         programmes.find_for_feedback("spring-beta")
     create_programme(starts=date(2026, 1, 1), ends=date(2026, 1, 2))
@@ -84,7 +84,7 @@ def test_a_programme_is_made_neither_under_another_name_nor_beside_another():
     assert BetaProgramme.objects.count() == 1
 
 
-def test_a_public_key_finds_its_programme_and_nothing_else_does():
+def test_public_key_finds_its_programme_only():
     programme, other = create_programme(), create_programme("other")
     assert programme.public_key != other.public_key
     assert programmes.find_by_key(programme.public_key) == programme
@@ -92,7 +92,7 @@ def test_a_public_key_finds_its_programme_and_nothing_else_does():
         assert programmes.find_by_key(key) is None
 
 
-def test_a_programme_may_not_end_before_it_starts(today):
+def test_programme_that_ends_before_it_starts_is_invalid(today):
     programme = BetaProgramme(name="backwards", starts=today, ends=today - DAY)
     with pytest.raises(ValidationError) as refusal:
         programme.full_clean()
@@ -112,7 +112,7 @@ def test_a_programme_may_not_end_before_it_starts(today):
         "https://_a.b_",
     ],
 )
-def test_origins_are_taken_as_browsers_write_them(origins):
+def test_origins_in_the_form_of_browsers_are_valid(origins):
     BetaProgramme(name="web", allowed_origins=origins).full_clean()
 
 
@@ -125,13 +125,13 @@ def test_origins_are_taken_as_browsers_write_them(origins):
         "https://a.org:99999", "https://a.org:65536", "https://a.org:0", "https://a.org:",
     ],
 )  # fmt: skip
-def test_what_no_browser_would_send_as_an_origin_is_refused(origins):
+def test_origins_that_browsers_never_send_are_invalid(origins):
     with pytest.raises(ValidationError) as refusal:
         BetaProgramme(name="web", allowed_origins=origins).full_clean()
     assert set(refusal.value.error_dict) == {"allowed_origins"}
 
 
-def test_a_programme_that_is_renamed_keeps_its_history():
+def test_renamed_programme_keeps_its_history():
     programme = create_programme()
     before = programme.subject
     programme.name = "renamed"

@@ -32,7 +32,7 @@ def refused(body):
 # --- Fields ----------------------------------------------------------------------------------------------------------
 
 
-def test_everything_that_is_said_is_read():
+def test_complete_body_is_read():
     number = uuid.uuid4()
     told = read_feedback(
         {
@@ -48,13 +48,13 @@ def test_everything_that_is_said_is_read():
 
 
 @pytest.mark.parametrize("nothing", [{}, dict.fromkeys(["type", "severity", "comment", "page", "app_version"], "")])
-def test_what_is_not_said_is_empty(nothing):
+def test_missing_fields_are_empty(nothing):
     told = read(**{"comment": None, "nps_score": 7, "given_at": None} | nothing)
     assert (told.type, told.severity, told.comment, told.page, told.app_version) == ("other", "", "", "", "")
     assert told.given_at is None
 
 
-def test_every_field_that_is_wrong_is_named_at_once_and_no_value_is_repeated():
+def test_all_wrong_fields_are_named_without_their_values():
     optional = ["type", "severity", "nps_score", "page", "app_version", "given_at"]
     wrong = {name: ["K4NARI"] for name in feedback_body()} | {name: {"K4NARI": "K4NARI"} for name in optional}
     with pytest.raises(Problem) as refusal:
@@ -63,12 +63,12 @@ def test_every_field_that_is_wrong_is_named_at_once_and_no_value_is_repeated():
     assert "K4NARI" not in str(refusal.value.body())
 
 
-def test_an_empty_body_lacks_what_is_required():
+def test_empty_body_lacks_the_required_fields():
     assert refused({}) == [("id", "required"), ("participant", "required"), ("comment", "nothing_said")]
 
 
 @pytest.mark.parametrize("value", ["", "1", "x" * 32, "0" * 33, 7, True, ["0" * 32], "{" + "0" * 32 + "}"])
-def test_an_id_is_a_uuid(value):
+def test_id_that_is_not_a_uuid_is_refused(value):
     assert refused(feedback_body(id=value)) == [("id", "not_a_uuid")]
 
 
@@ -90,7 +90,7 @@ def test_an_id_is_a_uuid(value):
         ("agents@example.org", "agents@example.org"),
     ],
 )
-def test_a_participant_is_one_however_it_is_typed(given, kept):
+def test_participant_spellings_are_normalized(given, kept):
     assert read(participant=given).participant == kept
 
 
@@ -101,17 +101,17 @@ def test_a_participant_is_one_however_it_is_typed(given, kept):
         "\u202e", " \u200b ", "\u200bagent:PC-1", "ag\u200dent:PC-1", f"\u2060{TOKEN[:5]}\u200b{TOKEN[5:]}", "agent:PC-1", " Client:gui", "agent :PC-1", 7, True, ["a"], {"a": "b"},
     ],
 )  # fmt: skip
-def test_a_participant_is_a_person_who_can_be_written_down(value):
+def test_invalid_participant_is_refused(value):
     assert refused(feedback_body(participant=value)) == [("participant", "not_a_participant")]
 
 
 @pytest.mark.parametrize("value", [None, ""])
-def test_a_participant_must_be_there(value):
+def test_missing_participant_is_refused(value):
     assert refused(feedback_body(participant=value)) == [("participant", "required")]
 
 
 @pytest.mark.parametrize("name", ["type", "severity"])
-def test_a_choice_is_one_of_those_documented(name):
+def test_undocumented_choice_is_refused(name):
     choices = {"type": BetaFeedback.Type, "severity": BetaFeedback.Severity}[name]
     for value in choices.values:
         assert getattr(read(**{name: value}), name) == value
@@ -119,7 +119,7 @@ def test_a_choice_is_one_of_those_documented(name):
         assert refused(feedback_body(**{name: value})) == [(name, "invalid_choice")]
 
 
-def test_a_score_is_an_integer_from_0_to_10():
+def test_score_other_than_an_integer_from_0_to_10_is_refused():
     for value in (*range(11), None):
         assert read(nps_score=value).nps_score == value
     for value in (-1, 11, 10**30, 7.0, 7.5, True, False, "7", "", [7]):
@@ -127,13 +127,13 @@ def test_a_score_is_an_integer_from_0_to_10():
 
 
 @pytest.mark.parametrize("comment", ["", None, " \n\t ", "\r\n"])
-def test_a_comment_or_a_score_must_be_there(comment):
+def test_feedback_without_comment_and_score_is_refused(comment):
     assert refused(feedback_body(comment=comment)) == [("comment", "nothing_said")]
     assert refused(feedback_body_without("comment")) == [("comment", "nothing_said")]
     assert read(comment=comment, nps_score=0).comment == ""
 
 
-def test_of_a_page_query_and_fragment_are_dropped():
+def test_page_loses_query_and_fragment():
     for given, kept in (
         ("/scoring?user=bob#top", "/scoring"),
         ("/scoring#top?x", "/scoring"),
@@ -146,7 +146,7 @@ def test_of_a_page_query_and_fragment_are_dropped():
 
 
 @pytest.mark.parametrize(("name", "most"), [("page", 200), ("app_version", 64), ("comment", 100_000)])
-def test_a_text_is_a_text_of_at_most_so_many_characters(name, most):
+def test_too_long_or_non_string_text_is_refused(name, most):
     assert getattr(read(**{name: "é" * most}), name) == "é" * most
     assert refused(feedback_body(**{name: "é" * (most + 1)})) == [(name, "too_long")]
     for value in (7, True, ["a"], {"a": "b"}):
@@ -154,7 +154,7 @@ def test_a_text_is_a_text_of_at_most_so_many_characters(name, most):
 
 
 @pytest.mark.parametrize("name", ["page", "app_version"])
-def test_what_grows_by_its_masking_still_fits(name):
+def test_text_that_grows_by_masking_tokens_fits_its_column(name):
     short = f"vigie_client_{'a' * 12}_b"
     most = BetaFeedback._meta.get_field(name).max_length
     text = "".join(short for _ in range(most // len(short)))
@@ -162,16 +162,16 @@ def test_what_grows_by_its_masking_still_fits(name):
 
 
 @pytest.mark.parametrize(("name", "most"), [("page", 200), ("app_version", 64)])
-def test_what_grows_by_its_spelling_still_fits(name, most):
+def test_text_that_grows_by_normalization_fits_its_column(name, most):
     assert len(getattr(read(**{name: "\ufb2c" * most}), name)) == most
 
 
 @pytest.mark.parametrize("value", ["2026-03-10", "2026-03-10T09:20:00", "now", 0, True, []])
-def test_a_moment_has_its_offset(value):
+def test_time_without_offset_is_refused(value):
     assert refused(feedback_body(given_at=value)) == [("given_at", "not_a_moment")]
 
 
-def test_a_moment_may_be_a_little_ahead_and_no_more(monkeypatch):
+def test_time_more_than_five_minutes_ahead_is_dropped(monkeypatch):
     now = datetime(2026, 3, 10, 12, tzinfo=UTC)
     monkeypatch.setattr(timezone, "now", lambda: now)
     assert read(given_at="2026-03-10T12:05:00Z").given_at == now + timedelta(minutes=5)
@@ -191,16 +191,16 @@ def test_a_moment_may_be_a_little_ahead_and_no_more(monkeypatch):
         ("Ask Ele\u0301onore", "Ask El\u00e9onore"),
     ],
 )
-def test_a_comment_is_kept_as_it_is_but_for_what_no_text_can_hold(given, kept):
+def test_comment_is_cleaned_of_unprintable_characters_and_tokens(given, kept):
     assert read(comment=given).comment == clean_text(given) == kept
     assert clean_text(kept) == kept
 
 
-def test_a_token_cut_by_a_control_character_does_not_come_together():
+def test_token_split_by_a_control_character_is_not_joined():
     assert TOKEN not in clean_text(TOKEN[:30] + "\0" + TOKEN[30:])
 
 
-def test_what_is_not_asked_for_is_dropped():
+def test_unknown_fields_are_dropped():
     extra = {"website": "x", "status": "fixed", "source": "agent:PC-1", "digest": "", "received_at": "2020", "\0": "\0"}
     number = str(uuid.uuid4())
     assert read(id=number, **extra) == read(id=number)

@@ -33,7 +33,7 @@ def condition(programme, name):
 # --- Participants and scores -----------------------------------------------------------------------------------------
 
 
-def test_a_programme_of_which_nothing_is_known(programme):
+def test_empty_programme_has_an_empty_report(programme):
     found = report(programme)
     assert found["verdict"] == "INSUFFICIENT DATA"
     assert found["participants"] == {"count": 0, "target": 5}
@@ -47,14 +47,14 @@ def test_a_programme_of_which_nothing_is_known(programme):
     assert found["generated_at"] == "2026-03-10T12:00:00.000Z"
 
 
-def test_five_who_are_content_are_a_go(programme):
+def test_five_content_participants_are_a_go(programme):
     create_scores(programme, 7, 7, 7, 7, 7)
     found = report(programme)
     assert found["verdict"] == "GO"
     assert [each["name"] for each in found["conditions"]] == ["participants", "score", "critical_bugs"]
 
 
-def test_two_rows_of_one_participant_count_once(programme):
+def test_participant_with_two_rows_counts_once(programme):
     create_scores(programme, 9, 9, 9)
     for score in (1, 10):
         create_feedback(programme, "carol@example.org", nps_score=score, given_at=NOON + timedelta(hours=score))
@@ -64,20 +64,20 @@ def test_two_rows_of_one_participant_count_once(programme):
     assert found["verdict"] == "NO-GO"
 
 
-def test_the_latest_score_counts_by_when_it_was_given_and_not_by_when_it_came(programme):
+def test_latest_score_counts_by_its_time_and_not_by_its_receipt(programme):
     create_feedback(programme, "carol@example.org", nps_score=9, given_at=NOON)
     create_feedback(programme, "carol@example.org", nps_score=2, given_at=NOON - DAY, received_at=NOON + DAY)
     assert report(programme)["score"]["average"] == 9.0
 
 
-def test_of_two_scores_of_one_moment_the_one_that_came_last_counts(programme):
+def test_latest_received_of_simultaneous_scores_counts(programme):
     for score in (9, 3):
         create_feedback(programme, "carol@example.org", nps_score=score)
     assert report(programme)["score"]["average"] == 3.0
     assert calculate_statuses([programme])[programme.pk].figures.average == 3.0
 
 
-def test_who_says_something_without_a_score_takes_part_and_keeps_the_score_he_gave(programme):
+def test_feedback_without_score_keeps_the_participants_former_score(programme):
     create_feedback(programme, "carol@example.org", nps_score=8, given_at=NOON - DAY)
     create_feedback(programme, "carol@example.org", comment="Still fine.")
     create_feedback(programme, "dave@example.org", comment="Hello.")
@@ -85,14 +85,14 @@ def test_who_says_something_without_a_score_takes_part_and_keeps_the_score_he_ga
     assert (found["participants"]["count"], found["score"]["average"]) == (2, 8.0)
 
 
-def test_an_average_that_looks_well_can_be_a_bad_net_promoter_score(programme):
+def test_good_average_can_have_a_bad_nps(programme):
     create_scores(programme, 6, 6, 7, 8, 9, 8, 6, 8, 7, 7)
     found = report(programme)["score"]
     assert (found["average"], found["nps"]) == (7.2, -20)
     assert (found["promoters"], found["passives"], found["detractors"]) == (1, 6, 3)
 
 
-def test_the_net_promoter_score_of_the_documentation(programme):
+def test_nps_is_that_of_the_documentations_example(programme):
     create_scores(programme, 9, 9, 10, 7, 8, 5, 6)
     found = report(programme)["score"]
     assert (found["nps"], found["promoters"], found["passives"], found["detractors"]) == (14, 3, 2, 2)
@@ -133,14 +133,14 @@ def test_score_by_token_is_not_replaced_by_one_by_the_public_key(programme, give
     assert calculate_statuses([programme])[programme.pk].figures.average == counts
 
 
-def test_what_was_said_in_another_programme_does_not_count(programme):
+def test_feedback_to_other_programmes_does_not_count(programme):
     create_scores(create_programme("other"), 1, 1, 1)
     create_feedback(create_programme("third"), type="bug", severity="critical")
     assert report(programme)["participants"]["count"] == 0
     assert report(programme)["bugs"] == {"total": 0, "critical_high_open": 0}
 
 
-def test_the_trend_is_how_it_stood_at_the_end_of_each_day_with_a_score(programme):
+def test_trend_has_the_scores_at_the_end_of_each_day_with_one(programme):
     create_feedback(programme, "carol@example.org", nps_score=4, given_at=NOON - 2 * DAY)
     create_feedback(programme, "dave@example.org", nps_score=9, given_at=NOON - 2 * DAY)
     create_feedback(programme, "carol@example.org", nps_score=8, given_at=NOON)
@@ -150,7 +150,7 @@ def test_the_trend_is_how_it_stood_at_the_end_of_each_day_with_a_score(programme
     ]
 
 
-def test_days_of_the_trend_are_those_of_the_portals_time_zone(programme):
+def test_trend_days_are_in_the_portals_time_zone(programme):
     create_feedback(programme, nps_score=8, given_at=datetime(2026, 3, 9, 23, 30, tzinfo=UTC))
     with timezone.override("Europe/Paris"):
         assert [day["day"] for day in report(programme)["trend"]] == ["2026-03-10"]
@@ -173,7 +173,7 @@ def test_days_of_the_trend_are_those_of_the_portals_time_zone(programme):
         ({"severity": "critical", "status": "duplicate"}, False),
     ],
 )
-def test_a_grave_bug_that_is_not_settled_holds_the_release_back(programme, fields, is_open):
+def test_unsettled_grave_bug_is_a_no_go(programme, fields, is_open):
     create_scores(programme, 8, 8, 8, 8, 8)
     bug = create_feedback(programme, type="bug", **fields)
     found = report(programme)
@@ -182,12 +182,12 @@ def test_a_grave_bug_that_is_not_settled_holds_the_release_back(programme, field
     assert [each["id"] for each in found["open_bugs"]] == ([bug.pk] if is_open else [])
 
 
-def test_what_is_grave_but_no_bug_holds_nothing_back(programme):
+def test_grave_feedback_other_than_a_bug_is_no_condition(programme):
     create_feedback(programme, type="ux", severity="critical")
     assert report(programme)["bugs"] == {"total": 0, "critical_high_open": 0}
 
 
-def test_open_bugs_stand_gravest_first_then_oldest(programme):
+def test_open_bugs_are_ordered_by_gravity_then_age(programme):
     def bug(severity, hours):
         return create_feedback(programme, type="bug", severity=severity, given_at=NOON - timedelta(hours=hours)).pk
 
@@ -195,7 +195,7 @@ def test_open_bugs_stand_gravest_first_then_oldest(programme):
     assert [each["id"] for each in report(programme)["open_bugs"]] == [old, young, old_high, young_high]
 
 
-def test_of_many_open_bugs_twenty_are_described_and_all_are_counted(programme):
+def test_report_describes_twenty_open_bugs_and_counts_all(programme):
     for _ in range(21):
         create_feedback(programme, type="bug", severity="high", comment="x" * 2_000)
     found = report(programme)
@@ -203,7 +203,7 @@ def test_of_many_open_bugs_twenty_are_described_and_all_are_counted(programme):
     assert len(found["open_bugs"][0]["comment"]) == 1_000
 
 
-def test_the_five_latest_comments_about_usability_are_told(programme):
+def test_report_has_the_five_latest_comments_on_usability(programme):
     for hour in range(7):
         create_feedback(programme, type="ux", comment=f"Comment {hour}", given_at=NOON + timedelta(hours=hour))
     create_feedback(programme, type="ux", nps_score=3, given_at=NOON + DAY)
@@ -215,7 +215,7 @@ def test_the_five_latest_comments_about_usability_are_told(programme):
 
 
 @pytest.mark.django_db
-def test_performance_is_that_of_the_programmes_targets_within_its_dates():
+def test_performance_covers_the_programmes_targets_within_its_dates():
     programme = create_programme(ends=date(2026, 3, 4))
     target, other = create_target(beta_programme=programme), create_target()
     paused = create_target(beta_programme=programme, is_active=False)
@@ -237,27 +237,27 @@ def test_performance_is_that_of_the_programmes_targets_within_its_dates():
     ]
 
 
-def test_targets_that_were_never_checked_are_not_enough(programme):
+def test_targets_without_checks_are_insufficient_data(programme):
     create_scores(programme, 8, 8, 8, 8, 8)
     create_target(beta_programme=programme)
     assert report(programme)["verdict"] == "INSUFFICIENT DATA"
     assert condition(programme, "latency")["ok"] is None
 
 
-def test_a_target_that_is_slow_holds_the_release_back(programme):
+def test_slow_target_is_a_no_go(programme):
     create_scores(programme, 8, 8, 8, 8, 8)
     rollup(create_target(beta_programme=programme), "day", STARTS, latency_ms=501)
     assert report(programme)["verdict"] == "NO-GO"
     assert condition(programme, "latency") == {"name": "latency", "value": 501.0, "target": 500, "ok": False}
 
 
-def test_a_target_that_fails_too_often_holds_the_release_back(programme):
+def test_target_that_fails_too_often_is_a_no_go(programme):
     create_scores(programme, 8, 8, 8, 8, 8)
     rollup(create_target(beta_programme=programme), "day", STARTS, checks=99, failures=1)
     assert report(programme)["verdict"] == "NO-GO"
 
 
-def test_failures_count_in_the_error_rate_although_a_retry_held(programme):
+def test_retried_failures_count_in_the_error_rate(programme):
     create_scores(programme, 8, 8, 8, 8, 8)
     rollup(create_target(beta_programme=programme), "day", STARTS, checks=15, retried=15)
     assert report(programme)["verdict"] == "NO-GO"
@@ -268,7 +268,7 @@ def test_failures_count_in_the_error_rate_although_a_retry_held(programme):
     assert calculate_statuses([programme])[programme.pk].figures.error_rate == 0.5
 
 
-def test_a_target_goes_on_without_the_programme_that_is_deleted(programme):
+def test_target_outlives_its_deleted_programme(programme):
     target = create_target(beta_programme=programme)
     programme.delete()
     target.refresh_from_db()
@@ -279,7 +279,7 @@ def test_a_target_goes_on_without_the_programme_that_is_deleted(programme):
 
 
 @pytest.mark.parametrize("queries", range(1, 10))
-def test_what_comes_while_it_is_made_is_for_the_next_one(programme, queries):
+def test_feedback_that_arrives_meanwhile_is_left_to_the_next_report(programme, queries):
     create_scores(programme, 8, 8, 8, 8, 8)
     rollup(create_target(beta_programme=programme), "day", STARTS)
     before, made = report(programme), []
@@ -300,7 +300,7 @@ def test_what_comes_while_it_is_made_is_for_the_next_one(programme, queries):
 # --- What it costs ---------------------------------------------------------------------------------------------------
 
 
-def test_a_report_takes_ten_queries_whatever_was_said(programme, django_assert_num_queries):
+def test_report_takes_ten_queries_however_much_feedback(programme, django_assert_num_queries):
     rollup(create_target(beta_programme=programme), "day", STARTS)
     create_scores(programme, *[8] * 30)
     for _ in range(30):
@@ -309,7 +309,7 @@ def test_a_report_takes_ten_queries_whatever_was_said(programme, django_assert_n
         report(programme)
 
 
-def test_feedback_is_kept_without_the_operator_it_was_given_to(programme):
+def test_feedback_outlives_its_deleted_assignee(programme):
     user = User.objects.create(username="olga")
     feedback = create_feedback(programme, assignee=user)
     user.delete()

@@ -48,23 +48,23 @@ def told():
 
 
 class TestVerdicts:
-    def test_the_first_is_kept_and_nobody_is_told(self, programme):
+    def test_first_verdict_is_stored_without_notification(self, programme):
         score(programme, 9)
         assert review_again() == {"kept": 1}
         assert (kept(), told()) == ([("GO", "verdict")], [])
 
-    def test_nothing_is_kept_before_somebody_said_something(self, programme):
+    def test_programme_without_feedback_has_no_snapshot(self, programme):
         assert review_again() == {"kept": 0}
         assert kept() == []
 
-    def test_what_has_not_changed_is_neither_kept_nor_told_again(self, programme):
+    def test_unchanged_verdict_is_neither_stored_nor_sent_again(self, programme):
         score(programme, 9)
         review_again()
         create_feedback(programme, nps_score=10)
         assert review_again() == {"kept": 0}
         assert (kept(), told()) == ([("GO", "verdict")], [])
 
-    def test_a_worse_one_is_a_warning_that_says_why_and_leads_to_the_programme(self, programme):
+    def test_worse_verdict_is_a_warning_with_reason_and_link(self, programme):
         score(programme, 9)
         review_again()
         score(programme, 3)
@@ -74,7 +74,7 @@ class TestVerdicts:
         assert (message.get_severity_display(), message.subject) == ("warning", programme.subject)
         assert message.path == f"/admin/beta/betaprogramme/{programme.pk}/change/"
 
-    def test_a_better_one_is_for_information(self, programme):
+    def test_better_verdict_is_for_information(self, programme):
         score(programme, 3)
         review_again()
         score(programme, 9)
@@ -84,7 +84,7 @@ class TestVerdicts:
         assert message.get_severity_display() == "for information"
 
     @pytest.mark.parametrize(("value", "severity"), [(3, "warning"), (9, "for information")])
-    def test_too_little_to_tell_is_better_than_no_and_worse_than_yes(self, programme, value, severity):
+    def test_insufficient_data_ranks_between_go_and_no_go(self, programme, value, severity):
         create_feedback(programme)
         review_again()
         score(programme, value)
@@ -93,13 +93,13 @@ class TestVerdicts:
         assert message.title.startswith("Spring beta: INSUFFICIENT DATA → ")
         assert message.get_severity_display() == severity
 
-    def test_each_change_is_told(self, programme):
+    def test_each_change_is_sent(self, programme):
         for value in (9, 3, 9, 3):
             score(programme, value)
             review_again()
         assert told() == ["Spring beta: GO → NO-GO", "Spring beta: NO-GO → GO", "Spring beta: GO → NO-GO"]
 
-    def test_it_speaks_the_language_of_the_portal(self, programme, settings, monkeypatch):
+    def test_notification_is_in_the_portals_language(self, programme, settings, monkeypatch):
         settings.LANGUAGE_CODE, spoken = "fr", []
         monkeypatch.setattr(review, "notify", lambda notice: spoken.append(translation.get_language()))
         score(programme, 9)
@@ -109,7 +109,7 @@ class TestVerdicts:
             review_again()
         assert spoken == ["fr"]
 
-    def test_what_somebody_exported_first_is_told_all_the_same(self, programme):
+    def test_change_is_sent_although_an_export_stored_it_first(self, programme):
         score(programme, 9)
         review_again()
         score(programme, 3)
@@ -118,7 +118,7 @@ class TestVerdicts:
         assert kept() == [("GO", "verdict"), ("NO-GO", "exported"), ("NO-GO", "verdict")]
         assert told() == ["Spring beta: GO → NO-GO"]
 
-    def test_each_programme_has_its_own(self, programme):
+    def test_each_programme_has_its_own_verdict(self, programme):
         other = create_programme("Autumn beta", starts=timezone.localdate(), participants_target=1)
         score(programme, 9)
         score(other, 3)
@@ -133,7 +133,7 @@ class TestTheEnd:
         BetaProgramme.objects.filter(pk=programme.pk).update(ends=timezone.localdate() + days * DAY)
 
     @pytest.mark.parametrize(("days", "reasons"), [(0, []), (-1, ["closed"]), (-2, ["closed"]), (-3, []), (1, [])])
-    def test_a_report_is_kept_on_the_days_after_it(self, programme, days, reasons):
+    def test_final_snapshot_is_stored_after_the_end(self, programme, days, reasons):
         self.set_end(programme, days)
         review_again()
         assert [reason for _verdict, reason in kept()] == reasons
@@ -142,7 +142,7 @@ class TestTheEnd:
         self.set_end(programme, -1)
         assert [review_again(), review_again()] == [{"kept": 1}, {"kept": 0}]
 
-    def test_although_nothing_has_changed_since_a_report_before_it(self, programme):
+    def test_final_snapshot_is_stored_although_nothing_changed(self, programme):
         score(programme, 9)
         review_again()
         BetaSnapshot.objects.update(taken_at=timezone.now() - 3 * DAY)
@@ -151,12 +151,12 @@ class TestTheEnd:
         assert kept() == [("GO", "verdict"), ("GO", "closed")]
         assert told() == []
 
-    def test_not_beside_one_that_was_exported_since(self, programme):
+    def test_final_snapshot_is_not_stored_beside_a_later_export(self, programme):
         self.set_end(programme, -1)
         snapshots.take_snapshot(programme, timezone.now(), Reason.EXPORTED, "olga")
         assert review_again() == {"kept": 0}
 
-    def test_a_verdict_that_changes_then_is_told_and_is_the_last_report(self, programme):
+    def test_verdict_that_changes_after_the_end_is_sent_as_final_snapshot(self, programme):
         score(programme, 9)
         review_again()
         BetaSnapshot.objects.update(taken_at=timezone.now() - 3 * DAY)
@@ -170,12 +170,12 @@ class TestTheEnd:
     @pytest.mark.parametrize(
         ("zone", "end"), [("UTC", "2026-03-11T00:00:00+00:00"), ("Europe/Paris", "2026-03-10T23:00:00+00:00")]
     )
-    def test_it_is_over_at_midnight_of_the_portal(self, zone, end):
+    def test_programme_ends_at_midnight_in_the_portals_time_zone(self, zone, end):
         with timezone.override(zone):
             assert review.midnight_after(datetime(2026, 3, 10, tzinfo=UTC).date()).astimezone(UTC).isoformat() == end
 
     @pytest.mark.parametrize("days", [-3, -20, -730])
-    def test_it_is_kept_however_late_somebody_looks_and_nobody_is_told_any_more(self, programme, days):
+    def test_late_final_snapshot_is_stored_without_notification(self, programme, days):
         BetaProgramme.objects.update(starts=timezone.localdate() - 900 * DAY)
         score(programme, 9)
         review_again()
@@ -185,19 +185,19 @@ class TestTheEnd:
         assert [review_again(), review_again()] == [{"kept": 1}, {"kept": 0}]
         assert (kept(), told()) == ([("GO", "verdict"), ("NO-GO", "closed")], [])
 
-    def test_it_is_kept_late_of_what_was_said_and_never_looked_at(self, programme):
+    def test_late_final_snapshot_is_stored_for_feedback_never_reviewed(self, programme):
         score(programme, 9)
         self.set_end(programme, -20)
         assert [review_again(), review_again()] == [{"kept": 1}, {"kept": 0}]
         assert kept() == [("GO", "closed")]
 
-    def test_it_is_kept_late_of_what_was_looked_at_although_what_was_said_is_erased(self, programme):
+    def test_late_final_snapshot_is_stored_although_the_feedback_is_erased(self, programme):
         snapshots.take_snapshot(programme, timezone.now() - 30 * DAY, Reason.EXPORTED, "olga")
         self.set_end(programme, -20)
         assert review_again() == {"kept": 1}
 
     @pytest.mark.parametrize(("retention", "days"), [(730, -731), (1, -2)])
-    def test_nothing_is_concluded_from_feedback_that_is_deleted(self, programme, settings, retention, days):
+    def test_programme_past_retention_is_not_reviewed(self, programme, settings, retention, days):
         settings.FEEDBACK_RETENTION_DAYS = retention
         BetaProgramme.objects.update(starts=timezone.localdate() - 900 * DAY)
         score(programme, 9)
@@ -208,20 +208,20 @@ class TestTheEnd:
         assert review_again() == {"kept": 0}
         assert (kept(), told()) == ([("GO", "verdict")], [])
 
-    def test_to_find_what_is_to_be_looked_at_takes_one_query(self, programme, django_assert_num_queries):
+    def test_programmes_to_review_take_one_query(self, programme, django_assert_num_queries):
         for number in range(5):
             create_feedback(create_programme(f"p{number}", ends=timezone.localdate() - (20 + number) * DAY))
         with django_assert_num_queries(1):
             assert len(review.programmes_to_review(timezone.now())) == 6
 
-    def test_what_has_not_begun_is_not_looked_at(self, programme):
+    def test_programme_that_has_not_begun_is_not_reviewed(self, programme):
         BetaProgramme.objects.update(starts=timezone.localdate() + DAY)
         score(programme, 9)
         assert review_again() == {"kept": 0}
 
 
 class TestOnce:
-    def test_a_cycle_has_one_effect(self, programme):
+    def test_cycle_has_one_effect(self, programme):
         job = next(job for job in jobs.all() if job.name == "monitoring.beta_verdicts")
         score(programme, 9)
         for _ in range(3):
@@ -229,7 +229,7 @@ class TestOnce:
         assert (job.every, kept()) == (HOUR, [("GO", "verdict")])
         assert JobRun.objects.get(job=job.name).result == {"kept": 1}
 
-    def test_while_another_has_the_turn_the_cycle_is_not_done(self, programme):
+    def test_cycle_fails_while_another_review_holds_the_lease(self, programme):
         """He may have been killed, and have left it."""
         score(programme, 9)
         job = next(job for job in jobs.all() if job.name == "monitoring.beta_verdicts")
@@ -239,7 +239,7 @@ class TestOnce:
         run_cycle(job)
         assert kept() == [("GO", "verdict")]
 
-    def test_a_programme_that_cannot_be_looked_at_keeps_no_other_back(self, programme, monkeypatch, caplog):
+    def test_failing_programme_does_not_stop_the_others(self, programme, monkeypatch, caplog):
         others = [create_programme(f"p{number}", starts=timezone.localdate()) for number in range(3)]
         for each in (*others, programme):
             score(each, 9)
@@ -259,7 +259,7 @@ class TestOnce:
         assert JobRun.objects.get(job=job.name).error == "ZeroDivisionError: the faulty one"
         assert f"beta:{others[1].pk}" in caplog.text
 
-    def test_who_was_overtaken_goes_on_to_no_other(self, programme, monkeypatch):
+    def test_review_stops_when_its_lease_is_lost(self, programme, monkeypatch):
         score(programme, 9)
         score(create_programme("other", starts=timezone.localdate()), 9)
         seen = []
@@ -274,7 +274,7 @@ class TestOnce:
         assert len(seen) == 1
 
     @pytest.mark.parametrize("overtaken", ["monitoring.beta_verdicts", review.REVIEW_LEASE])
-    def test_who_was_overtaken_writes_nothing(self, programme, monkeypatch, overtaken):
+    def test_review_with_a_lost_lease_writes_nothing(self, programme, monkeypatch, overtaken):
         score(programme, 9)
         made = review.build_report
 
@@ -288,7 +288,7 @@ class TestOnce:
             review_again()
         assert (kept(), told()) == ([], [])
 
-    def test_a_message_that_cannot_be_written_leaves_no_snapshot(self, programme, monkeypatch):
+    def test_failing_notification_leaves_no_snapshot(self, programme, monkeypatch):
         score(programme, 9)
         review_again()
         score(programme, 3)
@@ -299,7 +299,7 @@ class TestOnce:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_several_that_look_at_once_one_keeps_and_tells(programme):
+def test_concurrent_reviews_store_and_send_once(programme):
     score(programme, 9)
     review_again()
     score(programme, 3)
@@ -326,7 +326,7 @@ def test_of_several_that_look_at_once_one_keeps_and_tells(programme):
 
 
 class TestRetention:
-    def test_of_a_programme_whose_feedback_is_gone_the_last_report_counts(self, programme, admin_client, capsys):
+    def test_programme_past_retention_shows_its_last_snapshot(self, programme, admin_client, capsys):
         """On its page, by the API and for the command; none of them keeps another."""
         BetaProgramme.objects.update(
             starts=timezone.localdate() - 2000 * DAY, ends=timezone.localdate() - 731 * DAY, name="Old"
@@ -349,7 +349,7 @@ class TestRetention:
         assert BetaSnapshot.objects.get() == last
 
     @pytest.mark.parametrize("days", [None, 5, -1, -730])
-    def test_until_then_it_is_the_live_one(self, programme, days):
+    def test_programme_within_retention_shows_the_live_report(self, programme, days):
         ends = None if days is None else timezone.localdate() + days * DAY
         BetaProgramme.objects.update(starts=timezone.localdate() - 2000 * DAY, ends=ends)
         programme.refresh_from_db()
@@ -359,13 +359,13 @@ class TestRetention:
         assert not snapshots.is_past_retention(programme, now)
         assert (first.verdict, snapshots.current_report(programme, now)["verdict"]) == ("INSUFFICIENT DATA", "GO")
 
-    def test_where_no_report_was_kept_it_is_the_live_one(self, programme):
+    def test_programme_without_snapshot_shows_the_live_report(self, programme):
         programme.ends = timezone.localdate() - 731 * DAY
         score(programme, 9)
         assert snapshots.current_report(programme, timezone.now())["verdict"] == "GO"
 
     @pytest.mark.parametrize(("days", "left"), [(-729, 2), (-730, 2), (-731, 0), (None, 2), (5, 2)])
-    def test_feedback_goes_two_years_after_the_end_and_the_reports_stay(self, programme, days, left):
+    def test_feedback_is_deleted_after_its_retention_and_snapshots_stay(self, programme, days, left):
         BetaProgramme.objects.update(
             starts=timezone.localdate() - 2000 * DAY, ends=None if days is None else timezone.localdate() + days * DAY
         )
@@ -376,14 +376,14 @@ class TestRetention:
         assert (BetaFeedback.objects.count(), BetaSnapshot.objects.count()) == (left, 1)
         assert BetaProgramme.objects.exists()
 
-    def test_what_is_counted_goes_after_two_hours(self, db):
+    def test_rate_limit_windows_are_deleted_after_two_hours(self, db):
         now = timezone.now()
         for key, hours in (("a", 1), ("b", 1.9), ("c", 2.1)):
             FeedbackWindow.objects.create(key=key, count=1, window_started_at=now - timedelta(hours=hours))
         delete_all(outdated_windows(now), claim_cycle("prune", "now"))
         assert set(FeedbackWindow.objects.values_list("key", flat=True)) == {"a", "b"}
 
-    def test_where_no_programme_is_over_nothing_is_looked_for(self, programme, django_assert_num_queries):
+    def test_retention_without_ended_programmes_reads_no_feedback(self, programme, django_assert_num_queries):
         create_feedback(programme)
         with django_assert_num_queries(1):
             assert not outdated_feedback(timezone.now()).exists()

@@ -27,13 +27,13 @@ def kept(snapshot):
     return BetaSnapshot.objects.get(pk=snapshot.pk)
 
 
-def test_a_snapshot_says_why_and_by_whom_it_was_kept(programme):
+def test_snapshot_has_reason_and_user(programme):
     snapshot = kept(take_snapshot(programme, NOON, EXPORTED, "olga"))
     assert (snapshot.verdict, snapshot.reason, snapshot.taken_by, snapshot.taken_at) == ("GO", "exported", "olga", NOON)
     assert snapshot.data["generated_at"] == "2026-03-10T12:00:00.000Z"
 
 
-def test_a_snapshot_stays_as_it_is_when_feedback_and_thresholds_change(programme):
+def test_snapshot_is_unchanged_when_feedback_and_thresholds_change(programme):
     before = kept(take_snapshot(programme, NOON, COMMAND)).data
     create_feedback(programme, type="bug", severity="critical")
     programme.feedback.update(nps_score=1, comment="Otherwise.")
@@ -44,7 +44,7 @@ def test_a_snapshot_stays_as_it_is_when_feedback_and_thresholds_change(programme
     assert BetaSnapshot.objects.earliest("id").data == before
 
 
-def test_a_snapshot_cannot_be_saved_again(programme):
+def test_stored_snapshot_cannot_be_saved_again(programme):
     snapshot = kept(take_snapshot(programme, NOON, COMMAND))
     snapshot.verdict = "NO-GO"
     with pytest.raises(ValueError, match="does not change"):
@@ -52,7 +52,7 @@ def test_a_snapshot_cannot_be_saved_again(programme):
     assert kept(snapshot).verdict == "GO"
 
 
-def test_who_takes_several_formats_keeps_one_report_although_checks_go_on(programme):
+def test_exports_in_several_formats_share_one_snapshot(programme):
     target = create_target(beta_programme=programme)
     rollup(target, "day", NOON - NOON_OF_DAY)
     first = take_snapshot(programme, NOON, EXPORTED, "olga")
@@ -69,7 +69,7 @@ def test_who_takes_several_formats_keeps_one_report_although_checks_go_on(progra
         lambda programme: rollup(create_target(beta_programme=programme), "day", NOON - NOON_OF_DAY, latency_ms=900),
     ],
 )
-def test_what_was_said_judged_or_wanted_since_makes_another_report(programme, change):
+def test_change_of_feedback_triage_or_thresholds_makes_another_snapshot(programme, change):
     first = take_snapshot(programme, NOON, EXPORTED, "olga")
     change(programme)
     programme.refresh_from_db()
@@ -78,11 +78,11 @@ def test_what_was_said_judged_or_wanted_since_makes_another_report(programme, ch
     assert take_snapshot(programme, SOON, EXPORTED, "olga") == second
 
 
-def test_a_report_of_the_future_was_kept_before_the_clock_was_set_back(programme):
+def test_snapshot_from_the_future_is_not_reused(programme):
     assert take_snapshot(programme, LATER, COMMAND) != take_snapshot(programme, NOON, COMMAND)
 
 
-def test_the_next_report_is_compared_with_the_one_before(programme):
+def test_report_is_compared_with_the_previous_snapshot(programme):
     take_snapshot(programme, NOON, COMMAND)
     create_feedback(programme, type="bug", severity="critical", nps_score=2, given_at=LATER)
     assert take_snapshot(programme, LATER, COMMAND).data["previous"] == {
@@ -97,7 +97,7 @@ def test_the_next_report_is_compared_with_the_one_before(programme):
     }
 
 
-def test_it_is_compared_with_the_newest_one(programme):
+def test_report_is_compared_with_the_newest_snapshot(programme):
     for moment in (NOON, LATER):
         create_feedback(programme, type="ux", comment=f"At {moment}")
         take_snapshot(programme, moment, COMMAND)
@@ -106,13 +106,13 @@ def test_it_is_compared_with_the_newest_one(programme):
     assert previous["generated_at"] == "2026-03-10T13:00:00.000Z"
 
 
-def test_another_programmes_report_is_none_to_compare_with(programme):
+def test_snapshots_of_other_programmes_are_not_compared(programme):
     take_snapshot(create_programme("other"), NOON, COMMAND)
     assert take_snapshot(programme, LATER, COMMAND).data["previous"] is None
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_several_who_export_at_once_one_keeps_it(programme):
+def test_concurrent_exports_store_one_snapshot(programme):
     """Each by his own clock: who is let in last may have looked at it first."""
     begin, found = threading.Barrier(6), []
 

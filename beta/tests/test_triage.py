@@ -27,7 +27,7 @@ def fresh(feedback):
 
 
 class TestChanging:
-    def test_it_says_what_it_was_and_what_it_is_of_what_has_changed(self):
+    def test_triage_returns_before_and_after_of_changed_fields(self):
         olga = User.objects.create_user("olga")
         incident = Incident.objects.create(subject="x", rule="slow", opened_at=timezone.now())
         feedback = create_bug(severity="low")
@@ -42,14 +42,14 @@ class TestChanging:
             incident,
         )
 
-    def test_what_is_so_already_is_no_change(self):
+    def test_unchanged_value_is_no_change(self):
         feedback = create_bug(severity="low")
         triage.apply_triage(feedback, {"tags": ["a"]})
         assert (
             triage.apply_triage(feedback, {"severity": "low", "status": "open", "tags": ["a"], "add_tags": ["a"]}) == []
         )
 
-    def test_it_leaves_what_another_has_changed_meanwhile(self):
+    def test_triage_keeps_concurrent_changes_of_other_fields(self):
         feedback = create_bug()
         triage.apply_triage(fresh(feedback), {"severity": "high"})
         triage.apply_triage(feedback, {"status": "planned"})
@@ -57,27 +57,27 @@ class TestChanging:
 
 
 class TestDuplicates:
-    def test_who_says_of_what_says_that_it_is_one(self):
+    def test_naming_an_original_makes_it_a_duplicate(self):
         original, feedback = create_bug(), create_bug()
         [changed] = triage.apply_triage(feedback, {"duplicate_of": original})
         assert changed.after == {"status": "duplicate", "duplicate_of": original.pk}
         assert changed.before == {"status": "open", "duplicate_of": None}
 
     @pytest.mark.parametrize("status", ["open", "planned", "fixed", "declined"])
-    def test_what_is_anything_else_is_a_duplicate_no_more(self, status):
+    def test_another_status_removes_the_original(self, status):
         original, feedback = create_bug(), create_bug()
         triage.apply_triage(feedback, {"duplicate_of": original})
         triage.apply_triage(feedback, {"status": status})
         assert (fresh(feedback).status, fresh(feedback).duplicate_of) == (status, None)
 
     @pytest.mark.parametrize("status", ["open", "planned", "fixed", "declined"])
-    def test_it_is_either_a_duplicate_or_something_else(self, status):
+    def test_original_with_another_status_is_refused(self, status):
         feedback = create_bug()
         why = [f"It is either a duplicate or {status}: say which."]
         assert refused(feedback, duplicate_of=create_bug(), status=status) == {"duplicate_of": why}
         assert (fresh(feedback).status, fresh(feedback).duplicate_of) == ("open", None)
 
-    def test_one_is_needed_and_never_itself_nor_anothers(self):
+    def test_original_must_exist_in_the_same_programme(self):
         feedback, other = create_bug(), create_bug(programme=get_programme("Second"))
         assert refused(feedback, status="duplicate") == {"duplicate_of": ["Say of which it is a duplicate."]}
         itself = [f"That is #{feedback.pk} itself, or a duplicate of it."]
@@ -85,23 +85,23 @@ class TestDuplicates:
         assert refused(feedback, duplicate_of=other) == {"duplicate_of": [f"#{other.pk} is of another programme."]}
         assert fresh(feedback).status == "open"
 
-    def test_a_duplicate_stays_one_of_something(self):
+    def test_duplicate_keeps_its_original(self):
         feedback = create_bug()
         triage.apply_triage(feedback, {"duplicate_of": create_bug()})
         assert "duplicate_of" in refused(feedback, duplicate_of=None)
 
-    def test_two_are_never_duplicates_of_each_other(self):
+    def test_mutual_duplicates_are_refused(self):
         first, second = create_bug(), create_bug()
         triage.apply_triage(second, {"duplicate_of": first})
         assert "duplicate_of" in refused(first, duplicate_of=second)
 
-    def test_of_a_duplicate_its_original_is_meant(self):
+    def test_duplicate_of_a_duplicate_refers_to_its_original(self):
         original, duplicate, third = create_bug(), create_bug(), create_bug()
         triage.apply_triage(duplicate, {"duplicate_of": original})
         triage.apply_triage(third, {"duplicate_of": duplicate})
         assert fresh(third).duplicate_of == original
 
-    def test_its_own_duplicates_come_along_and_it_says_so(self):
+    def test_duplicates_move_to_the_new_original(self):
         original, between, last = create_bug(), create_bug(), create_bug()
         triage.apply_triage(last, {"duplicate_of": between})
         changed = triage.apply_triage(between, {"duplicate_of": original})
@@ -109,14 +109,14 @@ class TestDuplicates:
         assert (changed[1].before, changed[1].after) == ({"duplicate_of": between.pk}, {"duplicate_of": original.pk})
         assert fresh(last).duplicate_of == original
 
-    def test_what_lost_its_original_is_judged_and_reopened_as_before(self):
+    def test_duplicate_without_original_can_be_triaged_and_reopened(self):
         original, feedback = create_bug(), create_bug()
         triage.apply_triage(feedback, {"duplicate_of": original})
         original.delete()
         triage.apply_triage(fresh(feedback), {"severity": "high"})
         assert (fresh(feedback).severity, fresh(feedback).status) == ("high", "duplicate")
 
-    def test_of_duplicates_that_go_along_nothing_is_told(self):
+    def test_deleted_duplicates_are_not_reported_as_changed(self):
         original, going, staying = create_bug(), create_bug(), create_bug()
         for each in (going, staying):
             triage.apply_triage(each, {"duplicate_of": original})
@@ -124,7 +124,7 @@ class TestDuplicates:
         assert changed.feedback == staying
         assert fresh(going).status == "duplicate"
 
-    def test_a_circle_has_an_end(self):
+    def test_circular_duplicates_terminate(self):
         first, second = create_bug(), create_bug()
         for each, other in ((first, second), (second, first)):
             type(each).objects.filter(pk=each.pk).update(status="duplicate", duplicate_of=other)
@@ -136,22 +136,22 @@ class TestTags:
         ("text", "names"),
         [("Export, dark  THEME,,export ,", ["export", "dark theme"]), ("", []), (" , ", []), ("x" * 40, ["x" * 40])],
     )
-    def test_they_are_the_words_between_commas(self, text, names):
+    def test_tags_are_split_at_commas(self, text, names):
         assert triage.parse_tags(text) == names
 
     @pytest.mark.parametrize("text", ["x" * 41, ",".join("abcdefghijk")])
-    def test_long_ones_and_many_are_refused(self, text):
+    def test_long_tags_and_too_many_are_refused(self, text):
         with pytest.raises(ValidationError):
             triage.parse_tags(text)
 
-    def test_some_come_and_some_go(self):
+    def test_tags_are_added_and_removed(self):
         feedback = create_bug()
         triage.apply_triage(feedback, {"tags": ["a", "b"]})
         [changed] = triage.apply_triage(feedback, {"add_tags": ["c", "b"], "remove_tags": ["a", "z"]})
         assert (changed.before, changed.after) == ({"tags": "a, b"}, {"tags": "b, c"})
         assert FeedbackTag.objects.filter(name="b").count() == 1
 
-    def test_together_they_are_not_too_many(self):
+    def test_total_number_of_tags_is_limited(self):
         feedback = create_bug()
         triage.apply_triage(feedback, {"tags": list("abcdefgh")})
         assert refused(feedback, add_tags=["x", "y", "z"]) == {"tags": ["At most 10 tags are possible."]}

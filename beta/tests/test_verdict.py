@@ -16,7 +16,7 @@ def judged(**figures):
 
 
 @pytest.mark.parametrize(("participants", "expected"), [(1, NO_GO), (4, NO_GO), (5, GO), (6, GO)])
-def test_enough_people_must_have_taken_part(participants, expected):
+def test_too_few_participants_are_a_no_go(participants, expected):
     told, found = judged(participants=participants)
     assert told == expected
     assert found["participants"] == {
@@ -39,41 +39,41 @@ def test_enough_people_must_have_taken_part(participants, expected):
         (0, 1, 0.0, NO_GO),
     ],
 )
-def test_the_average_score_must_reach_its_target_and_is_never_rounded_up_to_it(score_sum, scores, shown, expected):
+def test_average_score_is_never_rounded_up_to_its_target(score_sum, scores, shown, expected):
     told, found = judged(score_sum=score_sum, scores=scores)
     assert (told, found["score"]["value"]) == (expected, shown)
 
 
-def test_without_feedback_there_is_not_enough_data_whatever_else_failed():
+def test_no_feedback_is_insufficient_data_whatever_else_failed():
     told, found = judged(participants=0, score_sum=0, scores=0, checks=10, failures=10)
     assert (told, found["participants"]["ok"], found["error_rate"]["ok"]) == (INSUFFICIENT_DATA, False, False)
 
 
-def test_without_a_score_it_is_not_known():
+def test_no_score_is_an_unknown_condition():
     told, found = judged(score_sum=0, scores=0)
     assert told == INSUFFICIENT_DATA
     assert (found["score"]["value"], found["score"]["ok"]) == (None, None)
 
 
 @pytest.mark.parametrize(("grave_bugs", "expected"), [(0, GO), (1, NO_GO)])
-def test_no_grave_bug_may_be_open(grave_bugs, expected):
+def test_open_grave_bug_is_a_no_go(grave_bugs, expected):
     told, found = judged(grave_bugs=grave_bugs)
     assert (told, found["critical_bugs"]["ok"]) == (expected, grave_bugs == 0)
 
 
-def test_a_programme_without_targets_is_judged_without_performance():
+def test_programme_without_targets_has_no_performance_conditions():
     told, found = judged()
     assert (told, list(found)) == (GO, ["participants", "score", "critical_bugs"])
 
 
-def test_targets_without_data_are_not_enough():
+def test_targets_without_checks_are_insufficient_data():
     told, found = judged(checks=0)
     assert told == INSUFFICIENT_DATA
     assert [found[name]["value"] for name in ("latency", "error_rate")] == [None, None]
     assert [found[name]["ok"] for name in ("latency", "error_rate")] == [None, None]
 
 
-def test_what_failed_says_no_whatever_is_unknown():
+def test_failed_condition_is_a_no_go_even_if_others_are_unknown():
     assert judged(checks=0, grave_bugs=1)[0] == NO_GO
 
 
@@ -81,7 +81,7 @@ def test_what_failed_says_no_whatever_is_unknown():
     ("mean_ms", "shown", "expected"),
     [(500.0, 500.0, NO_GO), (500.04, 500.0, NO_GO), (131.5, 131.5, GO), (499.99, 499.9, GO), (0.1 + 0.2, 0.3, GO)],
 )
-def test_mean_latency_must_be_below_its_limit_and_is_never_rounded_up_to_it(mean_ms, shown, expected):
+def test_mean_latency_below_its_limit_is_never_rounded_up_to_it(mean_ms, shown, expected):
     told, found = judged(**MEASURED | {"mean_ms": mean_ms})
     assert (told, found["latency"]["value"], found["latency"]["target"]) == (expected, shown, 500)
 
@@ -98,19 +98,17 @@ def test_mean_latency_must_be_below_its_limit_and_is_never_rounded_up_to_it(mean
         (0, 1, 0.0, GO),
     ],
 )
-def test_error_rate_must_be_below_its_limit_and_is_never_rounded_up_to_it_nor_down_to_none(
-    failures, checks, shown, expected
-):
+def test_error_rate_is_never_rounded_up_to_its_limit_or_down_to_zero(failures, checks, shown, expected):
     told, found = judged(**MEASURED | {"failures": failures, "checks": checks})
     assert (told, found["error_rate"]["value"], found["error_rate"]["target"]) == (expected, shown, 0.01)
 
 
-def test_where_every_check_failed_there_is_no_latency_and_the_answer_is_no():
+def test_only_failed_checks_are_a_no_go_without_latency():
     told, found = judged(checks=10, failures=10)
     assert (told, found["latency"]["ok"], found["error_rate"]["ok"]) == (NO_GO, None, False)
 
 
-def test_a_programme_has_thresholds_of_its_own():
+def test_thresholds_come_from_the_programme():
     thresholds = Thresholds(participants=2, score=Decimal("8.25"), latency_ms=50, error_percent=Decimal("0.05"))
     found = evaluate_conditions(Figures(**GOOD | MEASURED), thresholds)
     assert [condition["target"] for condition in found] == [2, 8.25, 0, 50, 0.0005]

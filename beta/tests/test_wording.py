@@ -19,7 +19,7 @@ def condition(name, value, target, ok=True):
     return {"name": name, "value": value, "target": target, "ok": ok}
 
 
-def test_a_condition_is_told_with_its_unit():
+def test_conditions_have_units():
     shown = [
         condition("participants", 7, 5),
         condition("score", 7.4, 7.0),
@@ -36,16 +36,16 @@ def test_a_condition_is_told_with_its_unit():
     ]
 
 
-def test_numbers_are_those_of_the_reader():
+def test_numbers_are_localized():
     with translation.override("fr"):
         assert wording.condition_value(condition("score", 7.4, 7.0)) == "7,40"
 
 
-def test_what_is_not_known_is_no_zero():
+def test_unknown_value_is_not_shown_as_zero():
     assert wording.condition_value(condition("latency", None, 500, None)) == "–"
 
 
-def test_the_reason_names_what_was_missed_or_is_not_known():
+def test_reason_names_missed_or_unknown_conditions():
     programme = create_programme()
     assert wording.explain_verdict(build_report(programme, NOON)) == "There is no feedback yet."
     create_feedback(programme)
@@ -56,7 +56,7 @@ def test_the_reason_names_what_was_missed_or_is_not_known():
     assert wording.explain_verdict(build_report(programme, NOON)) == "Every condition is met."
 
 
-def test_the_period_is_told_by_its_days():
+def test_period_is_formatted_by_its_days():
     assert wording.format_period(build_report(create_programme(), NOON)) == "since March 2, 2026"
     ended = create_programme("ended", ends=date(2026, 3, 20))
     assert wording.format_period(build_report(ended, NOON)) == "from March 2, 2026 to March 20, 2026"
@@ -66,11 +66,11 @@ def test_the_period_is_told_by_its_days():
     ("now", "before", "digits", "told"),
     [(8, 5, 0, "+3"), (7.0, 7.4, 2, "−0.40"), (5, 5, 0, ""), (None, 5, 0, ""), (5, None, 0, ""), (7.001, 7.0, 2, "")],
 )
-def test_a_difference_has_its_sign_and_none_is_said_of_nothing(now, before, digits, told):
+def test_difference_has_a_sign_and_is_empty_without_change(now, before, digits, told):
     assert wording.format_difference(now, before, digits) == told
 
 
-def test_facts_tell_how_they_differ_from_the_report_before():
+def test_facts_have_the_change_since_the_previous_report():
     programme = create_programme()
     create_scores(programme, 9, 9)
     take_snapshot(programme, NOON, BetaSnapshot.Reason.COMMAND)
@@ -84,5 +84,5 @@ def test_facts_tell_how_they_differ_from_the_report_before():
     assert facts["Mean response time"] == ("–", "")
 
 
-def test_a_net_promoter_score_has_its_sign_and_nought_has_none():
+def test_nps_has_a_sign_unless_it_is_zero():
     assert [wording.format_signed(value) for value in (14, -20, 0, None)] == ["+14", "−20", "0", "–"]
