@@ -10,8 +10,8 @@ from django.utils import timezone
 from beta.models import BetaFeedback, BetaProgramme
 from beta.programmes import assign_target
 from monitoring.models import Target
-from monitoring.tests import rolled
-from monitoring.tests.rolled import NOON
+from monitoring.tests import factories
+from monitoring.tests.factories import NOON
 
 numbers = count(1)
 STARTS = date(2026, 3, 2)
@@ -22,7 +22,7 @@ def create_programme(name="spring-beta", **fields):
 
 
 def create_target(name: str = "", beta_programme: BetaProgramme | None = None, **fields: object) -> Target:
-    target: Target = rolled.a_target(name, **fields)
+    target: Target = factories.create_target(name, **fields)
     assign_target(target, beta_programme)
     return target
 

@@ -16,7 +16,7 @@ from beta.feedback import triage
 from beta.models import BetaFeedback, FeedbackTag
 from beta.report.gather import build_report
 from beta.tests.factories import create_bug, get_programme
-from monitoring.tests.pages import act, page_of
+from monitoring.tests.helpers.admin_pages import page_url, post_action
 from portal.models import AuditEvent
 from portal.tests.helpers.admin_pages import log_in_with_role, messages_of, page_text
 
@@ -64,7 +64,7 @@ class TestTheList:
     def test_what_participants_wrote_is_text(self, admin_client, comment):
         feedback = create_bug("<i>eve</i>", comment, page="<u>x</u>")
         triage.apply_triage(feedback, {"tags": ["<s>tag</s>"]})
-        for path in (LIST, page_of(feedback), f"{LIST}?q=eve"):
+        for path in (LIST, page_url(feedback), f"{LIST}?q=eve"):
             text = page_text(admin_client.get(path))
             assert not re.search(r"<script>alert|<i>eve|<u>x|<s>tag|<b>", text)
             assert "&lt;i&gt;eve" in text
@@ -75,7 +75,7 @@ class TestTheList:
             text = page_text(admin_client.get(LIST))
         assert "x" * 109 + "…</bdi>" in text
         assert "x" * 111 not in text
-        assert "x" * 100_000 in page_text(admin_client.get(page_of(feedback)))
+        assert "x" * 100_000 in page_text(admin_client.get(page_url(feedback)))
 
     def test_of_many_comments_the_beginnings_alone_are_read(self, admin_client, monkeypatch):
         """By what the database sends: what is cut off only once it is here has been read all the same."""
@@ -91,7 +91,7 @@ class TestTheList:
         for _number in range(2):
             triage.apply_triage(create_bug(comment="x" * 100_000), {"duplicate_of": feedback})
         create_bug(comment="x" * 100_000)
-        for path in (LIST, page_of(feedback), page_of(feedback.programme)):
+        for path in (LIST, page_url(feedback), page_url(feedback.programme)):
             longest.clear()
             assert "x" * 100 in page_text(admin_client.get(path))
             assert max(longest) == 400, path
@@ -212,13 +212,13 @@ class TestWhoMay:
         log_in_with_role(client, "viewer")
         feedback = create_bug(comment="Whole story")
         triage.apply_triage(feedback, {"tags": ["export"], "status": "planned"})
-        text = page_text(client.get(page_of(feedback)))
+        text = page_text(client.get(page_url(feedback)))
         assert "Whole story" in text
         assert "export" in text
         assert 'name="_save"' not in text
         assert '<select name="status"' not in text
-        assert client.post(page_of(feedback), {"status": "fixed"}).status_code == 403
-        act(client, "fix", feedback)
+        assert client.post(page_url(feedback), {"status": "fixed"}).status_code == 403
+        post_action(client, "fix", feedback)
         feedback.refresh_from_db()
         assert feedback.status == "planned"
 
@@ -227,7 +227,7 @@ class TestWhoMay:
         log_in_with_role(client, role)
         feedback = create_bug()
         assert client.post(f"{LIST}{feedback.pk}/delete/", {"post": "yes"}).status_code == 403
-        act(client, "delete_selected", feedback, post="yes")
+        post_action(client, "delete_selected", feedback, post="yes")
         assert BetaFeedback.objects.exists()
 
     def test_nobody_adds_any_by_hand(self, admin_client):
@@ -248,9 +248,9 @@ class TestDeleting:
         log_in_with_role(client, "operator")
         rows = [create_bug(), create_bug()]
         triage.apply_triage(rows[0], {"tags": ["spam"]})
-        asked = act(client, "delete_selected", *rows)
+        asked = post_action(client, "delete_selected", *rows)
         assert "#" + str(rows[0].pk) in page_text(asked)
-        act(client, "delete_selected", *rows, post="yes")
+        post_action(client, "delete_selected", *rows, post="yes")
         assert not BetaFeedback.objects.exists()
         assert AuditEvent.objects.filter(action="betafeedback.deleted").count() == 2
 
@@ -258,7 +258,7 @@ class TestDeleting:
         log_in_with_role(client, "operator")
         monkeypatch.setattr("monitoring.admin.asking.MOST_AT_ONCE", 2)
         rows = [create_bug(), create_bug(), create_bug()]
-        response = act(client, "delete_selected", *rows, post="yes")
+        response = post_action(client, "delete_selected", *rows, post="yes")
         assert messages_of(response) == ["Choose at most 2 at once. Nothing was done."]
         assert BetaFeedback.objects.count() == 3
 
@@ -269,7 +269,7 @@ class TestDeleting:
         for each in (duplicate, going):
             triage.apply_triage(each, {"duplicate_of": original})
         if in_bulk:
-            act(client, "delete_selected", original, going, post="yes")
+            post_action(client, "delete_selected", original, going, post="yes")
         else:
             client.post(f"{LIST}{original.pk}/delete/", {"post": "yes"})
         duplicate.refresh_from_db()
@@ -284,7 +284,7 @@ def test_the_page_costs_the_same_however_much_was_said(admin_client, django_asse
         triage.apply_triage(create_bug(), {"duplicate_of": feedback, "tags": ["a", "b"]})
     create_bug("other")
     with django_assert_max_num_queries(14):
-        response = admin_client.get(page_of(feedback))
+        response = admin_client.get(page_url(feedback))
     duplicates, others, _history = response.context["sections"]
     assert [len(section.rows) for section in (duplicates, others)] == [10, 10]
     assert duplicates.note == others.note == "Older ones are not shown."

@@ -12,7 +12,7 @@ from beta.feedback import triage
 from beta.models import BetaFeedback
 from beta.tests.factories import create_bug
 from beta.tests.test_admin_feedback_triage import sent
-from monitoring.tests.pages import list_of, page_of
+from monitoring.tests.helpers.admin_pages import list_url, page_url
 from portal.tests.helpers.admin_pages import log_in_with_role, page_text
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -43,12 +43,12 @@ def at_once(client):
 
 
 def marking(feedback, original):
-    return page_of(feedback), sent(feedback, duplicate_of=original.pk)
+    return page_url(feedback), sent(feedback, duplicate_of=original.pk)
 
 
 def marking_many(original, *rows):
     chosen = {"action": "triage", "confirmed": "yes", "_selected_action": [row.pk for row in rows]}
-    return list_of(original), chosen | {"duplicate_of": original.pk}
+    return list_url(original), chosen | {"duplicate_of": original.pk}
 
 
 @pytest.mark.parametrize("in_bulk", [False, True])
@@ -67,10 +67,10 @@ def test_of_two_that_would_be_duplicates_of_each_other_one_is_refused(at_once, i
 def test_what_is_marked_while_its_original_goes_is_told_so_or_stands_for_itself_again(at_once, in_bulk):
     for _round in range(ROUNDS):
         original, feedback = create_bug(), create_bug()
-        deleting = f"{list_of(original)}{original.pk}/delete/", {"post": "yes"}
+        deleting = f"{list_url(original)}{original.pk}/delete/", {"post": "yes"}
         if in_bulk:
             chosen = {"action": "delete_selected", "post": "yes", "_selected_action": [original.pk]}
-            deleting = list_of(original), chosen
+            deleting = list_url(original), chosen
         marked, deleted = at_once(marking(feedback, original), deleting)
         assert deleted.status_code == 302
         feedback.refresh_from_db()
@@ -81,14 +81,14 @@ def test_what_is_marked_while_its_original_goes_is_told_so_or_stands_for_itself_
 def test_what_went_while_it_was_marked_is_found_no_more(at_once):
     for _round in range(ROUNDS):
         original, feedback = create_bug(), create_bug()
-        deleting = f"{list_of(feedback)}{feedback.pk}/delete/", {"post": "yes"}
+        deleting = f"{list_url(feedback)}{feedback.pk}/delete/", {"post": "yes"}
         assert {answer.status_code for answer in at_once(marking(feedback, original), deleting)} == {302}
         assert not BetaFeedback.objects.filter(pk=feedback.pk).exists()
 
 
 def test_one_click_on_the_page_of_one_does_it(at_once):
     feedback = create_bug()
-    [answer] = at_once((f"{list_of(feedback)}{feedback.pk}/act/fix/", {"_selected_action": feedback.pk}))
+    [answer] = at_once((f"{list_url(feedback)}{feedback.pk}/act/fix/", {"_selected_action": feedback.pk}))
     assert answer.status_code == 302
     feedback.refresh_from_db()
     assert feedback.status == "fixed"

@@ -11,7 +11,7 @@ from beta.feedback import triage
 from beta.models import BetaFeedback
 from beta.tests.factories import create_bug, get_programme
 from monitoring.models import Incident
-from monitoring.tests.pages import act, act_on_page, page_of
+from monitoring.tests.helpers.admin_pages import page_url, post_action, post_page_action
 from portal.models import AuditEvent
 from portal.tests.helpers.admin_pages import log_in_with_role, messages_of, page_text
 
@@ -54,8 +54,8 @@ class TestThePage:
             "type": "ux", "severity": "high", "duplicate_of": f"#{original.pk}", "assignee": operator.pk,
             "incident": incident.pk, "fix_version": "6.3", "tags": "Export, Dark",
         }  # fmt: skip
-        response = client.post(page_of(feedback), sent(feedback, **changes), follow=True)
-        assert response.redirect_chain == [(page_of(feedback), 302)]
+        response = client.post(page_url(feedback), sent(feedback, **changes), follow=True)
+        assert response.redirect_chain == [(page_url(feedback), 302)]
         found = fresh(feedback)
         assert (found.type, found.severity, found.status, found.duplicate_of) == ("ux", "high", "duplicate", original)
         assert (found.assignee, found.incident, found.fix_version) == (operator, incident, "6.3")
@@ -68,18 +68,18 @@ class TestThePage:
 
     def test_what_is_cleared_is_told(self, client, operator):
         feedback = create_bug(severity="low", assignee=operator, fix_version="6.3")
-        client.post(page_of(feedback), sent(feedback, severity="", assignee="", fix_version=""))
+        client.post(page_url(feedback), sent(feedback, severity="", assignee="", fix_version=""))
         found = fresh(feedback)
         assert (found.severity, found.assignee, found.fix_version) == ("", None, "")
-        text = page_text(client.get(page_of(feedback)))
+        text = page_text(client.get(page_url(feedback)))
         for part in ("severity: low → –", "assignee: user:olga → –", "fix_version: 6.3 → –"):
             assert part in text
 
     def test_of_two_at_once_each_changes_what_he_touched(self, client):
         feedback = create_bug()
         first, second = sent(feedback, severity="high", tags="export"), sent(feedback, status="planned")
-        client.post(page_of(feedback), first)
-        client.post(page_of(feedback), second)
+        client.post(page_url(feedback), first)
+        client.post(page_url(feedback), second)
         found = fresh(feedback)
         assert (found.severity, found.status, found.tags.get().name) == ("high", "planned", "export")
         assert trail(feedback)[1] == ({"status": "open"}, {"status": "planned"})
@@ -89,8 +89,8 @@ class TestThePage:
         triage.apply_triage(feedback, {"tags": ["gone", "old", "stays"]})
         first = sent(feedback, tags="old, stays, export")
         second = sent(feedback, tags="gone, stays, dark")
-        client.post(page_of(feedback), first)
-        client.post(page_of(feedback), second)
+        client.post(page_url(feedback), first)
+        client.post(page_url(feedback), second)
         assert [tag.name for tag in fresh(feedback).tags.all()] == ["dark", "export", "stays"]
 
     @pytest.mark.parametrize(
@@ -112,8 +112,8 @@ class TestThePage:
         if name == "assignee":
             meanwhile, by_hand = operator.pk, User.objects.create_user("otto", is_staff=True).pk
         late = sent(feedback, **{name: by_hand})
-        client.post(page_of(feedback), sent(feedback, **{name: meanwhile}))
-        refused = client.post(page_of(feedback), late)
+        client.post(page_url(feedback), sent(feedback, **{name: meanwhile}))
+        refused = client.post(page_url(feedback), late)
         form = refused.context["adminform"].form
         why = f"Somebody changed it meanwhile: it is now {now.format(originals[0].pk)}."
         assert form.errors == {name: [why]}
@@ -121,24 +121,24 @@ class TestThePage:
         # Whoever has read that and saves it again means it.
         again = late | {f"initial-{name}": form.data[f"initial-{name}"]}
         assert f'value="{again[f"initial-{name}"]}"' in str(form[name].as_hidden(only_initial=True))
-        assert client.post(page_of(feedback), again).status_code == 302
+        assert client.post(page_url(feedback), again).status_code == 302
         assert str(fresh(feedback).serializable_value(name)) == str(by_hand).removeprefix("#")
 
     def test_what_both_want_is_no_quarrel(self, client):
         feedback, original = create_bug(), create_bug()
         both = sent(feedback, severity="high", duplicate_of=f"#{original.pk}")
         for _operator in range(2):
-            assert client.post(page_of(feedback), both).status_code == 302
+            assert client.post(page_url(feedback), both).status_code == 302
         assert len(trail(feedback)) == 1
 
     def test_saved_untouched_it_leaves_no_trace(self, client):
         feedback = create_bug(severity="low")
-        client.post(page_of(feedback), sent(feedback))
+        client.post(page_url(feedback), sent(feedback))
         assert trail(feedback) == []
 
     def test_what_was_said_cannot_be_changed(self, client):
         feedback = create_bug()
-        client.post(page_of(feedback), sent(feedback, comment="It is fine", participant="eve", nps_score="10"))
+        client.post(page_url(feedback), sent(feedback, comment="It is fine", participant="eve", nps_score="10"))
         found = fresh(feedback)
         assert (found.comment, found.participant, found.nps_score) == ("It crashes", "amy@example.org", None)
 
@@ -160,7 +160,7 @@ class TestThePage:
         feedback = create_bug()
         if changes.get("duplicate_of") == "1":
             changes = changes | {"duplicate_of": str(create_bug().pk)}
-        response = client.post(page_of(feedback), sent(feedback, **changes))
+        response = client.post(page_url(feedback), sent(feedback, **changes))
         assert response.status_code == 200
         assert why in page_text(response)
         assert (fresh(feedback).status, trail(feedback)) == ("open", [])
@@ -168,7 +168,7 @@ class TestThePage:
     def test_neither_itself_nor_one_of_another_programme(self, client):
         feedback, other = create_bug(), create_bug(programme=get_programme("Second"))
         for number in (feedback.pk, other.pk):
-            assert client.post(page_of(feedback), sent(feedback, duplicate_of=number)).status_code == 200
+            assert client.post(page_url(feedback), sent(feedback, duplicate_of=number)).status_code == 200
         assert fresh(feedback).duplicate_of is None
 
     def test_only_who_works_here_can_be_assigned_and_whoever_is_stays(self, client):
@@ -177,7 +177,7 @@ class TestThePage:
         feedback = create_bug(assignee=gone)
         form = FeedbackForm(instance=feedback)
         assert [str(user) for user in form.fields["assignee"].queryset] == ["gone", "olga"]
-        client.post(page_of(feedback), sent(feedback, severity="low"))
+        client.post(page_url(feedback), sent(feedback, severity="low"))
         assert fresh(feedback).assignee == gone
 
     def test_of_incidents_the_newest_are_offered_and_its_own(self, client, incident, monkeypatch):
@@ -192,8 +192,8 @@ class TestThePage:
     def test_it_leads_to_what_it_is_linked_with(self, client, incident):
         original, feedback = create_bug(), create_bug(source="agent:PC-1", incident=incident)
         triage.apply_triage(feedback, {"duplicate_of": original})
-        text = page_text(client.get(page_of(feedback)))
-        for address in (page_of(original), page_of(incident), "/admin/agents/agent/?q=PC-1"):
+        text = page_text(client.get(page_url(feedback)))
+        for address in (page_url(original), page_url(incident), "/admin/agents/agent/?q=PC-1"):
             assert f'href="{address}"' in text
 
 
@@ -204,8 +204,8 @@ class TestOneClick:
     def test_it_settles_one_and_many(self, client, action, status):
         start = "fixed" if action == "reopen" else "open"
         one, two, so_already = create_bug(status=start), create_bug(status=start), create_bug(status=status)
-        act_on_page(client, action, one)
-        response = act(client, action, two, so_already)
+        post_page_action(client, action, one)
+        response = post_action(client, action, two, so_already)
         assert messages_of(response) == ["1 is changed."]
         assert [fresh(each).status for each in (one, two)] == [status, status]
         assert trail(one) == [({"status": start}, {"status": status})]
@@ -213,7 +213,7 @@ class TestOneClick:
 
     def test_assigned_to_me(self, client, operator):
         feedback = create_bug()
-        act_on_page(client, "assign_to_me", feedback)
+        post_page_action(client, "assign_to_me", feedback)
         assert fresh(feedback).assignee == operator
 
     @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ class TestOneClick:
         ],
     )
     def test_only_what_makes_sense_is_offered(self, client, status, offered):
-        buttons = client.get(page_of(create_bug(status=status))).context["buttons"]
+        buttons = client.get(page_url(create_bug(status=status))).context["buttons"]
         assert {button.url.rstrip("/").rpartition("/")[2] for button in buttons} == offered
 
     @pytest.mark.parametrize("action", ["assign_to_me", "plan", "fix", "decline", "reopen"])
@@ -235,20 +235,20 @@ class TestOneClick:
         rows = [create_bug(status=status) for status in ("open", "planned", "fixed", "declined")]
         rows.append(create_bug(status="duplicate", duplicate_of=original))
         offered = [
-            row for row in rows if f"/act/{action}/" in str(client.get(page_of(row)).context["buttons"])
+            row for row in rows if f"/act/{action}/" in str(client.get(page_url(row)).context["buttons"])
         ]  # fmt: skip
-        act(client, action, *rows)
+        post_action(client, action, *rows)
         assert [row for row in rows if trail(row)] == offered
         assert fresh(rows[-1]).duplicate_of == (None if action == "reopen" else original)
 
     def test_nothing_to_do_is_said(self, client):
-        response = act(client, "fix", create_bug(status="fixed"))
+        response = post_action(client, "fix", create_bug(status="fixed"))
         assert messages_of(response) == ["Nothing was done: there was nothing to do for any of those chosen."]
 
 
 class TestMany:
     def test_it_asks_first(self, client):
-        text = page_text(act(client, "triage", create_bug(comment="<b>first"), create_bug()))
+        text = page_text(post_action(client, "triage", create_bug(comment="<b>first"), create_bug()))
         assert "What is to become of them?" in text
         assert "&lt;b&gt;first" in text
         assert not AuditEvent.objects.filter(action="admin.action").exists()
@@ -260,7 +260,7 @@ class TestMany:
             "severity": "high", "status": "planned", "assignee": operator.pk, "add_tags": "Export", "remove_tags": "old",
             "incident": incident.pk, "fix_version": "7",
         }  # fmt: skip
-        response = act(client, "triage", *rows, confirmed="yes", **fields)
+        response = post_action(client, "triage", *rows, confirmed="yes", **fields)
         assert messages_of(response) == ["2 are changed."]
         for feedback in map(fresh, rows):
             assert (feedback.severity, feedback.status, feedback.fix_version) == ("high", "planned", "7")
@@ -271,18 +271,18 @@ class TestMany:
     def test_what_was_judged_or_assigned_can_be_taken_back(self, client, operator, incident):
         feedback = create_bug(severity="low", assignee=operator, incident=incident)
         fields = {"severity": "none", "assignee": "nobody", "incident": "none"}
-        act(client, "triage", feedback, confirmed="yes", **fields)
+        post_action(client, "triage", feedback, confirmed="yes", **fields)
         found = fresh(feedback)
         assert (found.severity, found.assignee, found.incident) == ("", None, None)
 
     def test_all_but_the_original_are_its_duplicates(self, client):
         rows = [create_bug(), create_bug(), create_bug()]
-        act(client, "triage", *rows, confirmed="yes", duplicate_of=f"#{rows[0].pk}")
+        post_action(client, "triage", *rows, confirmed="yes", duplicate_of=f"#{rows[0].pk}")
         assert [fresh(each).duplicate_of for each in rows] == [None, rows[0], rows[0]]
 
     def test_nothing_is_fixed_and_a_duplicate(self, client):
         rows = [create_bug(), create_bug()]
-        response = act(client, "triage", rows[0], confirmed="yes", duplicate_of=rows[1].pk, status="fixed")
+        response = post_action(client, "triage", rows[0], confirmed="yes", duplicate_of=rows[1].pk, status="fixed")
         assert "It is either a duplicate or fixed: say which." in page_text(response)
         assert trail(rows[0]) == []
 
@@ -291,26 +291,26 @@ class TestMany:
     )
     def test_what_says_nothing_or_nonsense_is_asked_again(self, client, fields):
         feedback = create_bug()
-        response = act(client, "triage", feedback, confirmed="yes", **fields)
+        response = post_action(client, "triage", feedback, confirmed="yes", **fields)
         assert response.context["form"].errors
         assert trail(feedback) == []
 
     def test_where_one_cannot_none_is_changed(self, client):
         original, fine, other = create_bug(), create_bug(), create_bug(programme=get_programme("Second"))
-        response = act(client, "triage", fine, other, confirmed="yes", duplicate_of=original.pk, severity="low")
+        response = post_action(client, "triage", fine, other, confirmed="yes", duplicate_of=original.pk, severity="low")
         assert f"#{other.pk}: #{original.pk} is of another programme." in page_text(response)
         assert fresh(fine).severity == ""
 
     def test_never_more_than_500(self, client, monkeypatch):
         monkeypatch.setattr("monitoring.admin.asking.MOST_AT_ONCE", 1)
-        response = act(client, "triage", create_bug(), create_bug(), confirmed="yes", status="fixed")
+        response = post_action(client, "triage", create_bug(), create_bug(), confirmed="yes", status="fixed")
         assert messages_of(response) == ["Choose at most 1 at once. Nothing was done."]
         assert not BetaFeedback.objects.filter(status="fixed").exists()
 
     def test_to_ask_costs_the_same_for_many(self, client):
         def queries(*rows):
             with CaptureQueriesContext(connection) as captured:
-                act(client, "triage", *rows)
+                post_action(client, "triage", *rows)
             return len(captured)
 
         rows = [create_bug(comment="x" * 100_000) for _ in range(8)]

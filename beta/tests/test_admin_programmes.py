@@ -19,8 +19,8 @@ from beta.report.snapshots import take_snapshot, write_snapshot
 from beta.report.status import calculate_statuses
 from beta.tests.factories import STARTS, create_feedback, create_programme, create_scores, create_target
 from monitoring.models import Rollup, Target
-from monitoring.tests.pages import act_on_page, list_of, listed, page_of, settings_of
-from monitoring.tests.rolled import NOON, rollup
+from monitoring.tests.factories import NOON, create_rollup
+from monitoring.tests.helpers.admin_pages import form_data, list_url, listed_rows, page_url, post_page_action
 from portal.models import AuditEvent
 from portal.tests.helpers.admin_pages import log_in_with_role, page_text
 
@@ -41,7 +41,7 @@ def good(name="spring-beta", **fields):
 def checked(programme, day, **fields):
     """A target of the programme that was checked on a day."""
     target = create_target(beta_programme=programme)
-    rollup(target, Rollup.Period.DAY, datetime.combine(day, time.min, UTC), **fields)
+    create_rollup(target, Rollup.Period.DAY, datetime.combine(day, time.min, UTC), **fields)
     return target
 
 
@@ -50,7 +50,7 @@ def grave(programme, comment="It stops.", **fields):
 
 
 def export(client, row, form):
-    return client.post(f"{list_of(row)}{row.pk}/report/{form}/")
+    return client.post(f"{list_url(row)}{row.pk}/report/{form}/")
 
 
 def form_of(programme, **changes):
@@ -65,11 +65,11 @@ def form_of(programme, **changes):
 
 
 def shown_on(client, programme):
-    return client.get(page_of(programme)).context["shown"]
+    return client.get(page_url(programme)).context["shown"]
 
 
 def section(client, row, title):
-    (found,) = [part for part in client.get(page_of(row)).context["sections"] if part.title == title]
+    (found,) = [part for part in client.get(page_url(row)).context["sections"] if part.title == title]
     return found
 
 
@@ -144,10 +144,10 @@ class TestTheList:
             ("future", today + DAY, None),
         ):  # fmt: skip
             create_programme(name, starts=starts, ends=ends)
-        assert listed(admin_client, "betaprogramme", BASE, time="running") == ["last day", "open"]
-        assert listed(admin_client, "betaprogramme", BASE, time="ended") == ["past"]
-        assert listed(admin_client, "betaprogramme", BASE, time="upcoming") == ["future"]
-        assert listed(admin_client, "betaprogramme", BASE, q="LAST") == ["last day"]
+        assert listed_rows(admin_client, "betaprogramme", BASE, time="running") == ["last day", "open"]
+        assert listed_rows(admin_client, "betaprogramme", BASE, time="ended") == ["past"]
+        assert listed_rows(admin_client, "betaprogramme", BASE, time="upcoming") == ["future"]
+        assert listed_rows(admin_client, "betaprogramme", BASE, q="LAST") == ["last day"]
 
     def test_while_there_is_none_it_says_how_to_begin(self, client):
         log_in_with_role(client, "operator")
@@ -179,7 +179,7 @@ class TestThePageOfAProgramme:
             grave(programme)
         if is_unchecked:
             create_target(beta_programme=programme)
-        text = page_text(admin_client.get(page_of(programme)))
+        text = page_text(admin_client.get(page_url(programme)))
         assert f'class="module verdict verdict-{tone}"' in text
         assert f"<strong>{verdict}</strong>" in text
         assert reason in text
@@ -215,7 +215,7 @@ class TestThePageOfAProgramme:
         changes = {fact.label: fact.change for fact in found.facts if fact.change}
         assert changes["Average score"] == "−1.00"
         assert (found.was, found.compared_with) == ("GO", "2026-03-10 12:00:00 UTC")
-        text = page_text(admin_client.get(page_of(programme)))
+        text = page_text(admin_client.get(page_url(programme)))
         assert "was GO" in text
         assert '<span class="change">−1.00</span>' in text
 
@@ -229,14 +229,14 @@ class TestThePageOfAProgramme:
     def test_nothing_to_draw_is_said_in_words(self, admin_client):
         found = shown_on(admin_client, create_programme())
         assert (found.trend, found.times, found.scores.rows) == (None, None, [])
-        text = page_text(admin_client.get(page_of(create_programme("other"))))
+        text = page_text(admin_client.get(page_url(create_programme("other"))))
         assert text.count("Nobody has given a score yet.") == 2
         assert "<canvas" not in text
 
     def test_what_is_drawn_stands_there_as_a_table_too(self, admin_client):
         programme = good()
         checked(programme, STARTS, checks=10, failures=2, latency_ms=80)
-        text = page_text(admin_client.get(page_of(programme)))
+        text = page_text(admin_client.get(page_url(programme)))
         for key in ("chart-trend", "chart-times"):
             assert f'data-chart="{key}"' in text
             assert json.loads(re.search(f'<script id="{key}" type="application/json">(.*?)</script>', text)[1])["lines"]
@@ -247,7 +247,7 @@ class TestThePageOfAProgramme:
         programme = create_programme(product=HOSTILE)
         grave(programme, HOSTILE, page=HOSTILE, app_version=HOSTILE)
         create_feedback(programme, HOSTILE, type="ux", comment="مرحبا " + HOSTILE)
-        text = page_text(admin_client.get(page_of(programme)))
+        text = page_text(admin_client.get(page_url(programme)))
         assert "<script>alert" not in text
         escaped = "&lt;script&gt;alert(1)&lt;/script&gt;\u202egnp.exe"
         bare = re.sub(r"<bdi[^>]*>[^<]*</bdi>", "", text.partition('id="settings"')[0])
@@ -259,7 +259,7 @@ class TestThePageOfAProgramme:
         create_feedback(programme, type="ux", comment="x" * 100_000)
         grave(programme, "y" * 100_000)
         with CaptureQueriesContext(connection) as captured:
-            text = page_text(admin_client.get(page_of(programme)))
+            text = page_text(admin_client.get(page_url(programme)))
         assert len(text) < 60_000
         (sql,) = [query["sql"] for query in captured if "beginning" in query["sql"]]
         assert '"comment",' not in sql.partition(" FROM ")[0].replace('_betafeedback"."comment", ', "", 1)
@@ -268,14 +268,14 @@ class TestThePageOfAProgramme:
         programme = good()
         checked(programme, STARTS)
         take_snapshot(programme, NOON, BetaSnapshot.Reason.EXPORTED)
-        few = queries_of(admin_client, page_of(programme))
+        few = queries_of(admin_client, page_url(programme))
         create_scores(programme, *[8] * 30)
         for number in range(30):
             grave(programme)
             take_snapshot(programme, NOON + number * DAY, BetaSnapshot.Reason.VERDICT)
             checked(programme, STARTS + number * DAY)
         # Session, user, programme; ten of the report; feedback, reports kept, targets, history.
-        assert queries_of(admin_client, page_of(programme)) == few == 17
+        assert queries_of(admin_client, page_url(programme)) == few == 17
 
     def test_the_latest_feedback_stands_there_with_the_way_to_all_of_it(self, admin_client):
         programme, other = create_programme(), create_programme("other")
@@ -362,8 +362,8 @@ class TestHandingOn:
     def test_looking_exports_nothing(self, client):
         log_in_with_role(client, "staff")
         programme = good()
-        assert client.get(f"{PROGRAMMES}{programme.pk}/report/pdf/")["Location"] == page_of(programme)
-        client.get(page_of(programme))
+        assert client.get(f"{PROGRAMMES}{programme.pk}/report/pdf/")["Location"] == page_url(programme)
+        client.get(page_url(programme))
         assert not BetaSnapshot.objects.exists()
 
     def test_what_is_not_there_is_not_found(self, client):
@@ -376,7 +376,7 @@ class TestHandingOn:
     def test_a_viewer_sees_the_verdict_and_exports_nothing(self, client):
         log_in_with_role(client, "viewer")
         programme = good()
-        text = page_text(client.get(page_of(programme)))
+        text = page_text(client.get(page_url(programme)))
         assert "<strong>GO</strong>" in text
         assert "/report/" not in text
         for form in FORMATS:
@@ -388,7 +388,7 @@ class TestHandingOn:
     def test_staff_and_operators_find_a_button_for_each_format(self, client, role):
         log_in_with_role(client, role)
         programme = good()
-        text = page_text(client.get(page_of(programme)))
+        text = page_text(client.get(page_url(programme)))
         for form in FORMATS:
             start = f'<form method="post" action="{PROGRAMMES}{programme.pk}/report/{form}/">'
             assert f'{start}<input type="hidden" name="csrfmiddlewaretoken"' in text
@@ -406,7 +406,7 @@ class TestItsSettings:
         log_in_with_role(client, "operator")
         response = client.post(f"{PROGRAMMES}add/", form_of(BetaProgramme(name="Spring", starts=STARTS)))
         programme = BetaProgramme.objects.get()
-        assert response["Location"] == page_of(programme)
+        assert response["Location"] == page_url(programme)
         assert (programme.participants_target, programme.takes_public) == (5, True)
         assert AuditEvent.objects.filter(action="betaprogramme.added", subject=programme.subject).count() == 1
 
@@ -420,14 +420,14 @@ class TestItsSettings:
     def test_what_cannot_be_is_refused_where_it_stands(self, admin_client, changes, field):
         create_programme("Other")
         programme = create_programme()
-        response = admin_client.post(page_of(programme), form_of(programme, **changes))
+        response = admin_client.post(page_url(programme), form_of(programme, **changes))
         assert list(response.context["adminform"].form.errors) == [field]
         assert "<strong>INSUFFICIENT DATA</strong>" in page_text(response)
 
     def test_saving_writes_only_what_was_changed(self, admin_client):
         programme = create_programme()
         with CaptureQueriesContext(connection) as captured:
-            admin_client.post(page_of(programme), form_of(programme, score_target="6.50"))
+            admin_client.post(page_url(programme), form_of(programme, score_target="6.50"))
         (update,) = [query["sql"] for query in captured if query["sql"].startswith('UPDATE "monitoring_betaprogramme"')]
         assert update.count('" = ') == 2, update
         programme.refresh_from_db()
@@ -437,33 +437,33 @@ class TestItsSettings:
     def test_others_see_them_and_change_none(self, client, role):
         log_in_with_role(client, role)
         programme = create_programme()
-        text = page_text(client.get(page_of(programme)))
+        text = page_text(client.get(page_url(programme)))
         assert "Average score" in text
         assert 'name="score_target"' not in text
         assert f"{PROGRAMMES}add/" not in page_text(client.get(PROGRAMMES))
-        assert client.post(page_of(programme), form_of(programme, score_target=1)).status_code == 403
+        assert client.post(page_url(programme), form_of(programme, score_target=1)).status_code == 403
         assert client.post(f"{PROGRAMMES}add/", form_of(BetaProgramme(name="x", starts=STARTS))).status_code == 403
-        assert act_on_page(client, "replace_key", programme).status_code == 403
+        assert post_page_action(client, "replace_key", programme).status_code == 403
         programme.refresh_from_db()
         assert programme.score_target == 7
 
     def test_a_target_is_given_its_programme_on_its_own_page(self, client):
         log_in_with_role(client, "operator")
         programme, target = create_programme(), create_target("API")
-        assert "spring-beta" in page_text(client.get(page_of(target)))
-        client.post(page_of(target), settings_of(target, beta_programme=programme.pk))
+        assert "spring-beta" in page_text(client.get(page_url(target)))
+        client.post(page_url(target), form_data(target, beta_programme=programme.pk))
         assert programme_of_target(target) == programme
         assert "Beta programme" in str(AuditEvent.objects.get(action="target.changed").after)
-        assert listed(client, "target", beta_programme=programme.pk) == ["API"]
-        assert listed(client, "target", beta_programme=create_programme("other").pk) == []
-        client.post(page_of(target), settings_of(target))
+        assert listed_rows(client, "target", beta_programme=programme.pk) == ["API"]
+        assert listed_rows(client, "target", beta_programme=create_programme("other").pk) == []
+        client.post(page_url(target), form_data(target))
         assert programme_of_target(target) is None
 
     def test_viewer_sees_the_programme_of_a_target_as_a_link(self, client):
         log_in_with_role(client, "viewer")
         programme = create_programme()
-        page = client.get(page_of(create_target(beta_programme=programme)))
-        assert f'<a href="{page_of(programme)}">spring-beta</a>' in page.content.decode()
+        page = client.get(page_url(create_target(beta_programme=programme)))
+        assert f'<a href="{page_url(programme)}">spring-beta</a>' in page.content.decode()
 
     @pytest.mark.parametrize("page", ["betaprogramme/7/change/?a=1", "betafeedback/", "betasnapshot/7/history/"])
     def test_former_address_redirects_to_the_page(self, client, page):
@@ -475,7 +475,7 @@ class TestThePublicKey:
     def test_its_page_and_a_form_of_ones_own_are_told(self, admin_client, settings):
         settings.PORTAL_URL = "https://vigie.example.org"
         programme = create_programme()
-        text = page_text(admin_client.get(page_of(programme)))
+        text = page_text(admin_client.get(page_url(programme)))
         key = programme.public_key
         assert f'<code id="page-url">https://vigie.example.org/feedback/{key}</code>' in text
         assert f'<code id="public-key">{key}</code>' in text
@@ -484,21 +484,21 @@ class TestThePublicKey:
 
     def test_one_that_takes_none_says_so(self, admin_client):
         programme = create_programme(takes_public=False)
-        text = page_text(admin_client.get(page_of(programme)))
+        text = page_text(admin_client.get(page_url(programme)))
         assert "The programme takes none" in text
         assert programme.public_key not in text
 
     def test_one_that_does_not_run_says_when_it_is_taken(self, admin_client):
         words = "It is taken while the programme runs only."
-        assert words in page_text(admin_client.get(page_of(create_programme(ends=STARTS))))
-        assert words not in page_text(admin_client.get(page_of(create_programme("running"))))
+        assert words in page_text(admin_client.get(page_url(create_programme(ends=STARTS))))
+        assert words not in page_text(admin_client.get(page_url(create_programme("running"))))
 
     def test_replacing_it_ends_the_former_address(self, client):
         log_in_with_role(client, "operator")
         programme, other = create_programme(), create_programme("other")
         before = programme.public_key
-        assert 'class="dangerous">Replace the public key' in page_text(client.get(page_of(programme)))
-        response = act_on_page(client, "replace_key", programme)
+        assert 'class="dangerous">Replace the public key' in page_text(client.get(page_url(programme)))
+        response = post_page_action(client, "replace_key", programme)
         assert "The public key is replaced" in page_text(response)
         programme.refresh_from_db()
         assert programme.public_key != before
@@ -509,7 +509,7 @@ class TestThePublicKey:
     def test_its_audit_event_does_not_tell_the_key(self, client):
         log_in_with_role(client, "operator")
         programme = create_programme()
-        act_on_page(client, "replace_key", programme)
+        post_page_action(client, "replace_key", programme)
         after = BetaProgramme.objects.get().public_key
         events = AuditEvent.objects.filter(subject=programme.subject)
         assert [event.action for event in events] == ["beta.key_replaced"]
@@ -535,7 +535,7 @@ class TestDeleting:
         take_snapshot(other, NOON, BetaSnapshot.Reason.EXPORTED)
         log_in_with_role(client, "operator")
         address = f"{PROGRAMMES}{ended.pk}/delete/"
-        assert address in page_text(client.get(page_of(ended)))
+        assert address in page_text(client.get(page_url(ended)))
         text = page_text(client.get(address))
         for figure in ("Beta programmes: 1", "Feedback: 5", "Beta reports: 1"):
             assert f"<li>{figure}</li>" in text
@@ -553,7 +553,7 @@ class TestDeleting:
             answer = client.post(f"{PROGRAMMES}{programme.pk}/delete/", {"post": "yes"})
             assert answer.status_code == status
         assert list(BetaProgramme.objects.all()) == [running]
-        assert f"{PROGRAMMES}{running.pk}/delete/" not in page_text(client.get(page_of(running)))
+        assert f"{PROGRAMMES}{running.pk}/delete/" not in page_text(client.get(page_url(running)))
         assert "delete_selected" not in page_text(client.get(PROGRAMMES))
 
     def test_of_what_was_said_nothing_is_read_and_nothing_that_names_it_is_left(self, admin_client, ended):
@@ -635,4 +635,4 @@ class TestAnOldProgramme:
         assert "NO-GO" not in row
         assert "8.80" in row
         assert "+80" in row
-        assert "As it was kept." in client.get(page_of(programme)).content.decode()
+        assert "As it was kept." in client.get(page_url(programme)).content.decode()

@@ -12,8 +12,8 @@ from beta.models import BetaFeedback, BetaSnapshot
 from beta.report.snapshots import take_snapshot
 from beta.tests.factories import create_feedback, create_programme, create_scores
 from beta.tests.test_admin_programmes import HOSTILE, export, good, grave
-from monitoring.tests.pages import listed, page_of
-from monitoring.tests.rolled import DAY, NOON
+from monitoring.tests.factories import DAY, NOON
+from monitoring.tests.helpers.admin_pages import listed_rows, page_url
 from portal.models import AuditEvent
 from portal.tests.helpers.admin_pages import log_in_with_role, page_text
 
@@ -48,11 +48,11 @@ class TestTheList:
 
     def test_it_is_narrowed_down(self, admin_client, snapshot):
         other = take_snapshot(create_programme("other"), NOON, Reason.VERDICT)
-        assert listed(admin_client, "betasnapshot", BASE, verdict="GO") == [str(snapshot)]
-        assert listed(admin_client, "betasnapshot", BASE, reason="verdict") == [str(other)]
-        assert listed(admin_client, "betasnapshot", BASE, q="oth") == [str(other)]
-        assert listed(admin_client, "betasnapshot", BASE, programme=snapshot.programme_id) == [str(snapshot)]
-        assert listed(admin_client, "betasnapshot", BASE, kept="hour") == []
+        assert listed_rows(admin_client, "betasnapshot", BASE, verdict="GO") == [str(snapshot)]
+        assert listed_rows(admin_client, "betasnapshot", BASE, reason="verdict") == [str(other)]
+        assert listed_rows(admin_client, "betasnapshot", BASE, q="oth") == [str(other)]
+        assert listed_rows(admin_client, "betasnapshot", BASE, programme=snapshot.programme_id) == [str(snapshot)]
+        assert listed_rows(admin_client, "betasnapshot", BASE, kept="hour") == []
 
     def test_it_is_exported_with_its_figures(self, client, snapshot):
         log_in_with_role(client, "staff")
@@ -62,55 +62,55 @@ class TestTheList:
 
 class TestThePageOfAReport:
     def test_it_stays_as_it_was_whatever_became_of_its_programme(self, admin_client, snapshot):
-        before = admin_client.get(page_of(snapshot))
+        before = admin_client.get(page_url(snapshot))
         programme = snapshot.programme
         create_scores(programme, 0, 0, 0)
         grave(programme)
         programme.score_target = 10
         programme.save()
-        after = admin_client.get(page_of(snapshot))
+        after = admin_client.get(page_url(snapshot))
         assert after.context["shown"] == before.context["shown"]
         assert "<strong>GO</strong>" in page_text(after)
         BetaFeedback.objects.all().delete()
-        assert "<strong>GO</strong>" in page_text(admin_client.get(page_of(snapshot)))
+        assert "<strong>GO</strong>" in page_text(admin_client.get(page_url(snapshot)))
 
     def test_it_is_shown_as_the_live_one_is(self, admin_client, snapshot):
-        live = admin_client.get(page_of(snapshot.programme)).context["shown"]
-        kept = admin_client.get(page_of(snapshot)).context["shown"]
+        live = admin_client.get(page_url(snapshot.programme)).context["shown"]
+        kept = admin_client.get(page_url(snapshot)).context["shown"]
         for part in ("verdict", "reason", "period", "conditions", "scores", "trend", "bugs", "comments"):
             assert getattr(kept, part) == getattr(live, part)
 
     def test_it_tells_when_why_and_by_whom_it_was_kept(self, admin_client, snapshot):
-        text = page_text(admin_client.get(page_of(snapshot)))
-        for words in ("2026-03-10 12:00:00 UTC", "exported", "olga", f'href="{page_of(snapshot.programme)}"'):
+        text = page_text(admin_client.get(page_url(snapshot)))
+        for words in ("2026-03-10 12:00:00 UTC", "exported", "olga", f'href="{page_url(snapshot.programme)}"'):
             assert words in text
 
     def test_what_differs_from_the_one_before_is_told(self, admin_client, snapshot):
         programme = snapshot.programme
-        assert admin_client.get(page_of(snapshot)).context["sections"] == []
+        assert admin_client.get(page_url(snapshot)).context["sections"] == []
         take_snapshot(create_programme("other"), NOON, Reason.EXPORTED)
         grave(programme)
         programme.participants_target = 3
         programme.save()
         later = take_snapshot(programme, NOON + DAY, Reason.VERDICT)
-        (differences,) = admin_client.get(page_of(later)).context["sections"]
+        (differences,) = admin_client.get(page_url(later)).context["sections"]
         assert [row for row in differences.rows if row[0] in ("Verdict", "Participants, needed", "Average score")] == [
             ["Verdict", "GO", "NO-GO"],
             ["Participants, needed", "at least 5", "at least 3"],
         ]
-        assert page_of(snapshot) in differences.note
-        assert "was GO" in page_text(admin_client.get(page_of(later)))
+        assert page_url(snapshot) in differences.note
+        assert "was GO" in page_text(admin_client.get(page_url(later)))
 
     def test_what_participants_wrote_is_shown_as_text(self, admin_client):
         programme = create_programme()
         grave(programme, HOSTILE)
         create_feedback(programme, type="ux", comment=HOSTILE)
-        text = page_text(admin_client.get(page_of(take_snapshot(programme, NOON, Reason.EXPORTED))))
+        text = page_text(admin_client.get(page_url(take_snapshot(programme, NOON, Reason.EXPORTED))))
         assert "<script>alert" not in text
         assert text.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 2
 
     def test_nobody_changes_or_deletes_it(self, admin_client, snapshot):
-        assert admin_client.post(page_of(snapshot), {"verdict": "NO-GO"}).status_code == 403
+        assert admin_client.post(page_url(snapshot), {"verdict": "NO-GO"}).status_code == 403
         assert admin_client.post(f"{SNAPSHOTS}{snapshot.pk}/delete/", {"post": "yes"}).status_code == 403
         assert admin_client.get(f"{SNAPSHOTS}add/").status_code == 403
 
@@ -137,7 +137,7 @@ class TestHandingOn:
 
     def test_a_viewer_looks_at_it_and_exports_nothing(self, client, snapshot):
         log_in_with_role(client, "viewer")
-        text = page_text(client.get(page_of(snapshot)))
+        text = page_text(client.get(page_url(snapshot)))
         assert "<strong>GO</strong>" in text
         assert "/report/" not in text
         assert export(client, snapshot, "pdf").status_code == 403
@@ -146,7 +146,7 @@ class TestHandingOn:
     @pytest.mark.parametrize("role", ["staff", "operator"])
     def test_staff_and_operators_find_a_button_for_each_format(self, client, snapshot, role):
         log_in_with_role(client, role)
-        text = page_text(client.get(page_of(snapshot)))
+        text = page_text(client.get(page_url(snapshot)))
         assert text.count(f'action="{SNAPSHOTS}{snapshot.pk}/report/') == len(FORMATS)
 
     def test_who_may_export_programmes_alone_exports_no_report_that_was_kept(self, client, snapshot, django_user_model):

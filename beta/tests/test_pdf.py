@@ -14,7 +14,7 @@ from beta.formats.pdf import printable_text, render_pdf
 from beta.report import verdict
 from beta.report.gather import build_report, calculate_nps
 from beta.tests.factories import create_programme
-from monitoring.tests.rolled import NOON
+from monitoring.tests.factories import NOON
 
 STARTS = date(2026, 3, 2)
 KB = 1_000

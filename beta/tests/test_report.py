@@ -12,7 +12,7 @@ from beta.programmes import programme_of_target
 from beta.report.gather import build_report
 from beta.report.status import calculate_statuses
 from beta.tests.factories import create_feedback, create_programme, create_scores, create_target
-from monitoring.tests.rolled import DAY, NOON, rollup
+from monitoring.tests.factories import DAY, NOON, create_rollup
 
 STARTS = datetime(2026, 3, 2, tzinfo=UTC)
 
@@ -220,12 +220,12 @@ def test_performance_covers_the_programmes_targets_within_its_dates():
     target, other = create_target(beta_programme=programme), create_target()
     paused = create_target(beta_programme=programme, is_active=False)
     for day, checks in ((-1, 1_000), (0, 10), (2, 30), (3, 1_000)):
-        rollup(target, "day", STARTS + day * DAY, checks=checks, failures=1, latency_ms=100)
-    rollup(target, "hour", STARTS, checks=500)
-    rollup(paused, "day", STARTS, checks=61, failures=1, latency_ms=200)
-    rollup(other, "day", STARTS, checks=1_000, failures=500)
-    rollup(create_target(beta_programme=create_programme("other")), "day", STARTS, checks=1_000, failures=500)
-    rollup(target, "day", STARTS + DAY, checks=0, excused=9)
+        create_rollup(target, "day", STARTS + day * DAY, checks=checks, failures=1, latency_ms=100)
+    create_rollup(target, "hour", STARTS, checks=500)
+    create_rollup(paused, "day", STARTS, checks=61, failures=1, latency_ms=200)
+    create_rollup(other, "day", STARTS, checks=1_000, failures=500)
+    create_rollup(create_target(beta_programme=create_programme("other")), "day", STARTS, checks=1_000, failures=500)
+    create_rollup(target, "day", STARTS + DAY, checks=0, excused=9)
     found = report(programme)["performance"]
     assert found["checks"] == 101
     assert found["mean_ms"] == pytest.approx((38 * 100 + 60 * 200) / 98, abs=0.1)
@@ -246,20 +246,20 @@ def test_targets_without_checks_are_insufficient_data(programme):
 
 def test_slow_target_is_a_no_go(programme):
     create_scores(programme, 8, 8, 8, 8, 8)
-    rollup(create_target(beta_programme=programme), "day", STARTS, latency_ms=501)
+    create_rollup(create_target(beta_programme=programme), "day", STARTS, latency_ms=501)
     assert report(programme)["verdict"] == "NO-GO"
     assert condition(programme, "latency") == {"name": "latency", "value": 501.0, "target": 500, "ok": False}
 
 
 def test_target_that_fails_too_often_is_a_no_go(programme):
     create_scores(programme, 8, 8, 8, 8, 8)
-    rollup(create_target(beta_programme=programme), "day", STARTS, checks=99, failures=1)
+    create_rollup(create_target(beta_programme=programme), "day", STARTS, checks=99, failures=1)
     assert report(programme)["verdict"] == "NO-GO"
 
 
 def test_retried_failures_count_in_the_error_rate(programme):
     create_scores(programme, 8, 8, 8, 8, 8)
-    rollup(create_target(beta_programme=programme), "day", STARTS, checks=15, retried=15)
+    create_rollup(create_target(beta_programme=programme), "day", STARTS, checks=15, retried=15)
     assert report(programme)["verdict"] == "NO-GO"
     assert condition(programme, "error_rate")["value"] == 0.5
     performance = report(programme)["performance"]
@@ -281,7 +281,7 @@ def test_target_outlives_its_deleted_programme(programme):
 @pytest.mark.parametrize("queries", range(1, 10))
 def test_feedback_that_arrives_meanwhile_is_left_to_the_next_report(programme, queries):
     create_scores(programme, 8, 8, 8, 8, 8)
-    rollup(create_target(beta_programme=programme), "day", STARTS)
+    create_rollup(create_target(beta_programme=programme), "day", STARTS)
     before, made = report(programme), []
 
     def ask(execute, *args):
@@ -301,7 +301,7 @@ def test_feedback_that_arrives_meanwhile_is_left_to_the_next_report(programme, q
 
 
 def test_report_takes_ten_queries_however_much_feedback(programme, django_assert_num_queries):
-    rollup(create_target(beta_programme=programme), "day", STARTS)
+    create_rollup(create_target(beta_programme=programme), "day", STARTS)
     create_scores(programme, *[8] * 30)
     for _ in range(30):
         create_feedback(programme, type="bug", severity="high", comment="It broke.")

@@ -19,7 +19,7 @@ from beta.report.gather import build_report
 from beta.report.snapshots import take_snapshot
 from beta.tests.factories import create_feedback, create_programme, create_scores, create_target
 from beta.tests.helpers import hostile_texts
-from monitoring.tests.rolled import DAY, NOON, rollup
+from monitoring.tests.factories import DAY, NOON, create_rollup
 from portal.desk.exports import FORMULA
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_database("content of workbooks")]
@@ -36,7 +36,7 @@ def programme():
     target = create_target(beta_programme=programme)
     for days in (1, 0):
         at = NOON.replace(hour=0) - timedelta(days=days)
-        rollup(target, "day", at, checks=10_000, failures=7 * days, latency_ms=131.5)
+        create_rollup(target, "day", at, checks=10_000, failures=7 * days, latency_ms=131.5)
     create_feedback(programme, type="bug", severity="high", comment="It stops.", page="/scoring", app_version="6.0.3")
     create_feedback(programme, type="ux", comment="I like it.")
     return programme

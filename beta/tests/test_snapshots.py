@@ -9,7 +9,7 @@ from django.db import connections
 from beta.models import BetaProgramme, BetaSnapshot
 from beta.report.snapshots import take_snapshot
 from beta.tests.factories import create_feedback, create_programme, create_scores, create_target
-from monitoring.tests.rolled import DAY, NOON, rollup
+from monitoring.tests.factories import DAY, NOON, create_rollup
 
 COMMAND, EXPORTED = BetaSnapshot.Reason.COMMAND, BetaSnapshot.Reason.EXPORTED
 LATER, SOON = NOON + timedelta(hours=1), NOON + timedelta(minutes=9)
@@ -54,9 +54,9 @@ def test_stored_snapshot_cannot_be_saved_again(programme):
 
 def test_exports_in_several_formats_share_one_snapshot(programme):
     target = create_target(beta_programme=programme)
-    rollup(target, "day", NOON - NOON_OF_DAY)
+    create_rollup(target, "day", NOON - NOON_OF_DAY)
     first = take_snapshot(programme, NOON, EXPORTED, "olga")
-    rollup(target, "day", NOON - NOON_OF_DAY - DAY, checks=17)
+    create_rollup(target, "day", NOON - NOON_OF_DAY - DAY, checks=17)
     assert take_snapshot(programme, SOON, COMMAND) == first
     assert take_snapshot(programme, NOON + timedelta(minutes=10), COMMAND) != first
 
@@ -66,7 +66,9 @@ def test_exports_in_several_formats_share_one_snapshot(programme):
     [
         lambda programme: create_feedback(programme, comment="Something new.", type="ux"),
         lambda programme: BetaProgramme.objects.update(score_target="7.5"),
-        lambda programme: rollup(create_target(beta_programme=programme), "day", NOON - NOON_OF_DAY, latency_ms=900),
+        lambda programme: create_rollup(
+            create_target(beta_programme=programme), "day", NOON - NOON_OF_DAY, latency_ms=900
+        ),
     ],
 )
 def test_change_of_feedback_triage_or_thresholds_makes_another_snapshot(programme, change):

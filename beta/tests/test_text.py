@@ -13,7 +13,7 @@ from beta.report.snapshots import take_snapshot
 from beta.tests.factories import create_feedback, create_programme, create_scores, create_target
 from beta.tests.helpers import hostile_texts
 from monitoring.terminal.text_table import WIDTH, display_width, format_table, wrap_text
-from monitoring.tests.rolled import NOON, rollup
+from monitoring.tests.factories import NOON, create_rollup
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_database("content of a text")]
 
@@ -56,7 +56,7 @@ def test_it_begins_with_the_programme_and_its_verdict(programme):
 
 def test_each_condition_has_its_value_and_its_target(programme):
     target = create_target(beta_programme=programme)
-    rollup(target, "day", NOON.replace(hour=0), checks=10_000, failures=7, latency_ms=131.5)
+    create_rollup(target, "day", NOON.replace(hour=0), checks=10_000, failures=7, latency_ms=131.5)
     create_scores(programme, 9, 8, 7, 7, 6)
     shown = lines(programme)
     assert cells(shown, "condition") == [["outcome", "value", "needed"]]

@@ -10,7 +10,7 @@ from beta.report import wording
 from beta.report.gather import build_report
 from beta.report.snapshots import take_snapshot
 from beta.tests.factories import create_feedback, create_programme, create_scores
-from monitoring.tests.rolled import NOON
+from monitoring.tests.factories import NOON
 
 pytestmark = pytest.mark.django_db
 

@@ -1,4 +1,4 @@
-"""Targets, what checks of them found, and somebody to be told."""
+"""Fixtures of monitoring: targets, their checks, and a channel."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ REFUSED = ProbeOutcome("connect", "ECONNREFUSED")
 numbers = count(1)
 
 
-def fine(latency_ms: float = 100.0, **fields: Any) -> ProbeOutcome:
+def good_outcome(latency_ms: float = 100.0, **fields: Any) -> ProbeOutcome:
     return ProbeOutcome(status=200, latency_ms=latency_ms, **fields)
 
 
 @pytest.fixture(autouse=True)
 def resolver_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The network outside is not asked. Names of targets are looked up as ever."""
+    """Keep the connectivity probe off the network. Names of targets are resolved as usual."""
     monkeypatch.setattr(connectivity, "system_resolver", lambda host, deadline: [])
 
 
@@ -39,7 +39,7 @@ def channel(db):
 
 @pytest.fixture
 def make_target(db: None) -> Callable[..., Target]:
-    """Decides by its second failure and its second success, and tries nothing again, unless told otherwise."""
+    """Make targets without retries that open and close after two checks, by default."""
 
     def make(name: str = "API", **fields: Any) -> Target:
         usual = {"url": "https://api.example.org/", "retries": 0, "failures_to_open": 2, "successes_to_close": 2}
@@ -53,8 +53,8 @@ def target(make_target):
     return make_target()
 
 
-class Checks:
-    """Checks of a target, one after the other at its interval, by a clock of its own."""
+class CheckRunner:
+    """Runs checks of a target at its interval, by a clock of its own."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -66,7 +66,7 @@ class Checks:
         return self.now
 
     def set_clock(self, **length: float) -> None:
-        """The time of day is put to another one; no time passes."""
+        """Change the time of day without letting time pass."""
         self.now = replace(self.now, at=self.now.at + timedelta(**length))
 
     def claim(self) -> Target:
@@ -74,7 +74,7 @@ class Checks:
         return Target.objects.get(pk=self.target.pk)
 
     def find(self, *outcomes: ProbeOutcome, is_offline: bool = False) -> list[CheckResult]:
-        """Writes these outcomes down; the results."""
+        """Record these outcomes and return their results."""
         results = []
         for outcome in outcomes:
             self.pass_by(seconds=self.target.interval)
@@ -85,4 +85,4 @@ class Checks:
 
 @pytest.fixture
 def checks(target):
-    return Checks(target)
+    return CheckRunner(target)

@@ -15,7 +15,7 @@ from monitoring.checks.adhoc import AddressWatch, make_targets, parse_base
 from monitoring.checks.connectivity import Connectivity
 from monitoring.clock import mark
 from monitoring.models import CheckResult, Incident, Round, Target
-from monitoring.tests.services import Service
+from monitoring.tests.helpers.http_service import HttpService
 from portal.models import OutboxMessage
 
 pytestmark = pytest.mark.django_db
@@ -31,7 +31,7 @@ def nobody_else(settings, monkeypatch):
 
 @pytest.fixture
 def service():
-    with Service() as service:
+    with HttpService() as service:
         yield service
 
 

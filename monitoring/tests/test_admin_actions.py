@@ -11,7 +11,7 @@ from monitoring.admin import actions, asking
 from monitoring.alerts.incidents import IncidentOpening, open_incidents
 from monitoring.clock import mark
 from monitoring.models import Incident, Target
-from monitoring.tests.pages import TARGETS, act, act_on_page, page_of
+from monitoring.tests.helpers.admin_pages import TARGETS, page_url, post_action, post_page_action
 from portal.models import AuditEvent
 from portal.tests.helpers.admin_pages import audit_events, log_in_with_role, messages_of, page_text
 
@@ -29,7 +29,7 @@ class TestChecking:
         later = timezone.now() + DAY
         a, b, other = (make_target(name, next_check_at=later) for name in ("a", "b", "c"))
         off = make_target("off", next_check_at=later, is_active=False)
-        response = act(client, "check_now", a, b, off)
+        response = post_action(client, "check_now", a, b, off)
         assert messages_of(response) == ["2 targets are being checked: their pages will tell the result."]
         due = Target.objects.filter(next_check_at__lte=timezone.now())
         assert set(due) == {a, b}
@@ -38,25 +38,25 @@ class TestChecking:
 
     def test_check_now_on_the_page_returns_to_it(self, admin_client, make_target):
         target = make_target(next_check_at=timezone.now() + DAY)
-        response = act_on_page(admin_client, "check_now", target)
-        assert response.redirect_chain == [(page_of(target), 302)]
+        response = post_page_action(admin_client, "check_now", target)
+        assert response.redirect_chain == [(page_url(target), 302)]
         assert messages_of(response) == ["1 target is being checked: its page will tell the result."]
         assert "A check was asked for</td>" in page_text(response)
 
     def test_check_now_of_paused_targets_warns(self, admin_client, make_target):
-        response = act(admin_client, "check_now", make_target(is_active=False))
+        response = post_action(admin_client, "check_now", make_target(is_active=False))
         assert messages_of(response) == ["Nothing was done: there was nothing to do for any of those chosen."]
         assert [message.level_tag for message in response.context["messages"]] == ["warning"]
 
     def test_chosen_rows_are_locked_until_the_action_is_done(self, admin_client, target):
         with CaptureQueriesContext(connection) as captured:
-            act(admin_client, "pause", target)
+            post_action(admin_client, "pause", target)
         locks = [query for query in captured if query["sql"].endswith('FOR UPDATE OF "monitoring_target"')]
         assert bool(locks) == connection.features.has_select_for_update  # without, writers wait for each other anyway
 
     def test_too_many_at_once_are_refused(self, admin_client, make_target, monkeypatch):
         monkeypatch.setattr(asking, "MOST_AT_ONCE", 1)
-        response = act(admin_client, "pause", make_target("a"), make_target("b"))
+        response = post_action(admin_client, "pause", make_target("a"), make_target("b"))
         assert "Choose at most 1 targets at once. Nothing was done." in messages_of(response)
         assert Target.objects.active().count() == 2
 
@@ -65,7 +65,7 @@ class TestSilence:
     def test_silence_asks_for_its_length(self, client, make_target):
         log_in_with_role(client, "operator")
         targets = [make_target("a"), make_target("b")]
-        text = page_text(act(client, "silence", *targets))
+        text = page_text(post_action(client, "silence", *targets))
         assert all(f'name="_selected_action" value="{target.pk}"' in text for target in targets)
         assert 'type="datetime-local"' in text
         assert not AuditEvent.objects.filter(action__in=["monitoring.silenced", "admin.action"]).exists()
@@ -87,7 +87,7 @@ class TestSilence:
     @pytest.mark.parametrize(("length", "hours"), [("hour", 1), ("hours", 8), ("day", 24), ("week", 168)])
     def test_silence_lasts_for_the_chosen_length(self, admin_client, make_target, length, hours):
         targets = [make_target("a"), make_target("b")]
-        response = act(admin_client, "silence", *targets, confirmed="yes", length=length, until="nonsense")
+        response = post_action(admin_client, "silence", *targets, confirmed="yes", length=length, until="nonsense")
         for target in targets:
             target.refresh_from_db()
             assert abs(target.silenced_until - timezone.now() - hours * HOUR) < timedelta(minutes=1)
@@ -96,7 +96,7 @@ class TestSilence:
 
     def test_silence_lasts_until_a_moment_in_the_operators_time_zone(self, admin_client, target):
         with timezone.override("Africa/Douala"):
-            act_on_page(admin_client, "silence", target, confirmed="yes", length="until", until="2099-03-01T09:00")
+            post_page_action(admin_client, "silence", target, confirmed="yes", length="until", until="2099-03-01T09:00")
         target.refresh_from_db()
         assert target.silenced_until == datetime(2099, 3, 1, 8, tzinfo=UTC)
 
@@ -104,20 +104,20 @@ class TestSilence:
         ("until", "words"), [("", "Until when?"), ("2020-01-01T00:00", "past"), ("x", "valid date")]
     )
     def test_invalid_moment_is_asked_again(self, admin_client, target, until, words):
-        response = act_on_page(admin_client, "silence", target, confirmed="yes", length="until", until=until)
+        response = post_page_action(admin_client, "silence", target, confirmed="yes", length="until", until=until)
         assert words in page_text(response)
         target.refresh_from_db()
         assert target.silenced_until is None
 
     def test_invalid_length_is_asked_again(self, admin_client, target):
-        act_on_page(admin_client, "silence", target, confirmed="yes", length="ever")
+        post_page_action(admin_client, "silence", target, confirmed="yes", length="ever")
         target.refresh_from_db()
         assert target.silenced_until is None
 
     def test_silence_is_ended(self, admin_client, make_target):
         silent = make_target("a", silenced_until=timezone.now() + DAY)
         loud = make_target("b")
-        response = act(admin_client, "end_silence", silent, loud)
+        response = post_action(admin_client, "end_silence", silent, loud)
         silent.refresh_from_db()
         assert silent.silenced_until is None
         assert messages_of(response) == ["1 target is heard again."]
@@ -129,7 +129,7 @@ class TestPausing:
         log_in_with_role(client, "operator")
         target, off = make_target("a", state="down"), make_target("b", is_active=False)
         open_incidents([IncidentOpening(target.subject, "unavailable", target)], mark())
-        response = act(client, "pause", target, off)
+        response = post_action(client, "pause", target, off)
         target.refresh_from_db()
         assert messages_of(response) == ["1 target is paused: nobody looks at it until it is resumed."]
         assert (target.is_active, target.state) == (False, "unknown")
@@ -140,7 +140,7 @@ class TestPausing:
     def test_resumed_target_is_due_at_once(self, admin_client, make_target):
         off = make_target("a", is_active=False, next_check_at=timezone.now() + DAY)
         on = make_target("b", next_check_at=timezone.now() + DAY)
-        response = act(admin_client, "resume", off, on)
+        response = post_action(admin_client, "resume", off, on)
         assert messages_of(response) == ["1 target is watched again."]
         assert list(Target.objects.filter(next_check_at__lte=timezone.now(), is_active=True)) == [off]
         assert subjects("resumed") == [off.subject]
@@ -149,13 +149,13 @@ class TestPausing:
 class TestBadges:
     def test_badges_are_published_and_revoked(self, admin_client, make_target):
         a, b = make_target("a"), make_target("b", badge_key="x" * 22)
-        assert messages_of(act(admin_client, "publish_badge", a, b))[0].startswith("1 badge is published")
+        assert messages_of(post_action(admin_client, "publish_badge", a, b))[0].startswith("1 badge is published")
         a.refresh_from_db()
         b.refresh_from_db()
         assert a.badge_key
         assert b.badge_key == "x" * 22
         assert subjects("badge_published") == [a.subject]
-        act_on_page(admin_client, "revoke_badge", a)
+        post_page_action(admin_client, "revoke_badge", a)
         a.refresh_from_db()
         assert a.badge_key is None
         assert subjects("badge_revoked") == [a.subject]
@@ -176,20 +176,20 @@ class TestButtons:
     )
     def test_page_has_buttons_of_possible_actions(self, admin_client, make_target, fields, shown):
         target = make_target(**fields)
-        text = page_text(admin_client.get(page_of(target)))
+        text = page_text(admin_client.get(page_url(target)))
         names = actions.TargetActions.object_actions
         assert {name for name in names if f"/act/{name}/" in text} == shown
 
     def test_impossible_action_does_nothing(self, admin_client, target):
-        act_on_page(admin_client, "resume", target)
+        post_page_action(admin_client, "resume", target)
         assert subjects("resumed") == []
 
     @pytest.mark.parametrize("role", ["viewer", "staff"])
     @pytest.mark.parametrize("action", actions.TargetActions.object_actions)
     def test_only_operators_may_act(self, client, target, role, action):
         log_in_with_role(client, role)
-        assert act_on_page(client, action, target, confirmed="yes", length="hour").status_code == 403
-        act(client, action, target, confirmed="yes", length="hour")
+        assert post_page_action(client, action, target, confirmed="yes", length="hour").status_code == 403
+        post_action(client, action, target, confirmed="yes", length="hour")
         fresh = Target.objects.get()
         assert (fresh.is_active, fresh.silenced_until, fresh.badge_key) == (True, None, None)
         assert not AuditEvent.objects.filter(action__startswith="monitoring.").exists()

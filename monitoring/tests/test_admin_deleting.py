@@ -9,8 +9,8 @@ from monitoring.alerts.incidents import IncidentOpening, open_incidents, resolve
 from monitoring.clock import mark
 from monitoring.figures.uptime import DAY, HOUR, MINUTE, floor_to_step
 from monitoring.models import CheckResult, Incident, IncidentEvent, MaintenanceWindow, Rollup, Target
-from monitoring.tests.pages import TARGETS, page_of
-from monitoring.tests.rolled import rollup
+from monitoring.tests.factories import create_rollup
+from monitoring.tests.helpers.admin_pages import TARGETS, page_url
 from portal.models import AuditEvent
 from portal.tests.helpers.admin_pages import log_in_with_role, page_text
 
@@ -28,7 +28,7 @@ def paused(make_target):
     resolve_incidents([incident], mark(), is_withdrawn=True)
     for number in range(3):
         CheckResult.objects.create(target=target, at=now - number * MINUTE)
-        rollup(target, Period.DAY, floor_to_step(now, DAY) - number * DAY)
+        create_rollup(target, Period.DAY, floor_to_step(now, DAY) - number * DAY)
     return target
 
 
@@ -37,7 +37,7 @@ def test_paused_target_is_deleted_with_its_data(client, paused, make_target):
     CheckResult.objects.create(target=other, at=timezone.now())
     log_in_with_role(client, "operator")
     address = f"{TARGETS}{paused.pk}/delete/"
-    assert address in page_text(client.get(page_of(paused)))
+    assert address in page_text(client.get(page_url(paused)))
     client.post(address, {"post": "yes"})
     assert list(Target.objects.all()) == [other]
     assert CheckResult.objects.get().target == other

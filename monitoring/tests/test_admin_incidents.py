@@ -13,7 +13,7 @@ from monitoring.alerts.incidents import IncidentOpening, acknowledge_incidents, 
 from monitoring.checks.active_round import MOST_NAMED
 from monitoring.clock import mark
 from monitoring.models import CheckResult, Incident, MaintenanceWindow, Round
-from monitoring.tests.pages import BASE, act, act_on_page, list_of, listed, page_of
+from monitoring.tests.helpers.admin_pages import BASE, list_url, listed_rows, page_url, post_action, post_page_action
 from portal.tests.helpers.admin_pages import audit_events, log_in_with_role, messages_of, page_text
 
 pytestmark = pytest.mark.django_db
@@ -50,7 +50,7 @@ class TestList:
         slow = opened("Shop", "slow", facts={"latency_ms": 900, "limit_ms": 500})
         resolve_incidents([slow], mark())
         Incident.objects.filter(pk=slow.pk).update(duration=252 * timedelta(seconds=1), cause="Disk full\nat night")
-        text = page_text(admin_client.get(list_of(down)))
+        text = page_text(admin_client.get(list_url(down)))
         for part in (
             "API is down", "It answered 503.", 'badge-warning">acknowledged', "1 h so far", 'badge-good">resolved',
             "It took 900 ms, more than the 500 ms allowed.", "4 min 12 s", ">Disk full<",
@@ -70,12 +70,12 @@ class TestList:
         resolve_incidents([opened("d", ago=3 * DAY)], mark())
         resolve_incidents([opened("e", ago=3 * DAY)], mark(), is_withdrawn=True)
         acknowledge_incidents(Incident.objects.filter(pk=b.pk), "olga", timezone.now())
-        assert {row.partition(":")[0] for row in listed(admin_client, "incident", **query)} == found
+        assert {row.partition(":")[0] for row in listed_rows(admin_client, "incident", **query)} == found
 
     def test_withdrawn_incident_is_not_shown_as_resolved(self, admin_client, opened):
         incident = opened("API")
         resolve_incidents([incident], mark(), is_withdrawn=True)
-        for address in (list_of(incident), page_of(incident), page_of(incident.target)):
+        for address in (list_url(incident), page_url(incident), page_url(incident.target)):
             text = page_text(admin_client.get(address))
             assert 'badge-quiet">no longer watched</span>' in text, address
             assert 'badge-good">resolved' not in text, address
@@ -85,24 +85,24 @@ class TestList:
     def test_newest_incidents_come_first(self, admin_client, opened):
         opened("a")
         opened("b")
-        assert listed(admin_client, "incident") == ["b: down", "a: down"]
+        assert listed_rows(admin_client, "incident") == ["b: down", "a: down"]
 
 
 class TestPage:
     def test_page_shows_the_timeline(self, admin_client, opened):
         incident = opened("API", error_kind="connect", detail="ECONNREFUSED")
         acknowledge_incidents(Incident.objects.all(), "olga", timezone.now())
-        response = admin_client.get(page_of(incident))
+        response = admin_client.get(page_url(incident))
         timeline, _history = response.context["sections"]
         assert [row[1:] for row in timeline.rows] == [
             ["opened", "The connection was refused.", ""],
             ["acknowledged", "", "olga"],
         ]
-        assert f'<a href="{page_of(incident.target)}">API</a>' in page_text(response)
+        assert f'<a href="{page_url(incident.target)}">API</a>' in page_text(response)
 
     def test_fleet_incident_lists_failing_targets(self, admin_client, opened):
         incident = opened(rule="fleet_errors", facts={"failures": 2, "checks": 9, "failing": ["API", "<b>Shop</b>"]})
-        text = page_text(admin_client.get(page_of(incident)))
+        text = page_text(admin_client.get(page_url(incident)))
         assert "2 of 9 checks failed in the last round." in text
         assert "– &lt;b&gt;Shop&lt;/b&gt;" in text
 
@@ -110,14 +110,14 @@ class TestPage:
         incident = opened("API")
         for number in range(200):
             incident.timeline.create(kind="noted", at=timezone.now(), text=str(number))
-        timeline = admin_client.get(page_of(incident)).context["sections"][0]
+        timeline = admin_client.get(page_url(incident)).context["sections"][0]
         assert [row[2] for row in timeline.rows] == [str(number) for number in range(200)]
         assert timeline.note == "Older ones are not shown."
 
     def test_page_takes_the_same_queries_for_any_timeline(self, admin_client, opened):
         def queries():
             with CaptureQueriesContext(connection) as captured:
-                admin_client.get(page_of(incident))
+                admin_client.get(page_url(incident))
             return len(captured)
 
         incident = opened("API")
@@ -133,7 +133,7 @@ class TestActions:
         new, known, over = opened("a"), opened("b"), opened("c")
         acknowledge_incidents(Incident.objects.filter(pk=known.pk), "otto", timezone.now())
         resolve_incidents([over], mark())
-        response = act(client, "acknowledge", new, known, over)
+        response = post_action(client, "acknowledge", new, known, over)
         assert messages_of(response) == ["1 incident is acknowledged: nobody is reminded of it any more."]
         assert dict(Incident.objects.values_list("pk", "acknowledged_by")) == {
             new.pk: "olga",
@@ -150,29 +150,29 @@ class TestActions:
             return acknowledge_incidents(rows.exclude(pk=theirs.pk), actor, now)
 
         monkeypatch.setattr("monitoring.alerts.incidents.acknowledge_incidents", at_the_same_time)
-        response = act(admin_client, "acknowledge", mine, theirs)
+        response = post_action(admin_client, "acknowledge", mine, theirs)
         assert messages_of(response) == ["1 incident is acknowledged: nobody is reminded of it any more."]
         assert audit_events("monitoring.acknowledged") == [(f"incident:{mine.pk}", None)]
 
     def test_acknowledge_button_is_shown_until_acknowledged(self, admin_client, opened):
         incident = opened("a")
-        assert "/act/acknowledge/" in page_text(admin_client.get(page_of(incident)))
-        response = act_on_page(admin_client, "acknowledge", incident)
+        assert "/act/acknowledge/" in page_text(admin_client.get(page_url(incident)))
+        response = post_page_action(admin_client, "acknowledge", incident)
         assert "/act/acknowledge/" not in page_text(response)
         assert "The incident was acknowledged</td>" in page_text(response)
 
     def test_cause_is_asked_for_and_stored(self, client, opened):
         log_in_with_role(client, "operator")
         incident = opened("a")
-        text = page_text(act_on_page(client, "note_cause", incident))
+        text = page_text(post_page_action(client, "note_cause", incident))
         assert "<textarea" in text
         assert audit_events("monitoring.cause_noted") == []
-        response = act_on_page(client, "note_cause", incident, confirmed="yes", cause="Disk full")
+        response = post_page_action(client, "note_cause", incident, confirmed="yes", cause="Disk full")
         incident.refresh_from_db()
         assert incident.cause == "Disk full"
         assert messages_of(response) == ["The cause was noted."]
         assert incident.timeline.filter(kind="noted", text="Disk full", actor="olga").count() == 1
-        assert ">Disk full</textarea>" in page_text(act_on_page(client, "note_cause", incident)).replace("\n", "")
+        assert ">Disk full</textarea>" in page_text(post_page_action(client, "note_cause", incident)).replace("\n", "")
 
     def test_cause_of_an_incident_resolved_meanwhile_is_stored(self, admin_client, opened):
         incident = opened("a")
@@ -191,20 +191,22 @@ class TestActions:
 
     def test_one_cause_is_stored_for_many_incidents(self, admin_client, opened):
         a, b = opened("a"), opened("b")
-        response = act(admin_client, "note_cause", a, b, confirmed="yes", cause="Power cut")
+        response = post_action(admin_client, "note_cause", a, b, confirmed="yes", cause="Power cut")
         assert messages_of(response) == ["The cause was noted for 2 incidents."]
         assert set(Incident.objects.values_list("cause", flat=True)) == {"Power cut"}
 
     @pytest.mark.parametrize("cause", ["", "   ", "x" * 2001])
     def test_empty_cause_is_refused(self, admin_client, opened, cause):
         incident = opened("a")
-        assert "errorlist" in page_text(act_on_page(admin_client, "note_cause", incident, confirmed="yes", cause=cause))
+        assert "errorlist" in page_text(
+            post_page_action(admin_client, "note_cause", incident, confirmed="yes", cause=cause)
+        )
         incident.refresh_from_db()
         assert incident.cause == ""
 
     def test_too_many_at_once_are_refused(self, admin_client, opened, monkeypatch):
         monkeypatch.setattr(asking, "MOST_AT_ONCE", 1)
-        response = act(admin_client, "acknowledge", opened("a"), opened("b"))
+        response = post_action(admin_client, "acknowledge", opened("a"), opened("b"))
         assert "Choose at most 1 incidents at once. Nothing was done." in messages_of(response)
         assert not Incident.objects.exclude(acknowledged_at=None).exists()
 
@@ -213,8 +215,8 @@ class TestActions:
     def test_only_operators_may_act(self, client, opened, role, action):
         log_in_with_role(client, role)
         incident = opened("a")
-        assert act_on_page(client, action, incident, confirmed="yes", cause="x").status_code == 403
-        act(client, action, incident, confirmed="yes", cause="x")
+        assert post_page_action(client, action, incident, confirmed="yes", cause="x").status_code == 403
+        post_action(client, action, incident, confirmed="yes", cause="x")
         incident.refresh_from_db()
         assert (incident.acknowledged_at, incident.cause) == (None, "")
 
@@ -256,7 +258,7 @@ class TestMaintenance:
          ({"repeats": "weekly"}, set()), ({"q": "sho"}, set()), ({"q": "Sho"}, {"running", "again"}), ({"q": "up"}, {"upcoming"})],
     )  # fmt: skip
     def test_list_is_filtered(self, admin_client, windows, query, found):
-        assert set(listed(admin_client, "maintenancewindow", **query)) == found
+        assert set(listed_rows(admin_client, "maintenancewindow", **query)) == found
 
     def test_window_is_added_changed_and_deleted(self, client, target):
         log_in_with_role(client, "operator")
@@ -267,12 +269,12 @@ class TestMaintenance:
         client.post(f"{BASE}maintenancewindow/add/", sent)
         window = MaintenanceWindow.objects.get()
         assert list(window.targets.all()) == [target]
-        refused = client.post(page_of(window), sent | {"ends_at_1": "21:00"})
+        refused = client.post(page_url(window), sent | {"ends_at_1": "21:00"})
         assert list(refused.context["adminform"].form.errors) == ["ends_at"]
-        client.post(page_of(window), sent | {"targets": []})
+        client.post(page_url(window), sent | {"targets": []})
         assert not window.targets.exists()
-        assert "Changed</td>" in page_text(client.get(page_of(window)))
-        client.post(f"{list_of(window)}{window.pk}/delete/", {"post": "yes"})
+        assert "Changed</td>" in page_text(client.get(page_url(window)))
+        client.post(f"{list_url(window)}{window.pk}/delete/", {"post": "yes"})
         assert not MaintenanceWindow.objects.exists()
 
 
@@ -294,18 +296,18 @@ class TestRounds:
             'badge-good">reached',
         ):
             assert part in text
-        assert listed(admin_client, "round") == ["3", "2", "1"]
-        assert listed(admin_client, "round", outcome="failures") == ["1"]
-        assert listed(admin_client, "round", outcome="offline") == ["1"]
-        assert "&lt;b&gt;" in page_text(admin_client.get(page_of(Round.objects.get(number=1))))
+        assert listed_rows(admin_client, "round") == ["3", "2", "1"]
+        assert listed_rows(admin_client, "round", outcome="failures") == ["1"]
+        assert listed_rows(admin_client, "round", outcome="offline") == ["1"]
+        assert "&lt;b&gt;" in page_text(admin_client.get(page_url(Round.objects.get(number=1))))
 
     def test_names_beyond_the_stored_ones_are_not_counted(self, admin_client):
         now, failing = timezone.now(), [f"t{number}" for number in range(MOST_NAMED)]
         found = Round.objects.create(
             number=1, checks=1000, failures=1000, failing=failing, started_at=now, finished_at=now
         )
-        assert "t0, t1, t2 and more</span>" in page_text(admin_client.get(list_of(found)))
-        assert 't99</span><span class="beneath">and more</span>' in page_text(admin_client.get(page_of(found)))
+        assert "t0, t1, t2 and more</span>" in page_text(admin_client.get(list_url(found)))
+        assert 't99</span><span class="beneath">and more</span>' in page_text(admin_client.get(page_url(found)))
 
     @pytest.mark.parametrize(
         ("typed", "found"), [("12", ["12"]), ("1", []), ("x", []), ("9" * 40, []), ("-12", []), ("²", [])]
@@ -313,7 +315,7 @@ class TestRounds:
     def test_search_finds_a_round_by_its_number(self, admin_client, typed, found):
         now = timezone.now()
         Round.objects.create(number=12, started_at=now, finished_at=now, checks=0, failures=0)
-        assert listed(admin_client, "round", q=typed) == found
+        assert listed_rows(admin_client, "round", q=typed) == found
 
 
 class TestChecks:
@@ -330,7 +332,7 @@ class TestChecks:
             "It answered 503.",
         ):
             assert part in text
-        found = {name: len(listed(admin_client, "checkresult", **query)) for name, query in {
+        found = {name: len(listed_rows(admin_client, "checkresult", **query)) for name, query in {
             "all": {}, "hour": {"checked": "hour"}, "failed": {"error": "any"}, "timeout": {"error": "timeout"},
             "status": {"error": "status"}, "excused": {"excuse": "offline"}, "shop": {"q": "sho"}, "Shop": {"q": "Sho"},
         }.items()}  # fmt: skip
@@ -350,7 +352,7 @@ class TestChecks:
         for number in range(7):
             CheckResult.objects.create(target=make_target(f"t{number}"), at=now)
             CheckResult.objects.create(target=make_target(f"old {number}"), at=now - 2 * DAY)
-        assert len(listed(admin_client, "checkresult", q="t")) == 5
-        assert listed(admin_client, "checkresult", q="old") == []
-        assert len(listed(admin_client, "checkresult", q="old", checked="week")) == 5
-        assert len(listed(admin_client, "checkresult", q="old", checked="nonsense")) == 0
+        assert len(listed_rows(admin_client, "checkresult", q="t")) == 5
+        assert listed_rows(admin_client, "checkresult", q="old") == []
+        assert len(listed_rows(admin_client, "checkresult", q="old", checked="week")) == 5
+        assert len(listed_rows(admin_client, "checkresult", q="old", checked="nonsense")) == 0

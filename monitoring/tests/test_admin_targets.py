@@ -15,8 +15,8 @@ from monitoring.clock import mark
 from monitoring.figures import badge
 from monitoring.figures.uptime import DAY, HOUR, MINUTE, DayBar, floor_to_step
 from monitoring.models import CheckResult, MaintenanceWindow, Rollup, Round, Target
-from monitoring.tests.pages import TARGETS, act_on_page, listed, page_of, settings_of
-from monitoring.tests.rolled import NOON, around, rollup
+from monitoring.tests.factories import NOON, bucket_value, create_rollup
+from monitoring.tests.helpers.admin_pages import TARGETS, form_data, listed_rows, page_url, post_page_action
 from portal.models import AuditEvent
 from portal.tests.helpers.admin_pages import log_in_with_role, page_text
 
@@ -78,17 +78,17 @@ class TestList:
 
     def test_list_shows_uptime_and_response_times(self, admin_client, target):
         now = timezone.now()
-        rollup(target, Period.HOUR, floor_to_step(now, HOUR), checks=60, failures=3, latency_ms=200)
-        rollup(target, Period.DAY, floor_to_step(now, DAY), checks=1000, failures=1)
+        create_rollup(target, Period.HOUR, floor_to_step(now, HOUR), checks=60, failures=3, latency_ms=200)
+        create_rollup(target, Period.DAY, floor_to_step(now, DAY), checks=1000, failures=1)
         text = page_text(admin_client.get(TARGETS))
         assert '95.00 %<span class="beneath">99.90 %</span>' in text
-        assert f'<td class="field-p95">{around(200):.0f} ms</td>' in text
+        assert f'<td class="field-p95">{bucket_value(200):.0f} ms</td>' in text
 
     def test_list_draws_a_bar_per_day(self, admin_client, target):
         today = floor_to_step(timezone.now(), DAY)
-        rollup(target, Period.DAY, today, checks=100, failures=1)
-        rollup(target, Period.DAY, today - DAY, checks=100, failures=100)
-        rollup(target, Period.DAY, today - 2 * DAY)
+        create_rollup(target, Period.DAY, today, checks=100, failures=1)
+        create_rollup(target, Period.DAY, today - DAY, checks=100, failures=100)
+        create_rollup(target, Period.DAY, today - 2 * DAY)
         text = page_text(admin_client.get(TARGETS))
         words = "The last 30 days: without a failure: 1, with failures: 1, with many failures: 1, without checks: 27"
         assert f'aria-label="{words}"' in text
@@ -108,7 +108,7 @@ class TestList:
         make_target("new", url="https://shop.example.org/")
         make_target("off", state="down", is_active=False)
         make_target("quiet", state="up", silenced_until=timezone.now() + HOUR)
-        assert set(listed(admin_client, "target", **query)) == found
+        assert set(listed_rows(admin_client, "target", **query)) == found
 
     def test_list_takes_the_same_queries_for_few_as_for_many(self, admin_client, make_target):
         def queries():
@@ -121,7 +121,7 @@ class TestList:
         few, today = queries(), floor_to_step(timezone.now(), DAY)
         for number in range(20):
             found = make_target(f"t{number}", state="down")
-            rollup(found, Period.DAY, today)
+            create_rollup(found, Period.DAY, today)
             open_incidents([IncidentOpening(found.subject, "unavailable", found)], mark())
         assert queries() == few == 12
 
@@ -159,7 +159,7 @@ class TestPage:
             make_target, "API", state="down", last_check_at=now, last_error_kind="connect", last_detail="ECONNREFUSED",
             certificate_until=now + 9 * DAY, method="POST", silenced_until=now + HOUR,
         )  # fmt: skip
-        text = page_text(admin_client.get(page_of(target)))
+        text = page_text(admin_client.get(page_url(target)))
         for part in (
             'badge-bad">down</span>', "The connection was refused.", "ends soon</span>", "silenced</span>",
             'POST <a href="https://api.example.org/" rel="noreferrer noopener"', "4\xa0hours ago",
@@ -180,23 +180,23 @@ class TestPage:
 
     def test_page_shows_figures_of_four_windows(self, admin_client, target):
         now = timezone.now()
-        rollup(
+        create_rollup(
             target, Period.HOUR, floor_to_step(now, HOUR), checks=60, failures=6, retried=3, excused=2, latency_ms=1500
         )
-        rollup(target, Period.DAY, floor_to_step(now, DAY) - 50 * DAY, checks=100)
-        day, week, month, quarter = admin_client.get(page_of(target)).context["figures"].rows
+        create_rollup(target, Period.DAY, floor_to_step(now, DAY) - 50 * DAY, checks=100)
+        day, week, month, quarter = admin_client.get(page_url(target)).context["figures"].rows
         assert day[:6] == ["24 hours", "90.00 %", "60", "6", "3", "2"]
         assert day[6] == "1,500 ms"
         assert (week[1], month[1], quarter[1]) == ("90.00 %", "–", "100 %")
 
     def test_chart_shows_response_times_and_failures(self, target):
-        rollup(target, Period.MINUTE, NOON, checks=2, failures=1)
-        rollup(target, Period.MINUTE, NOON - 3 * HOUR, checks=1, failures=1)
-        rollup(target, Period.DAY, NOON - 200 * DAY)
+        create_rollup(target, Period.MINUTE, NOON, checks=2, failures=1)
+        create_rollup(target, Period.MINUTE, NOON - 3 * HOUR, checks=1, failures=1)
+        create_rollup(target, Period.DAY, NOON - 200 * DAY)
         chart = response_chart(target, NOON + MINUTE, "24h")
         p50, p95 = (line["values"] for line in chart.data["lines"])
         assert (len(p50), p50.count(None), p95.count(None)) == (144, 143, 143)
-        assert p50[-1] == round(around(100), 1)
+        assert p50[-1] == round(bucket_value(100), 1)
         marks = chart.data["marks"]["values"]
         assert (marks[-1], sum(marks)) == (1, 2)
         assert chart.rows.count("<tr>") == 2
@@ -205,11 +205,11 @@ class TestPage:
 
     @pytest.mark.parametrize(("asked", "shown"), [("", "24h"), ("1y", "1y"), ("<script>", "24h")])
     def test_time_range_of_the_chart_is_chosen_by_the_url(self, admin_client, target, asked, shown):
-        chart = admin_client.get(page_of(target), {"span": asked}).context["chart"]
+        chart = admin_client.get(page_url(target), {"span": asked}).context["chart"]
         assert [key for key, _label, is_chosen in chart.spans if is_chosen] == [shown]
 
     def test_page_without_checks_has_no_chart(self, admin_client, target):
-        text = page_text(admin_client.get(page_of(target)))
+        text = page_text(admin_client.get(page_url(target)))
         assert "Nothing was checked in this time." in text
         assert "<canvas" not in text
 
@@ -226,74 +226,74 @@ class TestPage:
         CheckResult.objects.create(
             target=target, at=now + MINUTE, error_kind="status", detail="503", status=503, excuse="maintenance"
         )
-        incidents, checks, _history = admin_client.get(page_of(target)).context["sections"]
+        incidents, checks, _history = admin_client.get(page_url(target)).context["sections"]
         assert (len(checks.rows), checks.note) == (12, "Older ones are not shown.")
         assert checks.rows[0][2:] == ["503", "–", "It answered 503."]
         assert "not counted: maintenance" in checks.rows[0][1]
         assert checks.rows[1][3] == "120 ms"
-        assert len(listed(admin_client, "checkresult", target=target.pk)) == 26
+        assert len(listed_rows(admin_client, "checkresult", target=target.pk)) == 26
         assert incidents.rows == []
         open_incidents(
             [IncidentOpening(target.subject, "slow", target, facts={"latency_ms": 900, "limit_ms": 500})], mark()
         )
-        (incident,) = admin_client.get(page_of(target)).context["sections"][0].rows
+        (incident,) = admin_client.get(page_url(target)).context["sections"][0].rows
         assert "It took 900 ms, more than the 500 ms allowed." in incident[4]
         assert "so far" in incident[3]
 
     def test_retried_check_shows_its_earlier_failure(self, admin_client, target):
         fields = {"status": 200, "latency_ms": 120, "retried": 1, "retried_kind": "status", "detail": "502"}
         CheckResult.objects.create(target=target, at=timezone.now(), **fields)
-        _incidents, checks, _history = admin_client.get(page_of(target)).context["sections"]
+        _incidents, checks, _history = admin_client.get(page_url(target)).context["sections"]
         assert "at the retry" in checks.rows[0][1]
         assert checks.rows[0][2:] == ["200", "120 ms", "It answered 502."]
-        assert len(listed(admin_client, "checkresult", error="retried")) == 1
+        assert len(listed_rows(admin_client, "checkresult", error="retried")) == 1
 
     def test_page_shows_the_published_badge_to_copy(self, admin_client, make_target):
         target = make_target("The [new] API")
-        assert 'id="badge-url"' not in page_text(admin_client.get(page_of(target)))
+        assert 'id="badge-url"' not in page_text(admin_client.get(page_url(target)))
         badge.publish_badges(Target.objects.all())
         target.refresh_from_db()
-        text = page_text(admin_client.get(page_of(target)))
+        text = page_text(admin_client.get(page_url(target)))
         assert f'<code id="badge-url">{badge.badge_url(target)}</code>' in text
         assert f"![The \\[new\\] API]({badge.badge_url(target)})" in text
 
     def test_page_takes_the_same_queries_however_much_data_there_is(self, admin_client, target):
         def queries():
             with CaptureQueriesContext(connection) as captured:
-                admin_client.get(page_of(target))
+                admin_client.get(page_url(target))
             return len(captured)
 
         few, now = queries(), timezone.now()
         for number in range(40):
             CheckResult.objects.create(target=target, at=now - number * MINUTE)
-            rollup(target, Period.DAY, floor_to_step(now, DAY) - number * DAY)
+            create_rollup(target, Period.DAY, floor_to_step(now, DAY) - number * DAY)
         open_incidents([IncidentOpening(target.subject, "slow", target)], mark())
         # Session, user, target; maintenance; bars, figures in two, chart; incidents, checks, history; programmes.
         assert queries() == few == 13
 
     def test_page_reads_no_more_checks_than_it_shows(self, admin_client, target):
         with CaptureQueriesContext(connection) as captured:
-            admin_client.get(page_of(target))
+            admin_client.get(page_url(target))
         (sql,) = [query["sql"] for query in captured if 'FROM "monitoring_checkresult"' in query["sql"]]
         assert sql.endswith("LIMIT 13")
 
     def test_viewer_sees_the_page_without_fields(self, client, target):
         log_in_with_role(client, "viewer")
-        text = page_text(client.get(page_of(target)))
+        text = page_text(client.get(page_url(target)))
         assert "Uptime and response times" in text
         assert 'name="url"' not in text
         for action in ("check_now", "silence", "end_silence", "pause", "resume", "publish_badge", "revoke_badge"):
             assert f"/act/{action}/" not in text
-            assert act_on_page(client, action, target).status_code == 403
+            assert post_page_action(client, action, target).status_code == 403
 
 
 class TestForm:
     def test_added_target_is_due_at_once(self, client):
         log_in_with_role(client, "operator")
-        sent = settings_of(Target(name="Shop", url="https://shop.example.org/"))
+        sent = form_data(Target(name="Shop", url="https://shop.example.org/"))
         response = client.post(f"{TARGETS}add/", sent)
         target = Target.objects.get()
-        assert response["Location"] == page_of(target)
+        assert response["Location"] == page_url(target)
         assert (target.is_active, target.state, target.interval) == (True, "unknown", 60)
         assert AuditEvent.objects.filter(action="target.added", subject=target.subject).count() == 1
 
@@ -309,7 +309,7 @@ class TestForm:
     def test_invalid_values_are_refused_at_their_fields(self, admin_client, make_target, changes, field):
         make_target("Other")
         response = admin_client.post(
-            f"{TARGETS}add/", settings_of(Target(name="Shop", url="https://a.example.org/"), **changes)
+            f"{TARGETS}add/", form_data(Target(name="Shop", url="https://a.example.org/"), **changes)
         )
         assert list(response.context["adminform"].form.errors) == [field]
         assert Target.objects.count() == 1
@@ -317,7 +317,7 @@ class TestForm:
     def test_saving_writes_only_changed_fields(self, admin_client, target):
         """A check may write its result while the form is being saved."""
         with CaptureQueriesContext(connection) as captured:
-            admin_client.post(page_of(target), settings_of(target, name="Other", failures_to_open=5))
+            admin_client.post(page_url(target), form_data(target, name="Other", failures_to_open=5))
         (update,) = [query["sql"] for query in captured if query["sql"].startswith('UPDATE "monitoring_target"')]
         assert update.count('" = ') == 3, update
         target.refresh_from_db()
@@ -333,18 +333,18 @@ class TestForm:
     )  # fmt: skip
     def test_changed_check_forgets_earlier_results(self, admin_client, make_target, changes, is_forgotten):
         target = make_target(failures_in_row=1, retries=1, next_check_at=datetime(2099, 1, 1, tzinfo=UTC))
-        admin_client.post(page_of(target), settings_of(target, **changes))
+        admin_client.post(page_url(target), form_data(target, **changes))
         target.refresh_from_db()
         assert (target.failures_in_row == 0) == is_forgotten
         assert (target.next_check_at < timezone.now()) == is_forgotten
 
     def test_pause_and_silence_are_not_form_fields(self, admin_client, target):
-        admin_client.post(page_of(target), settings_of(target, is_active="", silenced_until="2099-01-01"))
+        admin_client.post(page_url(target), form_data(target, is_active="", silenced_until="2099-01-01"))
         target.refresh_from_db()
         assert (target.is_active, target.silenced_until) == (True, None)
 
     def test_active_target_cannot_be_deleted(self, admin_client, target):
-        assert f"{TARGETS}{target.pk}/delete/" not in page_text(admin_client.get(page_of(target)))
+        assert f"{TARGETS}{target.pk}/delete/" not in page_text(admin_client.get(page_url(target)))
         assert admin_client.post(f"{TARGETS}{target.pk}/delete/", {"post": "yes"}).status_code == 403
         assert list(Target.objects.all()) == [target]
         assert "delete_selected" not in page_text(admin_client.get(TARGETS))

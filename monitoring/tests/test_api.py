@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from monitoring.figures.uptime import floor_to_step
 from monitoring.models import Incident, Round
-from monitoring.tests.rolled import HOUR, a_target, around, rollup
+from monitoring.tests.factories import HOUR, bucket_value, create_rollup, create_target
 from portal.access.tokens.issuing import issue_token
 
 pytestmark = pytest.mark.django_db
@@ -45,11 +45,11 @@ def names(answer):
 
 
 def test_target_has_its_figures_of_24_hours(call, viewer_token, this_hour):
-    target = a_target("API", state="up", last_check_at=AT, interval=30)
-    rollup(target, "hour", this_hour, checks=1_000, failures=1, latency_ms=180)
+    target = create_target("API", state="up", last_check_at=AT, interval=30)
+    create_rollup(target, "hour", this_hour, checks=1_000, failures=1, latency_ms=180)
     answer = call("GET", "monitoring/targets", viewer_token)
     assert answer.status_code == 200
-    shown = round(around(180), 1)
+    shown = round(bucket_value(180), 1)
     assert answer.json() == {
         "results": [
             {
@@ -70,15 +70,15 @@ def test_target_has_its_figures_of_24_hours(call, viewer_token, this_hour):
 
 
 def test_target_without_data_has_null_figures(call, viewer_token):
-    a_target()
+    create_target()
     (shown,) = call("GET", "monitoring/targets", viewer_token).json()["results"]
     assert {shown[name] for name in ("uptime_24h", "p50_ms", "p95_ms", "p99_ms", "last_check_at")} == {None}
     assert shown["state"] == "unknown"
 
 
 def test_single_failure_never_rounds_to_full_uptime(call, viewer_token, this_hour):
-    rollup(a_target("A"), "hour", this_hour, checks=1_000_000, failures=1)
-    rollup(a_target("B"), "hour", this_hour, checks=1_000_000)
+    create_rollup(create_target("A"), "hour", this_hour, checks=1_000_000, failures=1)
+    create_rollup(create_target("B"), "hour", this_hour, checks=1_000_000)
     found = call("GET", "monitoring/targets", viewer_token).json()["results"]
     assert [target["uptime_24h"] for target in found] == [1.0, 0.99999]
 
@@ -86,8 +86,8 @@ def test_single_failure_never_rounds_to_full_uptime(call, viewer_token, this_hou
 @pytest.mark.parametrize("state", ["up", "slow", "failing", "down", "unknown", "paused"])
 def test_targets_are_filtered_by_state(call, viewer_token, state):
     for known in ("up", "slow", "failing", "down", "unknown"):
-        a_target(known, state=known)
-    a_target("paused", state="down", is_active=False)
+        create_target(known, state=known)
+    create_target("paused", state="down", is_active=False)
     answer = call("GET", "monitoring/targets", viewer_token, state=state)
     assert names(answer) == [state]
     assert answer.json()["results"][0]["state"] == state
@@ -103,7 +103,7 @@ def test_unknown_state_is_refused(call, viewer_token, state):
 
 def test_pages_list_newest_targets_first(call, viewer_token):
     for number in range(5):
-        a_target(str(number))
+        create_target(str(number))
     first = call("GET", "monitoring/targets", viewer_token, limit=3)
     second = call("GET", "monitoring/targets", viewer_token, limit=3, cursor=first.json()["next"])
     assert (names(first), names(second)) == (["4", "3", "2"], ["1", "0"])
@@ -114,7 +114,7 @@ def test_target_page_takes_the_same_queries_for_few_as_for_many(
     call, viewer_token, this_hour, django_assert_num_queries
 ):
     for number in range(30):
-        rollup(a_target(state="up"), "hour", this_hour, checks=number + 1)
+        create_rollup(create_target(state="up"), "hour", this_hour, checks=number + 1)
     call("GET", "monitoring/targets", viewer_token)  # notes when the token was last used
     with django_assert_num_queries(5):  # the token, the user's permissions and those of his groups, page, hours
         assert len(names(call("GET", "monitoring/targets", viewer_token))) == 30
@@ -130,9 +130,9 @@ def status(call, token):
 
 
 def test_status_has_the_documented_shape(call, viewer_token):
-    api = a_target("API", state="down")
-    a_target("Site", state="up")
-    a_target("Old", is_active=False)
+    api = create_target("API", state="down")
+    create_target("Site", state="up")
+    create_target("Old", is_active=False)
     opened = incident(api.subject, target=api)
     a_round()
     assert status(call, viewer_token) == {
@@ -171,25 +171,25 @@ def test_status_has_the_documented_shape(call, viewer_token):
 )
 def test_overall_state_is_the_worst_of_the_targets(call, viewer_token, states, state):
     for known in states:
-        a_target(state=known)
+        create_target(state=known)
     assert status(call, viewer_token)["state"] == state
 
 
 @pytest.mark.parametrize("paused", ["down", "slow", "up"])
 def test_paused_targets_do_not_change_the_overall_state(call, viewer_token, paused):
-    a_target(state=paused, is_active=False)
+    create_target(state=paused, is_active=False)
     found = status(call, viewer_token)
     assert (found["state"], found["targets"]) == ("unknown", {"up": 0, "down": 0, "paused": 1, "unknown": 0})
 
 
 def test_failing_and_slow_targets_count_as_up(call, viewer_token):
     for known in ("up", "failing", "slow", "unknown"):
-        a_target(state=known)
+        create_target(state=known)
     assert status(call, viewer_token)["targets"] == {"up": 3, "down": 0, "paused": 0, "unknown": 1}
 
 
 def test_open_incident_degrades_the_overall_state(call, viewer_token):
-    a_target(state="up")
+    create_target(state="up")
     opened = incident("fleet", "fleet_latency")
     found = status(call, viewer_token)
     assert (found["state"], found["open_incidents"][0]["target"]) == ("degraded", "All targets")
@@ -206,7 +206,7 @@ def test_acknowledged_incident_is_still_open(call, viewer_token):
 
 def test_newest_hundred_incidents_are_listed_and_all_counted(call, viewer_token):
     for number in range(103):
-        target = a_target(str(number))
+        target = create_target(str(number))
         incident(target.subject, target=target)
     found = status(call, viewer_token)
     assert found["open_incidents_total"] == 103
@@ -225,7 +225,7 @@ def test_last_round_is_the_newest_and_may_be_empty(call, viewer_token):
 def test_status_takes_the_same_queries_for_few_as_for_many(call, viewer_token, django_assert_num_queries):
     a_round()
     for _ in range(20):
-        target = a_target()
+        target = create_target()
         incident(target.subject, target=target)
     status(call, viewer_token)
     with django_assert_num_queries(7):  # the token, two of permissions, targets, how many are open, which, the round

@@ -7,7 +7,7 @@ from django.utils import translation
 
 from monitoring.figures import badge
 from monitoring.models import Target
-from monitoring.tests.rolled import DAY, NOON, a_target, rollup
+from monitoring.tests.factories import DAY, NOON, create_rollup, create_target
 
 pytestmark = pytest.mark.django_db
 SVG = "{http://www.w3.org/2000/svg}"
@@ -45,33 +45,33 @@ def fills(target):
     ],
 )
 def test_badge_shows_the_state(fields, message, colour):
-    target = a_target("API", **fields)
-    rollup(target, "day", TODAY, checks=1_000, failures=2)
-    rollup(target, "day", TODAY - 29 * DAY, checks=1_000)
-    rollup(target, "day", TODAY - 30 * DAY, checks=1_000, failures=1_000)
+    target = create_target("API", **fields)
+    create_rollup(target, "day", TODAY, checks=1_000, failures=2)
+    create_rollup(target, "day", TODAY - 29 * DAY, checks=1_000)
+    create_rollup(target, "day", TODAY - 30 * DAY, checks=1_000, failures=1_000)
     assert texts(target) == ["API", message]
     assert fills(target) == [colour, badge.LABEL]
 
 
 def test_badge_without_uptime_shows_up():
-    assert texts(a_target("API", state="up")) == ["API", "up"]
+    assert texts(create_target("API", state="up")) == ["API", "up"]
 
 
 def test_badge_is_in_the_active_language():
-    target = a_target("API", state="up")
-    rollup(target, "day", TODAY, checks=1_000, failures=1)
+    target = create_target("API", state="up")
+    create_rollup(target, "day", TODAY, checks=1_000, failures=1)
     with translation.override("fr"):
         assert "99,90" in texts(target)[1]
 
 
 def test_badge_has_a_text_alternative():
-    root = parsed(a_target("API", state="down"))
+    root = parsed(create_target("API", state="down"))
     assert root.find(f"{SVG}title").text == root.get("aria-label") == "API: down"
     assert root.get("role") == "img"
 
 
 def test_badge_shows_only_name_state_and_uptime():
-    target = a_target("API", state="down", last_detail="ECONNREFUSED", last_error_kind="connect")
+    target = create_target("API", state="down", last_detail="ECONNREFUSED", last_error_kind="connect")
     picture = badge.render_badge(target, NOON)
     assert not [text for text in ("example.org", "ECONNREFUSED", "connect", str(target.interval)) if text in picture]
 
@@ -85,7 +85,7 @@ def test_badge_escapes_the_name(name):
 
 
 def test_badge_has_no_style_or_script():
-    picture = badge.render_badge(a_target(HOSTILE, state="up"), NOON)
+    picture = badge.render_badge(create_target(HOSTILE, state="up"), NOON)
     assert "style" not in picture
     assert "<script" not in picture
 
@@ -116,9 +116,9 @@ def test_wider_letters_get_more_room():
 
 
 def test_publishing_gives_a_key_to_each_target_without_one():
-    known = a_target(badge_key="K" * 22)
-    a_target()
-    a_target()
+    known = create_target(badge_key="K" * 22)
+    create_target()
+    create_target()
     assert badge.publish_badges(Target.objects.all()) == 2
     assert badge.publish_badges(Target.objects.all()) == 0
     keys = set(Target.objects.values_list("badge_key", flat=True))
@@ -129,14 +129,14 @@ def test_publishing_gives_a_key_to_each_target_without_one():
 
 
 def test_publishing_leaves_other_targets_alone():
-    one, other = a_target(), a_target()
+    one, other = create_target(), create_target()
     badge.publish_badges(Target.objects.filter(pk=one.pk))
     other.refresh_from_db()
     assert other.badge_key is None
 
 
 def test_revoked_address_is_gone_and_a_new_key_differs():
-    target = a_target()
+    target = create_target()
     badge.publish_badges(Target.objects.all())
     target.refresh_from_db()
     first = target.badge_key
@@ -150,8 +150,8 @@ def test_revoked_address_is_gone_and_a_new_key_differs():
 
 def test_badge_address_is_absolute(settings):
     settings.PORTAL_URL = "https://vigie.example.org"
-    assert badge.badge_url(a_target()) == ""
-    target = a_target(badge_key="Kk0123456789abcdefghij")
+    assert badge.badge_url(create_target()) == ""
+    target = create_target(badge_key="Kk0123456789abcdefghij")
     assert badge.badge_url(target) == "https://vigie.example.org/api/v1/monitoring/badges/Kk0123456789abcdefghij.svg"
 
 
@@ -159,7 +159,7 @@ def test_badge_address_is_absolute(settings):
 
 
 def test_badge_needs_no_credentials(call):
-    a_target("API", state="down", badge_key="K" * 22)
+    create_target("API", state="down", badge_key="K" * 22)
     answer = call("GET", f"monitoring/badges/{'K' * 22}.svg", headers={"Accept": "image/avif,image/png"})
     assert answer.status_code == 200
     assert answer.headers["Content-Type"] == "image/svg+xml"
@@ -171,22 +171,22 @@ def test_badge_needs_no_credentials(call):
 
 
 def test_served_badge_is_in_the_portals_language(call, settings):
-    target = a_target("API", state="up", badge_key="K" * 22)
-    rollup(target, "day", TODAY.replace(year=2099), checks=1_000, failures=1)
+    target = create_target("API", state="up", badge_key="K" * 22)
+    create_rollup(target, "day", TODAY.replace(year=2099), checks=1_000, failures=1)
     settings.LANGUAGE_CODE = "fr"
     path = f"monitoring/badges/{'K' * 22}.svg"
     assert "99,90" in call("GET", path, headers={"Accept-Language": "en"}).content.decode()
 
 
 def test_badge_ignores_tokens(call):
-    a_target(badge_key="K" * 22)
+    create_target(badge_key="K" * 22)
     assert call("GET", f"monitoring/badges/{'K' * 22}.svg", "nonsense").status_code == 200
 
 
 @pytest.mark.parametrize("key", ["K" * 21, "k" * 22, "K" * 23, "x", "%00" * 16, "K" * 15 + "-", "é" * 16, "None"])
 def test_unknown_badge_key_is_404(call, key):
-    a_target(badge_key="K" * 22)
-    a_target(badge_key=None)
+    create_target(badge_key="K" * 22)
+    create_target(badge_key=None)
     answer = call("GET", f"monitoring/badges/{key}.svg")
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
     assert answer.headers["Content-Type"] == "application/problem+json"
@@ -198,5 +198,5 @@ def test_malformed_badge_key_takes_no_query(call, django_assert_num_queries):
 
 
 def test_badge_allows_only_reading(call):
-    a_target(badge_key="K" * 22)
+    create_target(badge_key="K" * 22)
     assert call("POST", f"monitoring/badges/{'K' * 22}.svg").status_code == 405

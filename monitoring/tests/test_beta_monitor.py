@@ -23,13 +23,13 @@ from monitoring.checks import follow, pacing, sweeps, worker_rounds
 from monitoring.management.commands.beta_monitor import SignalWatcher
 from monitoring.models import CheckResult, MaintenanceWindow, Round, Target
 from monitoring.terminal.screen import Screen, list_names
-from monitoring.tests.services import Service
+from monitoring.tests.helpers.http_service import HttpService
 from portal.models import JobRun
 from portal.tests.helpers.database import own_address
 from portal.tests.helpers.receiver import BotApi, reset
 from portal.tests.helpers.waiting import PATIENCE, wait_for
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 COMMAND = [sys.executable, str(portal_settings.BASE_DIR / "manage.py"), "beta_monitor"]
 TOKEN, CHAT = "123456789:AAF0r-the_tests_of_the_portal_only_0000", "-100123"
 LINE = re.compile(r"#\d+  \d\d:\d\d:\d\d  (\d+) checks?  p95 (\d+ ms|–)(, slow|, too slow)?  (.*)")
@@ -45,7 +45,7 @@ def nobody_else(settings, monkeypatch):
 
 @pytest.fixture
 def service():
-    with Service() as service:
+    with HttpService() as service:
         yield service
 
 
@@ -197,11 +197,13 @@ def gone(*arguments):
 
 
 @pytest.mark.parametrize("arguments", [[], ["--watch"], ["--report"]])
+@pytest.mark.django_db(transaction=True)
 def test_missing_database_has_status_2(targets, arguments):
     with connection.execute_wrapper(gone):
         assert refused(*arguments) == ("The database does not answer: OperationalError: gone", 2)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_url_is_checked_without_a_database(service):
     with connection.execute_wrapper(gone):
         assert run("--url", service.url) == 0
@@ -225,6 +227,7 @@ def test_interrupted_sweep_ends_with_status_1_although_nothing_failed(targets, s
 
 
 @pytest.mark.one_database("signals and pipes")
+@pytest.mark.django_db(transaction=True)
 def test_closed_pipe_ends_the_watch_quietly(service):
     with process(
         "--watch", "--interval", "5", "--url", service.url, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -277,6 +280,7 @@ def is_caught(pid, number):
     return bool(mask >> (number - 1) & 1)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_watch_of_targets_prints_the_workers_rounds_and_a_report_at_ctrl_c(targets, service):
     service.statuses["/Shop"] = 503
     worker_rounds.run_round(length=0.1)
@@ -300,6 +304,7 @@ def test_watch_of_targets_prints_the_workers_rounds_and_a_report_at_ctrl_c(targe
 
 
 @pytest.mark.one_database("signals and pipes")
+@pytest.mark.django_db(transaction=True)
 def test_ctrl_c_ends_a_watch_of_an_address_with_its_report(service):
     url = ("--url", service.url)
     with process("--watch", *url, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watch:
@@ -311,6 +316,7 @@ def test_ctrl_c_ends_a_watch_of_an_address_with_its_report(service):
     assert out.splitlines()[1].startswith("1 round, from ")
 
 
+@pytest.mark.django_db(transaction=True)
 def test_sweep_interrupted_in_the_middle_stores_what_it_has_begun(targets, service):
     service.gate.clear()
     with process(stdout=subprocess.PIPE, text=True) as sweep:
@@ -326,6 +332,7 @@ def test_sweep_interrupted_in_the_middle_stores_what_it_has_begun(targets, servi
 
 
 @pytest.mark.one_database("signals and pipes")
+@pytest.mark.django_db(transaction=True)
 def test_second_ctrl_c_ends_the_command_at_once(targets, service):
     service.gate.clear()
     with process(stdout=subprocess.PIPE, text=True) as sweep:
@@ -365,6 +372,7 @@ class Terminal:
 
 
 @pytest.mark.one_database("signals and pipes")
+@pytest.mark.django_db(transaction=True)
 def test_terminal_shows_a_progress_line_and_clears_it(service):
     service.gate.clear()
     url = ("--url", service.url, "--path", "API", "--path", "Shop")
@@ -414,6 +422,7 @@ def test_report_without_programmes_is_the_table_alone(db, settings, tmp_path, ca
     assert capsys.readouterr().out.startswith("Monitoring, from ")
 
 
+@pytest.mark.django_db(transaction=True)
 def test_report_that_cannot_be_saved_is_printed(db, settings, tmp_path, capsys):
     settings.REPORTS_ROOT = tmp_path / "mounted"
     said, status = refused("--report", "--hours", "1")
@@ -436,6 +445,7 @@ def reported(tmp_path):
 
 
 @pytest.mark.one_database("signals and pipes")
+@pytest.mark.django_db(transaction=True)
 def test_report_is_printed_in_utf8_whatever_the_encoding(reported, tmp_path):
     done = reported(stdout=subprocess.PIPE)
     [path] = tmp_path.iterdir()
@@ -445,6 +455,7 @@ def test_report_is_printed_in_utf8_whatever_the_encoding(reported, tmp_path):
 
 
 @pytest.mark.one_database("signals and pipes")
+@pytest.mark.django_db(transaction=True)
 def test_report_is_saved_if_the_pipe_is_closed(reported, tmp_path):
     reader, writer = os.pipe()
     os.close(reader)

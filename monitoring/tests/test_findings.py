@@ -12,7 +12,7 @@ from monitoring.alerts.incidents import IncidentOpening, acknowledge_incidents, 
 from monitoring.clock import mark
 from monitoring.figures.uptime import DAY, HOUR, MINUTE
 from monitoring.models import Incident, MaintenanceWindow, Round, Target
-from monitoring.tests.pages import page_of
+from monitoring.tests.helpers.admin_pages import page_url
 from portal.base.severity import Severity
 from portal.models import Heartbeat
 
@@ -40,7 +40,7 @@ class TestIncidents:
         incident = opened(make_target("API"), error_kind="connect", detail="ECONNREFUSED")
         (finding,) = found(findings.unattended_incidents)
         assert (finding.severity, finding.text) == (CRITICAL, "API is down. The connection was refused.")
-        assert (finding.since, finding.url) == (incident.opened_at, page_of(incident))
+        assert (finding.since, finding.url) == (incident.opened_at, page_url(incident))
         assert admin_client.get(finding.url).status_code == 200
 
     def test_acknowledged_or_resolved_incident_is_no_finding(self, make_target):

@@ -17,7 +17,7 @@ from monitoring.alerts.incidents import (
 from monitoring.alerts.notices import format_duration
 from monitoring.clock import mark
 from monitoring.models import Incident, MaintenanceWindow, Target
-from monitoring.tests.conftest import REFUSED, fine
+from monitoring.tests.conftest import REFUSED, good_outcome
 from portal.models import OutboxMessage
 
 pytestmark = pytest.mark.django_db
@@ -133,7 +133,7 @@ def test_muted_opening_is_sent_when_the_silence_ends(target, checks, channel):
     assert send_reminders(checks.pass_by(minutes=30)) == 1
     assert send_reminders(checks.now) == 0
     assert titles() == ["API is down"]
-    checks.find(fine(), fine())
+    checks.find(good_outcome(), good_outcome())
     assert len(titles()) == 2
 
 
@@ -190,7 +190,7 @@ def test_changed_configuration_resets_the_streaks(checks, incident):
     assert claimed.claim != ""
     incident.refresh_from_db()
     assert incident.resolved_at is None
-    checks.find(fine(), fine())
+    checks.find(good_outcome(), good_outcome())
     incident.refresh_from_db()
     assert incident.resolved_at is not None
 

@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from monitoring.metrics import incident_metrics, round_metrics, target_metrics
 from monitoring.models import Incident, Round
-from monitoring.tests.rolled import a_target
+from monitoring.tests.factories import create_target
 from portal.status.metrics import render_metrics
 
 pytestmark = pytest.mark.django_db
@@ -29,8 +29,8 @@ def a_round(number, ago, **figures):
 
 def test_targets_are_counted_by_state():
     for state in ("up", "up", "slow", "failing", "down", "unknown"):
-        a_target(state=state)
-    a_target(state="down", is_active=False)
+        create_target(state=state)
+    create_target(state="down", is_active=False)
     found = samples()
     counts = {key[1]: value for key, value in found.items() if key[0] == "targets"}
     assert counts == {"up": 2, "slow": 1, "failing": 1, "unstable": 0, "down": 1, "unknown": 1, "paused": 1}
@@ -38,23 +38,23 @@ def test_targets_are_counted_by_state():
 
 def test_checked_target_is_up_or_down():
     for state in ("up", "slow", "failing", "down", "unknown"):
-        a_target(state, state=state)
-    a_target("paused", state="down", is_active=False)
+        create_target(state, state=state)
+    create_target("paused", state="down", is_active=False)
     found = {key[1]: value for key, value in samples().items() if key[0] == "target_up"}
     assert found == {"up": 1, "slow": 1, "failing": 1, "down": 0}
 
 
 def test_latency_is_measured_for_good_checks():
-    a_target("API", state="up", last_latency_ms=212.5)
-    a_target("Near", state="up", last_latency_ms=0)
-    a_target("Shop", state="down", last_latency_ms=None)
-    a_target("Old", state="up", last_latency_ms=100, is_active=False)
+    create_target("API", state="up", last_latency_ms=212.5)
+    create_target("Near", state="up", last_latency_ms=0)
+    create_target("Shop", state="down", last_latency_ms=None)
+    create_target("Old", state="up", last_latency_ms=100, is_active=False)
     found = {key[1]: value for key, value in samples().items() if key[0] == "target_latency_seconds"}
     assert found == {"API": 0.2125, "Near": 0}
 
 
 def test_any_name_is_a_valid_label():
-    a_target('a "b"\\ c\né', state="up")
+    create_target('a "b"\\ c\né', state="up")
     assert samples()["target_up", 'a "b"\\ c\né'] == 1
 
 
@@ -88,7 +88,7 @@ def test_without_a_round_there_are_no_round_metrics():
 
 def test_each_metric_source_takes_one_query(django_assert_num_queries):
     for number in range(5):
-        a_target(state="up", last_latency_ms=number)
+        create_target(state="up", last_latency_ms=number)
         a_round(number, timedelta(0), p95_ms=1)
     for source in (target_metrics, incident_metrics, round_metrics):
         with django_assert_num_queries(1):

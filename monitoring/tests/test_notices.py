@@ -10,7 +10,7 @@ from monitoring.alerts.incidents import IncidentOpening, open_incidents, resolve
 from monitoring.checks.record import FinishedCheck, record_checks
 from monitoring.clock import mark
 from monitoring.models import Incident
-from monitoring.tests.conftest import NOON, REFUSED, Checks
+from monitoring.tests.conftest import NOON, REFUSED, CheckRunner
 from portal.notifications.delivery import deliver
 from portal.tests.helpers.receiver import BotApi
 
@@ -45,7 +45,7 @@ def test_opening_reminder_and_recovery_are_sent_in_order(target, api, settings):
 
 
 def test_many_openings_become_one_digest(make_target, api):
-    found = [Checks(make_target(f"Service {number}", failures_to_open=1)) for number in range(60)]
+    found = [CheckRunner(make_target(f"Service {number}", failures_to_open=1)) for number in range(60)]
     record_checks([FinishedCheck(checks.claim(), REFUSED, NOON) for checks in found], mark())
     deliver("telegram")
     assert Incident.objects.open().count() == 60

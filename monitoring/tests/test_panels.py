@@ -9,7 +9,7 @@ from monitoring.clock import mark
 from monitoring.figures.uptime import DAY, HOUR, floor_to_step
 from monitoring.models import Rollup, Round
 from monitoring.panels import count_states, format_milliseconds, services_tile
-from monitoring.tests.rolled import rollup
+from monitoring.tests.factories import create_rollup
 
 pytestmark = pytest.mark.django_db
 Period = Rollup.Period
@@ -53,9 +53,9 @@ class TestTile:
             Round.objects.create(
                 number=number, started_at=now, finished_at=now - 2 * HOUR, checks=3, failures=0, p95_ms=p95
             )
-        rollup(target, Period.DAY, floor_to_step(now, DAY), checks=1000, failures=1)
-        rollup(target, Period.DAY, floor_to_step(now, DAY) - 40 * DAY, checks=1000, failures=1000)
-        rollup(target, Period.HOUR, floor_to_step(now, HOUR), checks=1000, failures=1000)
+        create_rollup(target, Period.DAY, floor_to_step(now, DAY), checks=1000, failures=1)
+        create_rollup(target, Period.DAY, floor_to_step(now, DAY) - 40 * DAY, checks=1000, failures=1000)
+        create_rollup(target, Period.HOUR, floor_to_step(now, HOUR), checks=1000, failures=1000)
         tile = services_tile(now)
         assert (tile.figure, tile.caption, tile.url) == ("2 of 3", "are up", "/admin/monitoring/target/")
         assert dict(tile.facts) == {
@@ -66,7 +66,7 @@ class TestTile:
     def test_tile_charts_failures_of_thirty_days(self, make_target):
         now = timezone.now()
         for name in ("a", "b"):
-            rollup(make_target(name), Period.DAY, floor_to_step(now, DAY) - 2 * DAY, failures=3)
+            create_rollup(make_target(name), Period.DAY, floor_to_step(now, DAY) - 2 * DAY, failures=3)
         chart = services_tile(now).chart
         assert (chart.values[-3:], len(chart.values)) == ([6, 0, 0], 30)
 
@@ -77,7 +77,7 @@ class TestTile:
 
     def test_tile_caches_the_month_for_a_minute(self, target, django_assert_num_queries):
         now = timezone.now()
-        rollup(target, Period.DAY, floor_to_step(now, DAY))
+        create_rollup(target, Period.DAY, floor_to_step(now, DAY))
         with django_assert_num_queries(4):
             services_tile(now)
         with django_assert_num_queries(3):

@@ -8,8 +8,8 @@ import pytest
 
 from monitoring.probe.http import probe_http as probe_once
 from monitoring.probe.spec import Spec
-from monitoring.tests import hostile
-from monitoring.tests.hostile import HELD, Server, answer, ask, drips, floods, probe, redirects, says
+from monitoring.tests.helpers import hostile_servers
+from monitoring.tests.helpers.hostile_servers import HELD, Server, answer, ask, drips, floods, probe, redirects, says
 
 SHORT = 0.3
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -72,7 +72,7 @@ def test_every_form_of_body_is_read(raw):
 def test_answer_without_a_body_is_not_waited_for():
     def keep_open(visit):
         visit.send(HEAD + b"Content-Length: 100\r\n\r\n")
-        hostile.hang(visit)
+        hostile_servers.hang(visit)
 
     assert ask(keep_open, method="HEAD", timeout=SHORT) == HELD
     assert ask(keep_open, timeout=SHORT) == ("timeout", "body")
@@ -126,7 +126,7 @@ def test_unanswered_connection_times_out():
 @pytest.mark.parametrize(
     ("behave", "detail"),
     [
-        (hostile.reset, "ECONNRESET"),
+        (hostile_servers.reset, "ECONNRESET"),
         (says(b""), "closed"),
         (says(b"HTT"), "incomplete"),
         (says(b"HTTP/1.1 200"), "incomplete"),
@@ -148,7 +148,7 @@ def test_truncated_answer_is_a_connection_error(behave, detail):
 def test_reset_within_the_body_is_a_connection_error():
     def break_off(visit):
         visit.send(HEAD + b"Content-Length: 100\r\n\r\nhalf")
-        hostile.reset(visit)
+        hostile_servers.reset(visit)
 
     kind, _detail = ask(break_off)
     assert kind == "connect"
@@ -187,7 +187,7 @@ def test_invalid_http_is_a_protocol_error(raw, detail):
     def behave(visit):
         visit.send(raw)
         visit.connection.shutdown(socket.SHUT_WR)
-        hostile.hang(visit)  # a close with something unread would be a reset
+        hostile_servers.hang(visit)  # a close with something unread would be a reset
 
     assert ask(behave) == ("protocol", detail)
 
@@ -205,7 +205,7 @@ def test_hostile_content_type_is_parsed_quickly():
 @pytest.mark.parametrize(
     ("behave", "detail"),
     [
-        (hostile.hang, "headers"),
+        (hostile_servers.hang, "headers"),
         (drips(HEAD[:-2], b"H"), "headers"),
         (drips(HEAD, b"X"), "headers"),
         (drips(HEAD, b"X: y\r\n"), "headers"),
@@ -251,7 +251,7 @@ def test_deadline_covers_all_redirects_together():
 
 
 def test_endless_handshake_ends_at_the_deadline():
-    with Server(hostile.hang, reads=False) as server:
+    with Server(hostile_servers.hang, reads=False) as server:
         outcome = probe(Spec(f"https://127.0.0.1:{server.port}", timeout=SHORT))
     assert (outcome.error_kind, outcome.detail) == ("timeout", "tls")
 

@@ -10,7 +10,7 @@ import pytest
 
 from monitoring.probe.http import probe_http
 from monitoring.probe.spec import Spec
-from monitoring.tests.hostile import Names, Server, answer, redirects, says
+from monitoring.tests.helpers.hostile_servers import Names, Server, answer, redirects, says
 from portal.egress import guard
 from portal.egress.lookup import SLOW_THREADS, Lookups
 

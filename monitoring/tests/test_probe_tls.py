@@ -9,8 +9,8 @@ import pytest
 
 from monitoring.probe.http import probe_http
 from monitoring.probe.spec import Spec
-from monitoring.tests import hostile
-from monitoring.tests.hostile import Authority, Names, Server, answer, redirects, says
+from monitoring.tests.helpers import hostile_servers
+from monitoring.tests.helpers.hostile_servers import Authority, Names, Server, answer, redirects, says
 from portal.egress.tls import shared_context
 
 DAYS = 30
@@ -46,8 +46,8 @@ def test_good_certificate_succeeds_with_its_end(authority):
         (says(answer(b"", "503 Unavailable")), {}, "status"),
         (says(b"garbage\r\n"), {}, "protocol"),
         (says(b""), {}, "connect"),
-        (hostile.hang, {"timeout": 0.3}, "timeout"),
-        (hostile.drips(b"HTTP/1.1 200 OK\r\n\r\n", b"x"), {"timeout": 0.3}, "timeout"),
+        (hostile_servers.hang, {"timeout": 0.3}, "timeout"),
+        (hostile_servers.drips(b"HTTP/1.1 200 OK\r\n\r\n", b"x"), {"timeout": 0.3}, "timeout"),
         (redirects("/again"), {}, "redirect"),
     ],
 )

@@ -15,7 +15,7 @@ from monitoring.terminal import report
 from monitoring.terminal.report import TargetLine, WatchedTarget, WatchLog, period_report, save_report, target_table
 from monitoring.terminal.text_table import WIDTH, clean_text, display_width, pad_to_width, wrap_text
 from monitoring.tests.conftest import NOON
-from monitoring.tests.rolled import DAY, HOUR, MINUTE, a_target, around, check, rollup
+from monitoring.tests.factories import DAY, HOUR, MINUTE, bucket_value, create_check, create_rollup, create_target
 from portal.work.jobs import AlreadyRunning
 
 pytestmark = pytest.mark.django_db
@@ -82,7 +82,7 @@ def test_columns_of_figures_are_right_aligned():
 
 
 def test_retries_of_a_watch_count_as_errors():
-    seen = WatchedTarget(a_target("API"))
+    seen = WatchedTarget(create_target("API"))
     for _ in range(3):
         seen.add(CheckResult(target=seen.target, at=NOON, latency_ms=100.0, retried=1, retried_kind="status"))
     header, _rule, row, remarks = target_table([seen.line()])
@@ -123,7 +123,7 @@ def a_round(number, failures=0, p95_ms=100.0):
 
 
 def test_report_of_a_watch_has_a_row_per_target():
-    api, shop = a_target("API"), a_target("Shop", state="down")
+    api, shop = create_target("API"), create_target("Shop", state="down")
     log = WatchLog()
     for number in (1, 2, 3):
         results = [
@@ -143,7 +143,7 @@ def test_report_of_a_watch_has_a_row_per_target():
         "0",
         "%",
         "200",
-        f"{around(200):.0f}",
+        f"{bucket_value(200):.0f}",
         "300",
         "300",
     ]
@@ -159,7 +159,7 @@ def test_report_of_a_watch_without_checks_says_so():
 
 
 def test_lost_round_is_reported_and_not_good():
-    api, log = a_target("API"), WatchLog()
+    api, log = create_target("API"), WatchLog()
     log.add(None, [CheckResult(target=api, at=NOON + n * MINUTE, latency_ms=100.0) for n in (1, 0)], is_lost=True)
     lines = log.lines()
     assert lines[0] == "1 round, from 2026-03-10 12:00:00 UTC to 2026-03-10 12:01:00 UTC"
@@ -179,7 +179,7 @@ def test_watch_without_stored_results_says_so():
 
 def test_excluded_failures_are_counted_apart():
     log = WatchLog()
-    log.add(a_round(1), [CheckResult(target=a_target("API"), at=NOON, error_kind="timeout", excuse="offline")])
+    log.add(a_round(1), [CheckResult(target=create_target("API"), at=NOON, error_kind="timeout", excuse="offline")])
     assert log.lines()[-1] == "    1 not counted"
 
 
@@ -206,18 +206,18 @@ def test_last_two_rounds_decide_whether_a_watch_is_good(rounds, has_held):
 
 
 def test_period_is_read_from_rollups():
-    api = a_target("API", state="up")
-    rollup(api, "hour", NOON - 2 * HOUR, checks=100, failures=1, latency_ms=200.0)
-    rollup(api, "hour", NOON - 30 * HOUR, checks=50, failures=50)
-    p50 = f"{around(200):.0f}"
+    api = create_target("API", state="up")
+    create_rollup(api, "hour", NOON - 2 * HOUR, checks=100, failures=1, latency_ms=200.0)
+    create_rollup(api, "hour", NOON - 30 * HOUR, checks=50, failures=50)
+    p50 = f"{bucket_value(200):.0f}"
     assert row(period_report(NOON, 24), "API") == ["up", "100", "99.00", "%", "1.00", "%", "200", p50, p50, p50]
 
 
 @pytest.mark.parametrize(("hours", "period"), [(1, "minute"), (6, "minute"), (7, "hour"), (168, "hour"), (169, "day")])
 def test_short_periods_are_read_from_short_rollups(hours, period):
-    api = a_target("API", state="up")
+    api = create_target("API", state="up")
     for name, start, checks in (("minute", NOON, 1), ("hour", NOON, 2), ("day", NOON.replace(hour=0), 3)):
-        rollup(api, name, start, checks=checks)
+        create_rollup(api, name, start, checks=checks)
     assert row(period_report(NOON, hours), "API")[1] == {"minute": "1", "hour": "2", "day": "3"}[period]
 
 
@@ -226,7 +226,7 @@ def test_period_report_names_its_period():
 
 
 def test_errors_are_listed_by_kind_within_the_period():
-    api, shop = a_target("API"), a_target("Shop")
+    api, shop = create_target("API"), create_target("Shop")
     for ago, kind, excuse in (
         (1, "timeout", ""),
         (2, "timeout", ""),
@@ -234,8 +234,8 @@ def test_errors_are_listed_by_kind_within_the_period():
         (4, "tls", "maintenance"),
         (50, "dns", ""),
     ):
-        check(api, NOON - ago * HOUR, error_kind=kind, excuse=excuse)
-    check(shop, NOON - HOUR)
+        create_check(api, NOON - ago * HOUR, error_kind=kind, excuse=excuse)
+    create_check(shop, NOON - HOUR)
     assert [line for line in period_report(NOON, 24) if line.startswith(" ")] == [
         "    Timeout 2, Status not expected 1",
         "    Timeout 2, Status not expected 1",
@@ -245,22 +245,22 @@ def test_errors_are_listed_by_kind_within_the_period():
 @pytest.mark.parametrize(("hours", "reasons"), [(168, "Timeout 1"), (169, "Timeout 1 of the last 7 days")])
 def test_remarks_say_how_far_back_error_kinds_are_known(hours, reasons, settings):
     settings.CHECK_RETENTION_DAYS = 7
-    api = a_target("API")
-    check(api, NOON - HOUR, error_kind="timeout")
-    check(api, NOON - 7 * DAY - MINUTE, error_kind="dns")
-    rollup(api, "hour", NOON - HOUR, checks=9, excused=2)
-    rollup(api, "day", NOON.replace(hour=0), checks=9, excused=2)
+    api = create_target("API")
+    create_check(api, NOON - HOUR, error_kind="timeout")
+    create_check(api, NOON - 7 * DAY - MINUTE, error_kind="dns")
+    create_rollup(api, "hour", NOON - HOUR, checks=9, excused=2)
+    create_rollup(api, "day", NOON.replace(hour=0), checks=9, excused=2)
     assert [line for line in period_report(NOON, hours) if line.startswith(" ")] == [f"    {reasons}, 2 not counted"]
 
 
 def test_paused_target_is_shown_as_paused():
-    a_target("API", is_active=False)
+    create_target("API", is_active=False)
     assert row(period_report(NOON, 24), "API")[0] == "paused"
 
 
 def test_report_rolls_up_first():
-    api, now = a_target("API", state="up"), timezone.now()
-    check(api, now - 2 * MINUTE, latency_ms=150.0)
+    api, now = create_target("API", state="up"), timezone.now()
+    create_check(api, now - 2 * MINUTE, latency_ms=150.0)
     report.update_rollups(now)
     assert row(period_report(now, 24), "API")[:4] == ["up", "1", "100", "%"]
 

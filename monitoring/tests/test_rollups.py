@@ -10,7 +10,7 @@ from django.utils import timezone
 from monitoring.figures import rollups
 from monitoring.figures.histogram import bucket_number
 from monitoring.models import CheckResult, Rollup
-from monitoring.tests.rolled import DAY, HOUR, MINUTE, NOON, SECOND, a_target, check
+from monitoring.tests.factories import DAY, HOUR, MINUTE, NOON, SECOND, create_check, create_target
 from portal.models import JobRun
 from portal.work.jobs import AlreadyRunning, Lease, LeaseLost, claim_cycle, exclusive_lease
 
@@ -24,7 +24,7 @@ def lease(db):
 
 @pytest.fixture
 def target(db):
-    return a_target()
+    return create_target()
 
 
 @pytest.fixture
@@ -50,9 +50,9 @@ def everything():
 
 
 def test_checks_become_a_minute_an_hour_and_a_day(target, roll):
-    check(target, NOON + 5 * SECOND, 100)
-    check(target, NOON + 59 * SECOND, 300)
-    check(target, NOON + MINUTE, error_kind="timeout")
+    create_check(target, NOON + 5 * SECOND, 100)
+    create_check(target, NOON + 59 * SECOND, 300)
+    create_check(target, NOON + MINUTE, error_kind="timeout")
     assert roll(NOON + 2 * MINUTE) == {"minute": 2, "hour": 1, "day": 1}
     assert counts("minute") == {NOON: (2, 0, 0), NOON + MINUTE: (1, 1, 0)}
     assert counts("hour") == {NOON: (3, 1, 0)}
@@ -63,25 +63,25 @@ def test_checks_become_a_minute_an_hour_and_a_day(target, roll):
 
 
 def test_failed_check_counts_without_a_latency(target, roll):
-    check(target, NOON, error_kind="connect")
+    create_check(target, NOON, error_kind="connect")
     roll(NOON)
     minute = Rollup.objects.get(period="minute")
     assert (minute.latency_sum_ms, minute.histogram) == (0, {})
 
 
 def test_excluded_failure_counts_as_neither_up_nor_down(target, roll):
-    check(target, NOON, error_kind="timeout", excuse="maintenance")
-    check(target, NOON, error_kind="connect", excuse="offline")
-    check(target, NOON)
+    create_check(target, NOON, error_kind="timeout", excuse="maintenance")
+    create_check(target, NOON, error_kind="connect", excuse="offline")
+    create_check(target, NOON)
     roll(NOON)
     assert counts("minute") == counts("hour") == {NOON: (1, 0, 2)}
 
 
 def test_retries_are_counted_and_recounted(target, roll):
-    check(target, NOON, retried=2, retried_kind="status")
+    create_check(target, NOON, retried=2, retried_kind="status")
     roll(NOON)
-    check(target, NOON + HOUR, retried=1, retried_kind="status")
-    check(target, NOON + HOUR, error_kind="status")
+    create_check(target, NOON + HOUR, retried=1, retried_kind="status")
+    create_check(target, NOON + HOUR, error_kind="status")
     roll(NOON + HOUR)
     known = Rollup.objects.order_by("start").values_list("period", "checks", "failures", "retried")
     assert set(known) == {
@@ -90,9 +90,9 @@ def test_retries_are_counted_and_recounted(target, roll):
 
 
 def test_each_target_has_its_own_rollups(roll):
-    one, other = a_target(), a_target()
-    check(one, NOON)
-    check(other, NOON, error_kind="dns")
+    one, other = create_target(), create_target()
+    create_check(one, NOON)
+    create_check(other, NOON, error_kind="dns")
     roll(NOON)
     assert counts("hour", one) == {NOON: (1, 0, 0)}
     assert counts("hour", other) == {NOON: (1, 1, 0)}
@@ -101,7 +101,7 @@ def test_each_target_has_its_own_rollups(roll):
 def test_days_and_hours_end_in_utc(target, roll):
     midnight = NOON + 12 * HOUR
     for moment in (midnight - timedelta(microseconds=1), midnight, midnight + MINUTE):
-        check(target, moment)
+        create_check(target, moment)
     roll(midnight + MINUTE)
     assert counts("minute") == {midnight - MINUTE: (1, 0, 0), midnight: (1, 0, 0), midnight + MINUTE: (1, 0, 0)}
     assert counts("hour") == {midnight - HOUR: (1, 0, 0), midnight: (2, 0, 0)}
@@ -117,7 +117,7 @@ def test_no_checks_make_no_rollups(target, roll):
 
 def test_rolling_up_twice_changes_nothing(target, roll):
     for second in range(0, 300, 20):
-        check(target, NOON + second * SECOND, 50 + second)
+        create_check(target, NOON + second * SECOND, 50 + second)
     roll(NOON + 5 * MINUTE)
     before = everything()
     assert roll(NOON + 5 * MINUTE) == {"minute": 0, "hour": 0, "day": 0}
@@ -125,18 +125,18 @@ def test_rolling_up_twice_changes_nothing(target, roll):
 
 
 def test_current_minute_is_recounted_with_later_checks(target, roll):
-    check(target, NOON + SECOND)
+    create_check(target, NOON + SECOND)
     roll(NOON + 30 * SECOND)
-    check(target, NOON + 40 * SECOND)
+    create_check(target, NOON + 40 * SECOND)
     roll(NOON + 90 * SECOND)
     assert counts("minute") == counts("hour") == {NOON: (2, 0, 0)}
 
 
 def test_late_check_still_counts(target, roll):
-    check(target, NOON - 3 * SECOND)
-    check(target, NOON + MINUTE)
+    create_check(target, NOON - 3 * SECOND)
+    create_check(target, NOON + MINUTE)
     roll(NOON + MINUTE)
-    check(target, NOON - SECOND)  # began in the hour before, and took its time
+    create_check(target, NOON - SECOND)  # began in the hour before, and took its time
     roll(NOON + 2 * MINUTE)
     assert counts("minute")[NOON - MINUTE] == (2, 0, 0)
     assert counts("hour") == {NOON - HOUR: (2, 0, 0), NOON: (1, 0, 0)}
@@ -144,17 +144,17 @@ def test_late_check_still_counts(target, roll):
 
 
 def test_rollups_catch_up_after_a_downtime(target, roll):
-    check(target, NOON - 6 * DAY)
+    create_check(target, NOON - 6 * DAY)
     roll(NOON - 6 * DAY)
     for moment in (NOON - 5 * DAY, NOON - 3 * HOUR, NOON):
-        check(target, moment)
+        create_check(target, moment)
     assert roll(NOON) == {"minute": 3, "hour": 3, "day": 3}
     assert counts("day") == {NOON - 12 * HOUR - back * DAY: (number, 0, 0) for back, number in ((6, 1), (5, 1), (0, 2))}
 
 
 def test_job_killed_between_batches_goes_on_where_it_stopped(target, roll, monkeypatch):
     for minute in range(0, 120, 4):
-        check(target, NOON + minute * MINUTE)
+        create_check(target, NOON + minute * MINUTE)
     written, write = [], rollups.store_rollups
 
     def killed_at_the_fifth(*args):
@@ -175,17 +175,17 @@ def test_job_killed_between_batches_goes_on_where_it_stopped(target, roll, monke
 
 
 def test_rollups_of_the_future_hold_nothing_up(target, roll):
-    check(target, NOON + 3 * DAY)
+    create_check(target, NOON + 3 * DAY)
     roll(NOON + 3 * DAY)
-    check(target, NOON)  # the clock was put right
+    create_check(target, NOON)  # the clock was put right
     roll(NOON)
-    check(target, NOON + MINUTE)
+    create_check(target, NOON + MINUTE)
     roll(NOON + MINUTE)
     assert counts("hour") == {NOON: (2, 0, 0), NOON + 3 * DAY: (1, 0, 0)}
 
 
 def test_checks_of_the_future_are_not_rolled_up_yet(target, roll):
-    check(target, NOON + HOUR)
+    create_check(target, NOON + HOUR)
     roll(NOON)
     assert counts("minute") == {}
     roll(NOON + HOUR)
@@ -197,10 +197,10 @@ def test_checks_of_the_future_are_not_rolled_up_yet(target, roll):
 
 def test_hour_and_day_outlive_pruned_minutes(target, roll):
     for minute in (0, 10, 20):
-        check(target, NOON + minute * MINUTE)
+        create_check(target, NOON + minute * MINUTE)
     roll(NOON + 20 * MINUTE)
     Rollup.objects.filter(period="minute", start__lt=NOON + 20 * MINUTE).delete()
-    check(target, NOON + 20 * MINUTE)
+    create_check(target, NOON + 20 * MINUTE)
     roll(NOON + 21 * MINUTE)
     assert counts("minute") == {NOON + 20 * MINUTE: (2, 0, 0)}
     assert counts("hour") == {NOON: (3, 0, 0)}
@@ -209,7 +209,7 @@ def test_hour_and_day_outlive_pruned_minutes(target, roll):
 
 def test_minute_outlives_pruned_checks(target, roll):
     for second in (1, 2, 3):
-        check(target, NOON + second * SECOND, error_kind="timeout")
+        create_check(target, NOON + second * SECOND, error_kind="timeout")
     roll(NOON)
     CheckResult.objects.filter(at__lt=NOON + 3 * SECOND).delete()
     rollups.rebuild_rollups(NOON, NOON + HOUR)
@@ -217,11 +217,11 @@ def test_minute_outlives_pruned_checks(target, roll):
 
 
 def test_day_outlives_pruned_checks_and_rollups(target, roll):
-    check(target, NOON)
+    create_check(target, NOON)
     roll(NOON)
     Rollup.objects.exclude(period="day").delete()
     CheckResult.objects.all().delete()
-    check(target, NOON + MINUTE)
+    create_check(target, NOON + MINUTE)
     roll(NOON + MINUTE)
     assert counts("day") == {NOON - 12 * HOUR: (1, 0, 0)}
 
@@ -231,7 +231,7 @@ def test_day_outlives_pruned_checks_and_rollups(target, roll):
 
 def test_rebuilding_corrects_wrong_rollups(target, roll):
     for moment in (NOON, NOON + 30 * MINUTE, NOON + HOUR):
-        check(target, moment)
+        create_check(target, moment)
     roll(NOON + HOUR)
     before = everything()
     Rollup.objects.filter(period="minute", start=NOON).delete()
@@ -242,8 +242,8 @@ def test_rebuilding_corrects_wrong_rollups(target, roll):
 
 
 def test_rebuilding_leaves_other_periods_alone(target, roll):
-    check(target, NOON)
-    check(target, NOON + HOUR)
+    create_check(target, NOON)
+    create_check(target, NOON + HOUR)
     roll(NOON + HOUR)
     Rollup.objects.filter(period="minute").update(failures=1)
     assert rollups.rebuild_rollups(NOON, NOON + HOUR)["minute"] == 1
@@ -251,7 +251,7 @@ def test_rebuilding_leaves_other_periods_alone(target, roll):
 
 
 def test_second_job_leaves_the_work_to_the_first(target, roll):
-    check(target, NOON)
+    create_check(target, NOON)
     with exclusive_lease(rollups.TURN):
         assert roll(NOON) == {"minute": 0, "hour": 0, "day": 0}
         with pytest.raises(AlreadyRunning):
@@ -261,7 +261,7 @@ def test_second_job_leaves_the_work_to_the_first(target, roll):
 
 
 def test_lost_lease_of_the_job_writes_nothing(target, lease):
-    check(target, NOON)
+    create_check(target, NOON)
     overtaken = Lease(lease.pk, lease.job, lease.cycle_key, lease.fence - 1)
     with pytest.raises(LeaseLost):
         rollups.roll_up_unrolled(NOON, overtaken)
@@ -269,7 +269,7 @@ def test_lost_lease_of_the_job_writes_nothing(target, lease):
 
 
 def test_lost_exclusive_lease_writes_nothing(target, lease, monkeypatch):
-    check(target, NOON)
+    create_check(target, NOON)
 
     def overtaken_meanwhile(since, until):
         JobRun.objects.filter(job=rollups.TURN).update(fence=99)
@@ -284,8 +284,8 @@ def test_lost_exclusive_lease_writes_nothing(target, lease, monkeypatch):
 
 def test_job_rolls_up_to_the_current_minute(target, lease):
     now = timezone.now()
-    check(target, now - HOUR)
-    check(target, now)
+    create_check(target, now - HOUR)
+    create_check(target, now)
     assert rollups.roll_up(lease)["minute"] == 2
 
 
@@ -298,19 +298,19 @@ def test_queries_do_not_grow_with_targets(roll):
             roll(now)
         return len(context)
 
-    targets = [a_target() for _ in range(40)]
-    check(targets[0], NOON)
+    targets = [create_target() for _ in range(40)]
+    create_check(targets[0], NOON)
     roll(NOON)
-    check(targets[0], NOON + DAY)
+    create_check(targets[0], NOON + DAY)
     few = queries(NOON + DAY)
     for target in targets:
-        check(target, NOON + 2 * DAY)
+        create_check(target, NOON + 2 * DAY)
     assert queries(NOON + 2 * DAY) == few
 
 
 def test_batches_lie_within_an_hour_and_skip_idle_time(target):
     for moment in (NOON + 55 * MINUTE, NOON + 61 * MINUTE, NOON + 2 * DAY):
-        check(target, moment)
+        create_check(target, moment)
     found = list(rollups.batches(NOON, NOON + 2 * DAY + MINUTE))
     assert found == [
         (NOON + 55 * MINUTE, NOON + HOUR),

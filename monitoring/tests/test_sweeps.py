@@ -18,7 +18,7 @@ from monitoring.checks import active_round, pacing, record, sweeps, worker_round
 from monitoring.checks.sweeps import LeaseUnavailable, Progress, Sweep, sweep_once
 from monitoring.models import CheckResult, Incident, Round, Target
 from monitoring.terminal.screen import format_round
-from monitoring.tests.services import Service
+from monitoring.tests.helpers.http_service import HttpService
 from portal.models import JobRun
 from portal.tests.helpers.database import own_address
 from portal.tests.helpers.waiting import PATIENCE
@@ -41,7 +41,7 @@ def kept_connection(monkeypatch):
 
 @pytest.fixture
 def service():
-    with Service() as service:
+    with HttpService() as service:
         yield service
 
 

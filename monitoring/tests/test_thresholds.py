@@ -14,7 +14,7 @@ from monitoring.checks.thresholds import (
 )
 from monitoring.models import Incident, Round, Target
 from monitoring.probe.http import ProbeOutcome
-from monitoring.tests.conftest import REFUSED, fine
+from monitoring.tests.conftest import REFUSED, good_outcome
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 Rule, State = Incident.Rule, Target.State
@@ -24,12 +24,12 @@ def judged(outcomes, **fields):
     target = Target(failures_to_open=3, successes_to_close=2, tls_expiry_days=14, **fields)
     for outcome in outcomes:
         update_streaks(target, outcome)
-    return target, evaluate_result(target, outcomes[-1] if outcomes else fine(), NOON)
+    return target, evaluate_result(target, outcomes[-1] if outcomes else good_outcome(), NOON)
 
 
 def outcomes(word, slow_ms=2000):
     """`f` is a failure, `s` a slow answer, `o` a good one."""
-    return [{"f": REFUSED, "s": fine(slow_ms), "o": fine(100)}[letter] for letter in word]
+    return [{"f": REFUSED, "s": good_outcome(slow_ms), "o": good_outcome(100)}[letter] for letter in word]
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_outage_resolves_only_if_recent_results_are_not_unstable(found, is_held)
 )
 def test_certificate_rule_is_broken_within_its_days(left, days, is_broken):
     target = Target(tls_expiry_days=days, certificate_until=NOON + left if left is not None else None)
-    verdict = evaluate_result(target, fine(), NOON)
+    verdict = evaluate_result(target, good_outcome(), NOON)
     assert (Rule.CERTIFICATE in verdict.broken, Rule.CERTIFICATE in verdict.held) == (is_broken, not is_broken)
 
 
@@ -140,7 +140,7 @@ def test_certificate_rule_is_broken_within_its_days(left, days, is_broken):
         (0, 0, State.UP, REFUSED, False),
         (0, 1, State.FAILING, REFUSED, True),
         (0, 1, State.DOWN, REFUSED, False),
-        (0, 1, State.UP, fine(), False),
+        (0, 1, State.UP, good_outcome(), False),
     ],
 )
 def test_failure_is_retried_unless_the_target_is_down(attempts, retries, state, outcome, again):

@@ -11,7 +11,7 @@ from monitoring.checks.active_round import ActiveRound
 from monitoring.checks.connectivity import Connectivity
 from monitoring.models import Incident, MaintenanceWindow, Target
 from monitoring.probe.pool import Prober
-from monitoring.tests.conftest import REFUSED, Checks, fine
+from monitoring.tests.conftest import REFUSED, CheckRunner, good_outcome
 from portal.models import OutboxMessage
 
 pytestmark = pytest.mark.django_db
@@ -21,7 +21,7 @@ BOTH = Q(rule__in=[Rule.UNAVAILABLE, Rule.UNSTABLE])
 
 def find(checks, word):
     """`f` is a failure, `o` a good answer."""
-    checks.find(*({"f": REFUSED, "o": fine()}[letter] for letter in word))
+    checks.find(*({"f": REFUSED, "o": good_outcome()}[letter] for letter in word))
 
 
 def titles():
@@ -50,7 +50,7 @@ def test_alternating_failures_open_one_incident_until_two_of_ten_fail(checks, ch
 def test_half_of_the_checks_failing_alerts_once_within_15_checks(make_target, seed):
     word = list("f" * 8 + "o" * 7)
     random.Random(seed).shuffle(word)
-    checks = Checks(make_target())
+    checks = CheckRunner(make_target())
     find(checks, "o" * 10)
     was_open = False
     for letter in word:
@@ -78,7 +78,7 @@ def test_outage_resolves_after_its_success_streak_whatever_its_length(checks, ch
 
 @pytest.mark.parametrize("failures_to_open", [4, 5])
 def test_late_outage_resolves_after_its_success_streak(make_target, failures_to_open):
-    checks = Checks(make_target(failures_to_open=failures_to_open, successes_to_close=2))
+    checks = CheckRunner(make_target(failures_to_open=failures_to_open, successes_to_close=2))
     find(checks, "o" * 10 + "f" * 9)
     assert Rule.UNAVAILABLE in rules_open()
     find(checks, "oo")

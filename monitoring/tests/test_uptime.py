@@ -18,14 +18,14 @@ from monitoring.figures.uptime import (
     load_series,
     round_uptime,
 )
-from monitoring.tests.rolled import DAY, HOUR, MINUTE, NOON, a_target, around, rollup
+from monitoring.tests.factories import DAY, HOUR, MINUTE, NOON, bucket_value, create_rollup, create_target
 
 TODAY = NOON - 12 * HOUR
 
 
 @pytest.fixture
 def target(db):
-    return a_target()
+    return create_target()
 
 
 # --- Steps of time ---------------------------------------------------------------------------------------------------
@@ -55,21 +55,21 @@ def test_uptime_without_checks_is_none(target):
 
 
 def test_uptime_is_the_share_of_good_checks(target):
-    rollup(target, "hour", NOON, checks=60, failures=3)
-    rollup(target, "hour", NOON - HOUR, checks=60)
+    create_rollup(target, "hour", NOON, checks=60, failures=3)
+    create_rollup(target, "hour", NOON - HOUR, checks=60)
     found = load_figures([target.pk], NOON, ["24h"])[target.pk]["24h"]
     assert (found.checks, found.failures, found.uptime) == (120, 3, 0.975)
 
 
 def test_excluded_failures_do_not_change_uptime(target):
-    rollup(target, "hour", NOON, checks=10, excused=50)
-    rollup(target, "hour", NOON - HOUR, checks=0, excused=60)
+    create_rollup(target, "hour", NOON, checks=10, excused=50)
+    create_rollup(target, "hour", NOON - HOUR, checks=0, excused=60)
     found = load_figures([target.pk], NOON, ["24h"])[target.pk]["24h"]
     assert (found.excused, found.uptime) == (110, 1)
 
 
 def test_successful_retry_counts_in_the_error_rate(target):
-    rollup(target, "hour", NOON, checks=15, retried=15)
+    create_rollup(target, "hour", NOON, checks=15, retried=15)
     found = load_figures([target.pk], NOON, ["24h"])[target.pk]["24h"]
     watched_ad_hoc = UptimeFigures(checks=30, failures=15)
     assert (found.uptime, found.retried, found.error_rate) == (1, 15, 0.5)
@@ -77,15 +77,15 @@ def test_successful_retry_counts_in_the_error_rate(target):
 
 
 def test_latencies_of_several_hours_cover_all_checks(target):
-    rollup(target, "hour", NOON - HOUR, checks=95, latency_ms=100)
-    rollup(target, "hour", NOON, checks=5 + 7, failures=7, latency_ms=2_000)
+    create_rollup(target, "hour", NOON - HOUR, checks=95, latency_ms=100)
+    create_rollup(target, "hour", NOON, checks=5 + 7, failures=7, latency_ms=2_000)
     found = load_figures([target.pk], NOON, ["24h"])[target.pk]["24h"]
     assert found.mean_ms == 195
-    assert (found.p50_ms, found.p95_ms, found.p99_ms) == (around(100), around(100), around(2_000))
+    assert (found.p50_ms, found.p95_ms, found.p99_ms) == (bucket_value(100), bucket_value(100), bucket_value(2_000))
 
 
 def test_latency_is_none_if_all_checks_failed(target):
-    rollup(target, "hour", NOON, checks=5, failures=5)
+    create_rollup(target, "hour", NOON, checks=5, failures=5)
     found = load_figures([target.pk], NOON, ["24h"])[target.pk]["24h"]
     assert (found.uptime, found.mean_ms, found.p95_ms) == (0, None, None)
 
@@ -100,27 +100,27 @@ def test_latency_is_none_if_all_checks_failed(target):
     ],
 )
 def test_window_reaches_back_its_full_length(target, window, period, inside, outside):
-    rollup(target, period, inside, checks=3)
-    rollup(target, period, outside, checks=100)
-    rollup(target, period, NOON if period == "hour" else TODAY, checks=4)
+    create_rollup(target, period, inside, checks=3)
+    create_rollup(target, period, outside, checks=100)
+    create_rollup(target, period, NOON if period == "hour" else TODAY, checks=4)
     assert load_figures([target.pk], NOON + 59 * MINUTE, [window])[target.pk][window].checks == 7
 
 
 def test_windows_loaded_together_keep_their_own_periods(target):
     for back in (1, 3):
-        rollup(target, "hour", NOON - back * DAY, checks=10**back)
+        create_rollup(target, "hour", NOON - back * DAY, checks=10**back)
     for back in (20, 60):
-        rollup(target, "day", TODAY - back * DAY, checks=back)
+        create_rollup(target, "day", TODAY - back * DAY, checks=back)
     found = load_figures([target.pk], NOON)[target.pk]
     assert {name: window.checks for name, window in found.items()} == {"24h": 10, "7d": 1_010, "30d": 20, "90d": 80}
-    assert found["24h"].p50_ms == found["90d"].p50_ms == around(100)
+    assert found["24h"].p50_ms == found["90d"].p50_ms == bucket_value(100)
 
 
 def test_each_target_has_its_own_figures_with_two_queries(db, django_assert_num_queries):
-    targets = [a_target() for _ in range(20)]
+    targets = [create_target() for _ in range(20)]
     for number, target in enumerate(targets):
-        rollup(target, "hour", NOON, checks=100, failures=number)
-        rollup(target, "day", TODAY, checks=1_000, failures=number)
+        create_rollup(target, "hour", NOON, checks=100, failures=number)
+        create_rollup(target, "day", TODAY, checks=1_000, failures=number)
     with django_assert_num_queries(2):
         found = load_figures([target.pk for target in targets], NOON)
     assert list(found[targets[0].pk]) == list(WINDOWS)
@@ -129,7 +129,7 @@ def test_each_target_has_its_own_figures_with_two_queries(db, django_assert_num_
 
 
 def test_histograms_are_not_parsed_for_uptime(target, monkeypatch):
-    rollup(target, "hour", NOON, checks=4, failures=1)
+    create_rollup(target, "hour", NOON, checks=4, failures=1)
     read = []
     added_up = uptime.merge_histograms
     monkeypatch.setattr(uptime, "merge_histograms", lambda *parts: read.append(parts) or added_up(*parts))
@@ -190,11 +190,11 @@ def test_bar_of_a_maintenance_day_has_no_state():
 
 
 def test_bars_cover_each_day_oldest_first(target, django_assert_num_queries):
-    other = a_target()
-    rollup(target, "day", TODAY, checks=9, failures=9)
-    rollup(target, "day", TODAY - 29 * DAY, checks=7, excused=2)
-    rollup(target, "day", TODAY - 30 * DAY)
-    rollup(target, "hour", NOON, checks=50)
+    other = create_target()
+    create_rollup(target, "day", TODAY, checks=9, failures=9)
+    create_rollup(target, "day", TODAY - 29 * DAY, checks=7, excused=2)
+    create_rollup(target, "day", TODAY - 30 * DAY)
+    create_rollup(target, "hour", NOON, checks=50)
     with django_assert_num_queries(1):
         found = load_bars([target.pk, other.pk], NOON)
     days = found[target.pk]
@@ -227,19 +227,19 @@ def test_series_covers_its_range_with_gaps_without_data(target, span, points, fi
 
 
 def test_point_of_a_series_sums_its_minutes(target, django_assert_num_queries):
-    rollup(target, "minute", NOON, checks=60, latency_ms=100)
-    rollup(target, "minute", NOON + 9 * MINUTE, checks=40, failures=3, latency_ms=900)
-    rollup(target, "minute", NOON + 10 * MINUTE, checks=2, failures=2)
-    rollup(target, "hour", NOON, checks=500, failures=400)
-    rollup(a_target(), "minute", NOON, failures=10)
+    create_rollup(target, "minute", NOON, checks=60, latency_ms=100)
+    create_rollup(target, "minute", NOON + 9 * MINUTE, checks=40, failures=3, latency_ms=900)
+    create_rollup(target, "minute", NOON + 10 * MINUTE, checks=2, failures=2)
+    create_rollup(target, "hour", NOON, checks=500, failures=400)
+    create_rollup(create_target(), "minute", NOON, failures=10)
     with django_assert_num_queries(1):
         found = load_series(target.pk, NOON + 15 * MINUTE, "24h")
-    assert found.p50[-2:] == [around(100), None]
-    assert found.p95[-2:] == [around(900), None]
+    assert found.p50[-2:] == [bucket_value(100), None]
+    assert found.p95[-2:] == [bucket_value(900), None]
     assert found.failures[-3:] == [0, 3, 2]
 
 
 def test_series_leaves_out_older_and_newer_rollups(target):
-    rollup(target, "minute", NOON - 3 * HOUR)
-    rollup(target, "minute", NOON + MINUTE)
+    create_rollup(target, "minute", NOON - 3 * HOUR)
+    create_rollup(target, "minute", NOON + MINUTE)
     assert set(load_series(target.pk, NOON, "3h").p50) == {None}

@@ -31,8 +31,8 @@ from monitoring.schedules import (
     outdated_minutes,
     outdated_rounds,
 )
-from monitoring.tests.conftest import NOON, fine
-from monitoring.tests.services import Service
+from monitoring.tests.conftest import NOON, good_outcome
+from monitoring.tests.helpers.http_service import HttpService
 from portal.models import Heartbeat, JobRun, OutboxMessage
 from portal.tests.helpers.database import own_address
 from portal.tests.helpers.workers import deliver
@@ -40,7 +40,7 @@ from portal.work import attempts
 from portal.work.jobs import Lease, claim_cycle
 from portal.work.processes import HOST, current_process
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +56,7 @@ def no_pause(monkeypatch):
 
 @pytest.fixture
 def service():
-    with Service() as service:
+    with HttpService() as service:
         yield service
 
 
@@ -133,6 +133,7 @@ def test_worker_without_active_targets_enqueues_no_successor(db):
     assert queued() == 0
 
 
+@pytest.mark.django_db(transaction=True)
 def test_round_ends_at_once_when_the_portal_stops(targets):
     token = attempts.cluster_is_ending.set(lambda: True)
     try:
@@ -145,6 +146,7 @@ def test_round_ends_at_once_when_the_portal_stops(targets):
 # --- One watcher -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.django_db(transaction=True)
 def test_of_two_workers_only_one_makes_the_round(targets, service, monkeypatch):
     monkeypatch.setattr(worker_rounds, "PATIENCE_SECONDS", 0)
     found = []
@@ -169,6 +171,7 @@ def test_worker_that_lost_the_lease_claims_nothing(targets, service, run):
     assert service.asked == []
 
 
+@pytest.mark.django_db(transaction=True)
 def test_concurrent_claims_share_the_targets(targets, service):
     start = threading.Barrier(2)
 
@@ -238,6 +241,7 @@ def test_idle_target_is_checked_after_the_clock_was_set_back(targets, run):
     finish(run)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_claimed_target_is_checked_after_the_clock_was_set_back(targets, run):
     later = timezone.now() + timedelta(hours=1)
     Target.objects.update(
@@ -275,6 +279,7 @@ def watcher(transactional_db):
     process.stdout.close()
 
 
+@pytest.mark.django_db(transaction=True)
 def test_targets_of_a_killed_worker_are_checked_again_and_open_one_incident(targets, service, watcher, channel):
     Target.objects.update(failures_in_row=1, state="failing")
     service.gate.clear()
@@ -334,6 +339,7 @@ def test_result_has_the_time_at_which_its_check_started(targets, run):
 # --- Trouble ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.django_db(transaction=True)
 def test_results_are_kept_while_the_database_is_gone(targets, run, monkeypatch):
     run.claim_due(timezone.now())
 
@@ -361,6 +367,7 @@ def test_bad_result_does_not_block_the_others(targets, run, monkeypatch):
     assert sorted(CheckResult.objects.values_list("target__name", flat=True)) == ["T0", "T1", "T3", "T4"]
 
 
+@pytest.mark.django_db(transaction=True)
 def test_failing_release_of_the_lease_loses_no_result(targets, monkeypatch):
     def gone(lease):
         raise OperationalError("gone")
@@ -403,6 +410,7 @@ def test_failure_waits_for_the_verdict_on_connectivity(make_target, run):
     assert CheckResult.objects.get(target=target).excuse == "offline"
 
 
+@pytest.mark.django_db(transaction=True)
 def test_waiting_failures_outlive_a_missing_database(targets, make_target, run, monkeypatch):
     make_target("Dead", url="http://127.0.0.1:9/", retries=0)
     monkeypatch.setattr(run.connectivity, "may_explain", lambda failed_at: None)
@@ -457,13 +465,13 @@ def next_round(number):
 def test_fleet_errors_in_two_rounds_alert_with_the_failing_targets(targets, channel):
     bad = ProbeOutcome("status", "500")
     for number in (1, 2):
-        closed(next_round(number), (targets[0], fine()), (targets[1], bad), (targets[2], bad))
+        closed(next_round(number), (targets[0], good_outcome()), (targets[1], bad), (targets[2], bad))
     incident = Incident.objects.get()
     assert (incident.subject, incident.rule) == ("fleet", "fleet_errors")
     assert "2 of 3 checks failed" in OutboxMessage.objects.get().text
     assert "– T1: It answered 500\n– T2: It answered 500\n" in OutboxMessage.objects.get().text
     for number in (3, 4):
-        closed(next_round(number), (targets[0], fine()))
+        closed(next_round(number), (targets[0], good_outcome()))
     assert [message.state for message in OutboxMessage.objects.order_by("pk")] == ["opened", "closed"]
 
 
@@ -471,8 +479,8 @@ def test_target_with_its_own_incident_does_not_count_for_the_fleet(targets, chan
     for target, rule in ((targets[1], "unavailable"), (targets[2], "slow")):
         Incident.objects.create(subject=target.subject, target=target, rule=rule, opened_at=NOON, told_at=NOON)
     for number in (1, 2, 3):
-        bad, slow = (targets[1], ProbeOutcome("status", "500")), (targets[2], fine(20_000))
-        found = closed(next_round(number), (targets[0], fine()), bad, slow)
+        bad, slow = (targets[1], ProbeOutcome("status", "500")), (targets[2], good_outcome(20_000))
+        found = closed(next_round(number), (targets[0], good_outcome()), bad, slow)
     assert (found.checks, found.failures, found.judged_checks, found.judged_failures) == (3, 1, 1, 0)
     assert (found.p95_ms, found.judged_p95_ms) == (20_000, 100)
     assert not OutboxMessage.objects.exists()
@@ -484,7 +492,7 @@ def test_fleet_message_names_only_the_counted_failures(targets, channel):
         subject=targets[0].subject, target=targets[0], rule="unavailable", opened_at=NOON, told_at=NOON
     )
     for number in (1, 2):
-        found = closed(next_round(number), *[(target, bad) for target in targets[:2]], (targets[2], fine()))
+        found = closed(next_round(number), *[(target, bad) for target in targets[:2]], (targets[2], good_outcome()))
     assert (found.failing, [name for name, *_error in found.judged_failing]) == (["T0", "T1"], ["T1"])
     assert "– T1" in OutboxMessage.objects.get().text
     assert "T0" not in OutboxMessage.objects.get().text
@@ -494,7 +502,7 @@ def test_fleet_incident_is_muted_during_maintenance_of_everything(targets, chann
     now = mark().at
     MaintenanceWindow.objects.create(name="Move", starts_at=now, ends_at=now + timedelta(hours=1))
     for number in (1, 2):
-        closed(next_round(number), *[(target, fine(1500)) for target in targets])
+        closed(next_round(number), *[(target, good_outcome(1500)) for target in targets])
     assert Incident.objects.get().told_at is None
     send_reminders(mark())
     assert not OutboxMessage.objects.exists()
@@ -504,13 +512,13 @@ def test_slow_answers_under_maintenance_do_not_count_for_the_fleet(targets):
     now = mark().at
     window = MaintenanceWindow.objects.create(name="Move", starts_at=now, ends_at=now + timedelta(hours=1))
     window.targets.add(targets[0])
-    found = closed(next_round(1), (targets[0], fine(9000)), (targets[1], fine(100)))
+    found = closed(next_round(1), (targets[0], good_outcome(9000)), (targets[1], good_outcome(100)))
     assert (found.p95_ms, found.judged_p95_ms) == (9000, 100)
 
 
 def test_fleet_latency_in_two_rounds_alerts(targets, channel):
     for number in (1, 2):
-        closed(next_round(number), *[(target, fine(1500)) for target in targets])
+        closed(next_round(number), *[(target, good_outcome(1500)) for target in targets])
     assert Incident.objects.get().rule == "fleet_latency"
     assert "95th percentile was 1500 ms" in OutboxMessage.objects.get().text
 
@@ -526,7 +534,7 @@ def test_offline_portal_opens_its_own_incident(targets, channel):
     for number, is_online in enumerate((True, False, False, None, True), start=1):
         run = next_round(number)
         run.connectivity.was_online, run.connectivity.is_online = True, is_online
-        closed(run, (targets[0], fine()))
+        closed(run, (targets[0], good_outcome()))
         assert Incident.objects.open().exists() is (number in (2, 3, 4))
     titles = list(OutboxMessage.objects.order_by("pk").values_list("title", flat=True))
     assert titles[0] == "The portal does not reach the network"
@@ -566,7 +574,7 @@ def test_dead_resolver_is_one_incident_until_it_answers(targets, reached, channe
         run = reached(next_round(number), resolves=resolves)
         if fails:
             run.is_our_failure(dns_failure(run, targets[0], "EAI_AGAIN"))
-        assert closed(run, (targets[1], fine())).is_online is not fails
+        assert closed(run, (targets[1], good_outcome())).is_online is not fails
         assert Incident.objects.open().exists() is (number < 4)
     assert Incident.objects.get().rule == "offline"
     titles = list(OutboxMessage.objects.order_by("pk").values_list("title", flat=True))
@@ -597,6 +605,7 @@ def test_scheduled_job_sends_reminders(targets, settings, channel):
 # --- The pulse, the schedule, retention ------------------------------------------------------------------------------
 
 
+@pytest.mark.django_db(transaction=True)
 def test_pulse_enqueues_a_watcher_after_the_clock_was_set_back(targets):
     Heartbeat.objects.beat(worker_rounds.HEARTBEAT, "here")
     Heartbeat.objects.update(at=timezone.now() + timedelta(hours=1), asked_at=timezone.now() + timedelta(hours=1))
@@ -604,6 +613,7 @@ def test_pulse_enqueues_a_watcher_after_the_clock_was_set_back(targets):
     assert queued() == 1
 
 
+@pytest.mark.django_db(transaction=True)
 def test_pulse_enqueues_one_watcher_if_nobody_watches(targets):
     ensure_watched(timezone.now())
     ensure_watched(timezone.now())
@@ -621,6 +631,7 @@ def test_pulse_enqueues_nothing_while_a_worker_watches(targets):
     assert queued() == 1
 
 
+@pytest.mark.django_db(transaction=True)
 def test_dead_watcher_is_replaced_despite_a_task_left_in_the_queue(targets, silent_node):
     """Its lease has yet to run out, and its task is claimed in the queue for minutes to come."""
     ensure_watched(timezone.now())
@@ -643,6 +654,7 @@ def test_pulse_enqueues_nothing_without_active_targets(targets):
     assert queued() == 0
 
 
+@pytest.mark.django_db(transaction=True)
 def test_worker_runs_the_enqueued_round(targets, service, monkeypatch):
     monkeypatch.setattr(worker_rounds, "LENGTH_SECONDS", 0.1)
     ensure_watched(timezone.now())

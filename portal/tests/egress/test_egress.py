@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 import requests
 
-from monitoring.tests.hostile import Authority, Names, Server, answer, says
+from monitoring.tests.helpers.hostile_servers import Authority, Names, Server, answer, says
 from portal.base.encryption import encrypt
 from portal.egress import call, connection, lookup, session
 from portal.notifications import trial

@@ -1,4 +1,4 @@
-"""Checks and rollups as the tests of figures need them."""
+"""Targets, checks and rollups for tests."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -11,17 +11,17 @@ SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelt
 numbers = count(1)
 
 
-def a_target(name="", **fields):
+def create_target(name="", **fields):
     return Target.objects.create(name=name or f"Target {next(numbers)}", url="https://api.example.org/", **fields)
 
 
-def check(target, at, latency_ms=100.0, error_kind="", **fields):
+def create_check(target, at, latency_ms=100.0, error_kind="", **fields):
     latency = None if error_kind else latency_ms
     return CheckResult.objects.create(target=target, at=at, latency_ms=latency, error_kind=error_kind, **fields)
 
 
-def rollup(target, period, start, checks=10, failures=0, excused=0, latency_ms=100.0, retried=0):
-    """One in which everything that went well took the same time."""
+def create_rollup(target, period, start, checks=10, failures=0, excused=0, latency_ms=100.0, retried=0):
+    """Create a rollup whose good checks all had the same latency."""
     succeeded = checks - failures
     counted = {str(histogram.bucket_number(latency_ms)): succeeded} if succeeded else {}
     return Rollup.objects.create(
@@ -37,6 +37,6 @@ def rollup(target, period, start, checks=10, failures=0, excused=0, latency_ms=1
     )
 
 
-def around(latency_ms):
-    """What a percentile of that latency reads."""
+def bucket_value(latency_ms):
+    """Return the latency that a histogram reports for this one."""
     return histogram.bucket_latency(histogram.bucket_number(latency_ms))

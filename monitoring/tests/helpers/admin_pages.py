@@ -1,4 +1,4 @@
-"""Ways around the pages of monitoring."""
+"""Addresses, actions and form data of monitoring's admin pages."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ BASE = "/admin/monitoring/"
 TARGETS = f"{BASE}target/"
 
 
-def list_of(row):
+def list_url(row):
     return f"/admin/{row._meta.app_label}/{row._meta.model_name}/"
 
 
-def page_of(row):
-    return f"{list_of(row)}{row.pk}/change/"
+def page_url(row):
+    return f"{list_url(row)}{row.pk}/change/"
 
 
-def act(client, action, *rows, **fields):
+def post_action(client, action, *rows, **fields):
     data = {"action": action, "_selected_action": [row.pk for row in rows]} | fields
-    return client.post(list_of(rows[0]), data, follow=True)
+    return client.post(list_url(rows[0]), data, follow=True)
 
 
-def act_on_page(client, action, row, **fields):
-    return client.post(f"{list_of(row)}{row.pk}/act/{action}/", {"_selected_action": row.pk} | fields, follow=True)
+def post_page_action(client, action, row, **fields):
+    return client.post(f"{list_url(row)}{row.pk}/act/{action}/", {"_selected_action": row.pk} | fields, follow=True)
 
 
-def listed(client, model, base=BASE, **query):
+def listed_rows(client, model, base=BASE, **query):
     return [str(row) for row in client.get(f"{base}{model}/", query).context["cl"].queryset]
 
 
-def settings_of(target, **changes):
-    """What its form sends when it is saved with these changes."""
+def form_data(target, **changes):
+    """Return what the form of the target sends when it is saved with these changes."""
     names = (
         "name", "url", "method", "interval", "timeout", "retries", "expected_statuses", "contains", "json_path",
         "json_value", "header_name", "header_value", "max_latency_ms", "tls_expiry_days", "failures_to_open",

@@ -1,4 +1,4 @@
-"""A small local service to watch, which answers as the test says."""
+"""A local HTTP service to watch, with scripted answers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Handler(BaseHTTPRequestHandler):
-    server: Service
+    server: HttpService
 
     def do_GET(self) -> None:
         self.server.asked.append(self.path)
@@ -24,10 +24,8 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-class Service(ThreadingHTTPServer):
-    """`statuses` are what it answers by path, 200 unless named, and of a list one after the other; a closed `gate` keeps
-    every caller waiting.
-    """
+class HttpService(ThreadingHTTPServer):
+    """Answers 200, or the status in `statuses` by path; a list is answered in turn. A closed `gate` keeps callers waiting."""
 
     daemon_threads = True
     request_queue_size = 200
@@ -43,9 +41,9 @@ class Service(ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A caller that hangs up is nothing to report."""
+        """Ignore callers that hang up."""
 
-    def __enter__(self) -> Service:
+    def __enter__(self) -> HttpService:
         return self
 
     def __exit__(self, *error: object) -> None:
