@@ -267,7 +267,7 @@ class Heartbeat(models.Model):
 
 
 class NotificationChannel(models.Model):
-    """A way to reach people. Telegram by environment is a channel too, and has no row here: `notifications.known`."""
+    """A way to reach people. One with an `environment_key` is configured by settings: `notifications.configuration`."""
 
     class Kind(models.TextChoices):
         EMAIL = "email", _("e-mail")
@@ -288,6 +288,7 @@ class NotificationChannel(models.Model):
     addresses = models.TextField(_("recipients"), blank=True)
     # Encrypted: a bot's token, a webhook's key, or a whole Apprise URL.
     secret = models.TextField(blank=True, editable=False)
+    environment_key = models.CharField(max_length=16, unique=True, null=True, blank=True, editable=False)
 
     objects = NotificationChannelQuerySet.as_manager()
 
@@ -302,14 +303,14 @@ class NotificationChannel(models.Model):
 
     @property
     def key(self) -> str:
-        return f"channel:{self.pk}"
+        return self.environment_key or f"channel:{self.pk}"
 
 
 class ChannelState(models.Model):
-    """A channel's delivery lease and health. `channel` is its key.
+    """A channel's delivery lease and health. `channel` is its key, `moved` maps chats to their new ids.
 
     The delivering process `holder` has a lease with a fencing token. `digest` is an HMAC of the channel's settings:
-    when it changes, a disabled channel is enabled again. `moved` maps chats to their new ids.
+    when it changes, a disabled channel is enabled again.
     """
 
     channel = models.CharField(max_length=32, unique=True)

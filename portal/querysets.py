@@ -162,17 +162,24 @@ class HeartbeatQuerySet(models.QuerySet["m.Heartbeat"]):
         return set(silent.values_list("component", flat=True))
 
 
+# As `NotificationChannel.key`.
+CHANNEL_KEY = Coalesce("environment_key", Concat(Value("channel:"), Cast("pk", models.CharField())))
+
+
 class NotificationChannelQuerySet(models.QuerySet["m.NotificationChannel"]):
     def active(self) -> Self:
         return self.filter(is_active=True)
 
+    def managed(self) -> Self:
+        """Channels of the environment, which operators cannot change."""
+        return self.exclude(environment_key=None)
+
     def with_states(self, states: ChannelStateQuerySet, messages: OutboxMessageQuerySet) -> Self:
-        """Adds how each stands, and how many messages wait for it, as `state_…` and `waiting`; all with one query."""
-        keyed = self.annotate(state_key=Concat(Value("channel:"), Cast("pk", models.CharField())))
+        """Add each channel's state as `state_…` and its number of waiting messages as `waiting`; all with one query."""
         own = states.filter(channel=OuterRef("state_key"))
         fields = ("disabled_at", "disabled_reason", "failures", "last_success_at", "last_error")
         waiting = messages.waiting().filter(channel=OuterRef("state_key")).order_by().values("channel")
-        return keyed.annotate(
+        return self.annotate(state_key=CHANNEL_KEY).annotate(
             **{f"state_{field}": Subquery(own.values(field)) for field in fields},
             waiting=Coalesce(Subquery(waiting.annotate(count=Count("pk")).values("count")), 0),
         )
@@ -243,6 +250,6 @@ class OutboxMessageQuerySet(models.QuerySet["m.OutboxMessage"]):
         return unsent.update(status="given_up", finished_at=now, next_attempt_at=None)
 
     def with_channel_names(self, channels: NotificationChannelQuerySet) -> Self:
-        """Adds `channel_name`, None for channels without a row."""
-        keyed = channels.annotate(state_key=Concat(Value("channel:"), Cast("pk", models.CharField())))
-        return self.annotate(channel_name=Subquery(keyed.filter(state_key=OuterRef("channel")).values("name")))
+        """Add `channel_name`, None if the channel was deleted."""
+        named = channels.annotate(state_key=CHANNEL_KEY).filter(state_key=OuterRef("channel"))
+        return self.annotate(channel_name=Subquery(named.values("name")))

@@ -7,6 +7,7 @@ from django.test import Client
 from portal.access.tokens.issuing import issue_token
 from portal.api.views import ApiView
 from portal.notifications import delivery
+from portal.notifications.configuration import synchronise_environment_channels
 from portal.tests.helpers.smtp_sink import SmtpSink
 from tests.canaries import CANARY, HEADERS, briefly, everything_kept, everything_logged, found, routes, send
 from usage.models import GuardianReport, UserError, UserSession
@@ -33,6 +34,7 @@ PAGES = (
 @pytest.fixture
 def mails(settings, tmp_path):
     settings.REPORTS_ROOT, settings.GUARDIAN_RECIPIENTS = tmp_path, ["guardian@example.org"]
+    synchronise_environment_channels()
     with SmtpSink() as sink:
         settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
         settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", sink.port

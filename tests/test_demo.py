@@ -30,6 +30,7 @@ from monitoring.probe.http import probe_http
 from portal.access.tokens.issuing import issue_token
 from portal.egress.tls import verifying_context
 from portal.notifications import delivery
+from portal.notifications.configuration import synchronise_environment_channels
 from portal.tests.helpers.database import own_address
 from usage import rollups
 from usage.models import GuardianReport, Licence, Run, RunRollup
@@ -193,6 +194,7 @@ def test_an_incident_opens_is_acknowledged_and_closes(watched, live_server, monk
     settings.CONNECTIVITY_PROBES = []
     for name, value in watched.telegram.settings.items():
         setattr(settings, name, value)
+    synchronise_environment_channels()
     operator = User.objects.create_superuser("operator", password="secret")
     is_over = threading.Event()
 
@@ -232,6 +234,7 @@ def bought(live_server, settings, tmp_path):
     """Plays what customers do; its lines. The guardian's mail goes into a file."""
     settings.EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
     settings.GUARDIAN_RECIPIENTS = ["guardian@example.org"]
+    synchronise_environment_channels()
     settings.REPORTS_ROOT, settings.EMAIL_FILE_PATH = tmp_path, str(usage.mail_folder(tmp_path))
     usage.settings(tmp_path, {})
     operator = User.objects.create_superuser("operator", password="secret")

@@ -15,6 +15,7 @@ from monitoring.alerts.incidents import note_cause
 from monitoring.models import Incident, Target
 from portal.base import files
 from portal.models import JobRun, OutboxMessage
+from portal.notifications.configuration import synchronise_environment_channels
 from portal.privacy import erasing, personal_data
 from portal.privacy.subjects import parse_subject
 from portal.work.jobs import LeaseLost
@@ -36,6 +37,7 @@ def report():
 class TestMessages:
     def test_of_the_guardians_mail_an_export_shows_the_lines_that_name_him(self, operator, settings):
         settings.GUARDIAN_RECIPIENTS = ["boss@example.org"]
+        synchronise_environment_channels()
         for who in ("bob@example.org", "amy@example.org"):
             create_feature_usage(who, at("14:10"))
             create_error(who, at("14:11"))
@@ -49,6 +51,7 @@ class TestMessages:
 
     def test_of_what_he_was_told_of_others_too(self, operator, settings):
         settings.GUARDIAN_RECIPIENTS = ["boss@example.org"]
+        synchronise_environment_channels()
         create_feature_usage("amy@example.org", at("14:10"))
         report()
         [shown] = exported("boss@example.org")["portal.OutboxMessage"]
@@ -124,6 +127,7 @@ class Meanwhile:
 @pytest.mark.parametrize("after", ["usage.Run", "usage.UserSession", "usage.UserError", "usage.FeatureUsage"])
 def test_a_report_made_during_an_erasure_does_not_name_him_afterwards(operator, settings, monkeypatch, after):
     settings.GUARDIAN_RECIPIENTS = ["boss@example.org"]
+    synchronise_environment_channels()
     create_feature_usage("bob@example.org", at("14:10"))
     create_error("bob@example.org", at("14:11"))
     those = list(personal_data.all())

@@ -153,6 +153,14 @@ def test_targets_keep_their_programme(upgraded: Upgraded) -> None:
     assert found == {row["id"]: row["beta_programme_id"] for row in rows} != {}
 
 
+def test_environment_channels_get_rows_and_keep_their_states(upgraded: Upgraded) -> None:
+    rows = {row["environment_key"]: row for row in upgraded.after["portal_notificationchannel"]}
+    assert {"telegram", "guardian"} < rows.keys()
+    assert (rows["telegram"]["addresses"], rows["telegram"]["secret"]) == ("", "")
+    kept = {row["channel"]: row["id"] for row in upgraded.after["portal_channelstate"]}
+    assert kept == {row["channel"]: row["id"] for row in upgraded.before["portal_channelstate"]}
+
+
 def test_permissions_are_those_of_the_code_and_each_stands_once(upgraded: Upgraded) -> None:
     """Others would be there if a model changed its app or name and its content type did not follow."""
     types = {row["id"]: (row["app_label"], row["model"]) for row in upgraded.after["django_content_type"]}

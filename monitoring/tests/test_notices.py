@@ -11,6 +11,7 @@ from monitoring.checks.record import FinishedCheck, record_checks
 from monitoring.clock import mark
 from monitoring.models import Incident
 from monitoring.tests.conftest import NOON, REFUSED, CheckRunner
+from portal.notifications.configuration import synchronise_environment_channels
 from portal.notifications.delivery import deliver
 from portal.tests.helpers.receiver import BotApi
 
@@ -22,6 +23,7 @@ TOKEN = "123456:K4NARI-_abcdefghijklmnopqrstuvwxyz0"
 def api(settings):
     with BotApi(TOKEN) as api:
         settings.TELEGRAM_BOT_TOKEN, settings.TELEGRAM_CHAT_ID, settings.TELEGRAM_API_BASE = TOKEN, "-100", api.url
+        synchronise_environment_channels()
         yield api
 
 

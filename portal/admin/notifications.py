@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Model, Q, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
-from django.urls import path
+from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
@@ -28,9 +25,9 @@ from portal.desk.history import history_section
 from portal.desk.panels import Section
 from portal.models import ChannelState, NotificationChannel, OutboxMessage
 from portal.notifications import history  # noqa: F401 - the words for what happens to channels
+from portal.notifications.configuration import ENVIRONMENT_CHANNELS, recipients_of
 from portal.notifications.forms import ChannelForm
-from portal.notifications.known import BUILT_IN, Known, as_known, built_ins
-from portal.notifications.states import states_of, subject, synchronise
+from portal.notifications.states import subject, synchronise
 from portal.notifications.trial import try_out
 from portal.querysets import NotificationChannelQuerySet
 
@@ -61,13 +58,13 @@ def enable_again(keys: Iterable[str], request: HttpRequest) -> int:
     return count
 
 
-def send_tests(channels: list[Known], request: HttpRequest) -> None:
+def send_tests(channels: list[NotificationChannel], request: HttpRequest) -> None:
     """Once the transaction of the caller is over: nobody's row is locked while others take their time to answer."""
     for channel in channels:
         transaction.on_commit(partial(send_test, channel, request))
 
 
-def send_test(channel: Known, request: HttpRequest) -> None:
+def send_test(channel: NotificationChannel, request: HttpRequest) -> None:
     outcomes = try_out(channel)
     failed = [outcome for outcome in outcomes if outcome.error]
     told = {"sent": len(outcomes) - len(failed), "failed": len(failed), "error": failed[0].error if failed else ""}
@@ -118,7 +115,6 @@ class NotificationChannelAdmin(VigieModelAdmin):
     search_fields = ("name__begins",)
     search_help_text = begins_with(_("name"))
     add_label = _("Add a channel")
-    change_list_template = "portal/channels.html"
     actions = ("send_test", "enable_again", "activate", "deactivate", "export_chosen")
     object_actions = ("send_test", "enable_again", "activate", "deactivate")
     export_columns = ("name", "kind", "is_active", "min_severity", "addresses")
@@ -158,15 +154,29 @@ class NotificationChannelAdmin(VigieModelAdmin):
             return [(None, {"fields": general + own})]
         is_form = self.has_change_permission(request, obj)
         own = ChannelForm.FIELDS[obj.kind] if is_form else ("addresses",)
-        return [(None, {"fields": general + own}), (_("How it stands"), {"fields": self.standing})]
+        configuration: dict[str, Any] = {"fields": general + own}
+        if obj.environment_key:
+            text = ENVIRONMENT_CHANNELS[obj.environment_key].description
+            configuration = {"fields": ("name", "kind", "configured_recipients"), "description": text}
+        return [(None, configuration), (_("How it stands"), {"fields": self.standing})]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return () if obj is None else ("kind", *self.standing)
+        return () if obj is None else ("kind", "configured_recipients", *self.standing)
+
+    @admin.display(description=_("recipients"))
+    def configured_recipients(self, channel: NotificationChannel) -> str:
+        return ", ".join(recipients_of(channel))
+
+    def has_change_permission(self, request: HttpRequest, obj: NotificationChannel | None = None) -> bool:
+        return not (obj and obj.environment_key) and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: NotificationChannel | None = None) -> bool:
+        return not (obj and obj.environment_key) and super().has_delete_permission(request, obj)
 
     def save_model(self, request: HttpRequest, obj: NotificationChannel, form: Any, change: bool) -> None:
         """Enable a channel that was changed: its waiting messages are tried at once."""
         super().save_model(request, obj, form, change)
-        synchronise([as_known(obj)])
+        synchronise([obj])
         if form.has_changed():
             enable_again([obj.key], request)
 
@@ -197,14 +207,14 @@ class NotificationChannelAdmin(VigieModelAdmin):
     def can_act(self, obj: Any, action: str) -> bool:
         senses: dict[str, bool] = {
             "enable_again": obj.is_active and (obj.state_disabled_at is not None or bool(obj.state_failures)),
-            "activate": not obj.is_active,
-            "deactivate": obj.is_active,
+            "activate": not (obj.is_active or obj.environment_key),
+            "deactivate": obj.is_active and not obj.environment_key,
         }
         return senses.get(action, True)
 
     @admin.action(description=_("Send a test"), permissions=["change"])
     def send_test(self, request: HttpRequest, queryset: NotificationChannelQuerySet) -> None:
-        channels = [as_known(channel) for channel in queryset[: MOST_TESTED_AT_ONCE + 1]]
+        channels = list(queryset[: MOST_TESTED_AT_ONCE + 1])
         if len(channels) > MOST_TESTED_AT_ONCE:
             text = _("At most %(count)d channels are tested at once.") % {"count": MOST_TESTED_AT_ONCE}
             self.message_user(request, text, messages.WARNING)
@@ -231,7 +241,7 @@ class NotificationChannelAdmin(VigieModelAdmin):
     def switch(self, request: HttpRequest, queryset: NotificationChannelQuerySet, is_active: bool) -> None:
         """Messages that wait stay, for when it is switched on again."""
         count = 0
-        for channel in queryset.filter(is_active=not is_active):
+        for channel in queryset.filter(is_active=not is_active, environment_key=None):
             if NotificationChannel.objects.filter(pk=channel.pk, is_active=not is_active).update(is_active=is_active):
                 what = "activated" if is_active else "deactivated"
                 audit.record_event(
@@ -241,73 +251,3 @@ class NotificationChannelAdmin(VigieModelAdmin):
         on = ngettext("%(count)d channel was switched on.", "%(count)d channels were switched on.", count)
         off = ngettext("%(count)d channel was switched off.", "%(count)d channels were switched off.", count)
         self.message_user(request, (on if is_active else off) % {"count": count}, messages.SUCCESS)
-
-    # --- Channels by environment, which have no row -------------------------------------------------------------------
-
-    def get_urls(self) -> list[Any]:
-        view = self.admin_site.admin_view(self.built_in_view)
-        own = path("built-in/<slug:key>/<slug:action>/", view, name="portal_notificationchannel_built_in")
-        return [own, *super().get_urls()]
-
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        own = built_ins()
-        states = states_of(channel.key for channel in own)
-        context: dict[str, Any] = {
-            "may_change": self.has_change_permission(request),
-            "built_ins": [BuiltIn(channel, states.get(channel.key) or ChannelState()) for channel in own],
-        }
-        return super().changelist_view(request, context | (extra_context or {}))
-
-    def built_in_view(self, request: HttpRequest, key: str, action: str) -> HttpResponseBase:
-        if not self.has_change_permission(request):
-            raise PermissionDenied
-        channel = next((own for own in built_ins() if own.key == key), None)
-        if channel is None or action not in {"test", "enable"}:
-            raise Http404
-        if request.method == "POST":
-            with transaction.atomic():
-                if action == "test":
-                    send_tests([channel], request)
-                else:
-                    self.say_enabled(request, enable_again([key], request))
-        return HttpResponseRedirect(self.address("changelist"))
-
-
-@dataclass(frozen=True)
-class BuiltIn:
-    """A channel without a row, and how it stands."""
-
-    channel: Known
-    state: ChannelState
-
-    @property
-    def key(self) -> str:
-        return self.channel.key
-
-    @property
-    def is_broken(self) -> bool:
-        return bool(self.state.failures or self.state.disabled_at)
-
-    @property
-    def section(self) -> Section:
-        """In one row; a token is nobody's business."""
-        state = self.state
-        waiting = OutboxMessage.objects.filter(channel=self.key).waiting().count()
-        row = [
-            state_of(True, state.disabled_at, state.failures, state.last_success_at),
-            ", ".join(state.moved.get(recipient, recipient) for recipient in self.channel.recipients),
-            state.last_success_at,
-            waiting,
-            state.disabled_reason or state.last_error,
-        ]
-        title, where, note = self.words()
-        columns = [gettext("State"), where, gettext("Last success"), gettext("Waiting"), gettext("Last error")]
-        return Section(title, columns, [row], note=note)
-
-    def words(self) -> tuple[str, str, str]:
-        """What the section is called, what its recipients are, and where the channel comes from."""
-        if self.key == BUILT_IN:
-            note = gettext("By TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID of the environment; tells of everything.")
-            return gettext("Telegram, built in"), gettext("Chat"), note
-        note = gettext("By GUARDIAN_RECIPIENTS of the environment; gets the guardian’s reports and nothing else.")
-        return gettext("The guardian’s mail, built in"), gettext("Recipients"), note

@@ -20,7 +20,6 @@ from portal.base.severity import Severity
 from portal.base.text import truncate_text
 from portal.base.words import EMPTY_VALUE
 from portal.models import ChannelState, NotificationChannel, OutboxMessage
-from portal.notifications.known import built_ins
 from portal.notifications.outbox import try_now
 from portal.querysets import OutboxMessageQuerySet
 
@@ -122,8 +121,7 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("channel"))
     def by(self, message: OutboxMessage) -> str:
-        name = getattr(message, "channel_name", None)
-        return name or {channel.key: channel.name for channel in built_ins()}.get(message.channel, message.channel)
+        return getattr(message, "channel_name", None) or message.channel
 
     # --- Actions -----------------------------------------------------------------------------------------------------
 

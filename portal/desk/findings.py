@@ -20,7 +20,7 @@ from portal.base import disks
 from portal.base.findings import Finding, FindingSource, admin_url, finding_sources
 from portal.base.severity import Severity
 from portal.models import ChannelState, JobRun, OutboxMessage, TaskAttempt
-from portal.notifications.known import active_channels
+from portal.notifications.configuration import ADDRESSED_ONLY, ENVIRONMENT_CHANNELS, active_channels, recipients_of
 from portal.status import health
 
 log = logging.getLogger("vigie.findings")
@@ -118,7 +118,7 @@ def nobody_is_told(now: datetime) -> Iterator[Finding]:
             Severity.WARNING,
             _("Of TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID only one is set: without the other Telegram is no channel."),
         )
-    if not any(channel.recipients and channel.tells_of_alerts for channel in active_channels()):
+    if not any(recipients_of(channel) and channel.min_severity != ADDRESSED_ONLY for channel in active_channels()):
         text = _("Nobody is told of anything: no notification channel is active.")
         yield Finding(Severity.WARNING, text, url=admin_url(f"{CHANNELS}_changelist", {}), action=_("See the channels"))
 
@@ -130,12 +130,11 @@ def disabled_channels(now: datetime) -> Iterator[Finding]:
     for state in ChannelState.objects.filter(channel__in=channels).exclude(disabled_at=None).order_by("disabled_at"):
         channel = channels[state.channel]
         text = _("The channel “%(name)s” tells nobody any more: %(reason)s Its messages wait.")
-        url = admin_url(f"{CHANNELS}_changelist", {})
-        if channel.is_built_in:
+        words = {"name": channel.name, "reason": end_sentence(state.disabled_reason)}
+        if channel.environment_key:
             text = _("%(name)s tells nobody any more: %(reason)s Change %(settings)s, or enable it again.")
-        else:
-            url = reverse(f"admin:{CHANNELS}_change", args=[channel.key.partition(":")[2]])
-        words = {"name": channel.name, "reason": end_sentence(state.disabled_reason), "settings": channel.settings}
+            words["settings"] = ENVIRONMENT_CHANNELS[channel.environment_key].settings
+        url = reverse(f"admin:{CHANNELS}_change", args=[channel.pk])
         yield Finding(Severity.CRITICAL, text % words, state.disabled_at, url, _("See the channel"))
 
 

@@ -21,10 +21,10 @@ from django.utils.translation import gettext as _
 
 from portal import audit
 from portal.base.encryption import Unreadable
-from portal.models import OutboxMessage
+from portal.models import NotificationChannel, OutboxMessage
 from portal.notifications.channels import apprise, send
 from portal.notifications.channels.base import DeliveryError, Outgoing
-from portal.notifications.known import Kind, Known, active_channels, find
+from portal.notifications.configuration import Kind, active_channels, find_channel, recipients_of
 from portal.notifications.notices import in_portal_language
 from portal.notifications.outbox import DELIVER
 from portal.notifications.plan import RATE_PERIOD, Parcel, plan
@@ -42,7 +42,7 @@ UNTIL_THERE_IS_ROOM = timedelta(seconds=10)
 
 def deliver(key: str) -> None:
     """Sends what waits for the channel, as far as the time of one turn reaches; then the rest is handed on."""
-    channel = find(key)
+    channel = find_channel(key)
     turn = begin(channel) if channel is not None else None
     if turn is None:
         return
@@ -80,25 +80,25 @@ def work(turn: Turn, deadline: float) -> bool:
     return bool(parcels)
 
 
-def messages_of(channel: Known) -> OutboxMessageQuerySet:
+def messages_of(channel: NotificationChannel) -> OutboxMessageQuerySet:
     return OutboxMessage.objects.filter(channel=channel.key)
 
 
 # --- What to send ----------------------------------------------------------------------------------------------------
 
 
-def readdress(channel: Known, now: datetime) -> None:
+def readdress(channel: NotificationChannel, now: datetime) -> None:
     """What waits for someone who is no recipient any more: a channel's only recipient gets it, else nobody does.
 
     So a chat or an address that was mended gets what waited, and who was taken off a list gets nothing.
     """
-    messages = messages_of(channel)
-    gone = messages.recipients_waiting() - set(channel.recipients)
+    messages, recipients = messages_of(channel), recipients_of(channel)
+    gone = messages.recipients_waiting() - set(recipients)
     if not gone:
         return
     strays = messages.waiting().filter(recipient__in=gone)
-    if len(channel.recipients) == 1:
-        heir = channel.recipients[0]
+    if len(recipients) == 1:
+        heir = recipients[0]
         told = messages.filter(recipient=heir, dedupe_key=OuterRef("dedupe_key"))
         # Of one thing told to several the heir gets one message: the others would break its being told once.
         firsts = strays.exclude(Exists(told)).order_by().values("dedupe_key").annotate(first=Min("pk")).values("first")
@@ -106,7 +106,7 @@ def readdress(channel: Known, now: datetime) -> None:
     strays.finish("given_up", now, _("This is no recipient of the channel any more."))
 
 
-def parcels_due(channel: Known, now: datetime) -> list[Parcel]:
+def parcels_due(channel: NotificationChannel, now: datetime) -> list[Parcel]:
     """In the order of their first messages. A recipient whose oldest message is held gets none of the later ones."""
     messages = messages_of(channel)
     held = messages.held(now)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from django.db import transaction
 from django.utils import timezone
 
-from portal.models import ChannelState, OutboxMessage
-from portal.notifications.known import Known, active_channels
+from portal.models import ChannelState, NotificationChannel, OutboxMessage
+from portal.notifications.configuration import active_channels, recipients_of
 from portal.notifications.notices import Notice
 from portal.querysets import OutboxMessageQuerySet
 from portal.work.queue import enqueue
@@ -27,7 +27,7 @@ def notify(*notices: Notice) -> int:
         for notice in notices
         for channel in channels
         if is_for(channel, notice)
-        for recipient in channel.recipients
+        for recipient in recipients_of(channel)
     ]
     if not messages:
         return 0
@@ -43,8 +43,8 @@ def notify(*notices: Notice) -> int:
     return len(written)
 
 
-def is_for(channel: Known, notice: Notice) -> bool:
-    return channel.key == notice.channel if notice.channel else channel.tells_of(notice.severity)
+def is_for(channel: NotificationChannel, notice: Notice) -> bool:
+    return channel.key == notice.channel if notice.channel else notice.severity <= channel.min_severity
 
 
 def try_now(chosen: OutboxMessageQuerySet) -> tuple[int, list[str]]:

@@ -9,8 +9,8 @@ from django.conf import settings
 from django.db import models, transaction
 
 from portal.models import ChannelState, OutboxMessage
+from portal.notifications.configuration import active_channels
 from portal.notifications.delivery import deliver
-from portal.notifications.known import active_channels
 from portal.notifications.outbox import DELIVER
 from portal.notifications.states import synchronise
 from portal.work.pulse import Pulse, pulses

@@ -16,8 +16,8 @@ from django.db.models import F
 from django.utils import timezone
 
 from portal import audit
-from portal.models import ChannelState
-from portal.notifications.known import Known
+from portal.models import ChannelState, NotificationChannel
+from portal.notifications.configuration import digest_of
 from portal.querysets import ChannelStateQuerySet
 from portal.work.processes import current_process
 
@@ -31,9 +31,9 @@ class TurnLost(Exception):
     """Somebody else delivers by this channel now."""
 
 
-def synchronise(channels: Iterable[Known]) -> dict[str, ChannelState]:
+def synchronise(channels: Iterable[NotificationChannel]) -> dict[str, ChannelState]:
     """The states by key, made where there is none. A configuration that changed is tried again, whatever was wrong."""
-    digests = {channel.key: channel.digest() for channel in channels}
+    digests = {channel.key: digest_of(channel) for channel in channels}
     states = states_of(digests)
     missing = [ChannelState(channel=key, digest=digests[key]) for key in digests.keys() - states.keys()]
     changed = [state for key, state in states.items() if state.digest != digests[key]]
@@ -70,7 +70,7 @@ class Turn:
     `failures` in a row, and `moved` (from which chat to which) are kept in the channel's state as well.
     """
 
-    channel: Known
+    channel: NotificationChannel
     fence: int
     failures: int
     moved: dict[str, str]
@@ -88,7 +88,7 @@ class Turn:
         return ChannelState.objects.filter(channel=self.channel.key, fence=self.fence)
 
 
-def begin(channel: Known) -> Turn | None:
+def begin(channel: NotificationChannel) -> Turn | None:
     """A turn, or None where somebody has it, or the channel is disabled or pauses after a failure."""
     now = timezone.now()
     state = synchronise([channel])[channel.key]

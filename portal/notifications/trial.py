@@ -12,10 +12,10 @@ from django.utils.crypto import get_random_string
 from django.utils.translation import gettext as _
 
 from portal.base.severity import Severity
-from portal.models import ChannelState
+from portal.models import ChannelState, NotificationChannel
 from portal.notifications.channels import base, send
 from portal.notifications.channels.base import DeliveryError, Outgoing
-from portal.notifications.known import Known
+from portal.notifications.configuration import recipients_of
 from portal.notifications.notices import in_portal_language
 from portal.notifications.states import states_of
 
@@ -28,7 +28,7 @@ class Outcome:
     error: str = ""
 
 
-def try_out(channel: Known) -> list[Outcome]:
+def try_out(channel: NotificationChannel) -> list[Outcome]:
     """Sends a test to each recipient, all within SEND_SECONDS. Not for transactions: it waits for others."""
     state = states_of([channel.key]).get(channel.key)
     with in_portal_language():
@@ -38,9 +38,9 @@ def try_out(channel: Known) -> list[Outcome]:
     return outcomes
 
 
-def outcomes_of(channel: Known, moved: dict[str, str]) -> Iterator[Outcome]:
+def outcomes_of(channel: NotificationChannel, moved: dict[str, str]) -> Iterator[Outcome]:
     deadline = time.monotonic() + base.SEND_SECONDS
-    for recipient in channel.recipients:
+    for recipient in recipients_of(channel):
         left = deadline - time.monotonic()
         try:
             if left <= 0:

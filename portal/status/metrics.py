@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 from portal.base import disks
 from portal.base.conventions import Collected
 from portal.models import ApiToken, AuthFailure, ChannelState, Heartbeat, JobRun, OutboxMessage
-from portal.notifications.known import active_channels
+from portal.notifications.configuration import active_channels
 from portal.querysets import NODE
 from portal.work.clusters import CLUSTERS
 

@@ -27,7 +27,7 @@ from portal.admin.filters import ChoiceFilter, PeriodFilter
 from portal.audit import EVENT_TEXTS
 from portal.base.words import format_count
 from portal.desk.panels import Section
-from portal.notifications.known import guardian
+from portal.notifications.configuration import GUARDIAN, find_channel, recipients_of
 from usage.consumption import DAY, midnight
 from usage.guardian import reports, wording
 from usage.guardian.summary import build_summary
@@ -50,12 +50,12 @@ class ReportForm(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        channel = guardian()
+        channel = find_channel(GUARDIAN)
         if channel is None:
             self.fields["is_mailed"].disabled = True
             self.fields["is_mailed"].help_text = _("GUARDIAN_RECIPIENTS names nobody.")
         else:
-            self.fields["is_mailed"].help_text = ", ".join(channel.recipients)
+            self.fields["is_mailed"].help_text = ", ".join(recipients_of(channel))
 
 
 class WrittenFilter(PeriodFilter):

@@ -13,7 +13,7 @@ from django.utils.translation import ngettext
 
 from portal.base.words import format_count
 from portal.notifications import Notice, Severity
-from portal.notifications.known import GUARDIAN
+from portal.notifications.configuration import GUARDIAN
 from usage.guardian import wording
 from usage.guardian.wording import Data
 from usage.models import GuardianReport

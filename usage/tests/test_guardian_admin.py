@@ -10,6 +10,7 @@ from django.utils import timezone
 from portal.access.roles import OPERATOR, STAFF, VIEWER, synchronise_roles
 from portal.desk.history import describe_event
 from portal.models import AuditEvent, OutboxMessage
+from portal.notifications.configuration import synchronise_environment_channels
 from usage.guardian import reports
 from usage.guardian.summary import build_summary
 from usage.models import GuardianReport
@@ -26,6 +27,7 @@ START, END = at("14:00"), at("16:00")
 def folder(settings, tmp_path):
     settings.REPORTS_ROOT = tmp_path
     settings.GUARDIAN_RECIPIENTS = ["g@example.org"]
+    synchronise_environment_channels()
     return tmp_path
 
 

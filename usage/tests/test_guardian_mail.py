@@ -8,6 +8,7 @@ import pytest
 
 from portal.models import OutboxMessage
 from portal.notifications import in_portal_language
+from portal.notifications.configuration import synchronise_environment_channels
 from portal.tests.helpers.smtp_sink import SmtpSink
 from portal.tests.helpers.workers import deliver
 from usage.guardian import reports
@@ -47,6 +48,7 @@ class Tags(HTMLParser):
 @pytest.fixture(autouse=True)
 def surroundings(settings, tmp_path):
     settings.GUARDIAN_RECIPIENTS, settings.PORTAL_URL = ["g@example.org"], "https://vigie.example.org"
+    synchronise_environment_channels()
     settings.REPORTS_ROOT = tmp_path
 
 

@@ -13,6 +13,7 @@ from django_q.models import OrmQ
 from portal.base.files import write_whole
 from portal.desk.findings import current_findings
 from portal.models import JobRun, OutboxMessage
+from portal.notifications.configuration import synchronise_environment_channels
 from portal.work.jobs import LeaseLost, claim_cycle
 from portal.work.schedules import jobs, run_cycle
 from usage.guardian import reports
@@ -33,6 +34,7 @@ class Killed(BaseException):
 def folder(settings, tmp_path):
     settings.REPORTS_ROOT = tmp_path
     settings.GUARDIAN_RECIPIENTS = ["g@example.org", "h@example.org"]
+    synchronise_environment_channels()
     return tmp_path
 
 

@@ -18,7 +18,7 @@ from monitoring.terminal.output import ends_plainly, print_bytes
 from monitoring.terminal.screen import Screen, format_round
 from portal.base.logs import redact_tokens
 from portal.notifications import in_portal_language
-from portal.notifications.known import BUILT_IN_SETTINGS, built_in
+from portal.notifications.configuration import ENVIRONMENT_CHANNELS, TELEGRAM
 from portal.notifications.trial import try_out
 
 INTERVALS, HOURS = range(5, 3_601), range(1, 2_161)
@@ -202,9 +202,10 @@ class Command(BaseCommand):
         print_bytes(self.stdout, content)
 
     def test_telegram(self) -> None:
-        channel = built_in()
+        telegram = ENVIRONMENT_CHANNELS[TELEGRAM]
+        channel = telegram.build_row()
         if channel is None:
-            raise CommandError(f"Set {BUILT_IN_SETTINGS} first.")
+            raise CommandError(f"Set {telegram.settings} first.")
         outcomes = try_out(channel)
         for outcome in outcomes:
             text = _("not sent to %(chat)s: %(error)s") if outcome.error else _("sent to %(chat)s")

@@ -13,6 +13,7 @@ from portal.access import roles
 from portal.access.accounts.first_password import OPERATOR, delete_outdated_file, generate_first_password
 from portal.base.locks import one_at_a_time
 from portal.base.private_files import close_private_paths, create_data_directory
+from portal.notifications.configuration import synchronise_environment_channels
 from portal.notifications.delivery import disable_unusable_channels
 from portal.work import schedules
 
@@ -45,6 +46,7 @@ class Command(BaseCommand):
             call_command("collectstatic", interactive=False, verbosity=0)
             roles.synchronise_roles()
             schedules.synchronise_schedules(timezone.now())
+            synchronise_environment_channels()
             disable_unusable_channels()
             delete_outdated_file()
             password = first_operator()

@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
 from portal.base.private_files import close_private_paths, create_data_directory
+from portal.notifications.configuration import synchronise_environment_channels
 from portal.status.health import unapplied_migrations
 from portal.supervisor import database, lifeline
 from portal.supervisor.components import list_components, open_listener
@@ -59,6 +60,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         lifeline.hold_lifeline()
         refuse_unready()
+        synchronise_environment_channels()
+        connections.close_all()
         if not settings.DEBUG and not (settings.STATIC_ROOT / "staticfiles.json").exists():
             # Migrated and never prepared: the API would answer, and every page fail for want of its stylesheet.
             call_command("collectstatic", interactive=False, verbosity=0)

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from django.utils.translation import gettext as _
 
 from portal.base.encryption import Unreadable
+from portal.models import NotificationChannel
 from portal.notifications.channels import apprise, base, mail, telegram, webhook
 from portal.notifications.channels.base import DeliveryError, Outgoing, limited
-from portal.notifications.known import Kind, Known
 
-SENDERS: Mapping[str, Callable[[Known, Outgoing], str]] = {
+Kind = NotificationChannel.Kind
+SENDERS: Mapping[str, Callable[[NotificationChannel, Outgoing], str]] = {
     Kind.EMAIL: mail.send,
     Kind.TELEGRAM: telegram.send,
     Kind.WEBHOOK: webhook.send,
@@ -19,7 +20,7 @@ SENDERS: Mapping[str, Callable[[Known, Outgoing], str]] = {
 }
 
 
-def send(channel: Known, outgoing: Outgoing, seconds: float | None = None) -> str:
+def send(channel: NotificationChannel, outgoing: Outgoing, seconds: float | None = None) -> str:
     """The address it went to. Raises DeliveryError, and nothing else, within SEND_SECONDS or those given.
 
     Not for transactions: it waits for others.
@@ -27,7 +28,7 @@ def send(channel: Known, outgoing: Outgoing, seconds: float | None = None) -> st
     return limited(lambda: sent(channel, outgoing), base.SEND_SECONDS if seconds is None else seconds)
 
 
-def sent(channel: Known, outgoing: Outgoing) -> str:
+def sent(channel: NotificationChannel, outgoing: Outgoing) -> str:
     try:
         return SENDERS[channel.kind](channel, outgoing)
     except Unreadable:

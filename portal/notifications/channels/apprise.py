@@ -10,10 +10,11 @@ from django.utils.translation import gettext as _
 from portal.base.severity import Severity
 from portal.egress.call import AddressRefused
 from portal.egress.session import share_deadline
+from portal.models import NotificationChannel
 from portal.notifications.channels.apprise_urls import UnusableURL, plugin_of
 from portal.notifications.channels.base import DeliveryError, Outgoing
 from portal.notifications.channels.http import failure
-from portal.notifications.known import Known
+from portal.notifications.configuration import secret_of
 
 TYPES = {
     Severity.CRITICAL: NotifyType.FAILURE,
@@ -22,15 +23,15 @@ TYPES = {
 }
 
 
-def service_of(channel: Known) -> Any:
+def service_of(channel: NotificationChannel) -> Any:
     """Return the Apprise service of the channel. Raises DeliveryError if its URL is not used, and Unreadable."""
     try:
-        return plugin_of(channel.secret())
+        return plugin_of(secret_of(channel))
     except UnusableURL as error:
         raise DeliveryError(str(error), permanent=True) from None
 
 
-def send(channel: Known, outgoing: Outgoing) -> str:
+def send(channel: NotificationChannel, outgoing: Outgoing) -> str:
     """Raises DeliveryError. The plugin is called directly: Apprise's own retries would delay and repeat."""
     plugin = service_of(channel)
     body = "\n\n".join(part for part in (outgoing.text, outgoing.url) if part) or outgoing.title

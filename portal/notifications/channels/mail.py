@@ -12,15 +12,16 @@ from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
 
 from portal.base.env import SENDS_NOTHING
+from portal.models import NotificationChannel
 from portal.notifications.channels.base import DeliveryError, Outgoing
-from portal.notifications.known import Known
+from portal.notifications.configuration import recipients_of
 
 # An enhanced status code (RFC 3463): its second number says what the refusal is about.
 ENHANCED = re.compile(r"5\.(\d{1,3})\.(\d{1,3})\b")
 MAILBOX_REPLIES = frozenset({550, 551, 553})
 
 
-def send(channel: Known, outgoing: Outgoing) -> str:
+def send(channel: NotificationChannel, outgoing: Outgoing) -> str:
     """The address it went to. Raises DeliveryError."""
     if settings.EMAIL_BACKEND == SENDS_NOTHING:
         raise DeliveryError(_("No mail is sent: EMAIL_URL names no mail server."), permanent=True)
@@ -40,7 +41,7 @@ def send(channel: Known, outgoing: Outgoing) -> str:
     return outgoing.address
 
 
-def refuses_address(channel: Known, code: int, words: str) -> bool:
+def refuses_address(channel: NotificationChannel, code: int, words: str) -> bool:
     """Return whether the other addresses of the channel may work.
 
     A refusal for good must name the mailbox: one for reasons of policy (5.7.x) would meet all of them.
@@ -49,7 +50,7 @@ def refuses_address(channel: Known, code: int, words: str) -> bool:
         return True
     about = ENHANCED.match(words)
     names_mailbox = about[1] in {"1", "2"} if about else code in MAILBOX_REPLIES
-    return names_mailbox and len(channel.recipients) != 1
+    return names_mailbox and len(recipients_of(channel)) != 1
 
 
 def refuses_message(error: smtplib.SMTPDataError) -> bool:

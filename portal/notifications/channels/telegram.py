@@ -16,9 +16,10 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 
 from portal.base.severity import Severity
+from portal.models import NotificationChannel
 from portal.notifications.channels.base import DeliveryError, Outgoing
 from portal.notifications.channels.http import Answer, post, seconds_of
-from portal.notifications.known import Known
+from portal.notifications.configuration import secret_of
 
 # In UTF-16 code units, markup not counted.
 LONGEST = 4096
@@ -58,10 +59,10 @@ class Reply:
         return DeliveryError(text, permanent=True, only_this=self.refuses_message)
 
 
-def send(channel: Known, outgoing: Outgoing) -> str:
+def send(channel: NotificationChannel, outgoing: Outgoing) -> str:
     """The recipient it went to: another one than asked for where a group has moved. Raises DeliveryError."""
     chat, slash, thread = outgoing.address.partition("/")
-    token, with_markup = channel.secret(), True
+    token, with_markup = secret_of(channel), True
     for _attempt in range(3):
         reply = ask(token, chat, thread, outgoing, with_markup)
         if reply.ok:

@@ -16,19 +16,20 @@ from django.utils.translation import gettext as _
 
 from portal.base.moments import format_iso
 from portal.base.severity import Severity
+from portal.models import NotificationChannel
 from portal.notifications.channels.base import DeliveryError, Outgoing
 from portal.notifications.channels.http import Answer, post
-from portal.notifications.known import Known
+from portal.notifications.configuration import secret_of
 
 # Refusals of one message: too large, or understood and refused. Any other 4xx may meet all of them, so they wait.
 ABOUT_THE_MESSAGE = frozenset({413, 422})
 RETRIED = frozenset({408, 425, 429})
 
 
-def send(channel: Known, outgoing: Outgoing) -> str:
+def send(channel: NotificationChannel, outgoing: Outgoing) -> str:
     """The address it went to. Raises DeliveryError."""
     body = json.dumps(content(outgoing), ensure_ascii=False).encode()
-    headers = {"X-Vigie-Id": outgoing.id, "X-Vigie-Signature": signature(channel.secret(), body, int(time.time()))}
+    headers = {"X-Vigie-Id": outgoing.id, "X-Vigie-Signature": signature(secret_of(channel), body, int(time.time()))}
     answer = post(outgoing.address, body, headers, allow_private=settings.PROBE_ALLOW_PRIVATE)
     if not 200 <= answer.status < 300:
         raise error_of(answer)

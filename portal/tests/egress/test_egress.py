@@ -15,11 +15,11 @@ import requests
 from monitoring.tests.helpers.hostile_servers import Authority, Names, Server, answer, says
 from portal.base.encryption import encrypt
 from portal.egress import call, connection, lookup, session
+from portal.models import NotificationChannel
 from portal.notifications import trial
 from portal.notifications.channels import apprise_urls, base, send
 from portal.notifications.channels.apprise_urls import PARAMETERS, SCHEMES, UnusableURL, plugin_of, services
 from portal.notifications.channels.base import DeliveryError
-from portal.notifications.known import Known
 from portal.tests.helpers import receiver
 from portal.tests.helpers.receiver import Receiver
 
@@ -31,7 +31,10 @@ def deliver(kind: str, address: str) -> str:
     """Send by a channel of this kind to `host:port/path`; return why not, or nothing."""
     secret = f"json://bob:K4NARI@{address}" if kind == "apprise" else "K4NARI of 16 or more"
     try:
-        send(Known("channel:1", "C", kind, (), stored=encrypt(secret)), trial.test_message(f"http://{address}"))
+        send(
+            NotificationChannel(pk=1, name="C", kind=kind, secret=encrypt(secret)),
+            trial.test_message(f"http://{address}"),
+        )
     except DeliveryError as error:
         return str(error)
     return ""
@@ -155,8 +158,8 @@ def test_answer_is_read_to_a_deadline_and_a_bound(monkeypatch, hook, failing, se
 def test_calls_of_one_sending_share_a_deadline(monkeypatch, hook):
     monkeypatch.setattr(session, "SECONDS", 0.2)
     hook.usual = receiver.hang
-    channel = Known(
-        "channel:1", "C", "apprise", (), stored=encrypt(f"ntfy://127.0.0.1:{hook.server_port}/one/two/three")
+    channel = NotificationChannel(
+        pk=1, name="C", kind="apprise", secret=encrypt(f"ntfy://127.0.0.1:{hook.server_port}/one/two/three")
     )
     with pytest.raises(DeliveryError):
         send(channel, trial.test_message(""))
@@ -218,7 +221,7 @@ def test_apprise_url_with_a_file_a_request_of_ones_own_or_another_way_out_is_ref
         plugin_of(url)
     assert "K4NARI" not in str(refused.value)
     with pytest.raises(DeliveryError) as caught:
-        send(Known("channel:1", "C", "apprise", (), stored=encrypt(url)), trial.test_message(""))
+        send(NotificationChannel(pk=1, name="C", kind="apprise", secret=encrypt(url)), trial.test_message(""))
     assert (caught.value.permanent, caught.value.only_this) == (True, False)
     assert dialled == []
 

@@ -17,7 +17,7 @@ from portal.models import AuditEvent, ChannelState, NotificationChannel, OutboxM
 from portal.notifications import states, trial
 from portal.notifications.channels import base
 from portal.notifications.channels.base import DeliveryError
-from portal.notifications.known import as_known
+from portal.notifications.configuration import recipients_of, synchronise_environment_channels
 from portal.tests.helpers.receiver import BotApi, Receiver, refusal
 
 pytestmark = pytest.mark.django_db
@@ -38,8 +38,11 @@ def api(settings, monkeypatch):
 
 
 @pytest.fixture
-def built_in(api, settings):
+def telegram(api, settings):
+    """The channel that the environment defines."""
     settings.TELEGRAM_BOT_TOKEN, settings.TELEGRAM_CHAT_ID = TOKEN, "-100"
+    synchronise_environment_channels()
+    return NotificationChannel.objects.get()
 
 
 @pytest.fixture
@@ -110,7 +113,7 @@ def test_a_channel_of_each_kind_can_be_added(add, fields, addresses, secret):
     assert channel.addresses == addresses
     assert (decrypt(channel.secret) if channel.secret else "") == secret
     assert "K4NARI" not in channel.secret
-    assert as_known(channel).recipients
+    assert recipients_of(channel)
 
 
 @pytest.mark.one_database("forms")
@@ -190,7 +193,7 @@ def test_a_channel_that_was_mended_is_tried_again(admin_client, channel):
 
 @pytest.mark.parametrize(("name", "is_disabled"), [("Renamed", False), ("Ops", True)])
 def test_disabled_channel_is_enabled_by_saving_any_change(admin_client, channel, name, is_disabled):
-    states.synchronise([as_known(channel)])
+    states.synchronise([channel])
     ChannelState.objects.update(disabled_at=timezone.now())
     url = reverse("admin:portal_notificationchannel_change", args=[channel.pk])
     admin_client.post(url, GENERAL | {"name": name, "chat_id": channel.addresses})
@@ -266,7 +269,6 @@ def test_who_only_looks_sees_no_form_and_no_button(client, channel):
     assert (
         client.post(reverse("admin:portal_notificationchannel_act", args=[channel.pk, "send_test"])).status_code == 403
     )
-    assert client.post(f"{LIST}built-in/telegram/test/").status_code == 403
 
 
 # --- Trying out and mending ------------------------------------------------------------------------------------------
@@ -300,7 +302,7 @@ def test_a_test_waits_in_no_transaction(admin_client, transactional_db, channel,
 def test_a_test_goes_to_each_recipient_as_far_as_the_time_reaches(monkeypatch):
     team = NotificationChannel.objects.create(name="T", kind="email", addresses="a@example.org\nb@example.org")
     monkeypatch.setattr(base, "SEND_SECONDS", 0.0)
-    assert [outcome.error for outcome in trial.try_out(as_known(team))] == ["There was no time left for it."] * 2
+    assert [outcome.error for outcome in trial.try_out(team)] == ["There was no time left for it."] * 2
     monkeypatch.undo()
 
     def send(channel, outgoing, seconds):
@@ -308,7 +310,7 @@ def test_a_test_goes_to_each_recipient_as_far_as_the_time_reaches(monkeypatch):
             raise DeliveryError("550")
 
     monkeypatch.setattr(trial, "send", send)
-    assert [outcome.error for outcome in trial.try_out(as_known(team))] == ["550", ""]
+    assert [outcome.error for outcome in trial.try_out(team)] == ["550", ""]
 
 
 def test_only_a_few_channels_are_tested_at_once(admin_client, monkeypatch, django_capture_on_commit_callbacks):
@@ -337,51 +339,58 @@ def test_a_channel_is_switched_off_and_on(act, channel):
     assert NotificationChannel.objects.get().is_active
 
 
-# --- Telegram by environment -----------------------------------------------------------------------------------------
+# --- Channels of the environment -------------------------------------------------------------------------------------
 
 
-def test_telegram_by_environment_stands_on_the_page_without_its_token(admin_client, built_in):
+def test_environment_channel_is_listed_without_its_token(admin_client, telegram):
     ChannelState.objects.create(channel="telegram", disabled_at=timezone.now(), disabled_reason="Telegram answered 403")
-    content = admin_client.get(LIST).content.decode()
-    for words in ("Telegram, built in", ">disabled</span>", "Telegram answered 403", "-100", "telegram/enable/"):
+    for content in (admin_client.get(LIST).content.decode(), page(admin_client, telegram)):
+        for words in (">Telegram<", ">disabled</span>", "Telegram answered 403"):
+            assert words in content
+        assert "K4NARI" not in content
+
+
+def test_page_of_environment_channel_names_its_settings_and_recipients(admin_client, telegram):
+    content = page(admin_client, telegram)
+    for words in ("TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID of the environment", "-100", "/act/send_test/"):
         assert words in content
-    assert "K4NARI" not in content
-    ChannelState.objects.enable()
-    assert "built-in/telegram/enable/" not in admin_client.get(LIST).content.decode()
+    assert "/act/deactivate/" not in content
+    assert 'name="_save"' not in content
 
 
-def test_without_it_there_is_no_panel(admin_client, settings):
-    settings.TELEGRAM_BOT_TOKEN = ""
-    assert "built in" not in admin_client.get(LIST).content.decode()
-    assert admin_client.post(f"{LIST}built-in/telegram/test/").status_code == 404
+@pytest.mark.parametrize("path", ["change", "delete"])
+def test_environment_channel_cannot_be_changed_or_deleted(admin_client, telegram, path):
+    url = reverse(f"admin:portal_notificationchannel_{path}", args=[telegram.pk])
+    assert admin_client.post(url, GENERAL | {"post": "yes", "chat_id": "-200"}).status_code == 403
+    data = {"action": "delete_selected", "_selected_action": [telegram.pk], "post": "yes"}
+    assert admin_client.post(LIST, data).status_code == 403
+    telegram.refresh_from_db()
+    assert (telegram.name, telegram.addresses) == ("Telegram", "")
+
+
+def test_environment_channel_cannot_be_switched_off(admin_client, act, telegram):
+    act(telegram, "deactivate")
+    admin_client.post(LIST, {"action": "deactivate", "_selected_action": [telegram.pk]})
+    telegram.refresh_from_db()
+    assert telegram.is_active
 
 
 @WITH_TRANSACTIONS
-def test_it_is_tried_out_and_enabled_like_the_others(admin_client, built_in, api):
+def test_environment_channel_is_tested_and_enabled_like_the_others(act, telegram):
     ChannelState.objects.create(channel="telegram", disabled_at=timezone.now(), disabled_reason="403")
-    assert admin_client.get(f"{LIST}built-in/telegram/test/").status_code == 302
-    assert api.accepted == []
-    admin_client.post(f"{LIST}built-in/telegram/test/")
-    assert said(admin_client.get(LIST)) == ["A test was sent to -100."]
-    admin_client.post(f"{LIST}built-in/telegram/enable/")
-    assert said(admin_client.get(LIST)) == ["1 channel was enabled again."]
+    assert act(telegram, "send_test") == ["A test was sent to -100."]
+    assert act(telegram, "enable_again") == ["1 channel was enabled again."]
     assert ChannelState.objects.get().disabled_at is None
-    events = AuditEvent.objects.filter(subject="channel:telegram").order_by("pk")
+    events = AuditEvent.objects.filter(subject="channel:telegram").exclude(actor="system").order_by("pk")
     assert [event.action for event in events] == ["channel.tested", "channel.enabled"]
-    assert admin_client.post(f"{LIST}built-in/telegram/steal/").status_code == 404
 
 
 @WITH_TRANSACTIONS
-def test_the_guardians_mail_stands_beside_it_and_is_tried_out_alike(admin_client, built_in, settings, mailoutbox):
+def test_guardian_mail_is_tested_like_the_others(act, settings, mailoutbox):
     settings.GUARDIAN_RECIPIENTS = ["g@example.org", "h@example.org"]
-    ChannelState.objects.create(channel="guardian", failures=2, last_error="There was no answer in time.")
-    content = admin_client.get(LIST).content.decode()
-    for words in ("Telegram, built in", "The guardian’s mail, built in", "g@example.org, h@example.org", "no answer"):
-        assert words in content
-    admin_client.post(f"{LIST}built-in/guardian/test/")
+    synchronise_environment_channels()
+    act(NotificationChannel.objects.get(), "send_test")
     assert [mail.to for mail in mailoutbox] == [["g@example.org"], ["h@example.org"]]
-    admin_client.post(f"{LIST}built-in/guardian/enable/")
-    assert ChannelState.objects.get().failures == 0
 
 
 # --- Messages --------------------------------------------------------------------------------------------------------

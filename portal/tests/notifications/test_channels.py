@@ -1,6 +1,5 @@
 """E-mail, webhooks and Apprise, against servers on local sockets; and what all channels have in common."""
 
-import dataclasses
 import hashlib
 import hmac
 import json
@@ -15,10 +14,10 @@ from django.core import mail as outbox
 
 from portal.base.encryption import encrypt
 from portal.base.logs import redact_tokens
+from portal.models import NotificationChannel
 from portal.notifications.channels import base, send
 from portal.notifications.channels.base import DeliveryError, Outgoing, limited
 from portal.notifications.channels.http import seconds_of
-from portal.notifications.known import Known
 from portal.tests.helpers import receiver
 from portal.tests.helpers.receiver import Receiver
 from portal.tests.helpers.smtp_sink import SmtpSink
@@ -32,7 +31,7 @@ def a_deadline(monkeypatch):
 
 
 def channel(kind, secret=SECRET):
-    return Known("channel:1", "C", kind, (), stored=encrypt(secret))
+    return NotificationChannel(pk=1, name="C", kind=kind, secret=encrypt(secret))
 
 
 def message(address, **fields):
@@ -114,7 +113,8 @@ def test_the_mail_server_says_what_to_do(smtp, command, answer, permanent, only_
 
 def test_refused_address_of_a_channel_with_one_recipient_concerns_the_channel(smtp):
     smtp.answers["RCPT"] = "550 no such user"
-    alone = dataclasses.replace(channel("email"), recipients=("bob@example.org",))
+    alone = channel("email")
+    alone.addresses = "bob@example.org"
     with pytest.raises(DeliveryError) as caught:
         send(alone, message("bob@example.org"))
     assert (caught.value.permanent, caught.value.only_this) == (True, False)

@@ -10,7 +10,7 @@ from portal.base.logs import JsonFormatter
 from portal.notifications.channels import base, send
 from portal.notifications.channels.base import DeliveryError, Outgoing
 from portal.notifications.channels.telegram import text_of, units
-from portal.notifications.known import built_in
+from portal.notifications.configuration import ENVIRONMENT_CHANNELS, TELEGRAM
 from portal.tests.helpers import receiver
 from portal.tests.helpers.receiver import BotApi, refusal
 
@@ -24,6 +24,10 @@ def api(settings, monkeypatch):
     with BotApi(TOKEN) as api:
         settings.TELEGRAM_BOT_TOKEN, settings.TELEGRAM_CHAT_ID, settings.TELEGRAM_API_BASE = TOKEN, CHAT, api.url
         yield api
+
+
+def telegram_channel():
+    return ENVIRONMENT_CHANNELS[TELEGRAM].build_row()
 
 
 def message(**fields):
@@ -45,12 +49,12 @@ def message(**fields):
 
 def refused(**fields):
     with pytest.raises(DeliveryError) as caught:
-        send(built_in(), message(**fields))
+        send(telegram_channel(), message(**fields))
     return caught.value
 
 
 def test_a_message_arrives_with_its_link(api):
-    assert send(built_in(), message(url="https://vigie.example.org/admin/")) == CHAT
+    assert send(telegram_channel(), message(url="https://vigie.example.org/admin/")) == CHAT
     assert api.texts == ["<b>🔴 Late</b>\n\nNothing since noon.\n\nhttps://vigie.example.org/admin/"]
     assert (api.accepted[0]["chat_id"], api.accepted[0]["parse_mode"]) == (CHAT, "HTML")
 
@@ -59,19 +63,21 @@ def test_a_message_arrives_with_its_link(api):
     ("fields", "sign"), [({"severity": 2}, "🟠"), ({"severity": 3}, "🔵"), ({"state": "closed"}, "✅")]
 )
 def test_a_sign_says_how_bad_it_is(api, fields, sign):
-    send(built_in(), message(**fields))
+    send(telegram_channel(), message(**fields))
     assert api.texts[0].startswith(f"<b>{sign} ")
 
 
 def test_markup_in_a_text_is_text(api):
-    send(built_in(), message(title="<b>&", text='</m><a href="x">&amp;'))
+    send(telegram_channel(), message(title="<b>&", text='</m><a href="x">&amp;'))
     assert api.texts[0].startswith("<b>🔴 &lt;b&gt;&amp;</b>")
     assert len(api.requests) == 1
 
 
 @pytest.mark.parametrize("letter", ["x", "é", "😀", "&", "<"])
 def test_a_long_text_is_cut_before_it_is_marked_up(api, letter):
-    send(built_in(), message(title="T" * 300, text=letter * 20_000, url="https://vigie.example.org/" + "a" * 500))
+    send(
+        telegram_channel(), message(title="T" * 300, text=letter * 20_000, url="https://vigie.example.org/" + "a" * 500)
+    )
     assert len(api.requests) == 1
     assert api.texts[0].endswith("a" * 500)
     plain = text_of(message(text=letter * 20_000), with_markup=False)
@@ -80,7 +86,7 @@ def test_a_long_text_is_cut_before_it_is_marked_up(api, letter):
 
 def test_what_cannot_be_parsed_is_sent_once_more_as_plain_text(api):
     api.script = [refusal(400, "Bad Request: can't parse entities: byte offset 7")]
-    send(built_in(), message(text="a < b"))
+    send(telegram_channel(), message(text="a < b"))
     assert api.texts == ["🔴 Late\n\na < b"]
     assert "parse_mode" not in api.accepted[0]
 
@@ -130,18 +136,18 @@ def test_a_redirect_is_not_followed(api):
 
 def test_a_group_that_moved_is_followed(api):
     api.script = [refusal(400, "Bad Request: group chat was upgraded", migrate_to_chat_id=-1001234)]
-    assert send(built_in(), message()) == "-1001234"
+    assert send(telegram_channel(), message()) == "-1001234"
     assert api.accepted[0]["chat_id"] == "-1001234"
 
 
 def test_topic_of_a_group_is_addressed_by_its_thread(api):
-    assert send(built_in(), message(address="-100/7")) == "-100/7"
+    assert send(telegram_channel(), message(address="-100/7")) == "-100/7"
     assert (api.accepted[0]["chat_id"], api.accepted[0]["message_thread_id"]) == ("-100", 7)
 
 
 def test_topic_of_a_group_that_moved_keeps_its_thread(api):
     api.script = [refusal(400, "upgraded", migrate_to_chat_id=-1001234)]
-    assert send(built_in(), message(address="-100/7")) == "-1001234/7"
+    assert send(telegram_channel(), message(address="-100/7")) == "-1001234/7"
     assert (api.accepted[0]["chat_id"], api.accepted[0]["message_thread_id"]) == ("-1001234", 7)
 
 
@@ -177,7 +183,7 @@ def test_the_token_is_in_no_error_no_traceback_and_no_log_line(api, monkeypatch,
     api.script = [failing] * 3
     error = refused()
     assert error.__suppress_context__ or error.__context__ is None
-    told = "".join(traceback.format_exception(error)) + repr(error) + repr(built_in())
+    told = "".join(traceback.format_exception(error)) + repr(error) + repr(telegram_channel())
     lines = [JsonFormatter().format(record) for record in caplog.records]
     assert "K4NARI" in api.requests[0][0]
     assert "K4NARI" not in told + "".join(lines)

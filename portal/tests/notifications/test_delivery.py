@@ -16,8 +16,8 @@ from portal.models import AuditEvent, ChannelState, NotificationChannel, OutboxM
 from portal.notifications import Notice, Severity, State, delivery, notify, states
 from portal.notifications.channels import base
 from portal.notifications.channels.base import DeliveryError
+from portal.notifications.configuration import find_channel, synchronise_environment_channels
 from portal.notifications.delivery import deliver, disable_unusable_channels
-from portal.notifications.known import find
 from portal.notifications.schedules import look, outdated_messages
 from portal.tests.helpers import receiver
 from portal.tests.helpers.receiver import BotApi, refusal
@@ -54,6 +54,7 @@ def api(settings, monkeypatch):
     monkeypatch.setattr(base, "SEND_SECONDS", 5.0)
     with BotApi(TOKEN) as api:
         settings.TELEGRAM_BOT_TOKEN, settings.TELEGRAM_CHAT_ID, settings.TELEGRAM_API_BASE = TOKEN, "-100", api.url
+        synchronise_environment_channels()
         yield api
 
 
@@ -413,7 +414,7 @@ def test_whoever_delivers_by_an_old_configuration_does_not_judge_the_new_one(smt
 
     def mended_meanwhile(channel, outgoing):
         NotificationChannel.objects.update(addresses="eve@example.org")
-        states.synchronise([find(team.key)])
+        states.synchronise([find_channel(team.key)])
         raise DeliveryError("no such mail server", permanent=True)
 
     monkeypatch.setattr(delivery, "send", mended_meanwhile)
@@ -438,9 +439,9 @@ def test_messages_of_a_channel_that_is_off_wait_for_it(smtp, team):
 
 def test_a_channel_of_which_somebody_has_the_turn_is_left_alone(api, clock):
     tell("Late")
-    turn = states.begin(delivery.find("telegram"))
+    turn = states.begin(find_channel("telegram"))
     deliver("telegram")
-    assert states.begin(delivery.find("telegram")) is None
+    assert states.begin(find_channel("telegram")) is None
     OrmQ.objects.all().delete()
     look(clock.now)
     assert (api.accepted, OrmQ.objects.count()) == ([], 0)
@@ -630,6 +631,7 @@ def laid_out(key):
 
 def test_what_is_laid_out_arrives_beside_its_text_and_is_then_forgotten(smtp, settings):
     settings.GUARDIAN_RECIPIENTS, settings.PORTAL_URL = ["g@example.org"], "https://vigie.example.org"
+    synchronise_environment_channels()
     notify(laid_out("1"))
     assert work() == 1
     (mail,) = smtp.mails
@@ -644,6 +646,7 @@ def test_what_is_laid_out_arrives_beside_its_text_and_is_then_forgotten(smtp, se
 
 def test_after_a_day_without_a_mail_server_each_report_arrives(smtp, settings, clock):
     settings.GUARDIAN_RECIPIENTS = ["g@example.org"]
+    synchronise_environment_channels()
     notify(*(laid_out(f"{number:02}") for number in range(12)))
     clock.forward(hours=24)
     deliver("guardian")
@@ -655,6 +658,7 @@ def test_after_a_day_without_a_mail_server_each_report_arrives(smtp, settings, c
 
 def test_what_was_not_sent_keeps_its_layout(smtp, settings):
     settings.GUARDIAN_RECIPIENTS = ["g@example.org"]
+    synchronise_environment_channels()
     smtp.answers["END OF DATA"] = "451 later"
     notify(laid_out("1"))
     work()

@@ -8,6 +8,7 @@ from django.utils import timezone
 from portal.base.severity import Severity
 from portal.desk.findings import disabled_channels, nobody_is_told, undelivered_messages
 from portal.models import ChannelState, NotificationChannel, OutboxMessage
+from portal.notifications.configuration import synchronise_environment_channels
 from portal.status.metrics import render_metrics
 
 pytestmark = pytest.mark.django_db
@@ -22,6 +23,7 @@ def channel():
 @pytest.fixture
 def telegram(settings):
     settings.TELEGRAM_BOT_TOKEN, settings.TELEGRAM_CHAT_ID = "123456:K4NARI", "-100"
+    synchronise_environment_channels()
 
 
 def write(channel, status="waiting", ago=timedelta(0)):
@@ -120,11 +122,13 @@ def test_the_landing_page_shows_it(admin_client, telegram):
 
 def test_who_gets_the_guardians_reports_is_not_told_of_alerts(settings):
     settings.GUARDIAN_RECIPIENTS = ["g@example.org"]
+    synchronise_environment_channels()
     assert "no notification channel is active" in found(nobody_is_told)[0].text
 
 
 def test_of_the_guardians_mail_the_settings_are_named(settings):
     settings.GUARDIAN_RECIPIENTS = ["g@example.org"]
+    synchronise_environment_channels()
     ChannelState.objects.create(channel="guardian", disabled_at=timezone.now(), disabled_reason="535 no")
     (finding,) = found(disabled_channels)
     said = (

@@ -9,7 +9,7 @@ from django_q.models import OrmQ
 
 from portal.models import NotificationChannel, OutboxMessage
 from portal.notifications import Notice, Severity, State, in_portal_language, notify
-from portal.notifications.known import find
+from portal.notifications.configuration import find_channel, synchronise_environment_channels
 
 pytestmark = pytest.mark.django_db
 
@@ -28,13 +28,14 @@ def mail():
 @pytest.fixture
 def telegram(settings):
     settings.TELEGRAM_BOT_TOKEN, settings.TELEGRAM_CHAT_ID = "123456:" + "A" * 35, "-100"
+    synchronise_environment_channels()
 
 
 def test_every_recipient_of_every_active_channel_gets_a_message(mail, telegram):
     NotificationChannel.objects.create(name="Off", kind="email", addresses="c@example.org", is_active=False)
     assert notify(notice()) == 3
     told = OutboxMessage.objects.order_by("pk").values_list("channel", "recipient")
-    assert list(told) == [("telegram", "-100"), (mail.key, "a@example.org"), (mail.key, "b@example.org")]
+    assert list(told) == [(mail.key, "a@example.org"), (mail.key, "b@example.org"), ("telegram", "-100")]
 
 
 def test_without_a_channel_nothing_is_written():
@@ -119,8 +120,9 @@ def test_texts_are_built_in_the_language_of_the_portal(settings):
 
 def test_telegram_needs_a_bot_and_a_chat(settings):
     settings.TELEGRAM_BOT_TOKEN, settings.TELEGRAM_CHAT_ID = "123456:" + "A" * 35, ""
+    synchronise_environment_channels()
     assert notify(notice()) == 0
-    assert find("telegram") is None
+    assert find_channel("telegram") is None
 
 
 def test_the_state_of_a_notice_is_kept(mail):
@@ -138,6 +140,7 @@ def test_the_state_of_a_notice_is_kept(mail):
 @pytest.fixture
 def guardian(settings):
     settings.GUARDIAN_RECIPIENTS = ["g@example.org", "h@example.org", "g@example.org"]
+    synchronise_environment_channels()
 
 
 def test_what_is_addressed_to_a_channel_goes_there_and_nowhere_else(mail, telegram, guardian):
@@ -153,7 +156,8 @@ def test_the_guardians_mail_tells_of_no_alert(guardian, severity):
 
 def test_without_recipients_there_is_no_guardians_mail(mail, settings):
     settings.GUARDIAN_RECIPIENTS = []
-    assert find("guardian") is None
+    synchronise_environment_channels()
+    assert find_channel("guardian") is None
     assert notify(notice(channel="guardian")) == 0
 
 

@@ -10,6 +10,7 @@ from django.utils import timezone
 from portal.base.severity import Severity
 from portal.desk import findings
 from portal.models import Heartbeat, JobRun, TaskAttempt
+from portal.notifications.configuration import synchronise_environment_channels
 from portal.status import health
 
 pytestmark = pytest.mark.django_db
@@ -117,6 +118,7 @@ class TestFindings:
 
     def test_there_are_none_where_all_is_well(self, beats, found, settings):
         settings.TELEGRAM_BOT_TOKEN = settings.TELEGRAM_CHAT_ID = "somebody is told"
+        synchronise_environment_channels()
         assert not [
             found(source)
             for source in findings.finding_sources.items
