@@ -101,7 +101,7 @@ class TrackingMiddleware:
             return
         if not (failed or self.sample_rate >= 1 or random.random() < self.sample_rate):  # noqa: S311
             return
-        error = describe_error(request, status) if failed else None
+        error = build_request_error(request, status) if failed else None
         buffer.put(RequestRecord(caller_of(request), name, endpoint, at, round(seconds * 1000), error))
 
 
@@ -110,7 +110,7 @@ def route_of(match: ResolverMatch | None) -> tuple[str, str]:
     return (match.view_name, f"/{match.route}") if match else (UNKNOWN_ROUTE, "")
 
 
-def describe_error(request: HttpRequest, status: int) -> RequestError:
+def build_request_error(request: HttpRequest, status: int) -> RequestError:
     """Name a refusal by its code and an unexpected error by its class. The message is always that of a code."""
     method = request.method if request.method in KNOWN_METHODS else "OTHER"
     code = CODE_BY_STATUS.get(status, f"http_{status}")
