@@ -27,7 +27,7 @@ def secrets_directory(settings, tmp_path):
     return tmp_path
 
 
-def test_the_first_operator_can_log_in_with_what_was_told_once(secrets_directory):
+def test_first_operator_signs_in_with_the_password_shown_once(secrets_directory):
     password = first_operator()
     assert authenticate(username="operator", password=password).is_superuser
     assert (secrets_directory / "operator_password").read_text() == password
@@ -35,13 +35,13 @@ def test_the_first_operator_can_log_in_with_what_was_told_once(secrets_directory
     assert AuditEvent.objects.get().subject == "user:operator"
 
 
-def test_none_is_made_beside_another_superuser():
+def test_no_operator_is_created_beside_a_superuser():
     User.objects.create_superuser("alice")
     assert first_operator() is None
     assert User.objects.count() == 1
 
 
-def test_nobody_becomes_a_superuser_by_name():
+def test_existing_user_of_that_name_is_not_made_superuser():
     User.objects.create_user("operator")
     with pytest.raises(CommandError, match="createsuperuser"):
         first_operator()

@@ -32,15 +32,15 @@ def test_every_text_has_a_translation(french, wanted):
     assert not missing, UPDATE
 
 
-def test_nothing_is_translated_that_is_gone(french, wanted):
+def test_catalogue_has_no_obsolete_texts(french, wanted):
     assert french.keys() <= wanted, UPDATE
 
 
-def test_nothing_is_a_guess(french):
+def test_catalogue_has_no_fuzzy_texts(french):
     assert not [message.id for message in french.values() if message.fuzzy]
 
 
-def test_a_translation_fills_in_the_same_values(french):
+def test_translation_has_the_same_placeholders(french):
     for message in french.values():
         expected = {frozenset(PLACEHOLDER.findall(text)) for text in ids(message)}
         for text in forms(message):
@@ -54,7 +54,7 @@ def test_french_typography(french):
             assert not re.search(r"(?<![\u00a0:/])[:;!?](?:\s|$)|« | »|\w'\w", text), text
 
 
-def test_what_is_compiled_is_what_is_written():
+def test_compiled_catalogue_is_up_to_date():
     def read(data):
         return gettext.GNUTranslations(io.BytesIO(data))._catalog
 
@@ -69,7 +69,7 @@ def test_texts_are_found_in_code_and_templates(wanted):
         assert text in wanted
 
 
-def test_an_operator_reads_french():
+def test_admin_is_served_in_french():
     with translation.override("fr"):
         assert translation.gettext("Needs you now") == "Requiert votre attention"
         assert translation.ngettext("%(count)d token was revoked.", "%(count)d tokens were revoked.", 2).startswith(

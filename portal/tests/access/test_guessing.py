@@ -1,4 +1,4 @@
-"""Guessing over HTTP: each place where a secret is typed counts before it hashes or compares."""
+"""Guessing over HTTP: every form that takes a secret counts the attempt before it hashes or compares."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def alice():
 
 @pytest.fixture
 def hashes(monkeypatch):
-    """One entry for each password that was hashed."""
+    """Record every password that is hashed."""
     made = []
     encode = MD5PasswordHasher.encode
     monkeypatch.setattr(MD5PasswordHasher, "encode", lambda *args: made.append(args[1]) or encode(*args))
@@ -113,7 +113,7 @@ def test_password_change_keeps_this_device_known_and_forgets_the_others(alice):
     assert sign_in(new, browser=elsewhere, address="198.51.100.2").status_code == 429
 
 
-# --- Other places where a secret is typed ----------------------------------------------------------------------------
+# --- Other forms that take a secret ----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -130,8 +130,8 @@ def second_factor(alice):
 
 
 @pytest.fixture
-def half_way(alice, second_factor):
-    """A browser that has given the right password, and is asked for the second factor."""
+def half_signed_in(alice, second_factor):
+    """Return a client that has passed the password and is asked for the second factor."""
     browser = Client()
     assert sign_in("right", browser=browser)["Location"].startswith("/accounts/2fa/authenticate/")
     return browser
@@ -152,9 +152,9 @@ def test_guessing_the_old_password_is_limited(signed_in, hashes):
     assert len(hashes) == 10
 
 
-def test_second_factors_are_limited_by_account(half_way):
-    wrong = [half_way.post("/accounts/2fa/authenticate/", {"code": f"{n:06}"}) for n in range(8)]
-    wrong += [half_way.post("/accounts/2fa/authenticate/", {"code": f"{n:08}"}) for n in range(3)]
+def test_second_factors_are_limited_by_account(half_signed_in):
+    wrong = [half_signed_in.post("/accounts/2fa/authenticate/", {"code": f"{n:06}"}) for n in range(8)]
+    wrong += [half_signed_in.post("/accounts/2fa/authenticate/", {"code": f"{n:08}"}) for n in range(3)]
     assert statuses(wrong) == [200] * 10 + [429]
     other = Client()
     sign_in("right", browser=other, address=HOME)
@@ -166,23 +166,23 @@ def test_second_factor_of_reauthentication_is_limited(signed_in, second_factor):
     assert statuses(answers) == [200] * 10 + [429]
 
 
-def test_right_code_gives_back_and_makes_the_device_known(alice, half_way):
+def test_right_code_refunds_the_attempt_and_makes_the_device_known(alice, half_signed_in):
     for n in range(9):
-        half_way.post("/accounts/2fa/authenticate/", {"code": f"{n:06}"})
+        half_signed_in.post("/accounts/2fa/authenticate/", {"code": f"{n:06}"})
     code = alice.authenticator_set.get(type="recovery_codes").wrap().get_unused_codes()[0]
-    assert half_way.post("/accounts/2fa/authenticate/", {"code": code}).status_code == 302
-    assert COOKIE in half_way.cookies
+    assert half_signed_in.post("/accounts/2fa/authenticate/", {"code": code}).status_code == 302
+    assert COOKIE in half_signed_in.cookies
     assert set(GuessWindow.objects.filter(kind="code").values_list("count", flat=True)) == {9}
 
 
-def test_passkeys_count_at_the_address(alice):
+def test_passkey_attempts_count_for_the_address(alice):
     answers = [Client().post("/accounts/2fa/webauthn/login/", {"credential": '{"id": "x"}'}) for _ in range(101)]
     assert answers[-1].status_code == 429
     assert {answer.status_code for answer in answers[:100]} == {302}
 
 
-def test_passkeys_of_the_second_step_are_limited_by_account(half_way):
-    answers = [half_way.post("/accounts/2fa/authenticate/", {"credential": '{"id": "x"}'}) for _ in range(11)]
+def test_passkeys_of_the_second_step_are_limited_by_account(half_signed_in):
+    answers = [half_signed_in.post("/accounts/2fa/authenticate/", {"credential": '{"id": "x"}'}) for _ in range(11)]
     assert statuses(answers) == [200] * 10 + [429]
 
 
@@ -206,9 +206,9 @@ def test_passkeys_of_reauthentication_are_limited_by_account(alice, signed_in):
         '{"response": {"userHandle": "' + "z" * 40 + '"}}',
     ],
 )
-def test_malformed_passkey_is_refused_without_an_error(signed_in, half_way, credential):
+def test_malformed_passkey_is_refused_without_an_error(signed_in, half_signed_in, credential):
     assert Client().post("/accounts/2fa/webauthn/login/", {"credential": credential}).status_code == 302
-    assert half_way.post("/accounts/2fa/authenticate/", {"credential": credential}).status_code == 200
+    assert half_signed_in.post("/accounts/2fa/authenticate/", {"credential": credential}).status_code == 200
     record = {"account_authentication_methods": [{"method": "password", "at": time.time(), "reauthenticated": True}]}
     session = signed_in.session
     session.update(record | {"account_authentication_methods_user": session["_auth_user_id"]})
@@ -217,8 +217,8 @@ def test_malformed_passkey_is_refused_without_an_error(signed_in, half_way, cred
 
 
 @pytest.mark.each_database
-def test_twelve_simultaneous_sign_ins_hash_two_at_once(monkeypatch, settings, transactional_db):
-    """Each is answered: by its sign-in, or by 429 because it would have waited too long."""
+def test_twelve_simultaneous_sign_ins_run_two_hashes_at_a_time(monkeypatch, settings, transactional_db):
+    """Expect each to sign in, or to get 429 because it would wait too long."""
     settings.PASSWORD_HASHERS = ["portal.access.signin.hashing.BoundedPasswordHasher"]
     monkeypatch.setattr(hashing.BoundedPasswordHasher, "iterations", 1_000)
     User.objects.create_user("alice", password="right")
@@ -253,7 +253,7 @@ def test_twelve_simultaneous_sign_ins_hash_two_at_once(monkeypatch, settings, tr
 
 
 @pytest.mark.parametrize("login", ["alice", "nobody"])
-def test_sign_in_without_a_place_to_hash_is_429(alice, login, monkeypatch, settings):
+def test_sign_in_without_a_free_hash_slot_is_429(alice, login, monkeypatch, settings):
     settings.PASSWORD_HASHERS = ["portal.access.signin.hashing.BoundedPasswordHasher"]
     monkeypatch.setattr(hashing.BoundedPasswordHasher, "iterations", 10)
     User.objects.filter(username="alice").update(password=make_password("right"))

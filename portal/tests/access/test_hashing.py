@@ -1,4 +1,4 @@
-"""Password hashes: two at once in a process, a few more wait, the rest are refused before the work."""
+"""Password hashing: two at a time per process, four more wait, the rest are refused before any hashing."""
 
 import os
 import threading
@@ -22,8 +22,8 @@ HASHER = "portal.access.signin.hashing.BoundedPasswordHasher"
 
 
 @pytest.fixture(autouse=True)
-def bounded(settings):
-    """What installations have, at the price of a test."""
+def hash_limits(settings):
+    """Limit hashing as installations do, with a cheap hasher."""
     settings.PASSWORD_HASHERS = [HASHER]
     BoundedPasswordHasher.iterations, iterations = 10, BoundedPasswordHasher.iterations
     yield
@@ -31,8 +31,8 @@ def bounded(settings):
 
 
 @pytest.fixture
-def held(monkeypatch):
-    """Hashes that end when `release` is set; `started` counts those that began."""
+def blocked_hashes(monkeypatch):
+    """Block every hash until `release` is set; `started` is released once for each that began."""
     release, started = threading.Event(), threading.Semaphore(0)
     encode = PBKDF2PasswordHasher.encode
 
@@ -47,26 +47,26 @@ def held(monkeypatch):
 
 
 @pytest.fixture
-def taken(held):
-    """Both places are taken until the test ends."""
-    _release, started = held
+def full_hash_slots(blocked_hashes):
+    """Occupy both hash slots until the test ends."""
+    _release, started = blocked_hashes
     with ThreadPoolExecutor(hashing.MOST_AT_ONCE) as pool:
         for _ in range(hashing.MOST_AT_ONCE):
             pool.submit(make_password, "x")
             started.acquire()
         yield pool
-        held[0].set()
+        blocked_hashes[0].set()
 
 
-def test_third_hash_waits_and_is_refused(taken, monkeypatch):
+def test_third_hash_waits_and_is_refused(full_hash_slots, monkeypatch):
     monkeypatch.setattr(hashing, "WAIT_SECONDS", 0.01)
     with pytest.raises(TooManyAttempts) as refused:
         make_password("x")
     assert refused.value.wait == hashing.RETRY_AFTER_SECONDS
 
 
-def test_third_hash_begins_when_a_place_is_free(held):
-    release, started = held
+def test_third_hash_starts_when_a_slot_is_free(blocked_hashes):
+    release, started = blocked_hashes
     with ThreadPoolExecutor(3) as pool:
         done = [pool.submit(make_password, "x") for _ in range(3)]
         for _ in range(2):
@@ -76,14 +76,14 @@ def test_third_hash_begins_when_a_place_is_free(held):
         assert all(check_password("x", future.result()) for future in done)
 
 
-def test_seventh_hash_does_not_wait(taken, monkeypatch):
+def test_seventh_hash_is_refused_without_waiting(full_hash_slots, monkeypatch):
     monkeypatch.setattr(hashing, "admitted", threading.BoundedSemaphore(1))
     hashing.admitted.acquire()
     with pytest.raises(TooManyAttempts):
         make_password("x")
 
 
-def test_places_are_free_again_after_a_refusal_and_after_an_error(monkeypatch):
+def test_slots_are_released_after_a_refusal_and_after_an_error(monkeypatch):
     monkeypatch.setattr(PBKDF2PasswordHasher, "encode", lambda *args: 1 / 0)
     for _ in range(10):
         with pytest.raises(ZeroDivisionError):
@@ -100,7 +100,7 @@ def test_password_is_hashed_at_a_lower_priority_than_requests(monkeypatch):
     assert (BoundedPasswordHasher().encode("password", "salt"), priority()) == (hashing.NICENESS, 0)
 
 
-# --- Every way to a hash ---------------------------------------------------------------------------------------------
+# --- Every form that hashes--------------------------------------------------------------------------------------------
 
 NEW = {"password1": "a quite long new one", "password2": "a quite long new one"}
 
@@ -119,7 +119,7 @@ WAYS = {
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("way", WAYS)
-def test_every_form_with_a_password_is_429_without_a_place(way, taken, monkeypatch):
+def test_every_password_form_is_429_without_a_free_hash_slot(way, full_hash_slots, monkeypatch):
     monkeypatch.setattr(hashing, "WAIT_SECONDS", 0.01)
     user = User.objects.create_superuser("root")
     User.objects.update(password="pbkdf2_sha256$10$salt$cPEFKVuVhSmhWDqkN/NBkNpcQ8m5HXWO5IP0WLAHSe8=")
@@ -135,7 +135,7 @@ def test_every_form_with_a_password_is_429_without_a_place(way, taken, monkeypat
 
 
 @pytest.mark.django_db
-def test_accepting_an_invitation_is_429_without_a_place(taken, monkeypatch):
+def test_accepting_an_invitation_is_429_without_a_free_hash_slot(full_hash_slots, monkeypatch):
     monkeypatch.setattr(hashing, "WAIT_SECONDS", 0.01)
     user = User.objects.create_user("jo", "jo@example.org")
     path = urlsplit(invitations.invitation_link(user)).path

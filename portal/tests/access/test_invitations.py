@@ -1,4 +1,4 @@
-"""Inviting users, and accepting."""
+"""Inviting users and accepting invitations."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_simultaneous_acceptance_sets_one_password(rf, client, superuser):
 
 
 def test_form_of_a_user_who_signed_in_meanwhile_sets_no_password(rf, client, superuser):
-    """By single sign-on, which gives them no password."""
+    """Reject the stale form: single sign-on gave this user no password."""
     invite(client)
     invited = User.objects.get(username="jo")
     User.objects.filter(username="jo").update(last_login=timezone.now())
@@ -112,13 +112,13 @@ def test_forged_link_is_404(link):
     assert Client().get(link).status_code == 404
 
 
-def test_link_ends_after_a_week(client, superuser, monkeypatch):
+def test_link_expires_after_a_week(client, superuser, monkeypatch):
     link = link_in(invite(client))
     monkeypatch.setattr(invitations, "VALID_FOR", timedelta(seconds=-1))
     assert Client().get(link).status_code == 404
 
 
-def test_inviting_again_ends_the_first_link(client, superuser):
+def test_inviting_again_invalidates_the_first_link(client, superuser):
     first, user = link_in(invite(client)), User.objects.get(username="jo")
     assert "has not accepted" in client.get(f"/admin/auth/user/{user.pk}/change/").content.decode()
     second = link_in(client.post(f"/admin/auth/user/{user.pk}/invite/"))
@@ -178,7 +178,7 @@ def test_address_of_a_user_is_not_invited_twice(client, superuser):
     assert User.objects.count() == 1
 
 
-def test_roles_are_described_where_they_are_chosen(client, superuser):
+def test_invitation_form_describes_each_role(client, superuser):
     for page in ("/admin/auth/user/add/", f"/admin/auth/user/{superuser.pk}/change/"):
         text = client.get(page).content.decode()
         for role in ("viewer: sees everything", "staff: sees everything and exports", "operator: sees and exports"):
@@ -190,7 +190,7 @@ def test_roles_are_described_where_they_are_chosen(client, superuser):
 
 @pytest.fixture
 def inviter(client):
-    """A member of staff who may also add users."""
+    """Return a staff member who may also add users."""
     user = User.objects.create_user("sam", is_staff=True)
     user.groups.add(Group.objects.get(name="staff"))
     user.user_permissions.add(*Permission.objects.filter(codename__in=["add_user", "view_user"]))
@@ -198,7 +198,7 @@ def inviter(client):
     return user
 
 
-def test_inviter_gives_no_more_than_they_may_do(client, inviter, mail_server):
+def test_inviter_cannot_grant_more_rights_than_their_own(client, inviter, mail_server):
     assert "operator:" not in client.get("/admin/auth/user/add/").content.decode()
     assert invite(client, "op@example.org", "operator").status_code == 200
     assert not User.objects.filter(email="op@example.org").exists()
@@ -207,7 +207,7 @@ def test_inviter_gives_no_more_than_they_may_do(client, inviter, mail_server):
 
 
 def test_only_superusers_see_a_link(client, inviter, mail_server, settings):
-    """With it an inviter could have the account before its owner, and the roles that single sign-on gives it later."""
+    """Keep inviters from taking over an account, and the roles that single sign-on grants it later."""
     mail_server.answers["RCPT TO"] = "550 nobody"
     answer = invite(client).content.decode()
     assert "Invite the user again later" in answer
@@ -219,7 +219,7 @@ def test_only_superusers_see_a_link(client, inviter, mail_server, settings):
         assert client.post(f"/admin/auth/user/{path}").status_code == 403
 
 
-def test_inviter_reaches_no_account_with_more_rights(client, inviter, mail_server):
+def test_inviter_cannot_manage_an_account_with_more_rights(client, inviter, mail_server):
     for name in ("operator", "superuser", "single"):
         user = User.objects.create_user(name, f"{name}@example.org", is_staff=True, is_superuser=name == "superuser")
         user.set_unusable_password()
@@ -239,7 +239,7 @@ def test_user_without_the_permission_does_not_learn_who_is_invited(client):
         assert client.post(f"/admin/auth/user/{path}").status_code == 403
 
 
-def test_pending_user_is_one_who_never_signed_in():
+def test_user_is_pending_until_their_first_sign_in():
     now = timezone.now()
     user = User(username="x")
     user.set_unusable_password()

@@ -1,4 +1,4 @@
-"""No answer is stored by browsers or proxies, except badges and static files."""
+"""Caching: browsers and proxies store no response except badges and static files."""
 
 import re
 
@@ -9,7 +9,7 @@ pytestmark = pytest.mark.django_db
 
 
 def paths(resolver=None, prefix="/"):
-    """A path of each route, with parts that nothing has."""
+    """Return a path of each route, filled with values that match no row."""
     for pattern in (resolver or get_resolver()).url_patterns:
         path = prefix + re.sub(r"<(?:\w+:)?\w+>", "1", getattr(pattern.pattern, "_route", "nowhere"))
         if isinstance(pattern, URLPattern):

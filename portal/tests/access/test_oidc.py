@@ -1,4 +1,4 @@
-"""Single sign-on, through the whole flow of redirects against a local provider."""
+"""Single sign-on through all redirects, against a local provider."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def configured(settings, provider, monkeypatch):
 
 @pytest.fixture
 def sign_in(provider, client):
-    """What the portal answers when a person of these claims comes back from the provider."""
+    """Return a function that signs a person with these claims in and returns the portal's last response."""
 
     def signing_in(sub="jo", *, browser=client, changed_query=None, **claims):
         requests.put(f"{provider}/users/{sub}", json=CLAIMS | claims, timeout=5).raise_for_status()
@@ -70,8 +70,8 @@ def sign_in(provider, client):
     return signing_in
 
 
-def said(client):
-    """The sentence on the sign-in page."""
+def error_on_page(client):
+    """Return the error message shown on the sign-in page."""
     return client.get("/accounts/login/").content.decode()
 
 
@@ -135,10 +135,10 @@ def test_roles_follow_the_claim_at_each_sign_in(client, sign_in):
         ({"roles": "superuser"}, "no role"),
     ],
 )
-def test_person_who_may_not_enter_becomes_no_user(client, sign_in, claims, sentence):
+def test_person_without_access_does_not_become_a_user(client, sign_in, claims, sentence):
     answer = sign_in(**claims)
     assert (answer.status_code, answer["Location"]) == (302, "/accounts/login/")
-    assert sentence in said(client)
+    assert sentence in error_on_page(client)
     assert not User.objects.exists()
     assert AuditEvent.objects.get().action == "refused.single_sign_on"
 
@@ -150,7 +150,7 @@ def test_person_who_may_not_enter_becomes_no_user(client, sign_in, claims, sente
         ("https://x/roles", {"https://x/roles": ["staff"]}),
     ],
 )
-def test_claim_may_be_nested_or_an_address(sign_in, settings, claim, claims):
+def test_role_claim_may_be_nested_or_a_url(sign_in, settings, claim, claims):
     settings.OIDC_ROLE_CLAIM = claim
     sign_in(**claims)
     assert role_names(User.objects.get()) == {"staff"}
@@ -165,14 +165,14 @@ def test_user_with_the_verified_address_is_linked(client, sign_in):
 
 
 @pytest.mark.parametrize("email", ["adm\u0131n@example.org", "admin\u212a@example.org"])
-def test_address_that_only_looks_alike_is_another(sign_in, email):
+def test_similar_looking_address_links_no_user(sign_in, email):
     admins = [User.objects.create_user(name, f"{name}@example.org") for name in ("admin", "admink")]
     sign_in(email=email)
     assert not SocialAccount.objects.filter(user__in=admins).exists()
 
 
-def test_two_first_sign_ins_at_once_make_one_user(client, sign_in, monkeypatch):
-    """The second finds no user and no link yet, and is too late to make them."""
+def test_two_simultaneous_first_sign_ins_create_one_user(client, sign_in, monkeypatch):
+    """Interleave them: the second finds no user and no link yet, and loses the race to create them."""
     sign_in(browser=Client())
     monkeypatch.setattr(oidc, "user_for", lambda *args: None)
     monkeypatch.setattr(oidc.SocialLogin, "_lookup_by_socialaccount", lambda self: False)
@@ -201,8 +201,8 @@ def test_user_of_single_sign_on_gets_no_password(client, sign_in):
     assert not User.objects.get().has_usable_password()
 
 
-def test_second_factor_is_the_business_of_the_provider(client, sign_in, settings):
-    """A session by password owes the portal's own; one that a user has set up is asked for in any case."""
+def test_second_factor_is_left_to_the_provider(client, sign_in, settings):
+    """Require the portal's own factor only of password sessions and of users who have set one up."""
     settings.SECOND_FACTOR = "required"
     sign_in()
     user = User.objects.get()
@@ -218,17 +218,17 @@ def test_second_factor_is_the_business_of_the_provider(client, sign_in, settings
 
 
 @pytest.mark.parametrize("is_linked", [False, True])
-def test_superuser_is_never_let_in(client, sign_in, is_linked):
+def test_superuser_is_refused(client, sign_in, is_linked):
     user = User.objects.create_user("jo", "jo@example.org", is_staff=True, is_superuser=not is_linked)
     if is_linked:
         sign_in(browser=Client())
         User.objects.update(is_superuser=True)
     assert sign_in()["Location"] == "/accounts/login/"
-    assert "Superusers" in said(client)
+    assert "Superusers" in error_on_page(client)
     assert SocialAccount.objects.filter(user=user).exists() is is_linked
 
 
-def test_inactive_or_ambiguous_user_is_not_let_in(client, sign_in):
+def test_inactive_or_ambiguous_user_is_refused(client, sign_in):
     user = User.objects.create_user("jo", "jo@example.org", is_active=False)
     assert sign_in()["Location"] == "/accounts/login/"
     User.objects.create_user("jo2", "jo@example.org")
@@ -289,22 +289,22 @@ def test_verified_address_of_the_id_token_counts_before_another_of_the_user_info
     assert User.objects.filter(email="jo@example.org").exists()
 
 
-def test_provider_that_is_away_leads_back_to_the_sign_in_page(client, settings):
+def test_unreachable_provider_redirects_to_the_sign_in_page(client, settings):
     settings.SOCIALACCOUNT_PROVIDERS = single_sign_on(issuer="http://127.0.0.1:9").providers()
     settings.OIDC_ISSUER = "http://127.0.0.1:9"
     answer = client.get("/accounts/oidc/login/")
     assert (answer.status_code, answer["Location"]) == (302, "/accounts/login/")
-    assert "Single sign-on failed" in said(client)
+    assert "Single sign-on failed" in error_on_page(client)
 
 
-def test_description_of_another_issuer_is_not_used(client, provider):
+def test_discovery_document_of_another_issuer_is_refused(client, provider):
     assert client.get("/accounts/oidc/login/")["Location"].startswith(provider)
     until, config = oidc.OIDCAdapter.kept
     oidc.OIDCAdapter.kept = (until, config | {"issuer": "https://evil.example.org"})
     assert client.get("/accounts/oidc/login/")["Location"] == "/accounts/login/"
 
 
-def test_provider_that_hangs_holds_one_thread(client):
+def test_hanging_provider_blocks_one_thread(client):
     with oidc.OIDCAdapter.asking:
         assert client.get("/accounts/oidc/login/")["Location"] == "/accounts/login/"
     assert client.get("/accounts/oidc/login/")["Location"] != "/accounts/login/"
@@ -317,10 +317,10 @@ def test_provider_in_a_private_network_is_called_and_at_a_metadata_address_not(c
     settings.SOCIALACCOUNT_PROVIDERS = single_sign_on(issuer=settings.OIDC_ISSUER).providers()
     oidc.OIDCAdapter.kept = (0.0, {})
     assert client.get("/accounts/oidc/login/")["Location"] == "/accounts/login/"
-    assert "Single sign-on failed" in said(client)
+    assert "Single sign-on failed" in error_on_page(client)
 
 
-def test_provider_describes_itself_once(client, monkeypatch):
+def test_discovery_document_is_fetched_once(client, monkeypatch):
     asked = []
     get = requests.Session.get
     monkeypatch.setattr(requests.Session, "get", lambda self, *a, **k: asked.append(a) or get(self, *a, **k))
@@ -329,10 +329,10 @@ def test_provider_describes_itself_once(client, monkeypatch):
     assert len(asked) == 1
 
 
-def test_button_is_there_only_where_it_is_configured(client, settings):
-    assert "/accounts/oidc/login/" in said(client)
+def test_button_is_shown_only_if_single_sign_on_is_configured(client, settings):
+    assert "/accounts/oidc/login/" in error_on_page(client)
     settings.OIDC_ISSUER = ""
-    assert "/accounts/oidc/login/" not in said(client)
+    assert "/accounts/oidc/login/" not in error_on_page(client)
     assert client.get("/accounts/oidc/login/").status_code == 404
     assert client.get("/accounts/oidc/login/callback/").status_code == 404
 
@@ -351,7 +351,7 @@ def test_button_is_there_only_where_it_is_configured(client, settings):
         ({"role_claim": ""}, "OIDC_ROLE_CLAIM"),
     ],
 )
-def test_bad_setting_is_named(given, name):
+def test_invalid_setting_is_named_in_the_error(given, name):
     single_sign_on().check()
     with pytest.raises(ImproperlyConfigured, match=name):
         single_sign_on(**given).check()

@@ -38,8 +38,8 @@ def ask(email="alice@example.org", *, browser=None, address="203.0.113.9", **hea
     )
 
 
-def work():
-    """Do what is queued, as a worker would."""
+def run_queued_tasks():
+    """Run the queued tasks as a worker would."""
     calls = queue.queued_calls("portal.access.reset_mail")
     for arguments in calls:
         queue.find_body("portal.access.reset_mail")(*arguments)
@@ -48,7 +48,7 @@ def work():
 
 
 def reset(link, browser=None, password=NEW):
-    """Follow the link and choose a password; the answer, or None where the link has ended."""
+    """Follow the link and choose a password; return the response, or None if the link is no longer valid."""
     browser = browser or Client()
     page = browser.get(link)
     if page.status_code != 302:
@@ -59,7 +59,7 @@ def reset(link, browser=None, password=NEW):
 
 def test_link_in_the_mail_sets_a_password_once(alice, mail_server):
     assert ask()["Location"] == "/accounts/password/reset/done/"
-    work()
+    run_queued_tasks()
     (mail,) = mail_server.mails
     assert (mail["To"], mail["Subject"]) == ("Alice@example.org", "[Vigie] Reset your password")
     link, browser = LINK.search(mail.get_content())[1], Client()
@@ -76,14 +76,14 @@ def test_reset_ends_other_sessions(alice, mail_server):
     elsewhere = Client()
     elsewhere.force_login(alice)
     ask()
-    work()
+    run_queued_tasks()
     reset(LINK.search(mail_server.mails[0].get_content())[1])
     assert elsewhere.get("/admin/").status_code == 302
 
 
-def test_link_ends_after_an_hour(alice, mail_server, monkeypatch):
+def test_link_expires_after_an_hour(alice, mail_server, monkeypatch):
     ask()
-    work()
+    run_queued_tasks()
     link = LINK.search(mail_server.mails[0].get_content())[1]
     generator = "django.contrib.auth.tokens.PasswordResetTokenGenerator._now"
     now = queue.timezone.make_naive(queue.timezone.now())
@@ -91,22 +91,22 @@ def test_link_ends_after_an_hour(alice, mail_server, monkeypatch):
     assert reset(link) is None
 
 
-def test_mail_speaks_french_to_who_does(alice, mail_server):
+def test_mail_to_a_french_user_is_in_french(alice, mail_server):
     ask(**{"Accept-Language": "fr"})
-    work()
+    run_queued_tasks()
     (mail,) = mail_server.mails
     assert "Réinitialiser votre mot de passe" in mail["Subject"]
     assert "Le lien fonctionne une fois" in mail.get_content()
 
 
 @pytest.mark.parametrize("change", [{"is_active": False}, {"password": "!"}, {"email": "other@example.org"}])
-def test_nobody_else_is_mailed_and_the_answer_is_the_same(alice, mail_server, change):
+def test_unknown_account_gets_no_mail_and_the_same_answer(alice, mail_server, change):
     known = ask()
-    work()
+    run_queued_tasks()
     User.objects.update(**change)
     unknown = ask()
     assert (known.status_code, known["Location"]) == (unknown.status_code, unknown["Location"])
-    assert work() == [([], "en")]
+    assert run_queued_tasks() == [([], "en")]
     assert len(mail_server.mails) == 1
 
 
@@ -119,7 +119,7 @@ def test_queue_holds_neither_token_nor_address(alice, mail_server):
 def test_fourth_request_for_one_account_is_429(alice, mail_server, email):
     answers = [ask(email, address=f"198.51.100.{n}") for n in range(4)]
     assert [answer.status_code for answer in answers] == [302, 302, 302, 429]
-    assert len(work()) == 3
+    assert len(run_queued_tasks()) == 3
 
 
 def test_101st_request_from_one_address_is_429(mail_server):
@@ -127,7 +127,7 @@ def test_101st_request_from_one_address_is_429(mail_server):
     assert [answer.status_code for answer in answers] == [302] * 100 + [429]
 
 
-def test_known_device_may_ask_while_others_ask_for_its_user(alice, mail_server):
+def test_known_device_can_request_a_reset_while_others_flood_its_user(alice, mail_server):
     browser = Client()
     browser.post("/accounts/login/", {"login": "alice", "password": "right"}, REMOTE_ADDR="192.0.2.1")
     browser.post("/accounts/logout/")
@@ -144,7 +144,7 @@ def test_without_a_mail_server_the_page_names_the_administrator(alice, settings)
     assert not queue.OrmQ.objects.exists()
 
 
-def test_mail_server_that_hangs_holds_no_request(alice, settings):
+def test_hanging_mail_server_blocks_no_request(alice, settings):
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 9
     assert ask().status_code == 302

@@ -1,4 +1,4 @@
-"""What operators, staff and viewers may do."""
+"""Permissions of operators, staff and viewers."""
 
 import pytest
 from django.contrib.auth.models import Group, Permission, User
@@ -17,17 +17,17 @@ def roles(db):
     synchronise_roles()
 
 
-def test_our_apps_and_no_others_count():
+def test_roles_cover_only_the_apps_of_the_project():
     assert {"portal", "agents", "usage"} <= set(own_apps())
     assert not {"auth", "sessions", "django_q"} & set(own_apps())
 
 
-def test_a_viewer_only_looks():
+def test_viewer_has_only_view_permissions():
     assert {"view_agent", "view_run", "view_apitoken"} <= codenames(VIEWER)
     assert all(name.startswith("view_") for name in codenames(VIEWER))
 
 
-def test_staff_look_and_export():
+def test_staff_can_view_and_export():
     names = [
         "agent",
         "enrolmentrequest",
@@ -46,21 +46,21 @@ def test_staff_look_and_export():
     assert codenames(STAFF) - codenames(VIEWER) == {f"export_{name}" for name in names}
 
 
-def test_an_operator_also_acts_but_cannot_make_himself_a_superuser():
+def test_operator_can_act_but_cannot_become_superuser():
     assert {"uninstall_agent", "change_agent", "add_apitoken", "change_apitoken"} <= codenames(OPERATOR)
     assert {"change_target", "acknowledge_incident", "add_maintenancewindow"} <= codenames(OPERATOR)
     assert {"add_betaprogramme", "change_betaprogramme", "change_betafeedback"} <= codenames(OPERATOR)
     assert not {"add_user", "change_user", "change_group"} & codenames(OPERATOR)
 
 
-def test_synchronising_again_changes_nothing():
+def test_second_synchronisation_changes_nothing():
     before = {role: codenames(role) for role in (VIEWER, STAFF, OPERATOR)}
     synchronise_roles()
     assert {role: codenames(role) for role in before} == before
     assert Group.objects.count() == 3
 
 
-def test_what_was_changed_by_hand_is_put_right_and_members_stay():
+def test_manual_changes_are_reverted_and_members_are_kept():
     group = Group.objects.get(name=VIEWER)
     group.user_set.add(User.objects.create_user("vic"))
     group.permissions.set(Permission.objects.filter(codename="delete_user"))

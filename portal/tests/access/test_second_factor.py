@@ -1,4 +1,4 @@
-"""The second factor: who must have one, what is open without it, and how a lost one is replaced."""
+"""The second factor: who needs one, which pages are open without it, and how a lost one is replaced."""
 
 from datetime import timedelta
 from io import StringIO
@@ -46,7 +46,7 @@ def code_of(secret):
 
 @pytest.fixture
 def secret(alice):
-    """The key of alice's authenticator app."""
+    """Set up an authenticator app for alice and return its key."""
     key = generate_totp_secret()
     TOTP.activate(alice, key)
     return key
@@ -54,7 +54,7 @@ def secret(alice):
 
 @pytest.fixture
 def overdue(client, alice):
-    """Signed in, eight days after the first time."""
+    """Sign alice in, eight days after her first sign-in."""
     SecondFactorGrace.objects.create(user=alice, since=timezone.now() - timedelta(days=8))
     sign_in(client)
 
@@ -76,7 +76,7 @@ def test_week_of_grace_counts_from_the_first_sign_in_only(client, alice, overdue
 
 
 @pytest.mark.parametrize("name", ["mfa_index", "account_reauthenticate"])
-def test_after_the_week_the_set_up_is_open(client, overdue, name):
+def test_set_up_page_is_open_after_the_week(client, overdue, name):
     assert client.get(reverse(name)).status_code == 200
     assert client.get(reverse("mfa_activate_totp")).url.startswith("/accounts/reauthenticate/")
 
@@ -85,7 +85,7 @@ def test_after_the_week_the_set_up_is_open(client, overdue, name):
     "path", ["/admin/", "/admin/portal/apitoken/issue/", "/accounts/password/change/", "/accounts/2fa/recovery-codes/"]
 )
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_after_the_week_nothing_else_is(client, overdue, path, method):
+def test_other_pages_redirect_to_the_set_up_after_the_week(client, overdue, path, method):
     assert getattr(client, method)(path).url == "/accounts/2fa/"
 
 
@@ -113,7 +113,7 @@ def test_factor_set_up_opens_everything_at_once(client, alice, overdue, secret):
     ("rule", "is_superuser", "is_asked"),
     [("optional", True, False), ("superusers", True, True), ("superusers", False, False), ("required", False, True)],
 )
-def test_setting_says_who_is_asked(client, settings, rule, is_superuser, is_asked):
+def test_setting_selects_who_needs_a_second_factor(client, settings, rule, is_superuser, is_asked):
     settings.SECOND_FACTOR = rule
     User.objects.create_user("bob", password=PASSWORD, is_staff=True, is_superuser=is_superuser)
     sign_in(client, "bob")
@@ -121,7 +121,7 @@ def test_setting_says_who_is_asked(client, settings, rule, is_superuser, is_aske
     assert SecondFactorGrace.objects.exists() is is_asked
 
 
-def test_removed_factor_brings_no_second_week(client, alice, overdue, secret):
+def test_removing_the_factor_grants_no_second_week(client, alice, overdue, secret):
     client.get("/admin/")
     Authenticator.objects.all().delete()
     client.logout()
@@ -157,7 +157,7 @@ def test_factors_are_changed_only_after_reauthentication(client, alice, secret):
         assert client.post(reverse(name)).url.startswith("/accounts/reauthenticate/"), name
 
 
-def test_password_alone_does_not_sign_in_where_a_factor_is(client, alice, secret):
+def test_password_alone_does_not_sign_in_a_user_with_a_factor(client, alice, secret):
     assert sign_in(client).url == "/accounts/2fa/authenticate/"
     assert client.get("/admin/").status_code == 302
     assert client.post("/accounts/2fa/authenticate/", {"code": "000000"}).status_code == 200
@@ -166,18 +166,18 @@ def test_password_alone_does_not_sign_in_where_a_factor_is(client, alice, secret
     assert client.get("/admin/").status_code == 200
 
 
-def test_code_of_the_app_signs_in_once_in_whatever_process(client, alice, secret):
+def test_app_code_signs_in_only_once_across_processes(client, alice, secret):
     code = code_of(secret)
     sign_in(client)
     assert client.post("/accounts/2fa/authenticate/", {"code": code}).url == "/admin/"
-    cache.clear()  # as that of another process
+    cache.clear()  # like the empty cache of another process
     other = Client()
     sign_in(other)
     assert other.post("/accounts/2fa/authenticate/", {"code": code}).status_code == 200
     assert AuditEvent.objects.filter(action="refused.second_factor").count() == 1
 
 
-def test_session_has_another_key_after_the_second_factor(client, alice, secret):
+def test_session_key_is_rotated_by_the_second_factor(client, alice, secret):
     sign_in(client)
     before = client.cookies["sessionid"].value
     client.post("/accounts/2fa/authenticate/", {"code": code_of(secret)})
@@ -186,7 +186,7 @@ def test_session_has_another_key_after_the_second_factor(client, alice, secret):
     assert client.get("/admin/").status_code == 302
 
 
-def test_factors_under_a_key_that_is_gone_are_shown_as_unusable_and_replaced(client, alice, settings):
+def test_factors_encrypted_with_a_lost_key_are_shown_as_unusable_and_replaced(client, alice, settings):
     sign_in(client)
     set_up_app(client)
     settings.ENCRYPTION_KEYS = ["x" * 32]

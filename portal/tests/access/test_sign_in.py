@@ -1,4 +1,4 @@
-"""Signing in and out: who gets in, where they land, and what no page gives away."""
+"""Signing in and out: accepted users, redirects, and what pages must not reveal."""
 
 from urllib.parse import parse_qs, urlsplit
 
@@ -54,13 +54,13 @@ def test_wrong_password_costs_one_hash(client, alice, monkeypatch, login):
     [("/admin/usage/run/?q=1", "/admin/usage/run/?q=1"), ("https://evil.example/", "/admin/"), ("//evil.example", "/admin/"),
      ("/\\evil.example", "/admin/"), ("javascript:alert(1)", "/admin/"), ("", "/admin/")],
 )  # fmt: skip
-def test_next_leads_to_local_pages_only(client, alice, asked, target):
+def test_next_parameter_redirects_to_local_pages_only(client, alice, asked, target):
     assert sign_in(client, next=asked).url == target
     led = client.get("/admin/login/", {"next": asked})
     assert parse_qs(urlsplit(led.url).query) == {"next": [target]}
 
 
-def test_old_login_page_leads_to_the_new_one(client):
+def test_old_login_page_redirects_to_the_sign_in_page(client):
     assert (
         client.get("/admin/usage/run/", follow=True).redirect_chain[-1][0] == "/accounts/login/?next=/admin/usage/run/"
     )
@@ -69,7 +69,7 @@ def test_old_login_page_leads_to_the_new_one(client):
     )
 
 
-def test_user_without_staff_status_is_told_so_and_not_led_around(client):
+def test_user_without_staff_status_sees_a_message_and_no_redirect_loop(client):
     User.objects.create_user("bob", password=PASSWORD)
     sign_in(client, "bob")
     refused = client.get("/admin/", follow=True)
@@ -79,7 +79,7 @@ def test_user_without_staff_status_is_told_so_and_not_led_around(client):
 
 
 @pytest.mark.parametrize("path", ["/accounts/logout/", "/admin/logout/"])
-def test_signing_out_takes_a_post(client, alice, path):
+def test_signing_out_requires_post(client, alice, path):
     client.force_login(alice)
     client.get(path, follow=True)
     assert is_signed_in(client)
@@ -90,7 +90,7 @@ def test_signing_out_takes_a_post(client, alice, path):
 @pytest.mark.parametrize(
     "name", ["account_signup", "account_email", "account_confirm_email", "socialaccount_connections"]
 )
-def test_routes_that_nobody_needs_do_not_exist(name):
+def test_unneeded_allauth_routes_are_404(name):
     with pytest.raises(NoReverseMatch):
         reverse(name)
 
@@ -103,13 +103,13 @@ def test_new_passwords_have_twelve_characters_and_old_ones_stay_valid(client):
         validate_password("Zyx98765abc")
 
 
-def test_inactive_user_is_told_so_only_after_the_right_password(client, alice):
+def test_inactive_user_learns_it_only_after_the_right_password(client, alice):
     User.objects.update(is_active=False)
     assert sign_in(client, password="a wrong password").status_code == 200
     assert sign_in(client).url == "/accounts/inactive/"
     assert not is_signed_in(client)
 
 
-def test_anonymous_post_is_not_kept_for_later(client):
+def test_anonymous_post_is_not_replayed_after_sign_in(client):
     assert client.post("/accounts/2fa/webauthn/keys/1/remove/", {"a": "b"}).url.startswith(LOGIN)
     assert "sessionid" not in client.cookies

@@ -26,7 +26,7 @@ PASSWORD = "correct horse battery"
 
 @pytest.fixture(scope="module")
 def browser():
-    # The loop of playwright runs in this thread, where Django then takes every query for one of async code.
+    # Playwright's event loop runs in this thread, so Django would refuse every query as async-unsafe.
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
         with sync_playwright() as playwright:
@@ -43,7 +43,7 @@ def alice():
 
 @pytest.fixture
 def page(browser, live_server, alice):
-    """A page of a new browser profile. An address is no name that a passkey could be bound to."""
+    """Open a page in a new browser profile, by host name: a passkey cannot be bound to an IP address."""
     context = browser.new_context(base_url=live_server.url.replace("127.0.0.1", "localhost"), locale="en")
     context.set_default_timeout(15_000)
     errors = []
@@ -71,7 +71,7 @@ def overview(page):
     return page.get_by_role("heading", name="Needs you now").is_visible()
 
 
-def test_app_is_set_up_and_asked_for_at_the_next_sign_in(page):
+def test_authenticator_app_is_set_up_and_required_at_the_next_sign_in(page):
     sign_in(page)
     assert overview(page)
     page.get_by_role("link", name="Set one up").click()
@@ -130,7 +130,7 @@ def test_passkey_is_added_and_signs_in_alone(page):
     assert overview(page)
 
 
-def test_superuser_can_only_set_up_a_factor_after_the_week_of_grace(page, alice):
+def test_overdue_superuser_can_only_set_up_a_factor(page, alice):
     SecondFactorGrace.objects.create(user=alice, since=timezone.now() - timedelta(days=8))
     sign_in(page)
     page.wait_for_url("**/accounts/2fa/")

@@ -1,4 +1,4 @@
-"""Sessions: they end by idleness, and with every change of what their user may do."""
+"""Sessions end when idle, and whenever their user's access changes."""
 
 from datetime import timedelta
 
@@ -44,7 +44,7 @@ def signed_in(browsers):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Moves the clock of sessions on."""
+    """Return a function that advances the session clock."""
 
     def advance(delta):
         now = timezone.now() + delta
@@ -53,7 +53,7 @@ def clock(monkeypatch):
     return advance
 
 
-def test_session_ends_after_idle_hours_and_not_while_it_is_used(client, alice, clock):
+def test_session_expires_after_idle_hours_but_not_while_it_is_used(client, alice, clock):
     client.force_login(alice)
     for hours in (11, 22):
         clock(timedelta(hours=11))
@@ -62,7 +62,7 @@ def test_session_ends_after_idle_hours_and_not_while_it_is_used(client, alice, c
     assert client.get("/admin/").status_code == 302
 
 
-def test_session_is_written_every_five_minutes_at_most(client, alice, clock, django_assert_num_queries):
+def test_session_is_written_at_most_every_five_minutes(client, alice, clock, django_assert_num_queries):
     client.force_login(alice)
     client.get("/admin/jsi18n/")
     with django_assert_num_queries(2):  # the session and its user
@@ -74,12 +74,12 @@ def test_session_is_written_every_five_minutes_at_most(client, alice, clock, dja
     assert (session.last_seen_at - before > timedelta(minutes=4), session.ip) == (True, "198.51.100.7")
 
 
-def test_session_keeps_names_of_browser_and_system_only(browsers):
+def test_session_stores_only_the_names_of_browser_and_system(browsers):
     assert set(UserSession.objects.values_list("user_agent", "ip")) == {("Firefox 131, Linux", "203.0.113.77")}
 
 
 @pytest.mark.parametrize("address", ["", "unix:", "fe80::1%eth0"])
-def test_user_signs_in_from_a_place_without_a_plain_address(client, alice, address):
+def test_user_signs_in_without_a_valid_client_address(client, alice, address):
     form = {"login": "alice", "password": PASSWORD}
     assert client.post("/accounts/login/", form, REMOTE_ADDR=address).status_code == 302
     assert UserSession.objects.get().ip in ("::", "fe80::1")
@@ -105,7 +105,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_change_of_access_ends_every_session_and_is_on_record(alice, browsers, change):
+def test_access_change_ends_every_session_and_is_audited(alice, browsers, change):
     change(User.objects.get())
     assert signed_in(browsers) == [False] * 3
     assert not UserSession.objects.exists()
@@ -122,7 +122,7 @@ OF_GROUPS = {
 
 
 @pytest.mark.parametrize("change", OF_GROUPS.values(), ids=OF_GROUPS)
-def test_change_of_a_group_ends_sessions_of_its_members_only(alice, change):
+def test_group_change_ends_only_the_sessions_of_its_members(alice, change):
     group = Group.objects.get(name="viewer")
     alice.groups.add(group)
     bob = User.objects.create_user("bob", password=PASSWORD, is_staff=True)
@@ -131,7 +131,7 @@ def test_change_of_a_group_ends_sessions_of_its_members_only(alice, change):
     assert signed_in(browsers) == [False, True]
 
 
-def test_change_of_name_or_roles_that_stay_ends_no_session(alice, browsers):
+def test_change_without_effect_on_access_ends_no_session(alice, browsers):
     alice.email = "alina@example.org"
     alice.save()
     roles.synchronise_roles()
@@ -146,7 +146,7 @@ def test_ended_sessions_end_what_is_tracked_of_them(alice, browsers):
     assert signed_in(browsers) == [True, False, False]
 
 
-def test_own_change_of_password_ends_the_other_sessions(alice, browsers):
+def test_own_password_change_ends_the_other_sessions(alice, browsers):
     own = browsers[0]
     new = "a quite different password"
     form = {"oldpassword": PASSWORD, "password1": new, "password2": new}

@@ -1,4 +1,4 @@
-"""How many guesses an account and an address allow, and who gets in while others guess."""
+"""Guessing limits by account and address, and who can still sign in meanwhile."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +25,7 @@ MINUTE = timedelta(minutes=1)
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock that stands until it is moved."""
+    """Provide a clock that stands still until the test moves it."""
 
     class Clock:
         now = timezone.now()
@@ -51,7 +51,7 @@ def request_from(address, cookies=None):
 
 
 def guess(user, *, address=STRANGER, kind=Kind.SIGN_IN, name="", cookies=None, times=1, right=False):
-    """The seconds to wait that each guess is told, or None for one that was let through."""
+    """Return the delay in seconds imposed on each guess, None for one that was allowed."""
     waits = []
     for _ in range(times):
         try:
@@ -66,7 +66,7 @@ def guess(user, *, address=STRANGER, kind=Kind.SIGN_IN, name="", cookies=None, t
 
 
 def cookie_of(user):
-    """The cookie that a browser gets when the user signs in by it."""
+    """Return the device cookie that a browser gets when the user signs in."""
 
     def sign_in(request):
         note_device(request, user)
@@ -86,14 +86,14 @@ class HttpResponseStub:
         self.cookies[name] = value
 
 
-def test_eleventh_guess_at_an_account_waits_from_wherever(alice, clock):
+def test_eleventh_guess_at_an_account_must_wait_from_any_address(alice, clock):
     waits = [guess(alice, address=f"198.51.100.{n}")[0] for n in range(11)]
     assert waits == [None] * 10 + [60]
     clock.move(MINUTE)
     assert guess(alice) == [None]
 
 
-def test_no_minute_has_more_guesses_at_an_account_than_the_limit(alice, clock):
+def test_guesses_at_an_account_stay_within_the_limit_in_every_minute(alice, clock):
     assert guess(alice) == [None]
     clock.move(timedelta(seconds=59))
     assert guess(alice, times=9)[-1] is None
@@ -103,8 +103,8 @@ def test_no_minute_has_more_guesses_at_an_account_than_the_limit(alice, clock):
     assert guess(alice) == [None]
 
 
-def test_unknown_account_counts_alike_in_the_spellings_that_find_a_user(db, clock):
-    """Else a second spelling would tell whether there is such a user."""
+def test_spellings_of_an_unknown_account_share_one_counter(db, clock):
+    """Hide whether the user exists: separate counters for spellings would reveal it."""
     for name, other, wait in (("nobody", "Nobody", None), ("nobody@example.org", "NOBODY@example.org", 60)):
         assert guess(None, name=name, times=11) == [None] * 10 + [60]
         assert guess(None, name=other) == [wait]
@@ -118,14 +118,14 @@ def test_flood_of_names_shares_a_bounded_number_of_counters(db, clock, monkeypat
     assert 0 < GuessWindow.objects.exclude(account="").count() <= 16
 
 
-def test_101st_guess_from_an_address_waits_and_counts_at_no_account(alice, clock):
+def test_101st_guess_from_an_address_must_wait_and_counts_for_no_account(alice, clock):
     assert guess(None, name="", times=100) == [None] * 100
     assert guess(alice) == [60]
     assert not GuessWindow.objects.exclude(account="").exists()
     assert guess(alice, address=HOME) == [None]
 
 
-def test_ipv6_address_counts_by_its_network(db, clock):
+def test_ipv6_addresses_are_counted_by_network(db, clock):
     assert guess(None, address="2001:db8::1", times=100)[-1] is None
     assert guess(None, address="2001:db8::ffff") == [60]
     assert guess(None, address="2001:db8:0:1::1") == [None]
@@ -136,7 +136,7 @@ def test_refused_guess_at_an_account_is_not_counted_at_the_address(alice, clock)
     assert GuessWindow.objects.get(kind=Kind.ANY).count == 10
 
 
-def test_delays_grow_to_an_hour_and_a_quiet_day_forgets_them(alice, clock):
+def test_delays_grow_to_an_hour_and_reset_after_a_quiet_day(alice, clock):
     waits = []
     for _ in range(9):
         waits.append(guess(alice, times=11)[-1])
@@ -148,7 +148,7 @@ def test_delays_grow_to_an_hour_and_a_quiet_day_forgets_them(alice, clock):
     assert guess(alice, times=11)[-1] == 120
 
 
-def test_success_gives_back_its_own_attempt_alone(alice, clock):
+def test_success_refunds_only_its_own_attempt(alice, clock):
     guess(alice, times=9)
     assert guess(alice, times=5, right=True) == [None] * 5
     assert guess(alice, times=2) == [None, 60]
@@ -163,7 +163,7 @@ def test_known_device_gets_in_while_others_guess(alice, clock):
     assert guess(alice, cookies=cookies, times=11) == [None] * 10 + [60]
 
 
-def test_known_device_is_that_of_its_user_and_password(alice, clock):
+def test_device_is_known_only_for_its_user_and_password(alice, clock):
     cookies = cookie_of(alice)
     bob = User.objects.create_user("bob")
     for user in (alice, bob):
@@ -186,31 +186,31 @@ def test_known_address_gets_in_while_others_guess(alice, clock):
     assert guess(alice, address=HOME) == [60]
 
 
-def test_guesses_behind_one_address_leave_other_accounts_open(alice, clock):
+def test_guesses_from_one_address_do_not_block_other_accounts(alice, clock):
     guess(User.objects.create_user("bob"), times=50)
     assert guess(alice, right=True) == [None]
 
 
-def test_second_factors_and_resets_have_limits_of_their_own(alice, clock):
+def test_second_factors_and_resets_have_separate_limits(alice, clock):
     assert guess(alice, kind=Kind.CODE, times=11) == [None] * 10 + [60]
     assert guess(alice, kind=Kind.RESET, times=4) == [None] * 3 + [60]
     assert guess(alice) == [None]
 
 
-def test_refusal_is_in_the_audit(alice, clock):
+def test_refusal_is_audited(alice, clock):
     guess(alice, times=12)
     event = AuditEvent.objects.get()
     assert (event.action, event.address, event.count) == ("refused.throttled", STRANGER, 2)
 
 
-def test_refusals_of_one_ipv6_network_are_one_row(alice, clock):
+def test_refusals_of_one_ipv6_network_share_one_audit_event(alice, clock):
     guess(alice, times=10)
     for n in range(3):
         guess(alice, address=f"2001:db8::{n}")
     assert AuditEvent.objects.values_list("address", "count").get() == ("2001:db8::/64", 3)
 
 
-def test_landing_page_names_account_and_address(alice, clock):
+def test_landing_page_names_the_attacked_account_and_the_address(alice, clock):
     guess(alice, times=11)
     guess(alice, kind=Kind.CODE, times=10)
     guess(None, name="nobody", times=11)
@@ -224,7 +224,7 @@ def test_landing_page_names_account_and_address(alice, clock):
     assert not [finding for finding in current_findings(clock.now) if finding.action == "See the refusals"]
 
 
-def test_forgotten_counters_are_pruned(alice, clock):
+def test_expired_counters_are_pruned(alice, clock):
     guess(alice)
     assert not GuessWindow.objects.forgotten(clock.now).exists()
     clock.move(FORGOTTEN_AFTER + MINUTE)
@@ -234,7 +234,7 @@ def test_forgotten_counters_are_pruned(alice, clock):
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("known", [False, True])
 def test_simultaneous_guesses_never_exceed_the_limit(known):
-    """Whether the counter exists already or all of them create it."""
+    """Cover both an existing counter and the race to create it."""
     counter, callers = Counter(Kind.SIGN_IN, "a" * 64), 24
     if known:
         now = timezone.now()

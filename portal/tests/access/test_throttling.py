@@ -1,4 +1,4 @@
-"""How often something may happen in a time, counted for many at once."""
+"""Rate limits under simultaneous callers."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,7 @@ WHOM = {"address": "192.0.2.1"}
 
 @pytest.fixture
 def at_once():
-    """What each of many callers is told that are let go together, within this limit."""
+    """Return a function that starts many callers together and returns each one's result."""
     start = threading.Barrier(CALLERS)
 
     def one(limit):
@@ -37,8 +37,8 @@ def at_once():
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("ago", [None, timedelta(0), MINUTE])
-def test_of_many_at_once_each_counts(at_once, ago):
-    """Whether nobody was counted yet, the window is open, or it is over."""
+def test_each_of_many_simultaneous_callers_is_counted(at_once, ago):
+    """Cover a missing counter, an open window and an expired one."""
     if ago is not None:
         AuthFailure.objects.create(**WHOM, window_started_at=timezone.now() - ago, count=7)
     at_once()
@@ -46,14 +46,14 @@ def test_of_many_at_once_each_counts(at_once, ago):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_at_once_never_more_pass_than_may(at_once):
+def test_simultaneous_callers_never_exceed_the_limit(at_once):
     told = at_once(limit=5)
     assert told.count(None) <= 5
     assert {wait for wait in told if wait is not None} <= {59, 60}
 
 
 @pytest.mark.django_db
-def test_what_is_forgotten_meanwhile_is_within_the_limit(monkeypatch):
+def test_counter_deleted_meanwhile_is_within_the_limit(monkeypatch):
     update = AuthFailure.objects.none().__class__.update
 
     def forgotten(rows, **changes):

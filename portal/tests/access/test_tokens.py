@@ -1,4 +1,4 @@
-"""The form of tokens, and what of them is kept."""
+"""Token format and token storage."""
 
 import re
 
@@ -10,39 +10,39 @@ from portal.access.tokens.issuing import issue_token
 from portal.models import ApiToken
 
 
-def test_a_token_has_the_documented_form():
+def test_new_token_has_the_documented_form():
     text = str(credential.mint_token("agent"))
     assert re.fullmatch(r"vigie_agent_[0-9A-Za-z]{12}_[0-9A-Za-z]{43}_[0-9A-Za-z]{6}", text)
     assert str(credential.parse_token(text)) == text
 
 
 @pytest.mark.parametrize("position", [13, 26, 40, 69, 74])
-def test_a_mistyped_character_is_noticed_before_any_query(position):
+def test_mistyped_character_is_detected_without_a_query(position):
     text = str(credential.mint_token("agent"))
     other = "A" if text[position] != "A" else "B"
     assert credential.parse_token(text[:position] + other + text[position + 1 :]) is None
 
 
 @pytest.mark.parametrize("text", ["", "vigie_agent_", "Bearer x", "vigie_root_" + "a" * 60, "é" * 75, "x" * 10_000])
-def test_what_is_no_token_is_none(text):
+def test_malformed_token_parses_to_none(text):
     assert credential.parse_token(text) is None
 
 
-def test_a_secret_shows_in_no_repr_and_in_no_redacted_text():
+def test_secret_appears_in_no_repr_and_no_redacted_text():
     token = credential.mint_token("staff")
     assert token.secret not in repr(token)
     for text in (str(token), str(token)[:40], f"Authorization: Bearer {token}, more"):
         assert token.secret[:10] not in credential.TOKEN_IN_TEXT.sub(r"\1_…", text)
 
 
-def test_a_checksum_is_six_base62_digits_of_the_crc():
+def test_checksum_is_six_base62_digits_of_the_crc():
     assert credential.token_checksum("vigie") == credential.token_checksum("vigie")
     assert credential.token_checksum("") == "000000"
     assert len(credential.token_checksum("x")) == 6
 
 
 @pytest.mark.django_db
-def test_only_a_digest_is_kept(settings):
+def test_only_the_digest_is_stored(settings):
     token, plain = issue_token("client", label="gui")
     secret = plain.split("_")[3]
     assert secret not in str(list(ApiToken.objects.values()))
@@ -50,7 +50,7 @@ def test_only_a_digest_is_kept(settings):
 
 
 @pytest.mark.django_db
-def test_an_old_pepper_verifies_its_tokens_until_it_is_gone(settings, call):
+def test_old_pepper_verifies_its_tokens_until_it_is_removed(settings, call):
     settings.TOKEN_PEPPERS = peppers.parse_peppers("1:" + "a" * 40)
     old = issue_token("client", label="gui")[1]
     settings.TOKEN_PEPPERS = peppers.parse_peppers("2:" + "b" * 40 + ",1:" + "a" * 40)
@@ -63,6 +63,6 @@ def test_an_old_pepper_verifies_its_tokens_until_it_is_gone(settings, call):
 
 
 @pytest.mark.parametrize("text", ["short", "1:" + "a" * 40 + ",1:" + "b" * 40, "a" * 40 + ","])
-def test_a_bad_pepper_is_refused_with_its_name(text):
+def test_invalid_pepper_is_named_in_the_error(text):
     with pytest.raises(ImproperlyConfigured, match="TOKEN_PEPPER"):
         peppers.parse_peppers(text)

@@ -1,4 +1,4 @@
-"""Whatever an operator does in the admin leaves an audit event, and so do logins."""
+"""Every admin action and every sign-in leaves an audit event."""
 
 import pytest
 from django.contrib.auth.models import Group, User
@@ -14,7 +14,7 @@ PASSWORD = "correct horse battery"
 
 @pytest.fixture
 def admin_client(admin_client):
-    """Logged in, and that already forgotten."""
+    """Return a signed-in client, with the event of its sign-in deleted."""
     AuditEvent.objects.all().delete()
     return admin_client
 
@@ -23,7 +23,7 @@ def actions():
     return list(AuditEvent.objects.order_by("id").values_list("action", "subject"))
 
 
-def test_adding_changing_and_deleting_leave_an_event_each(admin_client):
+def test_adding_changing_and_deleting_are_audited(admin_client):
     admin_client.post(reverse("admin:auth_group_add"), {"name": "night shift"})
     group = Group.objects.get()
     admin_client.post(reverse("admin:auth_group_change", args=[group.pk]), {"name": "day shift"})
@@ -36,7 +36,7 @@ def test_adding_changing_and_deleting_leave_an_event_each(admin_client):
     assert event.after == [{"changed": {"fields": ["Name"]}}]
 
 
-def test_deleting_many_leaves_an_event_for_each_and_one_for_the_action(admin_client):
+def test_bulk_deletion_leaves_an_event_per_row_and_one_for_the_action(admin_client):
     groups = [Group.objects.create(name=name) for name in ("a", "b")]
     fields = {"action": "delete_selected", "_selected_action": [group.pk for group in groups]}
     admin_client.post(reverse("admin:auth_group_changelist"), fields)
@@ -49,7 +49,7 @@ def test_deleting_many_leaves_an_event_for_each_and_one_for_the_action(admin_cli
     ]
 
 
-def test_a_new_password_is_on_record_but_not_what_it_is(admin_client):
+def test_password_change_is_audited_without_the_password(admin_client):
     user = User.objects.create_user("bo")
     fields = {"password1": PASSWORD, "password2": PASSWORD, "usable_password": "true"}
     admin_client.post(reverse("admin:auth_user_password_change", args=[user.pk]), fields)
@@ -61,7 +61,7 @@ def login(client, password):
     return client.post(reverse("account_login"), {"login": "bo", "password": password})
 
 
-def test_logging_in_and_out_leaves_an_event_each(client):
+def test_sign_in_and_sign_out_are_audited(client):
     User.objects.create_user("bo", password=PASSWORD, is_staff=True)
     login(client, PASSWORD)
     client.post(reverse("admin:logout"))
@@ -69,14 +69,14 @@ def test_logging_in_and_out_leaves_an_event_each(client):
     assert set(AuditEvent.objects.values_list("actor", "address")) == {("user:bo", "127.0.0.1")}
 
 
-def test_failed_logins_are_counted_and_keep_nothing_of_what_was_typed(client):
+def test_failed_sign_ins_are_counted_without_what_was_typed(client):
     for _ in range(3):
         login(client, "wrong")
     event = AuditEvent.objects.get()
     assert (event.action, event.actor, event.subject, event.count) == ("refused.login", "anonymous", "", 3)
 
 
-def test_a_history_reads_as_sentences_newest_first():
+def test_history_shows_sentences_newest_first():
     now = timezone.now()
     AuditEvent.objects.create(at=now, last_at=now, action="user.added", subject="user:bo")
     AuditEvent.objects.create(at=now, last_at=now, action="refused.login", subject="user:bo", count=7)
@@ -90,9 +90,9 @@ def test_a_history_reads_as_sentences_newest_first():
     [(None, None, ""), ({"version": "1"}, {"version": "2"}, "version: 1 → 2"), (None, {"reason": ""}, ""),
      (None, {"reason": "old", "n": 0}, "reason: old, n: 0"), (None, [{"changed": {}}], "")],
 )  # fmt: skip
-def test_details_say_what_changed(before, after, text):
+def test_history_details_name_the_changed_fields(before, after, text):
     assert describe_changes(AuditEvent(before=before, after=after)) == text
 
 
-def test_an_action_without_a_sentence_shows_its_name():
+def test_action_without_a_sentence_is_shown_by_name():
     assert describe_event(AuditEvent(action="moon.landed")) == "moon.landed"

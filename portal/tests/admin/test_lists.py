@@ -1,4 +1,4 @@
-"""Every list of the admin: fast on huge tables, safe, and to the point."""
+"""Every admin list: few queries, served by indexes, and safe."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ QUERIES = dict.fromkeys(ADMINS, 4) | {
 
 
 def indexed(model, field, *, in_order=True):
-    """Whether an index begins with the field; one for beginnings is in no order that a person would call one."""
+    """Return whether an index starts with the field; a prefix-search index (pattern ops) does not sort."""
     relation, _, rest = field.partition("__")
     if rest:
         return indexed(model._meta.get_field(relation).related_model, rest, in_order=in_order)
@@ -66,39 +66,39 @@ def address(label, name, *args):
 
 
 @pytest.mark.parametrize("label", ADMINS)
-def test_a_list_asks_no_query_per_row(admin_client, rows, label):
+def test_list_takes_no_query_per_row(admin_client, rows, label):
     with CaptureQueriesContext(connection) as queries:
         assert admin_client.get(address(label, "changelist")).status_code == 200
     assert len(queries) == QUERIES[label], [query["sql"] for query in queries]
 
 
 @pytest.mark.parametrize("label", ADMINS)
-def test_a_list_has_columns_a_search_and_leaves_an_audit_trail(label):
+def test_list_has_columns_a_search_and_an_audit_trail(label):
     assert ADMINS[label].list_display != ("__str__",)
     assert ADMINS[label].search_fields
     assert isinstance(ADMINS[label], Audited)
 
 
 @pytest.mark.parametrize("label", ADMINS)
-def test_an_index_serves_the_order(label):
+def test_default_order_is_served_by_an_index(label):
     model_admin = ADMINS[label]
     assert indexed(model_admin.model, model_admin.ordering[0].lstrip("-"))
 
 
 @pytest.mark.parametrize("label", OURS)
-def test_only_what_an_index_serves_can_be_sorted_by(label):
+def test_sortable_columns_are_served_by_an_index(label):
     assert all(indexed(OURS[label].model, field) for field in OURS[label].sortable_by)
 
 
 @pytest.mark.parametrize("label", OURS)
-def test_a_list_searches_by_beginnings_that_an_index_serves(label):
+def test_search_is_by_prefix_and_served_by_an_index(label):
     fields = [field.removesuffix("__begins") for field in OURS[label].search_fields]
     assert all(indexed(OURS[label].model, field, in_order=False) for field in fields)
     assert all(field.endswith("__begins") for field in OURS[label].search_fields)
 
 
 @pytest.mark.parametrize("label", OURS)
-def test_a_list_asks_no_table_for_its_filters(label):
+def test_filters_of_a_list_read_no_table(label):
     model_admin = OURS[label]
     assert model_admin.date_hierarchy is None
     assert model_admin.show_full_result_count is False
@@ -107,7 +107,7 @@ def test_a_list_asks_no_table_for_its_filters(label):
 
 
 @pytest.mark.parametrize("label", OURS)
-def test_every_filter_and_every_page_answers(admin_client, rows, label):
+def test_every_filter_and_every_page_is_200(admin_client, rows, label):
     model_admin = OURS[label]
     for filter_class in model_admin.list_filter:
         for value in [*filter_class.options, "nonsense"]:
@@ -120,7 +120,7 @@ def test_every_filter_and_every_page_answers(admin_client, rows, label):
 
 @pytest.mark.one_database("forms")
 @pytest.mark.parametrize("label", [label for label in OURS if isinstance(OURS[label], ReadOnlyAdmin)])
-def test_what_the_portal_writes_nobody_edits(admin_client, rows, label):
+def test_rows_written_by_the_portal_are_read_only(admin_client, rows, label):
     first = OURS[label].model.objects.first()
     assert admin_client.post(address(label, "change", first.pk), {}).status_code == 403
     assert admin_client.post(address(label, "delete", first.pk), {"post": "yes"}).status_code == 403
@@ -131,7 +131,7 @@ def test_what_the_portal_writes_nobody_edits(admin_client, rows, label):
 
 @pytest.mark.one_database("markup")
 @pytest.mark.parametrize("label", ADMINS)
-def test_no_page_needs_inline_script_or_style(admin_client, rows, label):
+def test_pages_have_no_inline_script_or_style(admin_client, rows, label):
     first = ADMINS[label].model.objects.first()
     pages = [address(label, "changelist"), address(label, "change", first.pk), "/admin/", "/docs/api", "/nowhere"]
     for path in pages:
@@ -146,7 +146,7 @@ def test_no_page_needs_inline_script_or_style(admin_client, rows, label):
 @pytest.mark.parametrize(
     ("typed", "found"), [("pc-l", {"PC-LYON", "pc-lille"}), ("PC-L", {"PC-LYON"}), ("LYON", set()), ("PC_", set()), ("%", set())]
 )  # fmt: skip
-def test_a_search_is_for_beginnings_whatever_the_case(admin_client, make_agent, typed, found):
+def test_search_finds_prefixes_in_any_case(admin_client, make_agent, typed, found):
     for name in ("PC-LYON", "pc-lille", "PC-NANTES"):
         make_agent(name)
     response = admin_client.get(address("agents.agent", "changelist"), {"q": typed})
@@ -154,7 +154,7 @@ def test_a_search_is_for_beginnings_whatever_the_case(admin_client, make_agent, 
     assert {agent.machine_id for agent in response.context["cl"].queryset} == expected
 
 
-def test_an_action_on_a_row_asks_for_post_and_permission(client, admin_client, agent):
+def test_row_action_requires_post_and_permission(client, admin_client, agent):
     url = address("agents.agent", "act", agent.pk, "revoke_tokens")
     assert admin_client.get(url).status_code == 302
     assert not AuditEvent.objects.filter(action="agent.tokens_revoked").exists()

@@ -1,4 +1,4 @@
-"""What the query of a list may ask for: declared lookups, columns that can be sorted by, a search of some length."""
+"""Queries that a list accepts: declared lookups, sortable columns, a search of limited length."""
 
 import re
 from html import unescape
@@ -19,7 +19,7 @@ from portal.models import AuditEvent
 pytestmark = pytest.mark.django_db
 
 ADMINS = {model._meta.label_lower: model_admin for model, model_admin in admin.site._registry.items()}
-# Beside the filters of the lists: fields that links of the portal filter by.
+# Fields that links within the portal filter by, besides the filters that the lists offer.
 LINKED = {
     "backups.backupentry": {"job"},
     "beta.betafeedback": {"source"},
@@ -45,12 +45,12 @@ def viewer(client):
     return user
 
 
-def test_every_model_of_the_admin_has_the_guarded_base():
+def test_every_model_admin_extends_the_guarded_base():
     assert [label for label, model_admin in ADMINS.items() if not isinstance(model_admin, GuardedAdmin)] == []
 
 
 @pytest.mark.parametrize("label", ADMINS)
-def test_only_declared_lookups_of_any_column_are_allowed(label):
+def test_only_declared_lookups_are_allowed(label):
     model_admin = ADMINS[label]
     fields = {name for field in model_admin.model._meta.concrete_fields for name in (field.name, field.attname)} | {
         "pk"
@@ -65,8 +65,8 @@ def test_only_declared_lookups_of_any_column_are_allowed(label):
 
 
 @pytest.mark.parametrize("label", ADMINS)
-def test_a_filter_never_takes_its_value_for_a_lookup(label):
-    """A declared parameter is either a filter of its own or a field compared by equality."""
+def test_filter_value_is_never_used_as_a_lookup(label):
+    """Expect each declared parameter to be a custom filter or a field compared by equality."""
     assert not any("__" in name for name in ADMINS[label].lookups)
     assert not any("__" in filter_class.parameter_name for filter_class in ADMINS[label].list_filter)
 
@@ -88,7 +88,7 @@ HIDDEN = [
 
 
 @pytest.mark.parametrize(("label", "lookup"), HIDDEN)
-def test_a_lookup_that_is_not_declared_is_400_in_lists_exports_and_actions(admin_client, label, lookup):
+def test_undeclared_lookup_is_400_in_lists_exports_and_actions(admin_client, label, lookup):
     query = {lookup: "a"}
     calls = [admin_client.get(address(label), query)]
     calls += [admin_client.post(address(label), {"action": "export_chosen", "index": 0, "select_across": 1, "_selected_action": 1}, query_params=query)]  # fmt: skip
@@ -97,7 +97,7 @@ def test_a_lookup_that_is_not_declared_is_400_in_lists_exports_and_actions(admin
     assert {answer.status_code for answer in calls} == {400}
 
 
-def test_a_viewer_is_refused_the_lookups_too(client, viewer):
+def test_undeclared_lookup_is_400_for_viewers_too(client, viewer):
     refused = [(label, lookup) for label, lookup in HIDDEN if not label.startswith("auth.")]
     assert {client.get(address(label), {lookup: "a"}).status_code for label, lookup in refused} == {400}
 
@@ -111,7 +111,7 @@ BACK = f"{LIST}?e=1"
     [{"q": "x" * (LONGEST_SEARCH + 1)}, {"q": "PC\0"}, {"status": "\0"}, {"p": "99999"}, {"p": "0"}, {"p": "-1"}],
     ids=["long search", "NUL", "NUL in a filter", "page", "page 0", "page -1"],
 )
-def test_a_query_that_nothing_matches_leads_back_to_the_list(admin_client, make_agent, query):
+def test_invalid_query_redirects_to_the_list(admin_client, make_agent, query):
     for number in range(51):
         make_agent(f"PC-{number}")
     answer = admin_client.get(LIST, query)
@@ -119,7 +119,7 @@ def test_a_query_that_nothing_matches_leads_back_to_the_list(admin_client, make_
 
 
 @pytest.mark.parametrize("name", ["q", "status"])
-def test_an_invalid_search_acts_on_nothing(admin_client, make_agent, name):
+def test_action_with_an_invalid_search_changes_nothing(admin_client, make_agent, name):
     machine = make_agent("PC-1")
     chosen = {"action": "export_chosen", "index": 0, "select_across": 1, "_selected_action": machine.pk}
     answer = admin_client.post(LIST, chosen, query_params={name: "\0"})
@@ -129,17 +129,17 @@ def test_an_invalid_search_acts_on_nothing(admin_client, make_agent, name):
 
 
 @pytest.mark.parametrize("page", ["9" * 5_000, "x", "", "\u0661"])
-def test_a_page_that_is_no_number_is_the_first(admin_client, agent, page):
+def test_invalid_page_number_shows_the_first_page(admin_client, agent, page):
     assert admin_client.get(LIST, {"p": page}).status_code == 200
 
 
 @pytest.mark.parametrize("order", ["99", "-99", "9" * 5_000, "x", "-", ".", ".".join(["1"] * 5_000), "1.-1.1", "0"])
-def test_an_order_that_no_column_has_is_ignored(admin_client, agent, order):
+def test_order_by_an_unknown_column_is_ignored(admin_client, agent, order):
     assert admin_client.get(LIST, {"o": order}).status_code == 200
 
 
 @pytest.mark.parametrize("label", [label for label in ADMINS if ADMINS[label].sortable_by is not None])
-def test_a_query_sorts_only_by_columns_that_are_offered(rf, admin_user, label):
+def test_query_sorts_only_by_sortable_columns(rf, admin_user, label):
     model_admin = ADMINS[label]
     for number in range(1, len(model_admin.get_list_display(None)) + 1):
         request = rf.get("/", {"o": number})
@@ -150,7 +150,7 @@ def test_a_query_sorts_only_by_columns_that_are_offered(rf, admin_user, label):
 
 
 @pytest.mark.parametrize("label", [label for label in ADMINS if ADMINS[label].sortable_by])
-def test_head_of_a_sortable_column_links_to_its_order(admin_client, rows, label):
+def test_header_of_a_sortable_column_links_to_its_order(admin_client, rows, label):
     page = admin_client.get(address(label)).content.decode()
     heads = set(re.findall(r'<th scope="col" class="sortable column-(\w+)', page))
     assert heads == set(ADMINS[label].sortable_by)
@@ -162,44 +162,44 @@ def test_head_of_a_sortable_column_links_to_its_order(admin_client, rows, label)
      ({"_to_field": "name"}, 400), ({"_to_field": "nonsense"}, 400), ({"_to_field": "tokens"}, 400),
      ({"_facets": "True"}, 200), ({"all": ""}, 200), ({"e": "1"}, 200)],
 )  # fmt: skip
-def test_a_popup_refers_to_rows_by_their_key_alone(admin_client, agent, query, status):
+def test_popup_refers_to_rows_only_by_primary_key(admin_client, agent, query, status):
     assert admin_client.get(LIST, query).status_code == status
 
 
 @pytest.mark.parametrize("to_field", [field.name for field in User._meta.get_fields(include_hidden=True)])
-def test_no_relation_can_be_referred_by(admin_client, to_field):
+def test_only_the_primary_key_is_accepted_as_to_field(admin_client, to_field):
     status = 200 if to_field == "id" else 400
     assert admin_client.get(address("auth.user"), {"_to_field": to_field}).status_code == status
 
 
-def test_filters_carried_by_a_form_are_not_looked_up(admin_client, agent):
+def test_filters_preserved_by_a_form_are_not_applied(admin_client, agent):
     page = address("agents.agent", "change", agent.pk)
     assert admin_client.get(page, {"_changelist_filters": "user_email__regex=(a+)+$"}).status_code == 200
 
 
 @pytest.mark.parametrize(("label", "lookup"), [(label, name) for label, names in LINKED.items() for name in names])
 @pytest.mark.parametrize("value", ["1", "abc", "", "9" * 40, "-1", "1,2", "(a+)+$"])
-def test_a_declared_lookup_takes_any_value(admin_client, label, lookup, value):
+def test_declared_lookup_accepts_any_value(admin_client, label, lookup, value):
     for name in ("changelist", "export"):
         answer = admin_client.get(address(label, name), {lookup: value})
         assert answer.status_code == 200 or answer["Location"].endswith("?e=1")
 
 
 @pytest.mark.parametrize("chosen", ["abc", "9" * 40, "\0", "1.5", ""])
-def test_an_action_on_a_key_that_no_row_can_have_is_refused(admin_client, agent, chosen):
+def test_action_on_an_impossible_key_is_refused(admin_client, agent, chosen):
     answer = admin_client.post(LIST, {"action": "revoke_tokens", "index": 0, "_selected_action": chosen})
     assert answer.status_code == 400
     assert not AuditEvent.objects.filter(action="admin.action").exists()
 
 
 @pytest.mark.parametrize("term", ["", "PC", "\0", "x" * 100_000])
-def test_no_list_is_completed(admin_client, term):
+def test_autocomplete_is_refused_for_every_list(admin_client, term):
     query = {"app_label": "monitoring", "model_name": "target", "field_name": "beta_programme", "term": term}
     assert admin_client.get(reverse("admin:autocomplete"), query).status_code == 403
 
 
 @pytest.mark.one_database("links of pages")
-def test_every_link_to_a_list_is_declared(admin_client, admin_user, rows):
+def test_every_link_to_a_list_uses_a_declared_lookup(admin_client, admin_user, rows):
     issue_token("staff", user=admin_user)
     pages = ["/admin/", *(address(label) for label in ADMINS)]
     pages += [address(label, "change", model_admin.model.objects.first().pk) for label, model_admin in ADMINS.items()]

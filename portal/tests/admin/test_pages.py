@@ -1,4 +1,4 @@
-"""Pages outside the admin in the same look: errors, error codes, the API's documentation."""
+"""Pages outside the admin that share its design: errors, error codes, API documentation."""
 
 import pytest
 from django.contrib.auth.models import User
@@ -11,40 +11,40 @@ from portal.base.problems import CODES
 pytestmark = pytest.mark.django_db
 
 
-def test_an_address_that_leads_nowhere(client):
+def test_unknown_address_is_404_in_the_site_design(client):
     response = client.get("/nowhere")
     assert response.status_code == 404
     assert "There is nothing here" in response.content.decode()
 
 
-def test_a_page_one_may_not_see(client):
+def test_forbidden_page_is_403_in_the_site_design(client):
     client.force_login(User.objects.create_user("sam", is_staff=True))
     response = client.get(reverse("admin:agents_agent_changelist"))
     assert response.status_code == 403
     assert "You may not see this" in response.content.decode()
 
 
-def test_a_form_without_its_csrf_token():
+def test_form_without_csrf_token_is_403_in_the_site_design():
     response = Client(enforce_csrf_checks=True).post(reverse("account_login"), {})
     assert response.status_code == 403
     assert "The form was not accepted" in response.content.decode()
 
 
-def test_a_failure_is_told_without_the_database(rf, django_assert_num_queries):
+def test_error_page_needs_no_database(rf, django_assert_num_queries):
     with django_assert_num_queries(0):
         response = handler500(rf.get("/admin/"))
     assert response.status_code == 500
     assert "The portal failed" in response.content.decode()
 
 
-def test_every_error_code_has_its_anchor(client):
+def test_every_error_code_has_an_anchor(client):
     text = client.get("/docs/api").content.decode()
     for name, code in CODES.items():
         assert f'id="{name}"' in text
         assert code.title in text.replace("&#x27;", "'")
 
 
-def test_the_documentation_of_the_api_stands_under_the_strict_policy(client):
+def test_api_documentation_keeps_the_strict_content_security_policy(client):
     response = client.get("/api/docs/")
     text = response.content.decode()
     assert response.status_code == 200

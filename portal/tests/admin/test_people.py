@@ -1,4 +1,4 @@
-"""The page People: finding, exporting and erasing what is held about one person."""
+"""The People page: finding, exporting and erasing one person's data."""
 
 import json
 
@@ -62,7 +62,7 @@ def test_export_is_the_commands_document_and_is_audited(operator, carols_use):
     assert (event.actor, event.subject) == ("user:olga", CAROL)
 
 
-def test_erasure_is_confirmed_by_the_name_and_leaves_it_nowhere(operator, carols_use):
+def test_erasure_confirmed_by_the_name_removes_it_everywhere(operator, carols_use):
     operator.post(EXPORT, {"given": CAROL})
     asked = operator.post(ERASE, {"given": CAROL})
     assert {row[1]: row[2] for row in asked.context["section"].rows}["Uses of features"] == 2
@@ -90,7 +90,7 @@ def test_own_account_is_not_erased(operator, given):
     assert deliver("slow") == 0
 
 
-def test_account_of_another_is_erased_by_a_superuser_alone(operator, client):
+def test_other_account_is_erased_only_by_a_superuser(operator, client):
     User.objects.create_superuser("sue", "sue@example.org")
     User.objects.create_superuser("sam", "sam@example.org")
     form = {"given": "sue@example.org", "again": "sue@example.org"}
@@ -102,7 +102,7 @@ def test_account_of_another_is_erased_by_a_superuser_alone(operator, client):
 
 
 @pytest.mark.parametrize("given", ["", "carol dave", "a" * 400])
-def test_what_is_no_whole_name_finds_nobody(operator, given):
+def test_partial_name_finds_nobody(operator, given):
     answer = operator.post(FIND, {"given": given})
     assert answer.status_code == 200
     assert answer.context["form"].errors or given == ""
@@ -112,7 +112,7 @@ def test_what_is_no_whole_name_finds_nobody(operator, given):
 
 @pytest.mark.parametrize("given", ["josé@example.org", "JOSÉ@example.org", "jose\u0301@example.org"])
 @pytest.mark.parametrize("kept", ["josé@example.org", "JOSÉ@example.org", "jose\u0301@example.org"])
-def test_letters_beyond_ascii_are_found_in_either_case_and_form(operator, given, kept):
+def test_non_ascii_name_is_found_in_either_case_and_normalization_form(operator, given, kept):
     create_feature_usage(kept, at("14:00"))
     User.objects.create_user("jose", kept)
     rows = operator.post(FIND, {"given": given}).context["section"].rows
@@ -137,7 +137,7 @@ def test_menu_shows_the_page_to_those_who_may_open_it(operator, client):
     assert FIND not in text_of(client.get(reverse("admin:index")))
 
 
-def test_long_table_is_found_by_its_index_alone(operator, carols_use, monkeypatch, django_assert_max_num_queries):
+def test_search_in_a_long_table_uses_its_index(operator, carols_use, monkeypatch, django_assert_max_num_queries):
     monkeypatch.setattr(overview, "SHORT", -1)
     monkeypatch.setattr(overview, "MOST", 1)
     with django_assert_max_num_queries(150) as queries:

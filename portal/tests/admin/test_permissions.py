@@ -1,4 +1,4 @@
-"""Permissions in the admin: they are checked before anything is looked up, and nobody gives themselves more of them."""
+"""Admin permissions are checked before any look-up, and users cannot extend their own."""
 
 import re
 from datetime import timedelta
@@ -15,7 +15,7 @@ from portal.models import ApiToken
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_database("permissions are checked in Python")]
 
-# Every named address of every model, with what its parts may be: {name of the URL: (model, parts)}.
+# Every named URL of every model, with its possible arguments: {URL name: (model, arguments)}.
 PARTS = {"action": "revoke_chosen", "form": "json", "key": "no-channel"}
 ADDRESSES = {
     pattern.name: (model, list(pattern.pattern.converters))
@@ -32,7 +32,7 @@ def address(name, pk=1, **parts):
 
 @pytest.fixture
 def logged_in(client):
-    """A member of staff with these permissions and no others."""
+    """Return a function that signs in a staff member with exactly these permissions."""
 
     def make(*codenames):
         user = User.objects.create_user("sam", password="x", is_staff=True)
@@ -45,7 +45,7 @@ def logged_in(client):
 
 
 @pytest.mark.parametrize("name", [name for name in ADDRESSES if "export" in name or name.endswith("_report")])
-def test_an_export_needs_the_permission_to_view_too(client, logged_in, rows, name):
+def test_export_requires_the_view_permission_too(client, logged_in, rows, name):
     model = ADDRESSES[name][0]
     export, view = f"export_{model._meta.model_name}", f"view_{model._meta.model_name}"
     sam, url = logged_in(export), address(name, model.objects.first().pk)
@@ -72,7 +72,7 @@ def test_only_superusers_change_users_and_groups(client, logged_in, name):
     before = (User.objects.count(), Group.objects.count(), sam.password)
     page = client.get(address(name, pk))
     answer = client.post(address(name, pk), rights | passwords)
-    # Inviting gives no more rights than the inviter has; nobody waits for an invitation here.
+    # Inviting is allowed: it grants no more rights than the inviter has. No user is pending here, hence the 404s.
     invitations = {"auth_user_add": 200, "auth_user_invite": 404, "auth_user_withdraw": 404}
     assert answer.status_code == invitations.get(name, 200 if name.endswith(("_changelist", "_history")) else 403)
     sam.refresh_from_db()
@@ -96,14 +96,14 @@ def test_superuser_changes_users_and_groups(admin_client):
 
 
 @pytest.mark.parametrize("model", ["beta_betafeedback", "usage_licence"])
-def test_permission_to_delete_alone_opens_nothing(client, logged_in, rows, model):
+def test_delete_permission_alone_opens_no_page(client, logged_in, rows, model):
     logged_in(f"delete_{model.partition('_')[2]}")
     names = [f"{model}_{page}" for page in ("changelist", "change", "delete", "history", "export")]
     assert {client.post(address(name, pk), {"post": "yes"}).status_code for name in names for pk in (1, 999)} == {403}
     assert client.get("/admin/").status_code == 200
 
 
-def test_nobody_but_a_superuser_issues_a_token_for_another_user(client, logged_in):
+def test_only_superusers_issue_tokens_for_other_users(client, logged_in):
     sam, other = logged_in("add_apitoken", "view_apitoken"), User.objects.create_superuser("ada")
     asked = {"kind": "staff", "label": "mine", "lifetime": "30"}
     for user, count in ((other.pk, 0), (sam.pk, 1)):
@@ -119,7 +119,7 @@ VALID = "2 staff tokens stay valid: changing the password does not revoke them."
 
 @pytest.fixture
 def tokens():
-    """Two staff tokens of each that work, and some that do not."""
+    """Issue two valid staff tokens for each user, and some invalid ones."""
 
     def issue_for(*users):
         for user in users:

@@ -1,4 +1,4 @@
-"""The landing page: what needs an operator, how things stand, where everything is."""
+"""The landing page: findings, tiles and links."""
 
 from datetime import timedelta
 
@@ -19,7 +19,7 @@ INDEX = "/admin/"
 
 @pytest.fixture
 def found(monkeypatch):
-    """What the landing page finds, instead of what there is."""
+    """Replace the findings of the landing page by this list."""
     list_of_findings = []
     monkeypatch.setattr(findings.finding_sources, "all", lambda: [lambda now: list_of_findings])
     return list_of_findings
@@ -43,11 +43,11 @@ def page(client):
     return client.get(INDEX).content.decode()
 
 
-def test_nothing_needs_anybody(admin_client, found):
+def test_landing_page_without_findings_says_so(admin_client, found):
     assert "Nothing needs you." in page(admin_client)
 
 
-def test_a_finding_says_what_since_when_and_where_to_act(admin_client, found):
+def test_finding_shows_text_start_and_link(admin_client, found):
     since = timezone.now() - timedelta(hours=3)
     found.append(Finding(Severity.CRITICAL, "The roof leaks.", since, reverse("admin:auth_user_changelist"), "Mend it"))
     text = page(admin_client)
@@ -56,7 +56,7 @@ def test_a_finding_says_what_since_when_and_where_to_act(admin_client, found):
         assert part in text
 
 
-def test_the_worst_and_oldest_stands_first(admin_client, found):
+def test_findings_are_sorted_by_severity_and_age(admin_client, found):
     now = timezone.now()
     found += [
         Finding(Severity.WARNING, "Third."),
@@ -67,7 +67,7 @@ def test_the_worst_and_oldest_stands_first(admin_client, found):
     assert text.index("First.") < text.index("Second.") < text.index("Third.")
 
 
-def test_a_tile_has_a_figure_its_facts_and_a_chart_that_a_screen_reader_can_read(admin_client, shown_tiles):
+def test_tile_shows_figure_facts_and_accessible_chart(admin_client, shown_tiles):
     chart = daily_chart({timezone.localdate(): 7}, timezone.now(), "things a day")
     shown_tiles.append(Tile("Things", "1,204", "things", facts=[("blue", "3")], chart=chart))
     text = page(admin_client)
@@ -75,7 +75,7 @@ def test_a_tile_has_a_figure_its_facts_and_a_chart_that_a_screen_reader_can_read
         assert part in text
 
 
-def test_a_source_that_fails_is_a_finding_itself_and_hides_no_other(admin_client, monkeypatch):
+def test_failing_source_becomes_a_finding_and_hides_no_other(admin_client, monkeypatch):
     def broken(now):
         yield Finding(Severity.INFO, "half of it")
         raise RuntimeError("secret detail")
@@ -95,7 +95,7 @@ def broken_tile(now):
     raise RuntimeError("secret detail")
 
 
-def test_markup_in_a_finding_or_chart_stays_text(admin_client, found, shown_tiles):
+def test_markup_in_a_finding_or_chart_is_escaped(admin_client, found, shown_tiles):
     found.append(Finding(Severity.INFO, "<b>bold</b>"))
     shown_tiles.append(Tile("T", "1", chart=Chart([timezone.localdate()], [1], "</script><i>")))
     text = page(admin_client)
@@ -103,7 +103,7 @@ def test_markup_in_a_finding_or_chart_stays_text(admin_client, found, shown_tile
     assert "</script><i>" not in text
 
 
-def test_figures_of_what_one_may_not_see_are_not_shown(client, staff, found, shown_tiles):
+def test_tiles_without_permission_are_hidden(client, staff, found, shown_tiles):
     shown_tiles.append(Tile("Fleet", "41", url=reverse("admin:agents_agent_changelist")))
     found.append(Finding(Severity.INFO, "Machines cough.", url=reverse("admin:agents_agent_changelist")))
     found.append(
@@ -125,30 +125,30 @@ def test_figures_of_what_one_may_not_see_are_not_shown(client, staff, found, sho
     assert "A password." not in text
 
 
-def test_schedules_and_queues_are_not_for_editing_by_hand(admin_client):
+def test_schedules_and_queues_are_not_in_the_admin(admin_client):
     assert not [model for model in admin.site._registry if model._meta.app_label == "django_q"]
     assert "django_q" not in page(admin_client)
 
 
-def test_a_chart_has_thirty_days_of_which_today_is_the_last():
+def test_chart_shows_thirty_days_ending_today():
     now = timezone.now()
     chart = daily_chart({}, now, "")
     assert (len(chart.days), chart.days[-1], chart.days[0]) == (30, timezone.localdate(now), chart_start(now).date())
 
 
-def test_a_chart_may_begin_later():
+def test_chart_can_start_later():
     now = timezone.now()
     since = timezone.localdate(now) - timedelta(days=2)
     assert len(daily_chart({}, now, "", since=since).days) == 3
 
 
-def test_the_landing_page_costs_few_queries(admin_client, django_assert_max_num_queries):
+def test_landing_page_takes_few_queries(admin_client, django_assert_max_num_queries):
     page(admin_client)
     with django_assert_max_num_queries(53):
         page(admin_client)
 
 
-def test_the_language_can_be_switched(admin_client):
+def test_language_can_be_switched(admin_client):
     assert "Needs you now" in page(admin_client)
     admin_client.post(reverse("set_language"), {"language": "fr", "next": INDEX})
     text = page(admin_client)

@@ -1,4 +1,4 @@
-"""Tokens are issued once, shown once, and end when an operator says so."""
+"""Issuing tokens, showing them once, and revoking them."""
 
 import re
 from datetime import timedelta
@@ -19,7 +19,7 @@ LIST = "/admin/portal/apitoken/"
 
 @pytest.fixture
 def ask(admin_client):
-    """Fills in the form for a token."""
+    """Return a function that fills in the token form."""
 
     def asking(client=admin_client, **fields):
         return client.post(ADD, {"kind": "enroll", "label": "Paris office", "lifetime": "7"} | fields)
@@ -39,7 +39,7 @@ def shown(response):
     return re.search(r'<code id="token">([^<]+)</code>', response.content.decode())[1]
 
 
-def test_a_token_is_shown_once_and_works(ask, call):
+def test_new_token_is_shown_once_and_works(ask, call):
     response = ask(max_uses="3", may_uninstall="on")
     plain, token = shown(response), ApiToken.objects.get()
     assert credential.parse_token(plain).key == token.key
@@ -48,7 +48,7 @@ def test_a_token_is_shown_once_and_works(ask, call):
     assert call("POST", "agents/enroll", plain, machine_id="PC-1").status_code == 201
 
 
-def test_no_cache_keeps_the_page_and_no_page_shows_the_token_again(ask, admin_client):
+def test_token_page_is_not_cached_and_not_shown_again(ask, admin_client):
     response = ask()
     assert "no-store" in response["Cache-Control"]
     plain = shown(response)
@@ -57,13 +57,13 @@ def test_no_cache_keeps_the_page_and_no_page_shows_the_token_again(ask, admin_cl
     assert plain.split("_")[3] not in str(list(AuditEvent.objects.values()))
 
 
-def test_issuing_names_who_did_it(ask):
+def test_issued_token_names_its_issuer(ask):
     ask()
     assert ApiToken.objects.get().created_by == "user:admin"
     assert AuditEvent.objects.get(action="token.issued").actor == "user:admin"
 
 
-def test_a_token_that_does_not_expire_must_be_asked_for(ask):
+def test_token_without_expiry_must_be_requested_explicitly(ask):
     ask(lifetime="")
     assert ApiToken.objects.get().expires_at is None
 
@@ -74,19 +74,19 @@ def test_a_token_that_does_not_expire_must_be_asked_for(ask):
      ({"for_machine": "../x"}, "Not a machine ID."), ({"kind": "client", "app_names": "gui, a/b"}, "in each name"),
      ({"max_uses": "0"}, "greater than or equal to 1"), ({"lifetime": "9999"}, "Select a valid choice")],
 )  # fmt: skip
-def test_a_form_that_makes_no_sense_issues_nothing(ask, fields, error):
+def test_invalid_form_issues_no_token(ask, fields, error):
     response = ask(**fields)
     assert error in response.content.decode()
     assert not ApiToken.objects.exists()
 
 
-def test_what_matters_for_another_kind_is_left_out(ask, admin_user):
+def test_fields_of_another_kind_are_ignored(ask, admin_user):
     ask(kind="client", max_uses="3", may_uninstall="on", user=admin_user.pk)
     token = ApiToken.objects.get()
     assert (token.max_uses, token.scopes, token.user) == (None, [], None)
 
 
-def test_token_is_bound_as_the_form_says(ask, admin_client):
+def test_token_is_bound_to_what_the_form_selects(ask, admin_client):
     ask(kind="client", label="apps", app_names=" gui_v6, batch,, batch ", for_machine="PC-1")
     ask(kind="enroll", label="machine", app_names="gui_v6", for_machine="PC-1")
     bound = ApiToken.objects.order_by("pk").values_list("app_names", "for_machine")
@@ -96,7 +96,7 @@ def test_token_is_bound_as_the_form_says(ask, admin_client):
     assert "PC-1" in page
 
 
-def test_address_of_the_form_proposes_no_rights(admin_client):
+def test_query_of_the_form_prefills_no_rights(admin_client):
     page = admin_client.get(ADD, {"kind": "enroll", "for_machine": "PC-1", "may_uninstall": "on", "label": "x"})
     form = page.context["form"]
     assert {name: form[name].value() for name in ("kind", "for_machine", "may_uninstall", "label")} == {
@@ -104,18 +104,18 @@ def test_address_of_the_form_proposes_no_rights(admin_client):
     }  # fmt: skip
 
 
-def test_a_staff_token_acts_for_its_user(ask, admin_user, call):
+def test_staff_token_acts_for_its_user(ask, admin_user, call):
     plain = shown(ask(kind="staff", user=admin_user.pk))
     assert call("GET", "agents/fleet", plain).status_code == 200
 
 
-def test_nobody_lends_himself_the_rights_of_another(ask, client, operator, admin_user):
+def test_operator_cannot_issue_a_token_for_another_user(ask, client, operator, admin_user):
     assert "Select a valid choice" in ask(client, kind="staff", user=admin_user.pk).content.decode()
     assert ask(client, kind="staff", user=operator.pk).status_code == 200
     assert ApiToken.objects.get().user == operator
 
 
-def test_issuing_and_revoking_ask_for_permissions(client, operator):
+def test_issuing_and_revoking_require_permissions(client, operator):
     operator.user_permissions.set(Permission.objects.filter(codename="view_apitoken"))
     client.force_login(operator)  # a change of rights ended the session
     token, _ = issue_token("client", label="gui")
@@ -127,7 +127,7 @@ def test_issuing_and_revoking_ask_for_permissions(client, operator):
     assert token.revoked_at is None
 
 
-def test_revoking_ends_it_and_leaves_an_audit_event(admin_client, call):
+def test_revoked_token_stops_working_and_is_audited(admin_client, call):
     token, plain = issue_token("enroll", label="x")
     page = reverse("admin:portal_apitoken_change", args=[token.pk])
     response = admin_client.post(reverse("admin:portal_apitoken_act", args=[token.pk, "revoke_chosen"]), follow=True)
@@ -138,7 +138,7 @@ def test_revoking_ends_it_and_leaves_an_audit_event(admin_client, call):
     assert AuditEvent.objects.get(action="admin.action").after["action"] == "revoke_chosen"
 
 
-def test_each_state_has_its_word_and_its_filter(admin_client):
+def test_each_state_has_a_label_and_a_filter(admin_client):
     now = timezone.now()
     issue_token("enroll", label="usable without limit")
     issue_token("enroll", label="usable", max_uses=2, expires_at=now + timedelta(days=1))
@@ -156,7 +156,7 @@ def test_each_state_has_its_word_and_its_filter(admin_client):
         assert re.search(rf'class="badge [^"]*">{state}<', response.content.decode())
 
 
-def test_machines_tokens_do_not_bury_the_others(admin_client, agent_token):
+def test_machine_tokens_are_hidden_by_default(admin_client, agent_token):
     issue_token("client", label="gui")
 
     def labels(**query):
@@ -167,7 +167,7 @@ def test_machines_tokens_do_not_bury_the_others(admin_client, agent_token):
     assert labels(kind="agent") == labels(q="PC") == {"PC-1"}
 
 
-def test_an_enrolment_token_comes_with_a_guide_and_no_other(ask, settings):
+def test_only_enrolment_tokens_come_with_a_guide(ask, settings):
     settings.PORTAL_URL = "https://vigie.example.org"
     assert "https://vigie.example.org/api/v1/agents/enroll" in ask().content.decode()
     assert "enrol.ps1" not in ask(kind="client").content.decode()

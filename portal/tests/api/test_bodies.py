@@ -43,40 +43,40 @@ def nested(depth, opening=b"[", closing=b"]"):
      b'{"a": NaN}', b'{"a": Infinity}', b'{"a": -Infinity}', b'{"a": 1e999}', b'{"a": 1, "a": 2}', b'{"b": [{"a": 1, "a": 1}]}',
      b'{"a": ' + b"9" * 641 + b"}", BODY.decode().encode("utf-16")],
 )  # fmt: skip
-def test_it_refuses_what_is_no_json_object(send, body):
+def test_body_that_is_not_a_json_object_is_refused(send, body):
     assert send(body) == "malformed_json"
 
 
 @pytest.mark.parametrize("body", [b"", b"  ", BODY, b"\xef\xbb\xbf" + BODY, b"\n" + BODY + b"\n"])
-def test_it_reads_a_body_with_a_bom_with_white_space_or_without_anything(send, body):
+def test_body_with_a_bom_with_white_space_or_empty_is_read(send, body):
     assert send(body) == "read"
 
 
 @pytest.mark.parametrize(
     "content_type", ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=UTF-8", ""]
 )
-def test_it_does_not_ask_the_media_type(send, content_type):
+def test_media_type_is_ignored(send, content_type):
     assert send(BODY, content_type) == "read"
 
 
-def test_depth_ends_at_thirty_two(send):
+def test_depth_beyond_thirty_two_is_refused(send):
     assert send(nested(MAX_DEPTH)) == "read"
     assert send(nested(MAX_DEPTH + 1)) == "body_too_deep"
     assert send(nested(MAX_DEPTH + 1, b'{"x":', b"}").replace(b":}", b":1}")) == "body_too_deep"
 
 
 @pytest.mark.parametrize("depth", [2_000, 100_000])
-def test_a_hundred_thousand_brackets_do_no_harm(send, depth):
+def test_hundred_thousand_brackets_are_refused(send, depth):
     assert send(nested(depth)) == "body_too_deep"
 
 
-def test_size_ends_at_a_mebibyte(send):
+def test_body_beyond_a_mebibyte_is_refused(send):
     padding = MAX_SENT - len(b'{"x": ""}')
     assert send(b'{"x": "' + b"a" * padding + b'"}') == "read"
     assert send(b'{"x": "' + b"a" * (padding + 1) + b'"}') == "body_too_large"
 
 
-def test_it_inflates_gzip_to_eight_mebibytes(send):
+def test_gzip_body_inflates_up_to_eight_mebibytes(send):
     assert send(gzip.compress(BODY), **GZIP) == "read"
     padding = MAX_INFLATED - len(b'{"x": ""}')
     assert send(gzip.compress(b'{"x": "' + b"a" * padding + b'"}'), **GZIP) == "read"
@@ -92,7 +92,7 @@ def test_values_are_counted_before_they_are_read(send, value, monkeypatch):
 
 
 @pytest.mark.parametrize(("view", "runs"), [(ReportView, 1), (BatchView, 100)])
-def test_the_largest_runs_have_no_more_values_than_their_call_may_have(view, runs, rf):
+def test_largest_run_reports_stay_within_the_value_limit(view, runs, rf):
     document = dict.fromkeys("abcdefghij", 0) if runs == 1 else {}
     run = {"documents": [document] * 10_000, "run_id": "", "app_name": "", "app_version": ""}
     body = gzip.compress(json.dumps({"runs": [run] * runs}).encode(), 1)
@@ -115,33 +115,33 @@ def test_caller_is_refused_before_the_body_is_inflated(call, monkeypatch, path, 
     [(BODY, "gzip"), (gzip.compress(BODY)[:-3], "gzip"), (gzip.compress(BODY) + b"junk", "gzip"), (zlib.compress(BODY), "gzip"),
      (BODY, "br"), (BODY, "deflate"), (BODY, "gzip, gzip")],
 )  # fmt: skip
-def test_it_refuses_an_encoding_that_lies_or_is_unknown(send, body, encoding):
+def test_unknown_or_wrong_content_encoding_is_refused(send, body, encoding):
     assert send(body, **{"Content-Encoding": encoding}) == "unsupported_encoding"
 
 
-def test_it_refuses_another_charset(send):
+def test_other_charset_is_refused(send):
     assert send(BODY, "application/json; charset=latin-1") == "unsupported_encoding"
 
 
-def test_a_compressed_body_that_is_not_declared_is_no_json(send):
+def test_undeclared_gzip_body_is_invalid_json(send):
     assert send(gzip.compress(BODY)) == "malformed_json"
 
 
-def test_a_bomb_never_inflates_beyond_the_limit():
+def test_gzip_bomb_is_not_inflated_beyond_the_limit():
     bomb = gzip.compress(b"0" * 200_000_000, 9)
     assert len(bomb) < MAX_SENT
     with pytest.raises(Problem, match="body_too_large"):
         gunzip(bomb)
 
 
-def test_several_members_count_together():
+def test_members_of_a_gzip_body_share_one_limit():
     half = gzip.compress(b"0" * (MAX_INFLATED // 2 + 1))
     assert len(gunzip(half)) == MAX_INFLATED // 2 + 1
     with pytest.raises(Problem, match="body_too_large"):
         gunzip(half + half)
 
 
-def test_a_refused_body_leaves_everything_as_it_was(call, enroll_token):
+def test_refused_body_changes_nothing(call, enroll_token):
     call("POST", "agents/enroll", enroll_token, body=b'{"machine_id": "PC-1", "machine_id": "PC-2"}')
     assert not Agent.objects.exists()
 
@@ -169,7 +169,7 @@ def chunked(request, client, enroll_token, agent_token):
     return sending
 
 
-def test_a_chunked_body_is_read_to_its_end(chunked):
+def test_chunked_body_is_read_to_its_end(chunked):
     assert chunked(Stream(BODY)).status_code in {200, 201}
     assert chunked(Stream(b'{"a": ' + b" " * MAX_SENT + b"1}")).json()["code"] == "body_too_large"
 
@@ -177,7 +177,7 @@ def test_a_chunked_body_is_read_to_its_end(chunked):
 @pytest.mark.parametrize(
     "error", [InvalidChunkSize(b"PLANTED.pdf"), NoMoreData(b"PLANTED.pdf"), OSError("PLANTED.pdf")]
 )
-def test_a_body_that_breaks_off_is_a_length_mismatch_and_no_failure_of_ours(chunked, error, caplog):
+def test_truncated_body_is_a_length_mismatch_and_not_a_server_error(chunked, error, caplog):
     """Clients discard what is malformed, but send again what broke off on its way."""
     answer = chunked(Stream(error=error))
     assert (answer.status_code, answer.json()["code"]) == (400, "length_mismatch")
@@ -190,5 +190,5 @@ def test_body_of_a_refused_call_is_not_read(chunked):
     assert stream.body.tell() == 0
 
 
-def test_a_body_of_countless_empty_members_is_refused(send):
+def test_gzip_body_of_countless_empty_members_is_refused(send):
     assert send(gzip.compress(b"") * 1_000, **GZIP) == "unsupported_encoding"

@@ -16,12 +16,12 @@ DOCUMENTED = """validation_failed malformed_json body_too_large body_too_deep un
     counters_mismatch not_ready"""
 
 
-def test_every_code_of_the_contract_is_there():
+def test_every_code_of_the_contract_is_defined():
     assert set(DOCUMENTED.split()) <= set(CODES)
 
 
 @pytest.mark.parametrize("code", CODES)
-def test_a_problem_has_its_status_title_and_sentence(code, settings):
+def test_problem_has_status_title_and_detail(code, settings):
     settings.PORTAL_URL = "https://vigie.example.org"
     body = Problem(code).body()
     assert body["type"] == f"https://vigie.example.org/docs/api#{code}"
@@ -32,7 +32,7 @@ def test_a_problem_has_its_status_title_and_sentence(code, settings):
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("path", ["nothing/here", "agents/a/b", "agents/heartbeat/", "usage/report/x"])
-def test_an_unknown_address_is_a_problem_too(call, path, settings):
+def test_unknown_address_is_answered_by_a_problem(call, path, settings):
     answer = call("GET", path)
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
     assert answer.headers["Content-Type"] == "application/problem+json"
@@ -41,7 +41,7 @@ def test_an_unknown_address_is_a_problem_too(call, path, settings):
 @pytest.mark.django_db
 @pytest.mark.parametrize("path", ["/api/schema/", "/api/docs/", "/api/v1/usage/export", "/api/v1/beta/report"])
 @pytest.mark.parametrize("accept", ["*/*", "application/yaml", "text/html", "text/csv"])
-def test_a_refusal_is_json_also_of_views_that_write_something_else(client, path, accept):
+def test_refusal_is_json_for_views_of_other_media_types(client, path, accept):
     answer = client.post(path, headers={"Accept": accept})
     assert answer.status_code in {401, 405}
     assert answer.headers["Content-Type"] == "application/problem+json"
@@ -49,13 +49,13 @@ def test_a_refusal_is_json_also_of_views_that_write_something_else(client, path,
 
 
 @pytest.mark.django_db
-def test_the_schema_is_there_in_the_languages_that_there_are(client):
+def test_schema_is_served_in_each_language(client):
     assert client.get("/api/schema/?lang=fr").status_code == 200
     answer = client.get("/api/schema/?lang=zz")
     assert (answer.status_code, answer.json()["code"]) == (400, "validation_failed")
 
 
-def test_schema_is_made_once_for_all_who_ask(client, monkeypatch):
+def test_schema_is_generated_once_for_all_callers(client, monkeypatch):
     monkeypatch.setattr(docs, "RENDERED", {})
     first = client.get("/api/schema/?version=foreign")
     monkeypatch.setattr(docs.SchemaView, "generator_class", None)
@@ -65,7 +65,7 @@ def test_schema_is_made_once_for_all_who_ask(client, monkeypatch):
 
 
 @pytest.mark.django_db
-def test_another_method_is_named_with_those_allowed(call, agent_token):
+def test_other_method_is_405_with_the_allowed_ones(call, agent_token):
     for path in ("agents/heartbeat", "usage/report", "agents/token/rotate"):
         answer = call("GET", path, agent_token)
         assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
@@ -73,7 +73,7 @@ def test_another_method_is_named_with_those_allowed(call, agent_token):
 
 
 @pytest.mark.django_db
-def test_a_view_that_fails_tells_and_shows_nothing(call, client_token, monkeypatch, caplog):
+def test_failing_view_is_500_without_details(call, client_token, monkeypatch, caplog):
     def fail(*args):
         raise RuntimeError("secret detail")
 
@@ -84,12 +84,12 @@ def test_a_view_that_fails_tells_and_shows_nothing(call, client_token, monkeypat
     assert "secret detail" in caplog.text
 
 
-def test_a_database_that_is_away_is_a_matter_of_time():
+def test_unreachable_database_is_503_with_retry_after():
     problem = as_problem(OperationalError("password authentication failed for user x"))
     assert (problem.status, problem.code, problem.headers) == (503, "not_ready", {"Retry-After": "5"})
 
 
-def test_nested_details_become_one_flat_list_without_any_value():
+def test_nested_errors_are_flattened_without_values():
     class Inner(serializers.Serializer):
         kind = serializers.ChoiceField(["a"])
         id = serializers.UUIDField()
@@ -110,7 +110,7 @@ def test_nested_details_become_one_flat_list_without_any_value():
 
 
 @pytest.mark.django_db
-def test_another_host_name_is_refused_in_the_same_shape(call):
+def test_unknown_host_is_refused_by_a_problem(call):
     answer = call("GET", "agents/fleet", headers={"Host": "evil.example.org"})
     assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
     assert answer.headers["Content-Type"] == "application/problem+json"
@@ -124,9 +124,7 @@ def test_another_host_name_is_refused_in_the_same_shape(call):
         ("agents/heartbeat", {"version": [6]}, "The value is not as documented."),
     ],
 )
-def test_error_sentence_is_english_whatever_language_is_asked_for(
-    call, enroll_token, agent_token, path, fields, message
-):
+def test_error_detail_is_english_in_every_requested_language(call, enroll_token, agent_token, path, fields, message):
     token = enroll_token if path == "agents/enroll" else agent_token
     (error,) = call("POST", path, token, headers={"Accept-Language": "fr"}, **fields).json()["errors"]
     assert error["message"] == message

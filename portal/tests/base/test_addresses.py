@@ -26,12 +26,12 @@ def proxies(settings):
         ("", "198.51.100.1", ""),
     ],
 )
-def test_only_a_trusted_proxy_is_believed_and_only_the_nearest_hop(peer, forwarded, client):
+def test_forwarded_address_counts_only_from_a_trusted_proxy_and_its_nearest_hop(peer, forwarded, client):
     assert client_address(peer, forwarded) == client
 
 
 @pytest.mark.parametrize(("peer", "secure"), [("10.0.0.1", True), ("203.0.113.9", False)])
-def test_only_a_trusted_proxy_says_that_it_is_https(rf, peer, secure):
+def test_forwarded_https_counts_only_from_a_trusted_proxy(rf, peer, secure):
     request = rf.get("/", REMOTE_ADDR=peer, headers={"X-Forwarded-Proto": "https"})
     ClientAddressMiddleware(lambda request: HttpResponse())(request)
     assert request.is_secure() is secure
@@ -48,10 +48,10 @@ def test_only_a_trusted_proxy_says_that_it_is_https(rf, peer, secure):
         ("unix:", "unix:"),
     ],
 )
-def test_sender_is_its_address_or_its_network_of_ipv6(address, network):
+def test_sender_is_an_ipv4_address_or_an_ipv6_network(address, network):
     assert sender_network(address) == network
 
 
-def test_a_bad_network_is_refused_by_name():
+def test_invalid_network_is_named_in_the_error():
     with pytest.raises(ImproperlyConfigured, match="TRUSTED_PROXIES"):
         parse_networks("TRUSTED_PROXIES", ["proxy.example.org"])

@@ -11,7 +11,7 @@ tokens_by_key = MachineBearerAuthentication.tokens_by_key
 
 
 @pytest.mark.django_db
-def test_it_gives_what_the_queryset_gives(agent, staff_token, django_assert_num_queries):
+def test_compiled_query_returns_the_rows_of_its_queryset(agent, staff_token, django_assert_num_queries):
     issue_agent_token(agent, expires_at=agent.enrolled_at)
     for token in ApiToken.objects.select_related("user", "machine__agent"):
         with django_assert_num_queries(1):
@@ -25,18 +25,18 @@ def test_it_gives_what_the_queryset_gives(agent, staff_token, django_assert_num_
 
 
 @pytest.mark.django_db
-def test_it_gives_nothing_where_there_is_nothing():
+def test_compiled_query_without_a_match_returns_nothing():
     assert tokens_by_key.one("nothing", "10.0.0.1") is None
 
 
 @pytest.mark.django_db
-def test_its_values_are_parameters_and_no_sql(agent):
+def test_values_are_passed_as_parameters_not_as_sql(agent):
     issue_agent_token(agent)
     assert tokens_by_key.one("' OR 1=1 --", "%s") is None
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_connection_that_died_between_two_calls_is_opened_anew(agent):
+def test_connection_lost_between_two_calls_is_reopened(agent):
     token = issue_agent_token(agent)
     break_connection()
     assert tokens_by_key.one(token.split("_")[2], "10.0.0.1").machine.agent == agent

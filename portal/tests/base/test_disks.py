@@ -31,11 +31,11 @@ def left(monkeypatch):
     return leave
 
 
-def test_folder_that_is_not_there_lies_on_the_disk_above_it(tmp_path):
+def test_missing_folder_is_on_the_disk_of_its_parent(tmp_path):
     assert disks.find_disk(tmp_path / "a" / "b").size == disks.find_disk(tmp_path).size
 
 
-def test_each_disk_is_told_once_by_its_topmost_folders(settings, tmp_path, left):
+def test_each_disk_is_listed_once_with_its_topmost_folders(settings, tmp_path, left):
     settings.VIGIE_DATA_DIR = settings.REPORTS_ROOT = tmp_path
     settings.DEPOSITS_ROOT, settings.VALIDATED_ROOT = tmp_path / "deposits", tmp_path / "validated"
     left(MIB)
@@ -49,7 +49,7 @@ def test_each_disk_is_told_once_by_its_topmost_folders(settings, tmp_path, left)
      (255 * MIB, 1, Severity.CRITICAL, "only 255.0\xa0MB left"), (1023 * 1024, 1, Severity.CRITICAL, "is full"),
      (9999 * MIB, 0, Severity.CRITICAL, "is full")],
 )  # fmt: skip
-def test_disk_is_a_finding_before_it_is_full(left, free, inodes, severity, words):
+def test_nearly_full_disk_is_a_finding(left, free, inodes, severity, words):
     left(free, inodes)
     found = list(findings.full_disks(timezone.now()))
     assert [one.severity for one in found] == [severity] * len(found)
@@ -65,7 +65,7 @@ def test_free_space_is_measured_by_folder(left):
     assert {"data", "deposits", "validated", "reports"} <= measured.keys()
 
 
-def test_full_disk_is_not_ready_and_says_so(client, left):
+def test_full_disk_makes_the_portal_unready(client, left):
     left(0)
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["code"], answer.json()["checks"]["disk"]) == (503, "disk_full", "full")
@@ -83,7 +83,7 @@ def full_sqlite(tmp_path):
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_api_says_that_the_disk_is_full(tmp_path, database):
+def test_call_on_a_full_disk_is_refused_with_its_code(tmp_path, database):
     cause = full_sqlite(tmp_path) if database == "sqlite" else psycopg.errors.DiskFull()
     error = OperationalError("could not write")
     error.__cause__ = cause
@@ -96,11 +96,11 @@ def test_api_says_that_the_disk_is_full(tmp_path, database):
     ("error", "is_meant"),
     [(OSError(errno.EDQUOT, ""), True), (OSError(errno.EIO, ""), False), (psycopg.OperationalError("gone"), False)],
 )
-def test_other_errors_are_not_mistaken_for_it(error, is_meant):
+def test_only_errors_of_a_full_disk_are_recognised(error, is_meant):
     assert disks.means_full(error) is is_meant
 
 
-def test_unwritable_sqlite_means_full_only_where_it_is(left):
+def test_unwritable_sqlite_counts_as_full_only_on_a_full_disk(left):
     error = sqlite3.OperationalError("disk I/O error")
     error.sqlite_errorcode = 778
     for free, is_meant in ((9 * MIB, False), (0, True)):

@@ -17,13 +17,13 @@ def line(message, *arguments, error=None):
     return json.loads(JsonFormatter().format(record))
 
 
-def test_a_line_is_an_object_with_its_moment_level_and_logger():
+def test_log_line_is_json_with_time_level_and_logger():
     found = line("%s failed", "backup")
     assert (found["level"], found["logger"], found["message"]) == ("ERROR", "vigie.test", "backup failed")
     assert found["at"].endswith("Z")
 
 
-def test_a_token_is_redacted_in_messages_arguments_and_tracebacks():
+def test_token_is_redacted_in_messages_arguments_and_tracebacks():
     token = credential.mint_token("agent")
     found = json.dumps(line("bad %s", str(token), error=ValueError(f"refused {token}")))
     assert token.secret not in found
@@ -31,7 +31,7 @@ def test_a_token_is_redacted_in_messages_arguments_and_tracebacks():
 
 
 @pytest.mark.django_db
-def test_the_access_log_names_the_route_and_neither_path_nor_query(call, staff_token, caplog, agent):
+def test_access_log_has_the_route_without_path_or_query(call, staff_token, caplog, agent):
     caplog.set_level(logging.INFO, "vigie.access")
     call("GET", "agents/PC-1", staff_token, secret="x")
     (record,) = [record for record in caplog.records if record.name == "vigie.access"]
@@ -40,13 +40,13 @@ def test_the_access_log_names_the_route_and_neither_path_nor_query(call, staff_t
 
 
 @pytest.mark.django_db
-def test_probes_leave_no_line(client, caplog):
+def test_probes_are_not_logged(client, caplog):
     caplog.set_level(logging.INFO, "vigie.access")
     client.get("/healthz")
     assert not [record for record in caplog.records if record.name == "vigie.access"]
 
 
-def test_whatever_django_finds_suspicious_leaves_no_path():
+def test_suspicious_operations_are_logged_without_a_path():
     def kinds(error):
         return [error, *(kind for child in error.__subclasses__() for kind in kinds(child))]
 
@@ -67,7 +67,7 @@ def test_whatever_django_finds_suspicious_leaves_no_path():
         (logging.DEBUG, "Ignored premature client disconnection. %s", ("PLANTED",), None),
     ],
 )
-def test_gunicorn_tells_of_itself_and_not_of_requests(level, message, arguments, said, caplog):
+def test_gunicorn_logs_its_lifecycle_but_no_requests(level, message, arguments, said, caplog):
     logger = logging.getLogger("gunicorn.error")
     caplog.set_level(logging.DEBUG, logger.name)
     logger.log(level, message, *arguments)
@@ -75,27 +75,25 @@ def test_gunicorn_tells_of_itself_and_not_of_requests(level, message, arguments,
 
 
 @pytest.mark.django_db
-class TestDjangosOwnLines:
+class TestDjangoLogLines:
     def lines(self, caplog):
         return " ".join(JsonFormatter().format(record) for record in caplog.records)
 
-    def test_a_suspicious_request_leaves_neither_host_nor_path(self, client, caplog):
+    def test_suspicious_request_is_logged_without_host_or_path(self, client, caplog):
         client.get("/admin/PLANTED.pdf", headers={"Host": "planted.example.org"})
         assert "django.security.DisallowedHost" in self.lines(caplog)
         assert "planted" not in self.lines(caplog).lower()
 
-    def test_refused_lookup_is_a_warning(self, admin_client, caplog):
+    def test_refused_lookup_is_logged_as_a_warning(self, admin_client, caplog):
         assert admin_client.get("/admin/auth/user/?password__startswith=PLANTED").status_code == 400
         [record] = [record for record in caplog.records if record.name.startswith("django.security")]
         assert (record.levelname, "PLANTED" in self.lines(caplog)) == ("WARNING", False)
 
-    def test_a_form_without_its_token_leaves_no_path(self, caplog):
+    def test_form_without_csrf_token_is_logged_without_a_path(self, caplog):
         Client(enforce_csrf_checks=True).post("/admin/PLANTED.pdf/")
         assert "PLANTED" not in self.lines(caplog)
 
-    def test_a_page_that_fails_leaves_where_and_neither_path_nor_what_the_exception_says(
-        self, admin_user, monkeypatch, caplog
-    ):
+    def test_failing_page_is_logged_by_its_place_without_path_or_exception_text(self, admin_user, monkeypatch, caplog):
         said = "PLANT" + "ED"  # the line of the code itself stands in the log
 
         def fail(*args):

@@ -52,7 +52,7 @@ def found_by_check() -> list[str]:
     return [str(message.msg) for message in run_checks() if message.id == "vigie.W001"]
 
 
-def test_data_directory_of_an_older_version_is_closed_and_shared_roots_are_not(data):
+def test_old_data_directory_is_closed_but_shared_roots_are_not(data):
     assert set(exposed_paths()) == {data, *(data / name for name in NAMES)}
     close_private_paths()
     assert exposed_paths() == []
@@ -90,14 +90,14 @@ def test_data_directory_stays_passable_for_owners_of_deposit_folders(data):
     assert mode(data) == 0o711
 
 
-def test_data_directory_is_closed_where_the_portal_wrote_all_deposits(data):
+def test_data_directory_is_closed_if_the_portal_wrote_all_deposits(data):
     (data / "sftp" / "PC-1").mkdir()
     (data / "sftp" / "PC-1").chmod(0o755)
     close_private_paths()
     assert mode(data) == 0o700
 
 
-def test_database_behind_a_link_is_closed(data, tmp_path):
+def test_database_behind_a_symlink_is_closed(data, tmp_path):
     outside = tmp_path / "linked.sqlite3"
     outside.touch()
     outside.chmod(0o644)
@@ -127,7 +127,7 @@ def test_check_names_a_directory_that_others_may_enter(data, bits):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_check_names_whatever_others_may_read_in_the_data_directory(data, name):
+def test_check_names_files_in_the_data_directory_that_others_can_read(data, name):
     close_private_paths()
     (data / name).chmod(0o640)
     assert found_by_check() == [f"Other users of this machine may enter or read {data / name}."]
@@ -142,7 +142,7 @@ def test_files_of_another_owner_are_left_to_the_check(data, monkeypatch):
     assert found_by_check() == [f"Other users of this machine may enter or read {data} and {len(NAMES)} more."]
 
 
-def test_prepare_closes_the_data_directory_before_the_check_looks(data, monkeypatch, capsys):
+def test_prepare_closes_the_data_directory_before_the_checks_run(data, monkeypatch, capsys):
     monkeypatch.setattr(prepare.Command, "handle", lambda *args, **options: None)
     call_command("prepare", skip_checks=False)
     assert exposed_paths() == []

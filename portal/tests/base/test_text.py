@@ -13,13 +13,13 @@ from portal.privacy.subjects import parse_subject
 from portal.tests.helpers.marks import ACUTE, BELOW, MANY_MARKS
 
 
-def test_marks_beyond_thirty_on_a_letter_are_removed_before_normalizing():
+def test_combining_marks_beyond_thirty_are_removed_before_normalizing():
     text = "a" + ACUTE * 200_000 + BELOW * 200_000 + "b"
     assert normalize_text(text, longest=len(text)) == "á" + ACUTE * (MOST_MARKS - 1) + "b"
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD", "NFKC", "NFKD"])
-def test_texts_that_people_write_are_normalized_whole(form):
+def test_ordinary_text_is_normalized_completely(form):
     for text in ("Éric Ñandú", "e\u0301\u0327", "한국어 조선", "ภาษาไทย", "नमस्ते", "שָׁלוֹם", "ﾊﾟｿｺﾝ", "👩‍👩‍👧", ""):
         assert normalize_text(text, form, longest=100) == unicodedata.normalize(form, text)
 
@@ -29,11 +29,11 @@ def test_text_that_is_too_long_is_refused_before_any_work():
         normalize_text("a" * 11, longest=10)
 
 
-def test_invisible_characters_do_not_part_marks():
+def test_invisible_characters_do_not_split_a_run_of_marks():
     assert limit_marks("a" + f"{ACUTE}\u200b" * 9, 4).count(ACUTE) == 4
 
 
-def test_every_character_that_normalizing_makes_a_mark_counts_as_one():
+def test_characters_that_normalize_to_a_mark_count_as_marks():
     """The marks of Tibetan vowel signs and of halfwidth Katakana come out only once they are normalised."""
     marks = [
         character
@@ -44,7 +44,7 @@ def test_every_character_that_normalizing_makes_a_mark_counts_as_one():
     assert all(limit_marks(character * 9, 4) == character * 4 for character in marks)
 
 
-def test_a_text_is_truncated_by_letters_without_reading_all_of_it():
+def test_text_is_truncated_by_letters_without_reading_all_of_it():
     assert truncate_text("é" * 50, 10) == "é" * 9 + "…"
     assert truncate_text("é" * 10, 10) == "é" * 10
     assert truncate_text("a" + ACUTE * 500_000 + "bcd", 3) in {
@@ -54,7 +54,7 @@ def test_a_text_is_truncated_by_letters_without_reading_all_of_it():
 
 
 @pytest.mark.parametrize("text", [MANY_MARKS * 1_000, "x" * 500_000])
-def test_names_are_cut_before_they_are_reduced(text):
+def test_names_are_truncated_before_they_are_normalized(text):
     assert len(path_name(text)) <= MAX_PATH_NAME
     assert paths.normalize_name(text) == text
 

@@ -28,7 +28,7 @@ FORM = "application/x-www-form-urlencoded"
         "".join(map(chr, range(256))),
     ],
 )
-def test_form_is_read_as_browsers_send_it(text):
+def test_form_sent_by_a_browser_is_read(text):
     assert parse_form(urlencode({"comment": text, "id": "1"}).encode()) == {"comment": text, "id": "1"}
 
 
@@ -43,11 +43,11 @@ def test_form_is_read_as_browsers_send_it(text):
         (b"a=%zz%4", {"a": "zz"}),
     ],
 )
-def test_form_by_another_hand_is_read_too(form, fields):
+def test_form_sent_by_other_clients_is_read(form, fields):
     assert parse_form(form) == fields
 
 
-def test_form_of_too_many_fields_is_refused():
+def test_form_with_too_many_fields_is_refused():
     assert len(parse_form(b"&".join(b"%d=" % number for number in range(MOST_FIELDS)))) == MOST_FIELDS
     with pytest.raises(TooManyFieldsSent):
         parse_form(b"&" * MOST_FIELDS)
@@ -74,13 +74,13 @@ def visitor():
 @pytest.mark.parametrize(
     "path", ["/admin/login/", "/i18n/setlang/", "/healthz", "/admin/backups/expectedbackupjob/import/"]
 )
-def test_large_form_of_somebody_who_is_not_signed_in_is_refused_unread(visitor, path, content_type):
+def test_large_anonymous_form_is_refused_unread(visitor, path, content_type):
     length = str(MOST_ANONYMOUS_BYTES + 1)
     answer = visitor.generic("POST", path, content_type=content_type, CONTENT_LENGTH=length, **{"wsgi.input": Unread()})
     assert answer.status_code == 400
 
 
-def test_form_longer_than_the_web_server_receives_is_refused_unread(client):
+def test_form_beyond_the_web_servers_limit_is_refused_unread(client):
     client.force_login(User.objects.create_user("alice"))
     length = str(incoming.FORM + 1)
     answer = client.generic(
@@ -89,13 +89,13 @@ def test_form_longer_than_the_web_server_receives_is_refused_unread(client):
     assert answer.status_code == 400
 
 
-def test_large_form_of_somebody_who_is_signed_in_is_read(client):
+def test_large_form_of_a_signed_in_user_is_read(client):
     client.force_login(User.objects.create_user("alice"))
     answer = client.post("/i18n/setlang/", {"language": "fr", "next": "x" * MOST_ANONYMOUS_BYTES})
     assert (answer.status_code, answer.cookies["django_language"].value) == (302, "fr")
 
 
-def test_file_too_large_is_stored_for_no_view(client, monkeypatch):
+def test_too_large_file_is_stored_for_no_view(client, monkeypatch):
     monkeypatch.setattr("portal.base.uploads.MOST_BYTES", 1_000)
     client.force_login(User.objects.create_user("alice"))
     files = {name: SimpleUploadedFile(name, b"x" * size) for name, size in (("small", 1_000), ("large", 1_001))}

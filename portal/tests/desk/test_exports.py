@@ -29,12 +29,12 @@ def rows_of(response):
      ("PC-1", "PC-1"), (-1, "-1"), (None, ""), (True, "true"), (False, "false"), (["uninstall"], '["uninstall"]'),
      ({"é": 1}, '{"é": 1}'), (datetime(2026, 3, 10, 9, 12, tzinfo=UTC), "2026-03-10T09:12:00.000Z")],
 )  # fmt: skip
-def test_a_cell_is_readable_and_never_a_formula(value, text):
+def test_cell_is_readable_and_never_a_formula(value, text):
     assert escape_cell(value) == text
 
 
 @pytest.mark.parametrize("sign", "=+-@")
-def test_every_character_that_folds_to_a_sign_of_formulas_is_escaped(sign):
+def test_characters_that_fold_to_a_formula_sign_are_escaped(sign):
     characters = [chr(code) for code in range(sys.maxunicode) if not 0xD800 <= code < 0xE000]
     folded = [char for char in characters if unicodedata.normalize("NFKC", char)[:1] == sign]
     assert sign in folded
@@ -44,7 +44,7 @@ def test_every_character_that_folds_to_a_sign_of_formulas_is_escaped(sign):
 @pytest.mark.parametrize(
     "start", ["=", " =", "\u00a0+", "\u3000\uff1d", "\ufeff=", "\u200b@", "\x01=", "\n-", "\t", "\r", "\u2060-", "'=", "''\uff0b"]
 )  # fmt: skip
-def test_a_formula_behind_what_is_not_seen_is_escaped_and_read_back_as_it_was(start):
+def test_formula_after_invisible_characters_is_escaped_and_read_back_unchanged(start):
     text = f"{start}1+1"
     assert escape_cell(text) == f"'{text}"
     assert unescape_cell(escape_cell(text)) == text
@@ -52,20 +52,20 @@ def test_a_formula_behind_what_is_not_seen_is_escaped_and_read_back_as_it_was(st
 
 
 @pytest.mark.parametrize("text", ["", "'", "it's", "'quoted'", "a=b", " plain", "1-2", "\u22121", "\u2014 dash"])
-def test_a_text_that_is_no_formula_stays_as_it_is(text):
+def test_ordinary_text_is_exported_unchanged(text):
     assert escape_cell(text) == text
     assert unescape_cell(text) == text
 
 
 @pytest.mark.parametrize("letter", ["x", "\U0001f600", "=x"])
-def test_a_cell_of_a_workbook_that_is_cut_says_so(letter):
+def test_truncated_workbook_cell_is_marked(letter):
     text = workbook_cell(letter * 100_000)
     assert text.endswith("…")
     assert 32_000 <= len(text.encode("utf-16-le")) / 2 <= 32_767
     assert workbook_cell("x" * 32_000) == "x" * 32_000
 
 
-def test_rows_are_written_while_they_are_read():
+def test_rows_are_streamed():
     read = []
 
     def source():
@@ -83,13 +83,13 @@ def fleet(make_agent):
     return [make_agent(name, user_name=user) for name, user in (("PC-1", "=cmd"), ("PC-2", "Bo"), ("SRV-1", "Cy"))]
 
 
-def test_the_columns_are_named_by_the_models_fields(admin_client, fleet):
+def test_columns_are_named_after_model_fields(admin_client, fleet):
     row = rows_of(admin_client.get(reverse(EXPORT)))[0]
     assert set(row) <= {field.name for field in Agent._meta.get_fields()}
     assert list(row)[:3] == ["machine_id", "user_name", "user_email"]
 
 
-def test_it_honours_filters_search_and_order(admin_client, fleet, make_agent):
+def test_export_applies_filters_search_and_order(admin_client, fleet, make_agent):
     make_agent("PC-0", status="uninstalled")
     response = admin_client.get(reverse(EXPORT), {"q": "pc", "status": "active"})
     assert response.streaming
@@ -99,19 +99,19 @@ def test_it_honours_filters_search_and_order(admin_client, fleet, make_agent):
     assert [row["machine_id"] for row in rows_of(ordered)] == ["PC-0", "PC-1", "PC-2"]
 
 
-def test_it_exports_more_than_a_page(admin_client, make_agent):
+def test_export_is_not_limited_to_a_page(admin_client, make_agent):
     for number in range(60):
         make_agent(f"PC-{number}")
     assert len(rows_of(admin_client.get(reverse(EXPORT), {"p": "2"}))) == 60
 
 
-def test_the_action_exports_what_was_chosen(admin_client, fleet):
+def test_action_exports_the_selected_rows(admin_client, fleet):
     chosen = {"action": "export_chosen", "_selected_action": [fleet[0].pk]}
     response = admin_client.post(reverse("admin:agents_agent_changelist"), chosen)
     assert [row["user_name"] for row in rows_of(response)] == ["'=cmd"]
 
 
-def test_a_query_that_nothing_matches_leads_back_to_the_list(admin_client):
+def test_invalid_query_redirects_to_the_list(admin_client):
     response = admin_client.get(reverse(EXPORT), {"q": "PC\0"})
     assert (response.status_code, response["Location"]) == (302, reverse("admin:agents_agent_changelist") + "?e=1")
 
@@ -124,7 +124,7 @@ def viewer(client, db):
     return user
 
 
-def test_looking_is_not_exporting(client, viewer, fleet):
+def test_view_permission_alone_does_not_export(client, viewer, fleet):
     page = client.get(reverse("admin:agents_agent_changelist")).content.decode()
     assert "PC-1" in page
     assert reverse(EXPORT) not in page
@@ -135,21 +135,21 @@ def test_looking_is_not_exporting(client, viewer, fleet):
     assert not AuditEvent.objects.filter(action="admin.action").exists()
 
 
-def test_who_may_export_sees_how(client, viewer, fleet):
+def test_export_link_is_shown_with_the_permission(client, viewer, fleet):
     viewer.user_permissions.add(Permission.objects.get(codename="export_agent"))
     client.force_login(viewer)  # a change of rights ended the session
     page = client.get(reverse("admin:agents_agent_changelist"), {"q": "PC"}).content.decode()
     assert f"{reverse(EXPORT)}?q=PC" in page
 
 
-def test_an_export_leaves_an_audit_event(admin_client, fleet):
+def test_export_is_audited(admin_client, fleet):
     admin_client.get(reverse(EXPORT))
     event = AuditEvent.objects.get(action="admin.action")
     assert (event.actor, event.subject, event.after) == ("user:admin", "agents.agent", {"action": "export_shown"})
 
 
 @pytest.mark.parametrize("name", ["portal_auditevent", "portal_apitoken", "portal_jobrun", "portal_taskattempt"])
-def test_neither_is_looking_at_what_the_portal_notes_of_itself(client, viewer, name):
+def test_view_permission_alone_does_not_export_read_only_lists(client, viewer, name):
     viewer.user_permissions.add(Permission.objects.get(codename=f"view_{name.removeprefix('portal_')}"))
     client.force_login(viewer)
     assert client.get(reverse(f"admin:{name}_changelist")).status_code == 200

@@ -37,7 +37,7 @@ def test_workbook_without_rows_has_a_header():
 
 
 @pytest.mark.parametrize(("rows", "sheets"), [(2, [2]), (3, [2, 1]), (4, [2, 2])])
-def test_list_that_is_too_long_for_a_sheet_continues_on_the_next(monkeypatch, rows, sheets):
+def test_list_beyond_a_sheet_continues_on_the_next(monkeypatch, rows, sheets):
     monkeypatch.setattr(workbooks, "ROWS_PER_SHEET", 3)
     book = workbook_of([number, "x"] for number in range(rows))
     assert [sheet.max_row - 1 for sheet in book] == sheets

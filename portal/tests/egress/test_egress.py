@@ -132,7 +132,7 @@ def test_proxy_and_netrc_of_the_environment_are_not_used(monkeypatch, tmp_path, 
 
 
 @pytest.mark.parametrize(("name", "accepted"), [("name.example", True), ("other.example", False)])
-def test_certificate_must_be_of_the_name_and_not_of_the_address(monkeypatch, tmp_path, names, name, accepted):
+def test_certificate_must_match_the_name_not_the_address(monkeypatch, tmp_path, names, name, accepted):
     authority = Authority(tmp_path)
     monkeypatch.setattr(call, "shared_context", lambda: authority.trusting)
     names(["127.0.0.1"])
@@ -148,14 +148,14 @@ def test_certificate_must_be_of_the_name_and_not_of_the_address(monkeypatch, tmp
 @pytest.mark.parametrize(
     ("failing", "sent"), [(receiver.hang, False), (receiver.drip, False), (receiver.reset, False), (receiver.drip_the_body, True), (receiver.flood, True)]
 )  # fmt: skip
-def test_answer_is_read_to_a_deadline_and_a_bound(monkeypatch, hook, failing, sent):
+def test_response_is_read_within_a_deadline_and_a_size_limit(monkeypatch, hook, failing, sent):
     monkeypatch.setattr(session, "SECONDS", 0.2)
     monkeypatch.setattr(base, "SEND_SECONDS", 60.0)
     hook.usual = failing
     assert (deliver("apprise", f"127.0.0.1:{hook.server_port}/") == "") is sent
 
 
-def test_calls_of_one_sending_share_a_deadline(monkeypatch, hook):
+def test_calls_of_one_delivery_share_a_deadline(monkeypatch, hook):
     monkeypatch.setattr(session, "SECONDS", 0.2)
     hook.usual = receiver.hang
     channel = NotificationChannel(
@@ -166,7 +166,7 @@ def test_calls_of_one_sending_share_a_deadline(monkeypatch, hook):
     assert len(hook.requests) <= 1
 
 
-def test_answer_of_a_session_is_like_that_of_requests(hook):
+def test_session_response_behaves_like_a_requests_response(hook):
     hook.usual = lambda handler, body: handler.answer(201, {"é": 1}, X_A="1")
     found = session.GuardedSession().post(f"{hook.url}/p?q=é", json={"a": 1}, auth=("u", "p"), timeout=1)
     assert (found.status_code, found.ok, found.json(), found.headers["x-a"]) == (201, True, {"é": 1}, "1")
@@ -176,7 +176,7 @@ def test_answer_of_a_session_is_like_that_of_requests(hook):
         session.GuardedSession().post("http://name example/")
 
 
-def test_session_may_call_a_private_host_that_the_environment_names(settings, hook):
+def test_session_may_call_a_private_host_named_by_the_environment(settings, hook):
     settings.PROBE_ALLOW_PRIVATE = False
     with pytest.raises(call.AddressRefused):
         session.GuardedSession().get(hook.url)
@@ -216,7 +216,7 @@ def test_session_may_call_a_private_host_that_the_environment_names(settings, ho
         *("file:///etc/hostname", "http://127.0.0.1:1/", "nonsense://K4NARI", "K4NARI"),
     ],
 )
-def test_apprise_url_with_a_file_a_request_of_ones_own_or_another_way_out_is_refused(url, dialled):
+def test_apprise_url_with_a_file_custom_request_or_other_way_out_is_refused(url, dialled):
     with pytest.raises(UnusableURL) as refused:
         plugin_of(url)
     assert "K4NARI" not in str(refused.value)
@@ -242,7 +242,7 @@ def test_apprise_url_with_a_file_a_request_of_ones_own_or_another_way_out_is_ref
         ),
     ],
 )
-def test_apprise_url_of_a_common_service_is_used(url):
+def test_apprise_url_of_a_common_service_is_accepted(url):
     assert plugin_of(url) is not None
 
 
@@ -294,7 +294,7 @@ def test_allowed_services_import_nothing_that_reaches_the_network_but_requests()
     assert found == set()
 
 
-def test_no_module_of_apprise_that_sends_keeps_requests_unguarded():
+def test_sending_apprise_modules_use_the_guarded_requests():
     services()
     unguarded = [
         name
@@ -304,6 +304,6 @@ def test_no_module_of_apprise_that_sends_keeps_requests_unguarded():
     assert unguarded == []
 
 
-def test_allowed_parameters_are_ones_that_apprise_knows():
+def test_allowed_parameters_are_known_to_apprise():
     known = {name for scheme in SCHEMES for name in services()[scheme].template_args}
     assert PARAMETERS - known == {"sp", "sv", "threadkey"}  # those of the addresses that Microsoft and Google hand out

@@ -37,7 +37,7 @@ def test_public_addresses_are_allowed(address):
 
 
 @pytest.mark.parametrize("address", PRIVATE)
-def test_private_addresses_are_allowed_only_where_the_settings_say_so(address):
+def test_private_addresses_are_allowed_only_by_the_settings(address):
     assert address_refusal(address, allow_private=False)
     assert not address_refusal(address, allow_private=True)
 

@@ -41,33 +41,33 @@ def not_ready(client):
     return answer.json()
 
 
-def test_a_process_that_answers_is_healthy_whatever_the_database(client, django_assert_num_queries):
+def test_healthz_is_200_without_the_database(client, django_assert_num_queries):
     with django_assert_num_queries(0):
         answer = client.get("/healthz")
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
 
-def test_it_is_ready_when_every_part_beats(client, beats, django_assert_max_num_queries):
+def test_readyz_is_200_when_every_part_has_a_heartbeat(client, beats, django_assert_max_num_queries):
     with django_assert_max_num_queries(4):
         answer = client.get("/readyz")
     assert (answer.status_code, answer.json()) == (200, {"status": "ready", "checks": ALL_OK})
 
 
 @pytest.mark.parametrize(("component", "seconds"), [("quick", 90), ("slow", 90), ("pulse", 40)])
-def test_a_silent_part_is_named(client, beats, component, seconds):
+def test_silent_part_is_named(client, beats, component, seconds):
     silent(component, seconds)
     problem = not_ready(client)
     assert problem["detail"].startswith(f"{component} has shown no sign of life for ")
     assert problem["checks"] == ALL_OK | {component: "stale"}
 
 
-def test_parts_that_never_ran_are_missing(client):
+def test_parts_that_never_ran_are_reported_missing(client):
     problem = not_ready(client)
     assert problem["checks"] == ALL_OK | dict.fromkeys(COMPONENTS, "missing")
     assert "slow has never shown a sign of life." in problem["detail"]
 
 
-def test_a_cluster_with_all_workers_at_a_task_is_not_silent(client, beats, now, settings):
+def test_cluster_with_all_workers_busy_is_not_silent(client, beats, now, settings):
     silent("quick", 90)
     for number in range(settings.QUICK_WORKERS):
         attempt(f"task{number}", started_at=now - timedelta(seconds=90))
@@ -76,7 +76,7 @@ def test_a_cluster_with_all_workers_at_a_task_is_not_silent(client, beats, now, 
     assert client.get("/readyz").status_code == 503
 
 
-def test_cluster_whose_workers_died_at_a_task_is_silent(client, beats, now, settings, silent_node):
+def test_cluster_whose_busy_workers_died_is_silent(client, beats, now, settings, silent_node):
     silent("quick", 90)
     for number in range(settings.QUICK_WORKERS):
         attempt(f"task{number}", started_at=now - timedelta(seconds=90))
@@ -96,7 +96,7 @@ def test_missing_migrations_are_counted(client, beats):
     assert problem["checks"] == ALL_OK | {"migrations": "missing"} | dict.fromkeys(COMPONENTS, "unknown")
 
 
-def test_a_database_that_does_not_answer_is_told_as_such(client, monkeypatch):
+def test_unreachable_database_is_named(client, monkeypatch):
     def fail():
         raise OperationalError("secret host")
 
@@ -116,7 +116,7 @@ class TestFindings:
 
         return finding
 
-    def test_there_are_none_where_all_is_well(self, beats, found, settings):
+    def test_healthy_portal_has_no_findings(self, beats, found, settings):
         settings.TELEGRAM_BOT_TOKEN = settings.TELEGRAM_CHAT_ID = "somebody is told"
         synchronise_environment_channels()
         assert not [
@@ -125,20 +125,20 @@ class TestFindings:
             if source.__module__ == findings.__name__ and found(source)
         ]
 
-    def test_a_silent_part_is_critical(self, beats, found, now):
+    def test_silent_part_is_a_critical_finding(self, beats, found, now):
         silent("slow", 600)
         [(severity, text, since)] = found(findings.parts_without_a_beat)
         assert severity is Severity.CRITICAL
         assert text == "slow shows no sign of life: its work is not being done."
         assert since < now - timedelta(minutes=9)
 
-    def test_a_job_whose_latest_cycle_failed_is_a_warning_until_one_succeeds(self, found, now):
+    def test_failed_job_is_a_warning_until_a_cycle_succeeds(self, found, now):
         JobRun.objects.create(job="scan", cycle_key="1", status="failed", finished_at=now, error="OSError: no disk")
         assert found(findings.failed_jobs) == [(Severity.WARNING, "The job scan failed: OSError: no disk", now)]
         JobRun.objects.create(job="scan", cycle_key="2", status="done", finished_at=now)
         assert found(findings.failed_jobs) == []
 
-    def test_a_task_given_up_is_told_for_a_day(self, found, now):
+    def test_abandoned_task_is_a_finding_for_a_day(self, found, now):
         attempt("t", attempts=TaskAttempt.MOST_ATTEMPTS + 1, started_at=now, finished_at=now)
         assert len(found(findings.given_up_tasks)) == 1
         TaskAttempt.objects.update(finished_at=now - timedelta(hours=25))
@@ -156,10 +156,10 @@ class TestFindings:
             (True, "http://10.0.0.7", False, 2),
         ],
     )
-    def test_unsafe_settings_are_named(self, found, settings, debug, url, https, number):
+    def test_unsafe_settings_are_findings(self, found, settings, debug, url, https, number):
         settings.DEBUG, settings.PORTAL_URL, settings.HTTPS = debug, url, https
         assert len(found(findings.unsafe_settings)) == number
 
 
-def test_a_clock_of_our_own_that_runs_ahead_makes_nobody_stale(beats, now):
+def test_fast_local_clock_makes_no_part_stale(beats, now):
     assert {check.word for check in health.health_checks(now + timedelta(minutes=10)).values()} == {"ok"}

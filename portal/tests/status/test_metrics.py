@@ -38,21 +38,21 @@ def samples(scrape):
 @pytest.mark.parametrize(
     ("token", "code"), [(None, "not_authenticated"), ("x", "invalid_token"), ("é", "invalid_token")]
 )
-def test_it_is_told_to_the_bearer_of_its_token_alone(scrape, token, code):
+def test_metrics_require_their_token(scrape, token, code):
     answer = scrape(token)
     assert (answer.status_code, answer.json()["code"]) == (401, code)
 
 
-def test_it_is_prometheus_text(scrape):
+def test_metrics_are_valid_prometheus_text(scrape):
     assert scrape().headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
 
 
-def test_it_takes_a_fixed_number_of_queries(scrape, django_assert_max_num_queries):
+def test_metrics_take_a_fixed_number_of_queries(scrape, django_assert_max_num_queries):
     with django_assert_max_num_queries(20):
         assert scrape().status_code == 200
 
 
-def test_a_database_that_does_not_answer_is_a_503(scrape, monkeypatch):
+def test_unreachable_database_is_503(scrape, monkeypatch):
     def fail(now):
         raise OperationalError
 
@@ -60,7 +60,7 @@ def test_a_database_that_does_not_answer_is_a_503(scrape, monkeypatch):
     assert scrape().status_code == 503
 
 
-def test_the_queues_tell_how_many_wait_and_since_when(samples):
+def test_queues_report_their_length_and_oldest_wait(samples):
     now = timezone.now()
     OrmQ.objects.create(key="slow", payload="", lock=now - timedelta(minutes=5))
     OrmQ.objects.create(key="slow", payload="", lock=now + timedelta(minutes=5))
@@ -70,7 +70,7 @@ def test_the_queues_tell_how_many_wait_and_since_when(samples):
     assert 300 <= found["vigie_queue_oldest_seconds", "slow"] < 330
 
 
-def test_the_portals_own_figures(samples):
+def test_portal_exports_its_own_figures(samples):
     now = timezone.now()
     Heartbeat.objects.create(component="quick", at=now - timedelta(seconds=30))
     JobRun.objects.create(job="scan", cycle_key="1", status="failed")
@@ -83,7 +83,7 @@ def test_the_portals_own_figures(samples):
     assert (found["vigie_auth_failures",], found["vigie_auth_failing_addresses",]) == (7, 1)
 
 
-def test_machines_by_status_and_liveness(samples, make_agent):
+def test_machines_are_counted_by_status_and_liveness(samples, make_agent):
     make_agent("A")
     make_agent("B", seen=timedelta(hours=1))
     make_agent("C", status="uninstalled")
@@ -92,7 +92,7 @@ def test_machines_by_status_and_liveness(samples, make_agent):
     assert (found["vigie_machines_active", "online"], found["vigie_machines_active", "late"]) == (1, 1)
 
 
-def test_runs_and_pages(samples, call, client_token):
+def test_runs_and_pages_are_counted(samples, call, client_token):
     before = samples()["vigie_runs_received_total",]
     call("POST", "usage/report", client_token, **run_payload())
     found = samples()
@@ -100,7 +100,7 @@ def test_runs_and_pages(samples, call, client_token):
     assert (found["vigie_recent_runs",], found["vigie_recent_pages",]) == (1, run_payload()["total_pages"])
 
 
-def test_who_guesses_its_token_is_throttled(client, settings):
+def test_guessing_the_metrics_token_is_throttled(client, settings):
     settings.AUTH_FAILURES_PER_MINUTE = 2
     answers = [client.get("/metrics", headers={"Authorization": "Bearer guess"}) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [401, 401, 429]

@@ -106,20 +106,20 @@ def test_unfinished_requests_leave_the_only_thread_to_others(connect, half):
         assert select.select(unfinished, [], [], 0)[0] == []
 
 
-def test_clients_that_take_no_answer_leave_the_only_thread_to_others(connect):
+def test_clients_that_read_no_answer_leave_the_only_thread_to_others(connect):
     idle = [connect(b"GET /long HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", SO_RCVBUF=4096) for _ in range(5)]
     assert everything(connect(WHOLE)).endswith(b"\r\n\r\nok")
     assert everything(idle[0]).endswith(b"\r\n\r\n" + LONG)
 
 
-def test_full_house_gives_up_who_has_waited_longest(connect):
+def test_connection_limit_drops_the_longest_waiting_client(connect):
     waiting = [connect(HEAD) for _ in range(CONNECTIONS)]
     assert everything(connect(WHOLE)).endswith(b"\r\n\r\nok")
     assert waiting[0].recv(1) == b""
     assert select.select(waiting[-5:], [], [], 0)[0] == []
 
 
-def test_full_house_closes_idle_connections_first(connect):
+def test_connection_limit_closes_idle_connections_first(connect):
     waiting = connect(HEAD)
     kept = [connect(WHOLE) for _ in range(CONNECTIONS - 2)]
     assert all(everything(connection).endswith(b"ok") for connection in kept)
@@ -128,7 +128,7 @@ def test_full_house_closes_idle_connections_first(connect):
     assert select.select([waiting], [], [], 0)[0] == []
 
 
-def test_connection_beyond_the_files_that_can_be_opened_takes_the_place_of_the_first(connect):
+def test_connection_beyond_the_file_limit_replaces_the_oldest(connect):
     with served("few") as (port, _):
         waiting = [connect(HEAD, to=port) for _ in range(CONNECTIONS)]
         assert everything(connect(WHOLE, to=port)).endswith(b"ok")
@@ -136,7 +136,7 @@ def test_connection_beyond_the_files_that_can_be_opened_takes_the_place_of_the_f
         assert select.select(waiting[-3:], [], [], 0)[0] == []
 
 
-def test_idle_connection_closed_as_it_speaks_takes_nobody_along(connect):
+def test_idle_connection_closed_while_it_sends_affects_no_other(connect):
     with served() as (port, server):
         kept = [connect(WHOLE, to=port) for _ in range(CONNECTIONS - 1)]
         assert all(everything(connection).endswith(b"ok") for connection in kept)
@@ -150,7 +150,7 @@ def test_idle_connection_closed_as_it_speaks_takes_nobody_along(connect):
         assert everything(kept[1]).endswith(b"ok")
 
 
-def test_longest_waiting_of_those_that_store_too_much_are_given_up(connect):
+def test_storage_limit_drops_the_longest_waiting_bodies(connect):
     with served("small") as (port, _):
         short, *long = [
             connect(HEAD + b"Authorization: x\r\nContent-Length: 900000\r\n\r\n" + bytes(size), to=port)
@@ -164,7 +164,7 @@ def test_longest_waiting_of_those_that_store_too_much_are_given_up(connect):
 @pytest.mark.parametrize(
     "body", [b"Content-Length: 20\r\n\r\nshort", b"Transfer-Encoding: chunked\r\n\r\n5\r\nshort\r\n"]
 )
-def test_body_that_breaks_off_is_given_to_nobody(connect, body):
+def test_truncated_body_reaches_no_view(connect, body):
     connection = connect(HEAD + body)
     connection.shutdown(socket.SHUT_WR)
     assert everything(connection) == b""
@@ -174,7 +174,7 @@ def test_body_that_breaks_off_is_given_to_nobody(connect, body):
 
 
 @pytest.mark.parametrize("name", ["nothing", "half a head", "half a body", "half a chunk"])
-def test_half_a_request_is_hung_up_on_without_an_answer(connect, short_port, name):
+def test_partial_request_is_closed_without_an_answer(connect, short_port, name):
     assert everything(connect(HALVES[name], to=short_port)) in {b"", HALVES[name]}
 
 
@@ -188,14 +188,14 @@ def dripped(connection, bytes_each, times):
     return False
 
 
-def test_dripping_head_is_hung_up_on(connect, short_port):
+def test_dripping_head_is_closed_at_its_deadline(connect, short_port):
     assert dripped(connect(b"POST / HTTP/1.1\r\n", to=short_port), b"X-1: 1\r\n", times=600)
 
 
 @pytest.mark.parametrize(
     ("method", "path", "length"), [("POST", "/", 102), ("PUT", "/", 102), ("PUT", "/deposit", 100_002)]
 )
-def test_slow_body_has_its_time_except_as_a_deposit(connect, short_port, method, path, length):
+def test_slow_body_has_a_deadline_except_as_a_deposit(connect, short_port, method, path, length):
     head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
     slow = connect(head.encode(), to=short_port)
     assert dripped(slow, bytes(length // 100), times=100) is (method == "POST")
@@ -215,7 +215,7 @@ def test_next_request_of_a_connection_has_its_own_deadline(connect, short_port):
 # --- The server itself -----------------------------------------------------------------------------------------------
 
 
-def test_full_disk_costs_long_requests_alone(connect):
+def test_full_disk_fails_only_long_requests(connect):
     with served("full") as (port, _):
         kept = connect(WHOLE, to=port)
         assert everything(kept).endswith(b"ok")
@@ -227,7 +227,7 @@ def test_full_disk_costs_long_requests_alone(connect):
         assert everything(kept).endswith(b"ok")
 
 
-def test_server_that_ends_finishes_what_has_begun_and_waits_for_nothing_else(connect):
+def test_stopping_server_finishes_started_requests_and_waits_for_nothing_else(connect):
     head = b"PUT /deposit HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 100002\r\n\r\n"
     with served() as (port, server):
         for _ in range(10):
@@ -243,7 +243,7 @@ def test_server_that_ends_finishes_what_has_begun_and_waits_for_nothing_else(con
 # --- What is not slow ------------------------------------------------------------------------------------------------
 
 
-def test_requests_that_come_together_are_answered_in_order(connect):
+def test_pipelined_requests_are_answered_in_order(connect):
     connection = connect(WHOLE + WHOLE.replace(b"ok", b"no") + CLOSING)
     answers = b""
     while data := connection.recv(65536):
@@ -251,7 +251,7 @@ def test_requests_that_come_together_are_answered_in_order(connect):
     assert [part[:2] for part in answers.split(b"\r\n\r\n")[1:]] == [b"ok", b"no", b"ok"]
 
 
-def test_body_in_chunks_arrives(port):
+def test_chunked_body_arrives(port):
     answer = requests.post(f"http://127.0.0.1:{port}/", data=iter([b"a" * 10_000, b"b" * 10_000]), timeout=PATIENCE)
     assert answer.content == b"a" * 10_000 + b"b" * 10_000
 
@@ -263,7 +263,7 @@ def test_long_body_with_a_token_arrives(port):
 
 
 @pytest.mark.parametrize(("path", "length"), [("/", 2), ("/deposit", 5 * MEBIBYTE)])
-def test_sender_that_asks_first_is_told_once_to_go_on(connect, path, length):
+def test_expect_continue_is_answered_once(connect, path, length):
     head = f"PUT {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: {length}\r\n\r\n"
     connection = connect(head.encode())
     assert connection.recv(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -273,14 +273,14 @@ def test_sender_that_asks_first_is_told_once_to_go_on(connect, path, length):
     assert len(answer.partition(b"\r\n\r\n")[2]) == length
 
 
-def test_sender_that_asks_first_is_refused_without_its_body(connect):
+def test_expect_continue_is_refused_without_the_body(connect):
     head = b"PUT /refused HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 10000000\r\n\r\n"
     answer = everything(connect(head))
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
     assert answer.endswith(b"\r\n\r\nno")
 
 
-def test_refused_body_is_not_read_and_its_sender_gets_the_answer(connect):
+def test_refused_body_is_not_read_and_the_answer_arrives(connect):
     connection = connect(b"POST /refused HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n")
     sent = 0
     with contextlib.suppress(OSError):
@@ -307,7 +307,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("length", [b"%025d" % 37, b"9" * 20, b"10000000"])
 @pytest.mark.parametrize("path", [b"/", b"/refused"])
-def test_body_that_was_not_received_is_taken_neither_for_whole_nor_for_a_request(connect, path, length):
+def test_missing_body_is_taken_neither_as_complete_nor_as_a_request(connect, path, length):
     smuggled = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
     connection = connect(HEAD.replace(b"/", path, 1) + b"Content-Length: " + length + b"\r\n\r\n")
     answer = everything(connection) if path == b"/" else connection.recv(65536)
@@ -318,13 +318,13 @@ def test_body_that_was_not_received_is_taken_neither_for_whole_nor_for_a_request
 
 
 @pytest.mark.parametrize(("request_bytes", "expected"), REFUSED.values(), ids=REFUSED)
-def test_request_that_could_be_read_in_two_ways_is_refused_with_all_that_follows(connect, request_bytes, expected):
+def test_ambiguous_request_is_refused_with_all_that_follows(connect, request_bytes, expected):
     answers = everything(connect(request_bytes + b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"))
     assert answers.split()[1] == expected
     assert answers.count(b"HTTP/1.1 ") == 1
 
 
-def test_static_files_are_short_enough_to_hold_no_thread():
+def test_static_files_are_small_enough_to_block_no_thread():
     sizes = [storage.size(path) for finder in get_finders() for path, storage in finder.list(None)]
     assert 0 < max(sizes) < MOST_UNSENT
 

@@ -45,20 +45,20 @@ def known(now):
     return gather_facts("quick", now - 60 * MINUTE, now, [*TaskAttempt.objects.running("quick")])
 
 
-def test_a_process_is_known_by_more_than_its_number():
+def test_reused_pid_is_another_process():
     assert pid_here(current_process()) == os.getpid()
     reborn = f"{HOST}:{os.getpid()}:1"
     assert dead_processes([reborn, DEAD, ELSEWHERE, current_process(), ""]) == {reborn, DEAD}
 
 
-def test_process_of_renamed_host_is_still_known(monkeypatch):
+def test_process_is_recognised_after_a_host_rename(monkeypatch):
     mine, gone = current_process(), DEAD.replace(HOST.partition("/")[0], "former-name")
     monkeypatch.setattr(processes, "HOST", f"new-name/{processes.SYSTEM}")
     assert dead_processes([mine, gone]) == {gone}
 
 
 @pytest.mark.parametrize(("seconds", "found"), [(5, set()), (15, {ELSEWHERE}), (-60, {ELSEWHERE})])
-def test_process_elsewhere_is_dead_once_its_node_is_silent(silent_node, seconds, found):
+def test_remote_process_is_dead_once_its_node_is_silent(silent_node, seconds, found):
     silent_node(timedelta(seconds=seconds))
     assert dead_processes([ELSEWHERE]) == found
 
@@ -68,7 +68,7 @@ def test_no_node_is_dead_right_after_an_outage_of_the_database(silent_node):
     assert dead_processes([ELSEWHERE]) == set()
 
 
-def test_series_of_beats_is_broken_by_a_silence(silent_node):
+def test_silence_ends_a_series_of_heartbeats(silent_node):
     silent_node()
     own = Heartbeat.objects.filter(where=HOST)
     processes.record_heartbeat()
@@ -102,14 +102,14 @@ def pid_born_of_init():
         return file.read().rpartition(")")[2].split()[19]
 
 
-def test_it_was_active_when_it_last_started_or_ended_a_task(now):
+def test_last_activity_is_the_last_start_or_end_of_a_task(now):
     attempt(current_process(), now - 3 * MINUTE, task_id="runs")
     assert known(now).active_at == now - 3 * MINUTE
     attempt(current_process(), now - 9 * MINUTE, task_id="ended", finished_at=now - MINUTE)
     assert known(now).active_at == now - MINUTE
 
 
-def test_the_queue_tells_what_waits_and_what_was_claimed(now):
+def test_queue_facts_list_waiting_and_claimed_tasks(now):
     queued(now - MINUTE)
     queued(now - 2 * MINUTE)
     queued(now - 9 * MINUTE, "slow")
@@ -122,7 +122,7 @@ def test_the_queue_tells_what_waits_and_what_was_claimed(now):
 
 
 @pytest.mark.parametrize("worker", [DEAD, ELSEWHERE])
-def test_what_a_dead_worker_had_is_given_back(now, silent_node, worker):
+def test_task_of_a_dead_worker_is_released(now, silent_node, worker):
     silent_node()
     row = queued(now + MINUTE)
     attempt(worker, now, row.pk)
@@ -132,7 +132,7 @@ def test_what_a_dead_worker_had_is_given_back(now, silent_node, worker):
     assert row.lock <= timezone.now()
 
 
-def test_channel_and_job_of_a_dead_deliverer_are_free_again(now):
+def test_channel_and_job_of_a_dead_process_are_released(now):
     for model, name in (
         (ChannelState, {"channel": "c"}),
         (JobRun, {"job": "j", "cycle_key": "all", "status": "running"}),
@@ -143,7 +143,7 @@ def test_channel_and_job_of_a_dead_deliverer_are_free_again(now):
     assert JobRun.objects.claimable(timezone.now()).exists()
 
 
-def test_a_stalled_cluster_must_end_and_gives_back_what_it_claimed(now):
+def test_stalled_cluster_must_end_and_releases_its_claims(now):
     queued(now - 9 * MINUTE)
     claimed = queued(now - MINUTE + cluster_limits("quick").retry)
     assert must_end("quick", now - 60 * MINUTE, 2 * MINUTE)

@@ -19,7 +19,7 @@ WHOLE = [
 
 @pytest.mark.parametrize("request_bytes", WHOLE)
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
-def test_request_is_ready_with_its_last_byte(request_bytes, size):
+def test_request_is_complete_with_its_last_byte(request_bytes, size):
     incoming = Incoming()
     pieces = [request_bytes[at : at + size] for at in range(0, len(request_bytes), size)]
     assert [incoming.feed(piece) for piece in pieces] == [False] * (len(pieces) - 1) + [True]
@@ -28,7 +28,7 @@ def test_request_is_ready_with_its_last_byte(request_bytes, size):
     assert incoming.file.read() == request_bytes
 
 
-def test_beginning_of_the_next_request_is_kept_with_this_one():
+def test_start_of_a_pipelined_request_is_kept():
     incoming = Incoming()
     assert incoming.feed(WHOLE[3] + WHOLE[0])
     incoming.file.seek(0)
@@ -40,7 +40,7 @@ def test_beginning_of_the_next_request_is_kept_with_this_one():
     HEAD + b"Transfer-Encoding: xchunked\r\n\r\n", HEAD + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n",
     HEAD + b"Content-Length: two\r\n\r\n", CHUNKED + b"1\r\nx\r\n" * MOST_CHUNKS + b"1\r\nx\r\n",
 ])  # fmt: skip
-def test_malformed_request_is_ready_for_the_parser_to_refuse(refused):
+def test_malformed_request_is_complete_so_that_the_parser_refuses_it(refused):
     assert Incoming().feed(refused)
 
 

@@ -67,44 +67,44 @@ def end_when(supervise):
 
 
 @pytest.mark.parametrize(("failures", "seconds"), [(1, 0.5), (2, 1), (5, 8), (9, 30)])
-def test_the_pause_doubles_up_to_a_bound(failures, seconds):
+def test_restart_backoff_doubles_up_to_a_maximum(failures, seconds):
     assert restart_pause(failures) == seconds
 
 
-def test_a_program_that_cannot_be_kept_running_ends_all_with_a_failure(supervise, tmp_path):
+def test_program_that_keeps_dying_ends_the_supervisor_with_a_failure(supervise, tmp_path):
     starts = tmp_path / "starts"
     supervisor = supervise(f"open({str(starts)!r}, 'a').write('x'); raise SystemExit(3)")
     assert supervisor.run() == 1
     assert starts.read_text() == "x" * children.MOST_FAILURES
 
 
-def test_one_that_had_settled_begins_with_a_clean_record():
+def test_backoff_is_reset_after_a_stable_run():
     child = Child(Component("program", ["true"]), failures=4)
     child.start(100.0, os.open(os.devnull, os.O_RDONLY), lifeline.VARIABLE)
     child.ended(100.0 + children.SETTLED_AFTER)
     assert (child.failures, child.due) == (1, 100.0 + children.SETTLED_AFTER + 0.5)
 
 
-def test_a_requested_end_is_a_success(supervise, end_when):
+def test_requested_end_is_a_success(supervise, end_when):
     supervisor = supervise("import time; time.sleep(600)")
     end_when(supervisor.running)
     assert supervisor.run() == 0
     assert not supervisor.running()
 
 
-def test_what_does_not_end_within_the_grace_is_killed(supervise, end_when, tmp_path):
+def test_program_that_outlives_the_grace_period_is_killed(supervise, end_when, tmp_path):
     supervisor = supervise(STUBBORN.format(file=str(tmp_path / "up")), grace=0.5)
     end_when((tmp_path / "up").exists)
     assert supervisor.run() == 0
 
 
-def test_a_second_signal_ends_all_at_once(supervise, end_when, tmp_path):
+def test_second_signal_kills_everything_at_once(supervise, end_when, tmp_path):
     supervisor = supervise(STUBBORN.format(file=str(tmp_path / "up")), grace=3600)
     end_when((tmp_path / "up").exists, times=2)
     assert supervisor.run() == 0
 
 
-def test_the_children_of_a_dead_main_process_go_with_it(supervise, tmp_path):
+def test_children_of_a_dead_main_process_are_killed(supervise, tmp_path):
     file = tmp_path / "pid"
     code = f"import os, time; pid = os.fork(); pid and open({str(file)!r}, 'w').write(str(pid)); time.sleep(0 if pid else 600)"
     supervisor = supervise(code)
@@ -121,7 +121,7 @@ def is_gone(pid):
         return True
 
 
-def test_a_broken_lifeline_ends_the_process_it_was_given_to():
+def test_broken_lifeline_ends_its_process():
     code = "from portal.supervisor import lifeline; import time; lifeline.hold_lifeline(); print(flush=True); time.sleep(600)"
     reading, writing = os.pipe()
     program = subprocess.Popen(
@@ -139,13 +139,13 @@ def test_a_broken_lifeline_ends_the_process_it_was_given_to():
 
 
 @pytest.mark.parametrize("bind", ["8000", ":8000", "localhost:http", "localhost:70000", "localhost:-1"])
-def test_what_is_no_address_is_refused(bind):
+def test_invalid_listen_address_is_refused(bind):
     with pytest.raises(ValueError, match="is not HOST:PORT"):
         open_listener(bind)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
-def test_it_listens_where_it_is_told(host, monkeypatch):
+def test_supervisor_listens_on_the_given_address(host, monkeypatch):
     monkeypatch.setattr(components, "PATIENCE_SECONDS", 0)
     with (
         open_listener(f"{host}:0") as listening,
@@ -154,7 +154,7 @@ def test_it_listens_where_it_is_told(host, monkeypatch):
         listen_or_refuse(f"{host}:{listening.getsockname()[1]}")
 
 
-def test_address_in_use_is_waited_for():
+def test_supervisor_waits_for_an_address_in_use():
     with open_listener("127.0.0.1:0") as held:
         port = held.getsockname()[1]
         threading.Timer(0.5, held.close).start()

@@ -40,7 +40,7 @@ def facts(**known):
         ({"unstarted": [Claim(1, ago(61))]}, LEAVE),
     ],
 )
-def test_a_cluster_is_ended_only_when_a_task_waits_beside_an_idle_worker(known, is_stalled):
+def test_cluster_is_ended_only_if_a_task_waits_beside_an_idle_worker(known, is_stalled):
     assert decide_ending(facts(**known)).is_stalled is is_stalled
 
 
@@ -54,5 +54,5 @@ def test_a_cluster_is_ended_only_when_a_task_waits_beside_an_idle_worker(known, 
         ({"unstarted": [Claim(1, ago(61)), Claim(2, ago(1))], "unclaimed_since": ago(5)}, [1, 2]),
     ],
 )
-def test_claims_that_nobody_will_start_are_given_back(known, given_back):
+def test_claims_that_no_worker_will_start_are_released(known, given_back):
     assert list(decide_ending(facts(**known)).give_back) == given_back

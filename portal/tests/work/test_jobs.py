@@ -26,23 +26,23 @@ def run_out(lease: Lease) -> None:
     JobRun.objects.filter(pk=lease.pk).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
 
 
-def test_a_cycle_held_by_one_is_not_given_to_another(lease):
+def test_leased_cycle_cannot_be_claimed_by_another(lease):
     assert claim_cycle("scan", "monday") is None
 
 
-def test_other_cycles_and_other_jobs_are_free(lease):
+def test_other_cycles_and_jobs_can_be_claimed(lease):
     assert claim_cycle("scan", "tuesday")
     assert claim_cycle("digest", "monday")
 
 
-def test_a_finished_cycle_is_never_claimed_again(lease):
+def test_finished_cycle_cannot_be_claimed_again(lease):
     lease.finish({"found": 3})
     run_out(lease)
     assert claim_cycle("scan", "monday") is None
     assert JobRun.objects.get().result == {"found": 3}
 
 
-def test_a_failed_cycle_may_be_claimed_again_and_says_why_it_failed(lease):
+def test_failed_cycle_keeps_its_error_and_can_be_claimed_again(lease):
     lease.fail(ValueError("no disk"))
     assert JobRun.objects.get().error == "ValueError: no disk"
     again = claim_cycle("scan", "monday")
@@ -50,7 +50,7 @@ def test_a_failed_cycle_may_be_claimed_again_and_says_why_it_failed(lease):
     assert again.fence == lease.fence + 1
 
 
-def test_whoever_was_overtaken_may_write_nothing_more(lease):
+def test_overtaken_holder_cannot_write_any_more(lease):
     run_out(lease)
     successor = claim_cycle("scan", "monday")
     assert successor is not None
@@ -62,7 +62,7 @@ def test_whoever_was_overtaken_may_write_nothing_more(lease):
     assert JobRun.objects.get().status == "done"
 
 
-def test_a_lease_that_ran_out_unnoticed_is_still_good(lease):
+def test_expired_but_unclaimed_lease_is_still_valid(lease):
     run_out(lease)
     lease.extend()
     assert claim_cycle("scan", "monday") is None
@@ -84,7 +84,7 @@ def test_lease_of_dead_holder_is_claimed_at_once_on_every_host(lease, silent_nod
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_at_once_one_gets_the_cycle():
+def test_one_of_many_simultaneous_claims_gets_the_cycle():
     def claiming(_: int) -> Lease | None:
         try:
             return claim_cycle("scan", "monday")

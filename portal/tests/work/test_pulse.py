@@ -33,7 +33,7 @@ def ticks(*seconds):
         rounds.tick(START + timedelta(seconds=second))
 
 
-def test_each_is_asked_at_its_own_pace(register):
+def test_each_source_is_polled_at_its_own_interval(register):
     asked = {1: [], 5: []}
     for every, noted in asked.items():
         register(Pulse(str(every), lambda now, noted=noted: noted.append(now.second), timedelta(seconds=every)))
@@ -41,7 +41,7 @@ def test_each_is_asked_at_its_own_pace(register):
     assert asked == {1: [0, 1, 2, 3, 4, 5, 6], 5: [0, 5]}
 
 
-def test_a_clock_set_back_keeps_nobody_waiting(register):
+def test_clock_set_back_delays_no_source(register):
     asked = []
     register(Pulse("p", lambda now: asked.append(now.second), timedelta(minutes=10)))
     ticks(50, 10)
@@ -49,7 +49,7 @@ def test_a_clock_set_back_keeps_nobody_waiting(register):
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, DatabaseError])
-def test_one_that_fails_keeps_no_other_from_being_asked(register, monkeypatch, error):
+def test_failing_source_does_not_stop_the_others(register, monkeypatch, error):
     def fail(now):
         raise error
 
@@ -61,7 +61,7 @@ def test_one_that_fails_keeps_no_other_from_being_asked(register, monkeypatch, e
     assert len(asked) == 2
 
 
-def test_one_that_finds_work_is_asked_again_within_bounds(register):
+def test_source_that_finds_work_is_polled_again_within_limits(register):
     left = list(range(1000))
     register(Pulse("busy", lambda now: left.pop() >= 0))
     ticks(0)
@@ -72,13 +72,13 @@ def waiting(cluster):
     return OrmQ.objects.filter(key=cluster).count()
 
 
-def test_a_silent_cluster_is_asked_for_one_beat_at_a_time():
+def test_silent_cluster_is_asked_for_one_heartbeat_at_a_time():
     for _ in range(3):
         ask_for_beats(timezone.now())
     assert (waiting("quick"), waiting("slow")) == (1, 1)
 
 
-def test_a_beat_is_asked_for_again_once_it_was_given_and_silence_returned():
+def test_heartbeat_is_requested_again_after_a_new_silence():
     ask_for_beats(timezone.now())
     deliver("quick")
     ask_for_beats(timezone.now())
@@ -89,7 +89,7 @@ def test_a_beat_is_asked_for_again_once_it_was_given_and_silence_returned():
     assert waiting("quick") == 1
 
 
-def test_beat_is_asked_for_whatever_a_dead_node_left_claimed():
+def test_heartbeat_is_requested_despite_a_claim_of_a_dead_node():
     for cluster in ("quick", "slow"):
         OrmQ.objects.create(key=cluster, payload="", lock=timezone.now() + timedelta(hours=2))
     Heartbeat.objects.create(component="quick", asked_at=timezone.now() - timedelta(minutes=1))
@@ -97,7 +97,7 @@ def test_beat_is_asked_for_whatever_a_dead_node_left_claimed():
     assert (waiting("quick"), waiting("slow")) == (2, 2)
 
 
-def test_a_beat_that_was_lost_is_asked_for_again():
+def test_lost_heartbeat_is_requested_again():
     ask_for_beats(timezone.now())
     OrmQ.objects.all().delete()
     Heartbeat.objects.update(asked_at=timezone.now() - timedelta(minutes=1))
@@ -105,13 +105,13 @@ def test_a_beat_that_was_lost_is_asked_for_again():
     assert waiting("quick") == 1
 
 
-def test_it_keeps_the_schedules():
+def test_pulse_synchronises_the_schedules():
     Schedule.objects.create(name="foreign", func="os.getcwd", args="((")
     pulsing.keep_schedules(timezone.now())
     assert {row.name for row in Schedule.objects.all()} == {job.name for job in schedules.jobs.all()}
 
 
-class TestACycleThatEndedBadly:
+class TestFailedCycle:
     @pytest.fixture
     def job(self, monkeypatch):
         schedules.jobs.all()
@@ -132,27 +132,27 @@ class TestACycleThatEndedBadly:
         retry_cycles(now)
         return waiting("slow")
 
-    def test_is_tried_again_after_a_pause(self, lease, now):
+    def test_failed_cycle_is_retried_after_a_pause(self, lease, now):
         lease.fail(ValueError())
         assert self.ended(lease, now, finished_at=now - timedelta(minutes=1)) == 0
         assert self.ended(lease, now, finished_at=now - timedelta(minutes=3)) == 1
 
-    def test_is_queued_once_however_often_it_is_seen(self, lease, now):
+    def test_failed_cycle_is_queued_only_once(self, lease, now):
         lease.fail(ValueError())
         for _ in range(3):
             assert self.ended(lease, now, finished_at=now - timedelta(minutes=3)) == 1
         deliver("slow")
         assert JobRun.objects.get().status == "done"
 
-    def test_is_taken_over_when_its_holder_was_killed(self, lease, now):
+    def test_cycle_of_a_killed_holder_is_taken_over(self, lease, now):
         assert self.ended(lease, now, lease_expires_at=now + timedelta(seconds=1)) == 0
         assert self.ended(lease, now, lease_expires_at=now - timedelta(minutes=3)) == 1
 
-    def test_is_left_alone_when_it_was_tried_often_enough(self, lease, now):
+    def test_cycle_out_of_attempts_is_not_retried(self, lease, now):
         lease.fail(ValueError())
         assert self.ended(lease, now, finished_at=now - timedelta(hours=1), fence=pulsing.MOST_CLAIMS) == 0
 
-    def test_is_left_alone_once_the_next_cycle_began(self, lease, now):
+    def test_failed_cycle_is_not_retried_after_the_next_one_started(self, lease, now):
         lease.fail(ValueError())
         retry_cycles(now + timedelta(days=1))
         assert waiting("slow") == 0

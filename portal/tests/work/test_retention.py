@@ -38,7 +38,7 @@ def run_at(at, job, cycle):
     return JobRun.objects.create(job=job, cycle_key=cycle, status="done", started_at=at, finished_at=at)
 
 
-def test_each_table_is_kept_for_its_time(now, lease, settings):
+def test_each_table_is_pruned_after_its_retention(now, lease, settings):
     settings.AUDIT_RETENTION_DAYS, settings.JOB_RETENTION_DAYS = 365, 30
     audit_at(now - 364 * DAY, now - 366 * DAY)
     attempt_at(now - 29 * DAY, "young")
@@ -53,20 +53,20 @@ def test_each_table_is_kept_for_its_time(now, lease, settings):
     assert TaskAttempt.objects.get().task_id == Session.objects.get().session_key == "young"
 
 
-def test_the_latest_run_of_each_job_stays_however_old(now, settings):
+def test_latest_run_of_each_job_is_never_pruned(now, settings):
     settings.JOB_RETENTION_DAYS = 30
     old = [run_at(now - 90 * DAY, "a", "1"), run_at(now - 60 * DAY, "a", "2"), run_at(now - 90 * DAY, "b", "1")]
     assert list(retention.outdated_runs(now)) == old[:1]
 
 
-def test_it_deletes_batch_by_batch_under_its_lease(now, lease, monkeypatch, django_assert_num_queries):
+def test_rows_are_deleted_in_batches_under_the_lease(now, lease, monkeypatch, django_assert_num_queries):
     monkeypatch.setattr(retention, "BATCH", 2)
     audit_at(*[now - 400 * DAY] * 5)
     assert delete_all(retention.outdated_audit(now), lease) == 5
     assert not AuditEvent.objects.exists()
 
 
-def test_whoever_lost_the_lease_deletes_nothing_more(now, lease):
+def test_lost_lease_stops_the_deletion(now, lease):
     audit_at(now - 400 * DAY)
     JobRun.objects.update(fence=7)
     with pytest.raises(LeaseLost):
@@ -74,14 +74,14 @@ def test_whoever_lost_the_lease_deletes_nothing_more(now, lease):
     assert AuditEvent.objects.count() == 1
 
 
-def test_an_app_declares_its_own(now, lease, monkeypatch):
+def test_app_can_declare_a_retention(now, lease, monkeypatch):
     mine = Retention("mine", lambda now: AuditEvent.objects.filter(actor="a"))
     monkeypatch.setattr(retention.retentions, "items", [mine])
     audit_at(now)
     assert prune_rows(lease) == {"mine": 1}
 
 
-def test_of_what_is_done_every_minute_a_day_is_kept(now):
+def test_runs_of_minutely_jobs_are_kept_for_a_day(now):
     """Its newest run stays, which tells how the job stands."""
     for job in ("usage.rollups", "portal.retention"):
         for hours in (60, 48, 30):

@@ -50,17 +50,17 @@ def rows():
         (WEEKLY, "2026-03-09T08:00:01", "2026-03-09T08:00:00"),
     ],
 )
-def test_a_cycle_begins_at_its_hour(job, moment, began):
+def test_cycle_starts_at_its_hour(job, moment, began):
     assert job.cycle_key(datetime.fromisoformat(f"{moment}+00:00")) == f"{began}+00:00"
 
 
 @pytest.mark.parametrize("every", [timedelta(0), timedelta(seconds=90), -HOUR, 23 * DAY])
-def test_a_period_django_q_cannot_keep_is_refused(every):
+def test_unsupported_period_is_refused(every):
     with pytest.raises(ValueError, match="whole minutes"):
         Job("test.odd", nothing, every)
 
 
-def test_declared_jobs_get_their_rows_once(declared):
+def test_declared_jobs_get_one_row_each(declared):
     assert synchronise_schedules(NOW) == 2
     before = rows()
     assert synchronise_schedules(NOW + timedelta(minutes=1)) == 0
@@ -69,7 +69,7 @@ def test_declared_jobs_get_their_rows_once(declared):
     assert before["test.hourly"]["next_run"] == datetime(2026, 3, 10, 11, tzinfo=UTC)
 
 
-def test_a_changed_declaration_changes_its_row_and_keeps_its_moment(declared):
+def test_changed_declaration_updates_its_row_and_keeps_the_next_run(declared):
     synchronise_schedules(NOW)
     declared[1] = Job("test.daily", nothing, DAY, cluster="quick", offset=timedelta(hours=3))
     assert synchronise_schedules(NOW) == 1
@@ -77,7 +77,7 @@ def test_a_changed_declaration_changes_its_row_and_keeps_its_moment(declared):
     assert rows()["test.daily"]["next_run"] == datetime(2026, 3, 11, 3, tzinfo=UTC)
 
 
-def test_rows_nobody_declares_are_removed_and_audited(declared):
+def test_undeclared_rows_are_removed_and_audited(declared):
     synchronise_schedules(NOW)
     Schedule.objects.create(name="test.hourly", func="os.getcwd")
     Schedule.objects.create(name=None, func="os.getcwd")
@@ -102,7 +102,7 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize("damage", MALFORMED, ids=str)
-def test_a_damaged_row_is_mended(declared, damage):
+def test_damaged_row_is_repaired(declared, damage):
     synchronise_schedules(NOW)
     sound = rows()
     Schedule.objects.filter(name="test.hourly").update(**damage)
@@ -122,7 +122,7 @@ def test_a_damaged_row_is_mended(declared, damage):
         ("2026-03-10T10:30", "11:00"),
     ],
 )
-def test_the_next_run_is_the_start_of_a_cycle(planned, becomes):
+def test_next_run_is_the_start_of_a_cycle(planned, becomes):
     moment = planned and datetime.fromisoformat(f"{planned}:00+00:00")
     assert f"{HOURLY.next_run(moment, NOW):%H:%M}" == becomes
 
@@ -142,7 +142,7 @@ def fire():
             scheduler()
 
 
-def test_one_malformed_row_stops_all_until_it_is_removed(declared):
+def test_malformed_row_stops_all_schedules_until_it_is_removed(declared):
     synchronise_schedules(timezone.now())
     make_due("test.daily")
     foreign = Schedule.objects.create(name="bad", func="f", args="((", cluster="slow", schedule_type="I")
@@ -154,7 +154,7 @@ def test_one_malformed_row_stops_all_until_it_is_removed(declared):
     assert OrmQ.objects.get().key == "slow"
 
 
-def test_firings_of_one_cycle_have_one_effect(declared):
+def test_repeated_firings_of_a_cycle_have_one_effect(declared):
     effects = []
     declared[:] = [Job("test.daily", lambda lease: effects.append(lease.cycle_key), DAY, cluster="slow")]
     synchronise_schedules(timezone.now())
@@ -168,7 +168,7 @@ def test_firings_of_one_cycle_have_one_effect(declared):
     assert JobRun.objects.get().status == "done"
 
 
-def test_a_failing_job_is_noted_as_failed(declared):
+def test_failing_job_is_recorded_as_failed(declared):
     declared[:] = [Job("test.daily", lambda lease: 1 // 0, DAY, cluster="slow")]
     synchronise_schedules(timezone.now())
     make_due("test.daily")

@@ -45,7 +45,7 @@ def attempt():
     return TaskAttempt.objects.get()
 
 
-def test_a_task_is_run_once_and_leaves_the_queue(calls):
+def test_task_runs_once_and_leaves_the_queue(calls):
     enqueue("note", "a", 1, {"b": [None, True]})
     assert deliver() == 1
     assert deliver() == 0
@@ -55,13 +55,13 @@ def test_a_task_is_run_once_and_leaves_the_queue(calls):
     assert not FailedTask.objects.exists()
 
 
-def test_it_waits_for_its_own_cluster(calls):
+def test_task_waits_for_its_own_cluster(calls):
     enqueue("note", cluster="slow")
     assert deliver("quick") == 0
     assert deliver("slow") == 1
 
 
-def test_it_is_queued_by_the_transaction_it_was_enqueued_in(calls):
+def test_task_is_queued_when_its_transaction_commits(calls):
     with transaction.atomic():
         enqueue("note")
         transaction.set_rollback(True)
@@ -69,17 +69,17 @@ def test_it_is_queued_by_the_transaction_it_was_enqueued_in(calls):
 
 
 @pytest.mark.parametrize("argument", [timezone.now(), (1, 2), {1: 2}, float("nan"), object()])
-def test_arguments_must_be_plain(calls, argument):
+def test_task_arguments_must_be_plain_values(calls, argument):
     with pytest.raises(TypeError):
         enqueue("note", argument)
 
 
-def test_an_unknown_name_is_refused_at_once():
+def test_unknown_task_name_is_refused_on_enqueue():
     with pytest.raises(LookupError):
         enqueue("no.such.task")
 
 
-def test_a_task_unknown_to_an_older_worker_fails(calls, monkeypatch):
+def test_task_unknown_to_an_older_worker_fails(calls, monkeypatch):
     enqueue("note")
     monkeypatch.setattr(queue.tasks, "items", [])
     deliver()
@@ -87,7 +87,7 @@ def test_a_task_unknown_to_an_older_worker_fails(calls, monkeypatch):
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), SystemExit("no"), TimeoutException("no"), KeyboardInterrupt("no")])
-def test_a_task_that_raises_has_failed_and_is_not_run_again(calls, error):
+def test_task_that_raises_is_failed_and_not_retried(calls, error):
     calls.append(error)
     enqueue("raise")
     deliver()
@@ -95,7 +95,7 @@ def test_a_task_that_raises_has_failed_and_is_not_run_again(calls, error):
     assert not OrmQ.objects.exists()
 
 
-def test_of_an_error_only_one_redacted_line_is_kept(calls):
+def test_error_is_stored_as_one_redacted_line(calls):
     token = str(credential.mint_token("agent"))
     calls.append(ValueError(f"refused:\n  {token} {'x' * 900}"))
     enqueue("raise")
@@ -106,7 +106,7 @@ def test_of_an_error_only_one_redacted_line_is_kept(calls):
     assert token not in str(FailedTask.objects.get().result)
 
 
-class TestATaskThatComesBack:
+class TestRedeliveredTask:
     @pytest.fixture
     def queued(self, calls):
         """A task that was started once and has neither returned nor raised."""
@@ -118,29 +118,29 @@ class TestATaskThatComesBack:
         )  # fmt: skip
         return row
 
-    def test_is_left_alone_while_it_may_be_running(self, queued, calls):
+    def test_redelivered_task_is_skipped_while_it_may_be_running(self, queued, calls):
         deliver_again(queued)
         assert calls == []
         assert OrmQ.objects.exists()
 
-    def test_is_run_when_its_worker_is_dead(self, queued, calls):
+    def test_redelivered_task_runs_if_its_worker_is_dead(self, queued, calls):
         TaskAttempt.objects.update(worker=DEAD)
         deliver_again(queued)
         assert calls == [()]
         assert attempt().attempts == 2
 
-    def test_is_run_when_it_cannot_be_running_any_more(self, queued, calls):
+    def test_redelivered_task_runs_once_its_time_limit_has_passed(self, queued, calls):
         TaskAttempt.objects.update(started_at=timezone.now() - cluster_limits("quick").timeout - timedelta(minutes=1))
         deliver_again(queued)
         assert calls == [()]
 
-    def test_is_not_run_when_it_has_ended(self, queued, calls):
+    def test_redelivered_task_is_skipped_if_it_has_ended(self, queued, calls):
         TaskAttempt.objects.update(finished_at=timezone.now())
         deliver_again(queued)
         assert calls == []
         assert not OrmQ.objects.exists()
 
-    def test_is_given_up_when_it_ended_its_worker_too_often(self, queued, calls):
+    def test_redelivered_task_is_abandoned_if_it_killed_too_many_workers(self, queued, calls):
         TaskAttempt.objects.update(worker=DEAD, attempts=TaskAttempt.MOST_ATTEMPTS)
         deliver_again(queued)
         assert calls == []
@@ -149,7 +149,7 @@ class TestATaskThatComesBack:
         assert TaskAttempt.objects.given_up().exists()
 
 
-def test_its_retry_clock_starts_when_the_task_does(calls, monkeypatch):
+def test_retry_clock_starts_with_the_task(calls, monkeypatch):
     locks = []
     queue.task("look")(lambda: locks.append(OrmQ.objects.get().lock))
     enqueue("look", cluster="slow")
@@ -158,7 +158,7 @@ def test_its_retry_clock_starts_when_the_task_does(calls, monkeypatch):
     assert locks[0] >= before + cluster_limits("slow").retry
 
 
-def test_a_task_met_by_an_ending_cluster_is_given_back(calls):
+def test_task_claimed_by_an_ending_cluster_is_released(calls):
     enqueue("note")
     ending = attempts.cluster_is_ending.set(lambda: True)
     deliver()
@@ -167,7 +167,7 @@ def test_a_task_met_by_an_ending_cluster_is_given_back(calls):
     assert OrmQ.objects.get().lock <= timezone.now()
 
 
-def test_a_task_whose_start_cannot_be_noted_stays_queued(calls, monkeypatch):
+def test_task_whose_start_cannot_be_recorded_stays_queued(calls, monkeypatch):
     def fail(*args):
         raise DatabaseError("locked")
 
@@ -177,14 +177,14 @@ def test_a_task_whose_start_cannot_be_noted_stays_queued(calls, monkeypatch):
     assert OrmQ.objects.exists()
 
 
-def test_every_task_that_starts_is_a_beat_of_its_cluster(calls):
+def test_starting_task_counts_as_a_heartbeat_of_its_cluster(calls):
     enqueue("note", cluster="slow")
     deliver("slow")
     assert Heartbeat.objects.get().component == "slow"
     assert timezone.now() - Heartbeat.objects.get().at < timedelta(minutes=1)
 
 
-def test_routine_tasks_that_went_well_leave_no_trace_for_long(calls):
+def test_successful_routine_tasks_are_pruned_soon(calls):
     now = timezone.now()
     for name, error in (("portal.beat", ""), ("portal.beat", "ValueError"), ("note", "")):
         TaskAttempt.objects.create(
@@ -195,7 +195,7 @@ def test_routine_tasks_that_went_well_leave_no_trace_for_long(calls):
     assert (outdated.name, outdated.error) == ("portal.beat", "")
 
 
-def test_end_is_written_down_once_the_database_is_back(calls, monkeypatch):
+def test_end_is_recorded_once_the_database_is_back(calls, monkeypatch):
     tries = []
 
     class Away:
@@ -216,7 +216,7 @@ def test_end_is_written_down_once_the_database_is_back(calls, monkeypatch):
     assert not OrmQ.objects.exists()
 
 
-def test_ended_task_holds_no_lease_that_it_could_not_give_back(calls, monkeypatch):
+def test_ended_task_holds_no_lease_it_failed_to_release(calls, monkeypatch):
     def away(lease):
         raise OperationalError("away")
 
@@ -237,7 +237,7 @@ def test_ended_task_holds_no_lease_that_it_could_not_give_back(calls, monkeypatc
     assert ChannelState.objects.ready(timezone.now()).exists()
 
 
-def test_calls_are_found_until_they_have_ended(calls):
+def test_queued_calls_are_found_until_they_end(calls):
     for argument in ("a", "b"):
         enqueue("note", argument)
     enqueue("note", "c", cluster="slow")

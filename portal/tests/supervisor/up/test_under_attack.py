@@ -37,7 +37,7 @@ def prepared(portal: Portal) -> dict[str, attacks.Attack]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_portal_answers_at_every_try_while_under_attack(
+def test_portal_answers_every_request_while_under_attack(
     portal: Portal, prepared: dict[str, attacks.Attack], name: str
 ) -> None:
     web = [portal.main("web"), *portal.children(portal.main("web"))]

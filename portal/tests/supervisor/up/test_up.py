@@ -34,14 +34,14 @@ def portal(prepared: Portal) -> Portal:
     return prepared
 
 
-def test_it_refuses_to_start_before_the_migrations(prepared: Portal) -> None:
+def test_up_refuses_to_start_before_the_migrations(prepared: Portal) -> None:
     refused = prepared.manage("up")
     assert refused.returncode == 1
     assert "migrations: run `manage.py prepare` first" in refused.stderr
 
 
 @pytest.mark.one_database("umask")
-def test_every_process_makes_files_for_its_owner_alone(portal: Portal) -> None:
+def test_files_of_every_process_are_private_to_their_owner(portal: Portal) -> None:
     masks = {
         process.command: next(line for line in status.splitlines() if line.startswith("Umask:")).split()[1]
         for process in portal.processes()
@@ -69,7 +69,7 @@ def victim(portal: Portal, name: str, part: str) -> Process:
 
 @pytest.mark.one_database("processes; test_outage kills every part on PostgreSQL")
 @pytest.mark.parametrize("kills", KILLS.values(), ids=KILLS)
-def test_a_killed_process_comes_back_and_leaves_no_orphans(portal: Portal, kills: list[tuple[str, str]]) -> None:
+def test_killed_process_is_restarted_without_orphans(portal: Portal, kills: list[tuple[str, str]]) -> None:
     """Each is alone in its component: the components know nothing of each other."""
     victims = [victim(portal, *kill) for kill in kills]
     for process in victims:
@@ -82,7 +82,7 @@ def test_a_killed_process_comes_back_and_leaves_no_orphans(portal: Portal, kills
     assert all(process.group in leaders for process in portal.processes() if process.pid != supervisor.pid)
 
 
-def test_a_task_that_kills_its_worker_is_given_up_and_leaves_the_queue(portal: Portal) -> None:
+def test_task_that_kills_its_workers_is_abandoned_and_leaves_the_queue(portal: Portal) -> None:
     portal.enqueue("'up.poison', cluster='slow'")
     given_up = "SELECT error FROM portal_taskattempt WHERE name = 'up.poison' AND finished_at IS NOT NULL"
     [[error]] = wait_for("the task is given up", lambda: portal.sql(given_up))
@@ -90,7 +90,7 @@ def test_a_task_that_kills_its_worker_is_given_up_and_leaves_the_queue(portal: P
     wait_for("the queue is empty", lambda: not portal.sql("SELECT 1 FROM django_q_ormq WHERE key = 'slow'"))
 
 
-def test_a_cluster_that_takes_no_task_starts_anew_alone(portal: Portal) -> None:
+def test_stalled_cluster_restarts_alone(portal: Portal) -> None:
     stalled, other = portal.main("quick"), portal.main("slow")
     portal.part("quick", "pusher").kill(signal.SIGSTOP)
     portal.enqueue("'up.nothing'")
@@ -99,7 +99,7 @@ def test_a_cluster_that_takes_no_task_starts_anew_alone(portal: Portal) -> None:
     assert portal.main("slow").pid == other.pid
 
 
-def test_what_a_killed_cluster_had_in_hand_is_done_by_the_next(portal: Portal) -> None:
+def test_tasks_of_a_killed_cluster_are_done_by_the_next(portal: Portal) -> None:
     portal.enqueue("'up.sleep', 2, cluster='slow'", "'up.nothing', cluster='slow'")
     running = "SELECT 1 FROM portal_taskattempt WHERE name = 'up.sleep' AND attempts = 1"
     wait_for("the task runs", lambda: portal.sql(running))
@@ -109,12 +109,12 @@ def test_what_a_killed_cluster_had_in_hand_is_done_by_the_next(portal: Portal) -
 
 
 @pytest.mark.one_database("processes")
-def test_a_killed_supervisor_takes_everything_along(portal: Portal) -> None:
+def test_killed_supervisor_ends_every_process(portal: Portal) -> None:
     portal.supervisor().kill()
     wait_for("nothing is left", lambda: not portal.processes())
 
 
-def test_asked_to_end_it_lets_a_running_task_finish(portal: Portal) -> None:
+def test_requested_end_lets_a_running_task_finish(portal: Portal) -> None:
     portal.sql("DELETE FROM portal_taskattempt")
     portal.enqueue("'up.sleep', 3, cluster='slow'", "'up.nothing', cluster='slow'")
     wait_for("the task runs", lambda: portal.sql("SELECT 1 FROM portal_taskattempt WHERE name = 'up.sleep'"))
