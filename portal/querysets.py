@@ -234,7 +234,7 @@ class OutboxMessageQuerySet(models.QuerySet["m.OutboxMessage"]):
         waiting = self.waiting().filter(next_attempt_at__gt=now).order_by()
         return dict(waiting.values_list("recipient").annotate(until=Max("next_attempt_at")))
 
-    def parcels_since(self, moment: datetime) -> dict[str, int]:
+    def batches_since(self, moment: datetime) -> dict[str, int]:
         """Count the parcels that each recipient got; messages sent in one parcel share their time."""
         sent = self.filter(status="sent", finished_at__gt=moment).order_by()
         return dict(sent.values_list("recipient").annotate(parcels=Count("finished_at", distinct=True)))

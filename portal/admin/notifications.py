@@ -1,4 +1,4 @@
-"""Notification channels: whether people are told, tried out and mended here."""
+"""The admin of notification channels: settings, state, tests and re-enabling."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from portal.models import ChannelState, NotificationChannel, OutboxMessage
 from portal.notifications import history  # noqa: F401 - the words for what happens to channels
 from portal.notifications.configuration import ENVIRONMENT_CHANNELS, recipients_of
 from portal.notifications.forms import ChannelForm
-from portal.notifications.states import subject, synchronise
-from portal.notifications.trial import try_out
+from portal.notifications.selftest import send_test_messages
+from portal.notifications.states import audit_subject, synchronise_states
 from portal.querysets import NotificationChannelQuerySet
 
 Kind = NotificationChannel.Kind
-MOST_TESTED_AT_ONCE = 3
+MAX_TESTED_AT_ONCE = 3
 
 
-def state_of(is_active: bool, disabled_at: Any, failures: int | None, last_success_at: Any) -> SafeString:
+def state_badge(is_active: bool, disabled_at: Any, failures: int | None, last_success_at: Any) -> SafeString:
     if not is_active:
         return badge(_("off"), QUIET)
     if disabled_at is not None:
@@ -45,34 +45,34 @@ def state_of(is_active: bool, disabled_at: Any, failures: int | None, last_succe
     return badge(_("working"), GOOD) if last_success_at is not None else badge(_("not tried yet"), QUIET)
 
 
-# --- What operators do -----------------------------------------------------------------------------------------------
+# --- Actions of operators --------------------------------------------------------------------------------------------
 
 
-def enable_again(keys: Iterable[str], request: HttpRequest) -> int:
-    """Channels disabled or pausing are tried again; the pulse finds what waits for them. How many were disabled."""
+def enable_channels(keys: Iterable[str], request: HttpRequest) -> int:
+    """Enable disabled or paused channels, so that the pulse delivers again. Return how many were disabled."""
     count = 0
     for state in ChannelState.objects.filter(channel__in=list(keys)):
         if ChannelState.objects.filter(pk=state.pk).enable() and state.disabled_at is not None:
-            audit.record_event("channel.enabled", subject(state.channel), request=request)
+            audit.record_event("channel.enabled", audit_subject(state.channel), request=request)
             count += 1
     return count
 
 
-def send_tests(channels: list[NotificationChannel], request: HttpRequest) -> None:
-    """Once the transaction of the caller is over: nobody's row is locked while others take their time to answer."""
+def send_tests_after_commit(channels: list[NotificationChannel], request: HttpRequest) -> None:
+    """Send tests once the caller's transaction is committed, so that no row is locked during network I/O."""
     for channel in channels:
-        transaction.on_commit(partial(send_test, channel, request))
+        transaction.on_commit(partial(send_test_and_report, channel, request))
 
 
-def send_test(channel: NotificationChannel, request: HttpRequest) -> None:
-    outcomes = try_out(channel)
-    failed = [outcome for outcome in outcomes if outcome.error]
-    told = {"sent": len(outcomes) - len(failed), "failed": len(failed), "error": failed[0].error if failed else ""}
-    audit.record_event("channel.tested", subject(channel.key), request=request, after=told)
-    for outcome in outcomes:
-        where = outcome.recipient or channel.name
-        if outcome.error:
-            text = _("The test to %(where)s failed. %(error)s") % {"where": where, "error": outcome.error}
+def send_test_and_report(channel: NotificationChannel, request: HttpRequest) -> None:
+    results = send_test_messages(channel)
+    failed = [result for result in results if result.error]
+    counts = {"sent": len(results) - len(failed), "failed": len(failed), "error": failed[0].error if failed else ""}
+    audit.record_event("channel.tested", audit_subject(channel.key), request=request, after=counts)
+    for result in results:
+        where = result.recipient or channel.name
+        if result.error:
+            text = _("The test to %(where)s failed. %(error)s") % {"where": where, "error": result.error}
             messages.error(request, text)
         else:
             messages.success(request, _("A test was sent to %(where)s.") % {"where": where})
@@ -118,7 +118,7 @@ class NotificationChannelAdmin(VigieModelAdmin):
     actions = ("send_test", "enable_again", "activate", "deactivate", "export_chosen")
     object_actions = ("send_test", "enable_again", "activate", "deactivate")
     export_columns = ("name", "kind", "is_active", "min_severity", "addresses")
-    standing = (
+    state_fields = (
         "state",
         moment_column("state_last_success_at", _("last success"), show=exact_moment, empty=_("never")),
         "waiting",
@@ -134,7 +134,7 @@ class NotificationChannelAdmin(VigieModelAdmin):
     @admin.display(description=_("state"))
     def state(self, channel: Any) -> SafeString:
         facts = (channel.state_disabled_at, channel.state_failures, channel.state_last_success_at)
-        return state_of(channel.is_active, *facts)
+        return state_badge(channel.is_active, *facts)
 
     @admin.display(description=_("waiting"))
     def waiting(self, channel: Any) -> int:
@@ -147,7 +147,7 @@ class NotificationChannelAdmin(VigieModelAdmin):
     # --- The form ----------------------------------------------------------------------------------------------------
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """The fields of its kind; of a new one those of all kinds, of which the page shows the chosen kind's."""
+        """Return the fields of the channel's kind; for a new channel those of all kinds, shown by kind."""
         general = ("name", "kind", "min_severity", "is_active")
         if obj is None:
             own = tuple(name for names in ChannelForm.FIELDS.values() for name in names)
@@ -158,10 +158,10 @@ class NotificationChannelAdmin(VigieModelAdmin):
         if obj.environment_key:
             text = ENVIRONMENT_CHANNELS[obj.environment_key].description
             configuration = {"fields": ("name", "kind", "configured_recipients"), "description": text}
-        return [(None, configuration), (_("How it stands"), {"fields": self.standing})]
+        return [(None, configuration), (_("How it stands"), {"fields": self.state_fields})]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return () if obj is None else ("kind", "configured_recipients", *self.standing)
+        return () if obj is None else ("kind", "configured_recipients", *self.state_fields)
 
     @admin.display(description=_("recipients"))
     def configured_recipients(self, channel: NotificationChannel) -> str:
@@ -174,17 +174,17 @@ class NotificationChannelAdmin(VigieModelAdmin):
         return not (obj and obj.environment_key) and super().has_delete_permission(request, obj)
 
     def save_model(self, request: HttpRequest, obj: NotificationChannel, form: Any, change: bool) -> None:
-        """Enable a channel that was changed: its waiting messages are tried at once."""
+        """Save, and enable a changed channel again: its waiting messages are sent at once."""
         super().save_model(request, obj, form, change)
-        synchronise([obj])
+        synchronise_states([obj])
         if form.has_changed():
-            enable_again([obj.key], request)
+            enable_channels([obj.key], request)
 
     def delete_model(self, request: HttpRequest, obj: NotificationChannel) -> None:
         self.delete_queryset(request, NotificationChannel.objects.filter(pk=obj.pk))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[NotificationChannel]) -> None:
-        """What waits for a channel that is gone is given up, and says so."""
+        """Give up the messages that wait for the deleted channels, with that reason."""
         keys = [channel.key for channel in queryset]
         with transaction.atomic():
             waiting = OutboxMessage.objects.filter(channel__in=keys)
@@ -193,59 +193,59 @@ class NotificationChannelAdmin(VigieModelAdmin):
             NotificationChannel.objects.filter(pk__in=[channel.pk for channel in queryset]).delete()
 
     def note(self, request: HttpRequest, what: str, obj: Model, after: Any) -> None:
-        """Which fields were changed, never to what: a secret may be among them."""
+        """Record the names of changed fields without values, which may be secrets."""
         parts = [part.get("changed", {}) for part in after or () if isinstance(part, dict)]
         fields = ", ".join(name for part in parts for name in part.get("fields", ()))
-        told = {"name": str(obj)} | ({"fields": fields} if fields else {})
-        audit.record_event(f"channel.{what}", subject(f"channel:{obj.pk}"), request=request, after=told)
+        details = {"name": str(obj)} | ({"fields": fields} if fields else {})
+        audit.record_event(f"channel.{what}", audit_subject(f"channel:{obj.pk}"), request=request, after=details)
 
     def get_sections(self, request: HttpRequest, obj: NotificationChannel) -> list[Section]:
-        return [history_section(subject(obj.key))]
+        return [history_section(audit_subject(obj.key))]
 
     # --- Actions -----------------------------------------------------------------------------------------------------
 
     def can_act(self, obj: Any, action: str) -> bool:
-        senses: dict[str, bool] = {
+        possible: dict[str, bool] = {
             "enable_again": obj.is_active and (obj.state_disabled_at is not None or bool(obj.state_failures)),
             "activate": not (obj.is_active or obj.environment_key),
             "deactivate": obj.is_active and not obj.environment_key,
         }
-        return senses.get(action, True)
+        return possible.get(action, True)
 
     @admin.action(description=_("Send a test"), permissions=["change"])
     def send_test(self, request: HttpRequest, queryset: NotificationChannelQuerySet) -> None:
-        channels = list(queryset[: MOST_TESTED_AT_ONCE + 1])
-        if len(channels) > MOST_TESTED_AT_ONCE:
-            text = _("At most %(count)d channels are tested at once.") % {"count": MOST_TESTED_AT_ONCE}
+        channels = list(queryset[: MAX_TESTED_AT_ONCE + 1])
+        if len(channels) > MAX_TESTED_AT_ONCE:
+            text = _("At most %(count)d channels are tested at once.") % {"count": MAX_TESTED_AT_ONCE}
             self.message_user(request, text, messages.WARNING)
-        send_tests(channels[:MOST_TESTED_AT_ONCE], request)
+        send_tests_after_commit(channels[:MAX_TESTED_AT_ONCE], request)
 
     @admin.action(description=_("Enable again"), permissions=["change"])
     def enable_again(self, request: HttpRequest, queryset: NotificationChannelQuerySet) -> None:
-        self.say_enabled(request, enable_again((channel.key for channel in queryset), request))
+        self.report_enabled(request, enable_channels((channel.key for channel in queryset), request))
 
-    def say_enabled(self, request: HttpRequest, count: int) -> None:
+    def report_enabled(self, request: HttpRequest, count: int) -> None:
         text = ngettext("%(count)d channel was enabled again.", "%(count)d channels were enabled again.", count)
         self.message_user(request, text % {"count": count}, messages.SUCCESS)
 
     @admin.action(description=_("Switch on"), permissions=["change"])
     def activate(self, request: HttpRequest, queryset: NotificationChannelQuerySet) -> None:
-        self.switch(request, queryset, True)
+        self.set_active(request, queryset, True)
 
     @admin.action(description=_("Switch off"), permissions=["change"])
     def deactivate(self, request: HttpRequest, queryset: NotificationChannelQuerySet) -> None:
-        self.switch(request, queryset, False)
+        self.set_active(request, queryset, False)
 
     deactivate.dangerous = True  # type: ignore[attr-defined]
 
-    def switch(self, request: HttpRequest, queryset: NotificationChannelQuerySet, is_active: bool) -> None:
-        """Messages that wait stay, for when it is switched on again."""
+    def set_active(self, request: HttpRequest, queryset: NotificationChannelQuerySet, is_active: bool) -> None:
+        """Switch channels on or off. Their waiting messages stay for when they are on again."""
         count = 0
         for channel in queryset.filter(is_active=not is_active, environment_key=None):
             if NotificationChannel.objects.filter(pk=channel.pk, is_active=not is_active).update(is_active=is_active):
                 what = "activated" if is_active else "deactivated"
                 audit.record_event(
-                    f"channel.{what}", subject(channel.key), request=request, after={"name": channel.name}
+                    f"channel.{what}", audit_subject(channel.key), request=request, after={"name": channel.name}
                 )
                 count += 1
         on = ngettext("%(count)d channel was switched on.", "%(count)d channels were switched on.", count)

@@ -1,4 +1,4 @@
-"""Messages: what was sent to whom, what waits, and what failed and why. The portal writes them, nobody edits them."""
+"""The admin of messages: read-only rows with status and error, and actions to retry or give up."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from portal.base.severity import Severity
 from portal.base.text import truncate_text
 from portal.base.words import EMPTY_VALUE
 from portal.models import ChannelState, NotificationChannel, OutboxMessage
-from portal.notifications.outbox import try_now
+from portal.notifications.outbox import retry_messages
 from portal.querysets import OutboxMessageQuerySet
 
 Status = OutboxMessage.Status
@@ -112,7 +112,7 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("to"))
     def to(self, message: OutboxMessage) -> str:
-        """The address of a mail; of a chat or a webhook the name says more."""
+        """Show the address of a mail, else the channel's name."""
         return message.recipient if "@" in message.recipient[1:] else self.by(message)
 
     @admin.display(description=_("page"))
@@ -132,7 +132,7 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
 
     @admin.action(description=_("Try now"), permissions=["manage"])
     def try_now(self, request: HttpRequest, queryset: OutboxMessageQuerySet) -> None:
-        count, channels = try_now(queryset)
+        count, channels = retry_messages(queryset)
         text = ngettext("%(count)d message is tried again.", "%(count)d messages are tried again.", count)
         self.message_user(request, text % {"count": count}, messages.SUCCESS if count else messages.WARNING)
         if ChannelState.objects.filter(channel__in=channels).exclude(disabled_at=None).exists():

@@ -1,4 +1,4 @@
-"""Telling people: whoever changes something that matters calls `notify` in the transaction of that change."""
+"""Notifications: code that changes something people must know calls `notify` in the transaction of that change."""
 
 from portal.base.severity import Severity
 from portal.notifications.notices import Notice, State, in_portal_language

@@ -1,4 +1,4 @@
-"""Where a channel's recipients and secret come from: from its row, or from settings of the environment.
+"""A channel's recipients and secret, from its row or from settings of the environment.
 
 A channel of the environment has a row too, which holds its key and name and none of the settings' values.
 """

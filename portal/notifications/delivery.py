@@ -1,6 +1,7 @@
-"""Delivering: claim the channel's turn, send, then mark. What is killed in between is sent again, never lost.
+"""Deliver messages: acquire the channel's delivery lease, send, then mark as sent. Delivery is at least once.
 
-Rows are read and written in short transactions; while something is sent there is none.
+A process that is killed between sending and marking leaves messages that are sent again. Rows are read and written in
+short transactions, and no transaction is open while something is sent.
 """
 
 from __future__ import annotations
@@ -22,195 +23,205 @@ from django.utils.translation import gettext as _
 from portal import audit
 from portal.base.encryption import Unreadable
 from portal.models import NotificationChannel, OutboxMessage
+from portal.notifications.batches import RATE_PERIOD, MessageBatch, plan_batches
 from portal.notifications.channels import apprise, send
-from portal.notifications.channels.base import DeliveryError, Outgoing
+from portal.notifications.channels.base import DeliveryError, RenderedMessage
 from portal.notifications.configuration import Kind, active_channels, find_channel, recipients_of
 from portal.notifications.notices import in_portal_language
 from portal.notifications.outbox import DELIVER
-from portal.notifications.plan import RATE_PERIOD, Parcel, plan
-from portal.notifications.states import Turn, TurnLost, begin, pause, subject
+from portal.notifications.states import DeliveryLease, DeliveryLeaseLost, acquire_delivery_lease, audit_subject, backoff
 from portal.querysets import OutboxMessageQuerySet
 from portal.work.queue import enqueue
 
 log = logging.getLogger("vigie.notifications")
 
-# Nothing is begun after this, so that the last sending ends well before the cluster would end the task.
-SECONDS_PER_TURN = 60.0
-MESSAGES_AT_A_TIME = 2_000
-UNTIL_THERE_IS_ROOM = timedelta(seconds=10)
+# No sending starts after this, so that the last one ends well before the cluster would kill the task.
+DELIVERY_SECONDS = 60.0
+MAX_MESSAGES_READ = 2_000
+RATE_LIMIT_PAUSE = timedelta(seconds=10)
 
 
 def deliver(key: str) -> None:
-    """Sends what waits for the channel, as far as the time of one turn reaches; then the rest is handed on."""
+    """Send the channel's due messages for up to DELIVERY_SECONDS, then enqueue another delivery for the rest."""
     channel = find_channel(key)
-    turn = begin(channel) if channel is not None else None
-    if turn is None:
+    lease = acquire_delivery_lease(channel) if channel is not None else None
+    if lease is None:
         return
-    deadline = time.monotonic() + SECONDS_PER_TURN
+    deadline = time.monotonic() + DELIVERY_SECONDS
     try:
         with in_portal_language():
-            readdress(turn.channel, timezone.now())
-            while work(turn, deadline):
+            readdress_messages(lease.channel, timezone.now())
+            while deliver_due_batches(lease, deadline):
                 pass
-    except TurnLost as lost:
+    except DeliveryLeaseLost as lost:
         log.warning("%s", lost)
     finally:
-        turn.end()
-    if time.monotonic() >= deadline and messages_of(turn.channel).due(timezone.now()).exists():
+        lease.release()
+    if time.monotonic() >= deadline and messages_for(lease.channel).due(timezone.now()).exists():
         enqueue(DELIVER, key)
 
 
-def work(turn: Turn, deadline: float) -> bool:
-    """Sends what is due now. Whether to look again: there was something, and the channel works. Raises TurnLost."""
-    parcels, failing = parcels_due(turn.channel, timezone.now()), set()
-    for parcel in parcels:
-        recipient = parcel.first.recipient
+def deliver_due_batches(lease: DeliveryLease, deadline: float) -> bool:
+    """Send the batches that are due. Return True if there were any and the channel works, so there may be more.
+
+    Raises DeliveryLeaseLost.
+    """
+    batches, failing = plan_due_batches(lease.channel, timezone.now()), set()
+    for batch in batches:
+        recipient = batch.first.recipient
         if time.monotonic() >= deadline:
             return False
         if recipient in failing:
             continue
         try:
-            address = send(turn.channel, outgoing(parcel, turn.moved.get(recipient, recipient)))
+            address = send(lease.channel, render_batch(batch, lease.moved.get(recipient, recipient)))
         except DeliveryError as error:
-            if not note_failure(turn, parcel, error):
+            if not record_failure(lease, batch, error):
                 return False
             failing.add(recipient)
         else:
-            note_success(turn, parcel, address)
-    return bool(parcels)
+            record_success(lease, batch, address)
+    return bool(batches)
 
 
-def messages_of(channel: NotificationChannel) -> OutboxMessageQuerySet:
+def messages_for(channel: NotificationChannel) -> OutboxMessageQuerySet:
     return OutboxMessage.objects.filter(channel=channel.key)
 
 
 # --- What to send ----------------------------------------------------------------------------------------------------
 
 
-def readdress(channel: NotificationChannel, now: datetime) -> None:
-    """What waits for someone who is no recipient any more: a channel's only recipient gets it, else nobody does.
+def readdress_messages(channel: NotificationChannel, now: datetime) -> None:
+    """Re-address messages of former recipients to the channel's only recipient; give them up if it has several.
 
-    So a chat or an address that was mended gets what waited, and who was taken off a list gets nothing.
+    A corrected chat or address gets what was waiting, and someone taken off a list gets nothing.
     """
-    messages, recipients = messages_of(channel), recipients_of(channel)
-    gone = messages.recipients_waiting() - set(recipients)
-    if not gone:
+    messages, recipients = messages_for(channel), recipients_of(channel)
+    former = messages.recipients_waiting() - set(recipients)
+    if not former:
         return
-    strays = messages.waiting().filter(recipient__in=gone)
+    strays = messages.waiting().filter(recipient__in=former)
     if len(recipients) == 1:
-        heir = recipients[0]
-        told = messages.filter(recipient=heir, dedupe_key=OuterRef("dedupe_key"))
-        # Of one thing told to several the heir gets one message: the others would break its being told once.
-        firsts = strays.exclude(Exists(told)).order_by().values("dedupe_key").annotate(first=Min("pk")).values("first")
-        strays.filter(pk__in=list(firsts.values_list("first", flat=True))).update(recipient=heir)
+        successor = recipients[0]
+        notified = messages.filter(recipient=successor, dedupe_key=OuterRef("dedupe_key"))
+        # Re-address one copy only: dedupe key and recipient are unique together.
+        firsts = (
+            strays.exclude(Exists(notified)).order_by().values("dedupe_key").annotate(first=Min("pk")).values("first")
+        )
+        strays.filter(pk__in=list(firsts.values_list("first", flat=True))).update(recipient=successor)
     strays.finish("given_up", now, _("This is no recipient of the channel any more."))
 
 
-def parcels_due(channel: NotificationChannel, now: datetime) -> list[Parcel]:
-    """In the order of their first messages. A recipient whose oldest message is held gets none of the later ones."""
-    messages = messages_of(channel)
+def plan_due_batches(channel: NotificationChannel, now: datetime) -> list[MessageBatch]:
+    """Return the batches to send now, ordered by their first messages. A held message holds later ones."""
+    messages = messages_for(channel)
     held = messages.held(now)
     for recipient, until in held.items():
         messages.filter(recipient=recipient, next_attempt_at=None).hold(until)
     waiting = messages.waiting().exclude(recipient__in=list(held)).order_by("pk")
-    lately = messages.parcels_since(now - RATE_PERIOD)
-    planned: list[Parcel] = []
-    for recipient, own in by_recipient(waiting[:MESSAGES_AT_A_TIME]):
-        parcels = plan(own, now, lately.get(recipient, 0))
-        if not parcels:
-            messages.filter(recipient=recipient).hold(now + UNTIL_THERE_IS_ROOM)
-        planned += parcels
-    return sorted(planned, key=lambda parcel: parcel.first.pk)
+    recently = messages.batches_since(now - RATE_PERIOD)
+    planned: list[MessageBatch] = []
+    for recipient, own in group_by_recipient(waiting[:MAX_MESSAGES_READ]):
+        batches = plan_batches(own, now, recently.get(recipient, 0))
+        if not batches:
+            messages.filter(recipient=recipient).hold(now + RATE_LIMIT_PAUSE)
+        planned += batches
+    return sorted(planned, key=lambda batch: batch.first.pk)
 
 
-def by_recipient(waiting: OutboxMessageQuerySet) -> Iterator[tuple[str, list[OutboxMessage]]]:
+def group_by_recipient(waiting: OutboxMessageQuerySet) -> Iterator[tuple[str, list[OutboxMessage]]]:
     found: defaultdict[str, list[OutboxMessage]] = defaultdict(list)
     for message in waiting:
         found[message.recipient].append(message)
     yield from found.items()
 
 
-def outgoing(parcel: Parcel, address: str) -> Outgoing:
-    numbers = ",".join(str(message.pk) for message in parcel.messages)
-    return Outgoing(
+def render_batch(batch: MessageBatch, address: str) -> RenderedMessage:
+    numbers = ",".join(str(message.pk) for message in batch.messages)
+    return RenderedMessage(
         id=salted_hmac("vigie.message", numbers, algorithm="sha256").hexdigest()[:32],
         address=address,
-        subject=parcel.first.subject,
-        severity=parcel.severity,
-        state=parcel.state,
-        title=parcel.title,
-        text=parcel.text,
-        url=f"{settings.PORTAL_URL.rstrip('/')}{parcel.path}" if parcel.path else "",
-        at=parcel.first.created_at,
-        html=parcel.html,
+        subject=batch.first.subject,
+        severity=batch.severity,
+        state=batch.state,
+        title=batch.title,
+        text=batch.text,
+        url=f"{settings.PORTAL_URL.rstrip('/')}{batch.path}" if batch.path else "",
+        at=batch.first.created_at,
+        html=batch.html,
     )
 
 
-# --- How it went -----------------------------------------------------------------------------------------------------
+# --- Results ---------------------------------------------------------------------------------------------------------
 
 
-def rows_of(parcel: Parcel) -> OutboxMessageQuerySet:
-    return OutboxMessage.objects.filter(pk__in=[message.pk for message in parcel.messages])
+def stored_messages(batch: MessageBatch) -> OutboxMessageQuerySet:
+    return OutboxMessage.objects.filter(pk__in=[message.pk for message in batch.messages])
 
 
-def note_success(turn: Turn, parcel: Parcel, address: str) -> None:
-    """What was sent is marked even by whom was overtaken meanwhile: it was sent. Raises TurnLost after that."""
+def record_success(lease: DeliveryLease, batch: MessageBatch, address: str) -> None:
+    """Mark the batch as sent, even if the lease was lost meanwhile; then raises DeliveryLeaseLost."""
     now = timezone.now()
-    rows_of(parcel).finish("sent", now, attempts=1)
-    if parcel.html:
-        rows_of(parcel).update(html="")
-    turn.failures = 0
-    if address != turn.moved.get(parcel.first.recipient, parcel.first.recipient):
-        turn.moved[parcel.first.recipient] = address
-    turn.renew(failures=0, next_attempt_at=None, last_error="", last_success_at=now, moved=turn.moved)
+    stored_messages(batch).finish("sent", now, attempts=1)
+    if batch.html:
+        stored_messages(batch).update(html="")
+    lease.failures = 0
+    if address != lease.moved.get(batch.first.recipient, batch.first.recipient):
+        lease.moved[batch.first.recipient] = address
+    lease.renew(failures=0, next_attempt_at=None, last_error="", last_success_at=now, moved=lease.moved)
 
 
-def note_failure(turn: Turn, parcel: Parcel, error: DeliveryError) -> bool:
-    """Whether the channel can go on with others. Raises TurnLost."""
+def record_failure(lease: DeliveryLease, batch: MessageBatch, error: DeliveryError) -> bool:
+    """Pause or disable the channel, or hold the recipient. Return True if the channel can send other batches.
+
+    Raises DeliveryLeaseLost.
+    """
     with transaction.atomic():
         if error.only_this:
-            turn.renew()
-            note_refusal(turn, parcel, error)
+            lease.renew()
+            record_refusal(lease, batch, error)
             return True
-        rows_of(parcel).waiting().update(attempts=F("attempts") + 1, error=str(error))
+        stored_messages(batch).waiting().update(attempts=F("attempts") + 1, error=str(error))
         if error.permanent:
-            disable(turn, error)
+            disable_channel(lease, error)
         else:
-            failures = turn.failures + 1
-            until = timezone.now() + pause(failures, error.retry_after)
-            turn.renew(failures=failures, next_attempt_at=until, last_error=str(error))
-    log.warning("%s failed: %s", turn.channel.key, error)
+            failures = lease.failures + 1
+            until = timezone.now() + backoff(failures, error.retry_after)
+            lease.renew(failures=failures, next_attempt_at=until, last_error=str(error))
+    log.warning("%s failed: %s", lease.channel.key, error)
     return False
 
 
-def note_refusal(turn: Turn, parcel: Parcel, error: DeliveryError) -> None:
-    """The message failed for good, or its recipient's messages wait."""
-    now, rows = timezone.now(), rows_of(parcel)
+def record_refusal(lease: DeliveryLease, batch: MessageBatch, error: DeliveryError) -> None:
+    """Mark the batch as failed if the error is permanent; otherwise hold the recipient's messages."""
+    now, rows = timezone.now(), stored_messages(batch)
     if error.permanent:
         rows.finish("failed", now, str(error), attempts=1)
         return
     rows.waiting().update(attempts=F("attempts") + 1, error=str(error))
-    until = now + pause(parcel.first.attempts + 1, error.retry_after)
-    messages_of(turn.channel).filter(recipient=parcel.first.recipient).hold(until)
+    until = now + backoff(batch.first.attempts + 1, error.retry_after)
+    messages_for(lease.channel).filter(recipient=batch.first.recipient).hold(until)
 
 
-def disable(turn: Turn, error: DeliveryError) -> None:
+def disable_channel(lease: DeliveryLease, error: DeliveryError) -> None:
     now = timezone.now()
-    turn.renew(failures=turn.failures + 1, disabled_at=now, disabled_reason=str(error), last_error=str(error))
-    audit.record_event("channel.disabled", subject(turn.channel.key), actor="system", after={"reason": str(error)})
+    lease.renew(failures=lease.failures + 1, disabled_at=now, disabled_reason=str(error), last_error=str(error))
+    audit.record_event(
+        "channel.disabled", audit_subject(lease.channel.key), actor="system", after={"reason": str(error)}
+    )
 
 
 def disable_unusable_channels() -> None:
-    """Disable channels whose Apprise URL is refused since an upgrade: the next alert is too late to learn of it."""
+    """Disable channels whose Apprise URL this version refuses, so that operators learn it before the next alert."""
     for channel in active_channels():
         if channel.kind != Kind.APPRISE:
             continue
         try:
             with in_portal_language(), suppress(Unreadable):
-                apprise.service_of(channel)
+                apprise.create_service(channel)
         except DeliveryError as error:
-            turn = begin(channel)
-            if turn is not None:
-                with suppress(TurnLost):  # somebody is changing the channel
-                    disable(turn, error)
-                turn.end()
+            lease = acquire_delivery_lease(channel)
+            if lease is not None:
+                with suppress(DeliveryLeaseLost):  # someone is changing the channel
+                    disable_channel(lease, error)
+                lease.release()

@@ -1,4 +1,4 @@
-"""What an operator says of a channel. A secret goes in here, and never comes out again."""
+"""The form of a channel. Secrets are write-only: no page shows a stored one."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from portal.base.env import CHAT
 from portal.egress import guard, lookup
 from portal.egress.urls import ascii_host, clean_url
 from portal.models import NotificationChannel
-from portal.notifications.channels.apprise_urls import UnusableURL, plugin_of
+from portal.notifications.channels.apprise_urls import UnusableURL, create_plugin
 from portal.notifications.channels.http import ADDRESS_REFUSED
 
 Kind = NotificationChannel.Kind
 BOT_TOKEN = re.compile(r"\d{5,20}:[A-Za-z0-9_-]{30,80}")
-LEAST_KEY = 16
-LONGEST_ADDRESS = 254
-LONGEST_APPRISE_URL = 2_000
-MOST_RECIPIENTS = 50
+MIN_KEY_LENGTH = 16
+MAX_ADDRESS_LENGTH = 254
+MAX_APPRISE_URL_LENGTH = 2_000
+MAX_RECIPIENTS = 50
 
 
-class OfKind:
-    """Fields for channels of one kind; the page hides them for the others."""
+class KindFields:
+    """Form fields for channels of one kind; the page hides them for other kinds."""
 
     def __init__(self, kind: str, **attributes: Any) -> None:
         self.attributes = {"data-kind": kind, **attributes}
@@ -39,7 +39,7 @@ class OfKind:
         return forms.CharField(label=label, help_text=help_text, required=False, widget=widget(self.attributes))
 
     def secret(self, label: Any, help_text: Any) -> forms.CharField:
-        """Its widget shows nothing of what was typed, not even beside an error."""
+        """Return a field whose widget never repeats its value, not even beside an error."""
         attributes = {"autocomplete": "new-password", "size": 34, **self.attributes}
         return forms.CharField(
             label=label, help_text=help_text, required=False, widget=forms.PasswordInput(attributes, render_value=False)
@@ -60,26 +60,26 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
         Kind.APPRISE: "apprise_url",
     }
 
-    recipients = OfKind(Kind.EMAIL, rows=4).text(
+    recipients = KindFields(Kind.EMAIL, rows=4).text(
         gettext_lazy("E-mail addresses"), gettext_lazy("One a line. EMAIL_URL names the mail server."), forms.Textarea
     )
-    chat_id = OfKind(Kind.TELEGRAM).text(
+    chat_id = KindFields(Kind.TELEGRAM).text(
         gettext_lazy("Chat"),
         gettext_lazy("Chat ID such as -1001234567890, or @channel. For a topic of a group: chat ID/topic ID."),
     )
-    bot_token = OfKind(Kind.TELEGRAM).secret(gettext_lazy("Bot token"), gettext_lazy("What @BotFather gave you."))
-    url = OfKind(Kind.WEBHOOK, size=34).text(
+    bot_token = KindFields(Kind.TELEGRAM).secret(gettext_lazy("Bot token"), gettext_lazy("What @BotFather gave you."))
+    url = KindFields(Kind.WEBHOOK, size=34).text(
         gettext_lazy("Address"),
         gettext_lazy(
             "Receives a POST of JSON. Everyone who can see the channel sees the address. Private addresses need"
             " PROBE_ALLOW_PRIVATE."
         ),
     )
-    signing_key = OfKind(Kind.WEBHOOK).secret(
+    signing_key = KindFields(Kind.WEBHOOK).secret(
         gettext_lazy("Signing key"),
         gettext_lazy("At least 16 characters, known to the receiver, who can so tell our messages from others’."),
     )
-    apprise_url = OfKind(Kind.APPRISE).secret(
+    apprise_url = KindFields(Kind.APPRISE).secret(
         gettext_lazy("Apprise URL"),
         gettext_lazy(
             "Such as ntfys://topic or slack://…; secret as a whole. Only services over HTTP, without parameters that"
@@ -106,7 +106,7 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
         return str(self.cleaned_data.get("kind") or self.instance.kind)
 
     def clean(self) -> dict[str, Any]:
-        """Only what belongs to the kind counts; whatever else was typed is forgotten."""
+        """Validate the fields of the kind; values of other fields are ignored."""
         given: dict[str, Any] = super().clean() or self.cleaned_data
         for name in self.FIELDS.get(self.kind, ()):
             is_kept = name == self.SECRET.get(self.kind) and bool(self.instance.secret)
@@ -114,7 +114,7 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
                 self.add_error(name, _("This is needed."))
             elif given.get(name):
                 try:
-                    given[name] = CHECKS[name](given[name].strip())
+                    given[name] = VALIDATORS[name](given[name].strip())
                 except ValidationError as error:
                     self.add_error(name, error)
         return given
@@ -130,43 +130,43 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
         return channel
 
 
-# --- Checks: each returns what is kept, or raises ValidationError without repeating a secret -------------------------
+# --- Validators: each returns the value to store, or raises ValidationError without repeating a secret ---------------
 
 
-def checked_recipients(text: str) -> str:
+def validate_recipients(text: str) -> str:
     found = list(dict.fromkeys(text.replace(",", " ").replace(";", " ").split()))
-    if len(found) > MOST_RECIPIENTS:
-        raise ValidationError(_("At most %(count)d addresses: use a mailing list.") % {"count": MOST_RECIPIENTS})
+    if len(found) > MAX_RECIPIENTS:
+        raise ValidationError(_("At most %(count)d addresses: use a mailing list.") % {"count": MAX_RECIPIENTS})
     for address in found:
         try:
             validate_email(address)
         except ValidationError:
             raise ValidationError(_("%(address)s is no e-mail address.") % {"address": address[:80]}) from None
-        if len(address) > LONGEST_ADDRESS:
+        if len(address) > MAX_ADDRESS_LENGTH:
             raise ValidationError(_("%(address)s is no e-mail address.") % {"address": f"{address[:80]}…"})
     return "\n".join(found)
 
 
-def checked_chat(text: str) -> str:
+def validate_chat(text: str) -> str:
     if not CHAT.fullmatch(text):
         raise ValidationError(_("Enter a chat ID such as -1001234567890 or @channel, with /topic ID for a topic."))
     return text
 
 
-def checked_token(text: str) -> str:
+def validate_bot_token(text: str) -> str:
     if not BOT_TOKEN.fullmatch(text):
         raise ValidationError(_("That has not the form of a bot’s token: digits, a colon, and about 35 characters."))
     return text
 
 
-def refuse_longer(text: str, most: int) -> None:
+def refuse_longer_than(text: str, most: int) -> None:
     if len(text) > most:
         raise ValidationError(_("At most %(count)d characters.") % {"count": most})
 
 
-def checked_url(text: str) -> str:
+def validate_webhook_url(text: str) -> str:
     refusal = ValidationError(_("An address begins with http:// or https:// and names a host."))
-    refuse_longer(text, LONGEST_ADDRESS)
+    refuse_longer_than(text, MAX_ADDRESS_LENGTH)
     try:
         host = ascii_host(urlsplit(clean_url(urldefrag(text).url)))
     except ValueError as error:
@@ -178,26 +178,26 @@ def checked_url(text: str) -> str:
     return text
 
 
-def checked_key(text: str) -> str:
-    if len(text) < LEAST_KEY:
-        raise ValidationError(_("At least %(count)d characters.") % {"count": LEAST_KEY})
+def validate_signing_key(text: str) -> str:
+    if len(text) < MIN_KEY_LENGTH:
+        raise ValidationError(_("At least %(count)d characters.") % {"count": MIN_KEY_LENGTH})
     return text
 
 
-def checked_apprise(text: str) -> str:
-    refuse_longer(text, LONGEST_APPRISE_URL)
+def validate_apprise_url(text: str) -> str:
+    refuse_longer_than(text, MAX_APPRISE_URL_LENGTH)
     try:
-        plugin_of(text)
+        create_plugin(text)
     except UnusableURL as error:
         raise ValidationError(str(error)) from None
     return text
 
 
-CHECKS = {
-    "recipients": checked_recipients,
-    "chat_id": checked_chat,
-    "bot_token": checked_token,
-    "url": checked_url,
-    "signing_key": checked_key,
-    "apprise_url": checked_apprise,
+VALIDATORS = {
+    "recipients": validate_recipients,
+    "chat_id": validate_chat,
+    "bot_token": validate_bot_token,
+    "url": validate_webhook_url,
+    "signing_key": validate_signing_key,
+    "apprise_url": validate_apprise_url,
 }

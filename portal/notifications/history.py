@@ -1,4 +1,4 @@
-"""What happens to channels, in words."""
+"""Texts of the audit events about channels."""
 
 from django.utils.translation import gettext_lazy as _
 

@@ -1,4 +1,4 @@
-"""What a caller has to say."""
+"""Notices: what callers of `notify` report."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from portal.models import OutboxMessage
 State = OutboxMessage.State
 SUBJECT_LENGTH = KEY_LENGTH = 200
 TITLE_LENGTH = 300
-# More than any channel shows, and little enough to be kept for each recipient.
+# More than any channel shows, and little enough to store for each recipient.
 TEXT_LENGTH, HTML_LENGTH = 20_000, 200_000
 
 
 @dataclass(frozen=True)
 class Notice:
-    """Something to tell, in texts built inside `in_our_language()`.
+    """Something to report, in texts built inside `in_portal_language()`.
 
-    Messages of one `subject` ("backup:7") keep their order. The same `dedupe_key` is told once per recipient, as long
-    as the first message is kept. What closes something should be as severe as what opened it, or a channel that tells
-    of the worst alone never says that it is over. `path` is an address within the portal, "/admin/…".
+    Messages of one `subject` ("backup:7") keep their order. Each recipient gets a `dedupe_key` once, as long as the
+    first message is kept. A closing notice needs the severity of the opening one, or channels for critical messages
+    never report the recovery. `path` is a path of the portal, "/admin/…".
 
-    With `channel`, the key of one, it goes there and nowhere else. `html` says the same for readers of mail: such a
-    message is always sent by itself.
+    `channel` is the key of the only channel to use; empty means all. `html` is the same content for mail; such a
+    message is never merged with others.
     """
 
     subject: str
@@ -48,26 +48,26 @@ class Notice:
             raise ValueError("a notice has a subject, a title and a dedupe key")
 
     def fields(self) -> dict[str, object]:
-        """The fields of its message, such as every database takes: a text too long must not undo what it tells of."""
+        """Return the message's fields, shortened so that no database error undoes the reported change."""
         return {
-            "subject": shorten_with_hash(storable(self.subject), SUBJECT_LENGTH),
+            "subject": shorten_with_hash(remove_unstorable(self.subject), SUBJECT_LENGTH),
             "severity": self.severity,
             "state": self.state,
-            "title": " ".join(storable(self.title).split())[:TITLE_LENGTH],
-            "text": storable(self.text)[:TEXT_LENGTH],
-            "html": storable(self.html) if len(self.html) <= HTML_LENGTH else "",
-            "path": storable(self.path) if len(self.path) <= 500 else "",
-            "dedupe_key": shorten_with_hash(storable(self.dedupe_key), KEY_LENGTH),
+            "title": " ".join(remove_unstorable(self.title).split())[:TITLE_LENGTH],
+            "text": remove_unstorable(self.text)[:TEXT_LENGTH],
+            "html": remove_unstorable(self.html) if len(self.html) <= HTML_LENGTH else "",
+            "path": remove_unstorable(self.path) if len(self.path) <= 500 else "",
+            "dedupe_key": shorten_with_hash(remove_unstorable(self.dedupe_key), KEY_LENGTH),
         }
 
 
-def storable(text: str) -> str:
-    """Without what PostgreSQL refuses: NUL, and halves of surrogate pairs."""
+def remove_unstorable(text: str) -> str:
+    """Remove what PostgreSQL refuses: NUL and unpaired surrogates."""
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
 def shorten_with_hash(text: str, length: int) -> str:
-    """The text where it fits, else its beginning and a hash of all of it."""
+    """Return the text if it fits, else its beginning and a hash of all of it."""
     if len(text) <= length:
         return text
     digest = hashlib.sha256(text.encode()).hexdigest()[:32]
@@ -75,5 +75,5 @@ def shorten_with_hash(text: str, length: int) -> str:
 
 
 def in_portal_language() -> AbstractContextManager[None]:
-    """The language of what the portal sends, whatever that of the request or task is."""
+    """Return a context in which texts are in the portal's language instead of the request's."""
     return translation.override(settings.LANGUAGE_CODE)

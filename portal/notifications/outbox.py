@@ -1,4 +1,4 @@
-"""Writing messages: one per recipient, in the transaction of what they tell of."""
+"""The outbox: write one message per recipient, in the transaction of the change that it reports."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ DELIVER = "portal.deliver"
 
 
 def notify(*notices: Notice) -> int:
-    """Writes each notice to every recipient who is to know, unless told already. The number of messages written.
+    """Write a message per notice and recipient, skipping duplicates. Return the number of messages written.
 
-    It belongs into the transaction of what the notices tell of, and takes the same number of queries for one notice
-    as for fifty. Nothing is sent before that transaction is committed.
+    Call it in the transaction of the change that the notices report: nothing is sent before it is committed. The
+    number of queries does not depend on the number of notices.
     """
     now = timezone.now()
     channels = list(active_channels())
@@ -26,7 +26,7 @@ def notify(*notices: Notice) -> int:
         OutboxMessage(channel=channel.key, recipient=recipient, created_at=now, **notice.fields())
         for notice in notices
         for channel in channels
-        if is_for(channel, notice)
+        if is_addressed_to(channel, notice)
         for recipient in recipients_of(channel)
     ]
     if not messages:
@@ -34,7 +34,7 @@ def notify(*notices: Notice) -> int:
     with transaction.atomic():
         OutboxMessage.objects.bulk_create(messages, ignore_conflicts=True)
         keys = {message.dedupe_key for message in messages}
-        # Whose message was told before keeps the moment of its own writing.
+        # Duplicates kept the time of their first message.
         written = list(
             OutboxMessage.objects.filter(dedupe_key__in=keys, created_at=now).values_list("channel", flat=True)
         )
@@ -43,24 +43,24 @@ def notify(*notices: Notice) -> int:
     return len(written)
 
 
-def is_for(channel: NotificationChannel, notice: Notice) -> bool:
+def is_addressed_to(channel: NotificationChannel, notice: Notice) -> bool:
     return channel.key == notice.channel if notice.channel else notice.severity <= channel.min_severity
 
 
-def try_now(chosen: OutboxMessageQuerySet) -> tuple[int, list[str]]:
-    """Unsent messages of those chosen are sent at once, past any pause. How many, and the keys of their channels.
+def retry_messages(chosen: OutboxMessageQuerySet) -> tuple[int, list[str]]:
+    """Send the unsent ones of the chosen messages at once, past any pause. Return their number and channel keys.
 
-    Others that wait for the same recipients come before them where they are older, so these are not held either.
+    Older messages for the same recipients must be sent first, so they are no longer held either.
     """
     with transaction.atomic():
         unsent = chosen.exclude(status="sent").order_by()
-        told = list(unsent.values_list("channel", "recipient").distinct())
+        addressed = list(unsent.values_list("channel", "recipient").distinct())
         count = unsent.try_again()
-        channels = sorted({channel for channel, _recipient in told})
-        same = OutboxMessage.objects.filter(
-            channel__in=channels, recipient__in={recipient for _channel, recipient in told}
+        channels = sorted({channel for channel, _recipient in addressed})
+        same_recipients = OutboxMessage.objects.filter(
+            channel__in=channels, recipient__in={recipient for _channel, recipient in addressed}
         )
-        same.waiting().exclude(next_attempt_at=None).update(next_attempt_at=None)
+        same_recipients.waiting().exclude(next_attempt_at=None).update(next_attempt_at=None)
         ChannelState.objects.filter(channel__in=channels, disabled_at=None).update(next_attempt_at=None)
         for channel in channels:
             enqueue(DELIVER, channel)

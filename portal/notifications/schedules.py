@@ -1,4 +1,4 @@
-"""What the background does for messages: every second a look for what is due, deliveries, and forgetting."""
+"""Background work for messages: delivery, a pulse that enqueues due deliveries every second, and retention."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from portal.models import ChannelState, OutboxMessage
 from portal.notifications.configuration import active_channels
 from portal.notifications.delivery import deliver
 from portal.notifications.outbox import DELIVER
-from portal.notifications.states import synchronise
+from portal.notifications.states import synchronise_states
 from portal.work.pulse import Pulse, pulses
 from portal.work.queue import enqueue, task
 from portal.work.retention import Retention, retentions
 
-# How long a delivery that was asked for may wait for a worker before another is.
+# How long an enqueued delivery may wait for a worker before another is enqueued.
 ASK_AGAIN = timedelta(seconds=30)
 
 task(DELIVER, is_routine=True)(deliver)
 
 
-def look(now: datetime) -> bool:
-    """Enqueues a delivery for each channel that can send something now."""
-    keys = synchronise(active_channels())
+def enqueue_due_deliveries(now: datetime) -> bool:
+    """Enqueue a delivery for each channel that can send something now."""
+    keys = synchronise_states(active_channels())
     ready = ChannelState.objects.ready(now).filter(channel__in=keys)
     for channel in ready.with_due_messages(now, OutboxMessage.objects.all()).values_list("channel", flat=True):
         with transaction.atomic():
@@ -35,9 +35,9 @@ def look(now: datetime) -> bool:
 
 
 def outdated_messages(now: datetime) -> models.QuerySet[Any]:
-    """What still waits is not finished, and stays."""
+    """Return finished messages past their retention; waiting ones stay."""
     return OutboxMessage.objects.filter(finished_at__lt=now - timedelta(days=settings.NOTIFICATION_RETENTION_DAYS))
 
 
-pulses.register(Pulse("portal.messages", look))
+pulses.register(Pulse("portal.messages", enqueue_due_deliveries))
 retentions.register(Retention("messages", outdated_messages))

@@ -19,7 +19,7 @@ from monitoring.terminal.screen import Screen, format_round
 from portal.base.logs import redact_tokens
 from portal.notifications import in_portal_language
 from portal.notifications.configuration import ENVIRONMENT_CHANNELS, TELEGRAM
-from portal.notifications.trial import try_out
+from portal.notifications.selftest import send_test_messages
 
 INTERVALS, HOURS = range(5, 3_601), range(1, 2_161)
 LONGEST_NUMBER = 9
@@ -206,7 +206,7 @@ class Command(BaseCommand):
         channel = telegram.build_row()
         if channel is None:
             raise CommandError(f"Set {telegram.settings} first.")
-        outcomes = try_out(channel)
+        outcomes = send_test_messages(channel)
         for outcome in outcomes:
             text = _("not sent to %(chat)s: %(error)s") if outcome.error else _("sent to %(chat)s")
             self.stdout.write(redact_tokens(text % {"chat": outcome.recipient, "error": outcome.error}))

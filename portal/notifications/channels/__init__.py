@@ -1,4 +1,4 @@
-"""How a text reaches people: one module per kind of channel, each with a `send` that returns where it went."""
+"""Channels: one module per kind, each with a `send` that returns the address a message was sent to."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from django.utils.translation import gettext as _
 from portal.base.encryption import Unreadable
 from portal.models import NotificationChannel
 from portal.notifications.channels import apprise, base, mail, telegram, webhook
-from portal.notifications.channels.base import DeliveryError, Outgoing, limited
+from portal.notifications.channels.base import DeliveryError, RenderedMessage, run_within
 
 Kind = NotificationChannel.Kind
-SENDERS: Mapping[str, Callable[[NotificationChannel, Outgoing], str]] = {
+SENDERS: Mapping[str, Callable[[NotificationChannel, RenderedMessage], str]] = {
     Kind.EMAIL: mail.send,
     Kind.TELEGRAM: telegram.send,
     Kind.WEBHOOK: webhook.send,
@@ -20,15 +20,15 @@ SENDERS: Mapping[str, Callable[[NotificationChannel, Outgoing], str]] = {
 }
 
 
-def send(channel: NotificationChannel, outgoing: Outgoing, seconds: float | None = None) -> str:
-    """The address it went to. Raises DeliveryError, and nothing else, within SEND_SECONDS or those given.
+def send(channel: NotificationChannel, outgoing: RenderedMessage, seconds: float | None = None) -> str:
+    """Send and return the address used. Raises only DeliveryError, within SEND_SECONDS or `seconds`.
 
-    Not for transactions: it waits for others.
+    Call it outside transactions: it does network I/O.
     """
-    return limited(lambda: sent(channel, outgoing), base.SEND_SECONDS if seconds is None else seconds)
+    return run_within(lambda: send_by_kind(channel, outgoing), base.SEND_SECONDS if seconds is None else seconds)
 
 
-def sent(channel: NotificationChannel, outgoing: Outgoing) -> str:
+def send_by_kind(channel: NotificationChannel, outgoing: RenderedMessage) -> str:
     try:
         return SENDERS[channel.kind](channel, outgoing)
     except Unreadable:

@@ -1,4 +1,4 @@
-"""Which Apprise URLs are used: services that are reached by HTTP alone, and parameters that only shape the message.
+"""Allowed Apprise URLs: services that are reached by HTTP alone, and parameters that only shape the message.
 
 An operator enters the URL. With all that Apprise offers it could read and send files of the server, write to its
 screen and its syslog, or make any request in its name.
@@ -52,7 +52,7 @@ class UnusableURL(Exception):
     """Why an Apprise URL is not used, in a sentence that repeats nothing secret."""
 
 
-def guarded(verb: str) -> Any:
+def guarded_call(verb: str) -> Any:
     def call(*args: Any, **options: Any) -> requests.Response:
         return getattr(GuardedSession(), verb)(*args, **options)  # type: ignore[no-any-return]
 
@@ -64,12 +64,12 @@ GUARDED_REQUESTS = SimpleNamespace(
     codes=requests.codes,
     RequestException=requests.RequestException,
     TooManyRedirects=requests.TooManyRedirects,
-    **{verb: guarded(verb) for verb in ("delete", "get", "post", "put", "request")},
+    **{verb: guarded_call(verb) for verb in ("delete", "get", "post", "put", "request")},
 )
 
 
 @cache
-def services() -> Any:
+def load_services() -> Any:
     """Load Apprise's services, and let the name `requests` mean GUARDED_REQUESTS in every module of Apprise."""
     manager: Any = NotificationManager()  # type: ignore[no-untyped-call]
     manager.load_modules()
@@ -79,18 +79,18 @@ def services() -> Any:
     return manager
 
 
-def plugin_of(url: str) -> Any:
+def create_plugin(url: str) -> Any:
     """Return the service that the URL stands for, which keeps nothing on disk. Raises UnusableURL."""
     asset = AppriseAsset(app_id="Vigie", storage_mode=PersistentStoreMode.MEMORY, http_redirects=False)
-    plugin = Apprise.instantiate(parsed(url), asset=asset, suppress_exceptions=True)
+    plugin = Apprise.instantiate(parse_allowed_url(url), asset=asset, suppress_exceptions=True)
     if plugin is None:
         raise UnusableURL(_("Apprise does not understand this URL; its documentation lists those it knows."))
     return plugin
 
 
-def parsed(url: str) -> dict[str, Any]:
+def parse_allowed_url(url: str) -> dict[str, Any]:
     """Return what Apprise makes of the URL, for its plugin. Raises UnusableURL."""
-    known_services = services()
+    known_services = load_services()
     found: dict[str, Any] | None = plugins.url_to_dict(url, secure_logging=True)  # type: ignore[no-untyped-call]
     if found is None:
         raise UnusableURL(_("Apprise does not understand this URL; its documentation lists those it knows."))

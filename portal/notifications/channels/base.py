@@ -1,4 +1,4 @@
-"""What all channels share: what they are given, how they fail, and the time they have."""
+"""The interface of all channels: their input, their error and their time limit."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from portal.base.logs import redact_tokens
 log = logging.getLogger("vigie.notifications")
 Result = TypeVar("Result")
 
-# For all of one sending. A timeout of sockets would begin anew with each byte that drips in.
+# For one whole sending. A socket timeout would start again with each byte that drips in.
 SEND_SECONDS = 20.0
 REASON_LENGTH = 400
 
 
 class DeliveryError(Exception):
-    """Why something was not sent, in one redacted sentence.
+    """The reason why a message was not sent, in one redacted sentence.
 
-    `permanent`: trying again is of no use before somebody mends it. `only_this`: the channel works, but not for this
-    message or this recipient. `retry_after`: seconds the other side asks for.
+    `permanent`: a retry is useless before someone fixes it. `only_this`: the channel works, but not for this message
+    or recipient. `retry_after`: the pause in seconds that the other side asks for.
     """
 
     def __init__(
@@ -39,10 +39,10 @@ class DeliveryError(Exception):
 
 
 @dataclass(frozen=True)
-class Outgoing:
-    """A text ready to go. `id` stays the same when it is sent again; `url` may be empty; `at` is when it happened.
+class RenderedMessage:
+    """A message ready to be sent. `id` is the same for each attempt; `url` may be empty; `at` is the event's time.
 
-    `html` says the same as the text for readers of mail, where somebody laid it out.
+    `html` is the same content as the text, for mail; empty if the notice has none.
     """
 
     id: str
@@ -57,11 +57,10 @@ class Outgoing:
     html: str = ""
 
 
-def limited(send: Callable[[], Result], seconds: float) -> Result:
-    """What `send` returns or raises. Raises DeliveryError once the time is over, by the monotonic clock.
+def run_within(send: Callable[[], Result], seconds: float) -> Result:
+    """Run `send` in a thread and return its result. Raises DeliveryError, also on a timeout.
 
-    A thread that is left behind ends with its socket. What it raises is told as it is where it is a DeliveryError;
-    anything else concerns this message alone, and is tried again.
+    An abandoned thread ends with its socket. An unexpected exception concerns this message alone and is retried.
     """
     outcome: SimpleQueue[tuple[Result | None, BaseException | None]] = SimpleQueue()
 
@@ -84,6 +83,6 @@ def limited(send: Callable[[], Result], seconds: float) -> Result:
 def as_delivery_error(error: BaseException) -> DeliveryError:
     if isinstance(error, DeliveryError):
         return error
-    # Its text and traceback may hold an address with a secret in it.
+    # Its text and traceback may contain an address with a secret.
     log.error("a channel raised %s", type(error).__name__)
     return DeliveryError(_("The channel failed: %(error)s.") % {"error": type(error).__name__}, only_this=True)

@@ -1,4 +1,4 @@
-"""One POST: no redirects, a capped answer, and failures that name no address, for it may hold a secret."""
+"""POST without redirects, with a capped response, and errors without the address, which may contain a secret."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from portal.notifications.channels.base import DeliveryError
 
 ANSWER_LENGTH = 64 * 1024
 LONGEST_PAUSE = 24 * 3600.0
-# Of the time for a sending, after which what has been read of an answer must do: its status is there already.
+# Share of the time limit for reading the response; then a partial body must do, since its status is known.
 READING_SHARE = 0.8
 ADDRESS_REFUSED = gettext_lazy(
     "The portal does not connect to this address: it is link-local, or private while PROBE_ALLOW_PRIVATE is off."
@@ -34,7 +34,7 @@ class Answer:
     headers: HTTPMessage
 
     def json(self) -> Any:
-        """None where it is no JSON."""
+        """Return the parsed body, or None if it is not JSON."""
         try:
             return json.loads(self.body)
         except ValueError:
@@ -42,12 +42,12 @@ class Answer:
 
     @property
     def retry_after(self) -> float | None:
-        """Seconds, of either form that the header may have."""
-        return seconds_of(self.headers.get("Retry-After", ""))
+        """Return the Retry-After header in seconds, from either of its forms."""
+        return parse_retry_after(self.headers.get("Retry-After", ""))
 
 
-def seconds_of(value: Any) -> float | None:
-    """Of a number or a date, within a day; None for anything else."""
+def parse_retry_after(value: Any) -> float | None:
+    """Return the seconds until a number or date, at most a day; None for anything else."""
     try:
         seconds = float(value)
     except (TypeError, ValueError):
@@ -55,21 +55,21 @@ def seconds_of(value: Any) -> float | None:
             seconds = (parsedate_to_datetime(str(value)) - timezone.now()).total_seconds()
         except (TypeError, ValueError):
             return None
-    return min(max(seconds, 0.0), LONGEST_PAUSE) if seconds == seconds else None  # NaN is no number of seconds
+    return min(max(seconds, 0.0), LONGEST_PAUSE) if seconds == seconds else None  # NaN
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str], *, allow_private: bool) -> Answer:
-    """Raises DeliveryError where there was no whole answer: it may have been accepted all the same."""
+    """Return the response. Raises DeliveryError if there was none, although the message may have been accepted."""
     sent = {"Content-Type": "application/json", "User-Agent": "Vigie", **headers}
     seconds = base.SEND_SECONDS * READING_SHARE
     try:
         reply = fetch("POST", url, sent, body, seconds=seconds, allow_private=allow_private, limit=ANSWER_LENGTH)
     except (AddressRefused, OSError, HTTPException, ValueError) as error:
-        raise failure(error) from None
+        raise delivery_error(error) from None
     return Answer(reply.status, reply.body, reply.headers)
 
 
-def failure(error: Exception) -> DeliveryError:
+def delivery_error(error: Exception) -> DeliveryError:
     """Return one sentence for each kind of failure, without what the other side said."""
     match error:
         case AddressRefused():

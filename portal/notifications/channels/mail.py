@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from portal.base.env import SENDS_NOTHING
 from portal.models import NotificationChannel
-from portal.notifications.channels.base import DeliveryError, Outgoing
+from portal.notifications.channels.base import DeliveryError, RenderedMessage
 from portal.notifications.configuration import recipients_of
 
 # An enhanced status code (RFC 3463): its second number says what the refusal is about.
@@ -21,19 +21,19 @@ ENHANCED = re.compile(r"5\.(\d{1,3})\.(\d{1,3})\b")
 MAILBOX_REPLIES = frozenset({550, 551, 553})
 
 
-def send(channel: NotificationChannel, outgoing: Outgoing) -> str:
-    """The address it went to. Raises DeliveryError."""
+def send(channel: NotificationChannel, outgoing: RenderedMessage) -> str:
+    """Send and return the address. Raises DeliveryError."""
     if settings.EMAIL_BACKEND == SENDS_NOTHING:
         raise DeliveryError(_("No mail is sent: EMAIL_URL names no mail server."), permanent=True)
     try:
-        mail_of(outgoing).send()
+        build_mail(outgoing).send()
     except smtplib.SMTPRecipientsRefused as error:
         code, words = next(iter(error.recipients.values()), (0, b""))
-        raise refused(code, words, only_this=refuses_address(channel, code, decoded(words))) from None
+        raise build_refusal(code, words, only_this=refuses_address(channel, code, decode_reply(words))) from None
     except smtplib.SMTPDataError as error:
-        raise refused(error.smtp_code, error.smtp_error, only_this=refuses_message(error)) from None
+        raise build_refusal(error.smtp_code, error.smtp_error, only_this=refuses_message(error)) from None
     except smtplib.SMTPResponseException as error:
-        raise refused(error.smtp_code, error.smtp_error) from None
+        raise build_refusal(error.smtp_code, error.smtp_error) from None
     except (smtplib.SMTPException, OSError) as error:
         text = _("The mail server could not be used: %(error)s.") % {"error": type(error).__name__}
         # It offers no login or no TLS, and EMAIL_URL asks for it.
@@ -42,7 +42,7 @@ def send(channel: NotificationChannel, outgoing: Outgoing) -> str:
 
 
 def refuses_address(channel: NotificationChannel, code: int, words: str) -> bool:
-    """Return whether the other addresses of the channel may work.
+    """Return True if the other addresses of the channel may work.
 
     A refusal for good must name the mailbox: one for reasons of policy (5.7.x) would meet all of them.
     """
@@ -54,24 +54,24 @@ def refuses_address(channel: NotificationChannel, code: int, words: str) -> bool
 
 
 def refuses_message(error: smtplib.SMTPDataError) -> bool:
-    """Return whether it says that this message is too large, or that its content cannot be taken."""
-    about = ENHANCED.match(decoded(error.smtp_error))
+    """Return True if the server refuses the size or content of this message."""
+    about = ENHANCED.match(decode_reply(error.smtp_error))
     if about:
         return about[1] == "6" or about[0] in {"5.2.3", "5.3.4"}
     return error.smtp_code == 552
 
 
-def refused(code: int, words: bytes | str, *, only_this: bool = False) -> DeliveryError:
-    text = _("The mail server answered %(code)s: %(words)s") % {"code": code, "words": decoded(words)}
+def build_refusal(code: int, words: bytes | str, *, only_this: bool = False) -> DeliveryError:
+    text = _("The mail server answered %(code)s: %(words)s") % {"code": code, "words": decode_reply(words)}
     return DeliveryError(text, permanent=500 <= code < 600, only_this=only_this)
 
 
-def decoded(words: bytes | str) -> str:
+def decode_reply(words: bytes | str) -> str:
     return words.decode("utf-8", "replace") if isinstance(words, bytes) else words
 
 
-def mail_of(outgoing: Outgoing) -> EmailMultiAlternatives:
-    """The same Message-ID when it is sent again, so that readers show it once."""
+def build_mail(outgoing: RenderedMessage) -> EmailMultiAlternatives:
+    """Build the mail. Its Message-ID is the same for each attempt, so that mail clients show it once."""
     text = "\n\n".join(part for part in (outgoing.text, outgoing.url) if part)
     host = urlsplit(settings.PORTAL_URL).hostname or "localhost"
     mail = EmailMultiAlternatives(

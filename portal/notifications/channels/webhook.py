@@ -1,7 +1,7 @@
 """A signed POST of JSON.
 
 `X-Vigie-Signature: t=<unix>,v1=<hex>` is the HMAC-SHA256 of `<unix>.<body>` under the channel's key. `X-Vigie-Id` is
-the same when a message comes again, which may happen: delivery is at least once.
+the same for each attempt: delivery is at least once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from portal.base.moments import format_iso
 from portal.base.severity import Severity
 from portal.models import NotificationChannel
-from portal.notifications.channels.base import DeliveryError, Outgoing
+from portal.notifications.channels.base import DeliveryError, RenderedMessage
 from portal.notifications.channels.http import Answer, post
 from portal.notifications.configuration import secret_of
 
@@ -26,17 +26,17 @@ ABOUT_THE_MESSAGE = frozenset({413, 422})
 RETRIED = frozenset({408, 425, 429})
 
 
-def send(channel: NotificationChannel, outgoing: Outgoing) -> str:
-    """The address it went to. Raises DeliveryError."""
-    body = json.dumps(content(outgoing), ensure_ascii=False).encode()
-    headers = {"X-Vigie-Id": outgoing.id, "X-Vigie-Signature": signature(secret_of(channel), body, int(time.time()))}
+def send(channel: NotificationChannel, outgoing: RenderedMessage) -> str:
+    """Send and return the address. Raises DeliveryError."""
+    body = json.dumps(build_payload(outgoing), ensure_ascii=False).encode()
+    headers = {"X-Vigie-Id": outgoing.id, "X-Vigie-Signature": sign_body(secret_of(channel), body, int(time.time()))}
     answer = post(outgoing.address, body, headers, allow_private=settings.PROBE_ALLOW_PRIVATE)
     if not 200 <= answer.status < 300:
-        raise error_of(answer)
+        raise classify_answer(answer)
     return outgoing.address
 
 
-def content(outgoing: Outgoing) -> dict[str, str | None]:
+def build_payload(outgoing: RenderedMessage) -> dict[str, str | None]:
     return {
         "id": outgoing.id,
         "at": format_iso(outgoing.at),
@@ -49,13 +49,13 @@ def content(outgoing: Outgoing) -> dict[str, str | None]:
     }
 
 
-def signature(key: str, body: bytes, moment: int) -> str:
+def sign_body(key: str, body: bytes, moment: int) -> str:
     digest = hmac.new(key.encode(), f"{moment}.".encode() + body, hashlib.sha256).hexdigest()
     return f"t={moment},v1={digest}"
 
 
-def error_of(answer: Answer) -> DeliveryError:
-    """What the receiver wrote is not repeated: who may try a channel out must not read other servers through it."""
+def classify_answer(answer: Answer) -> DeliveryError:
+    """Return the error for a response. It omits the body: testing a channel must not read other servers."""
     text = _("The receiver answered %(status)s.") % {"status": answer.status}
     if 300 <= answer.status < 400:
         text = _("The receiver answered %(status)s; redirects are not followed.") % {"status": answer.status}

@@ -16,9 +16,9 @@ from monitoring.tests.helpers.hostile_servers import Authority, Names, Server, a
 from portal.base.encryption import encrypt
 from portal.egress import call, connection, lookup, session
 from portal.models import NotificationChannel
-from portal.notifications import trial
+from portal.notifications import selftest
 from portal.notifications.channels import apprise_urls, base, send
-from portal.notifications.channels.apprise_urls import PARAMETERS, SCHEMES, UnusableURL, plugin_of, services
+from portal.notifications.channels.apprise_urls import PARAMETERS, SCHEMES, UnusableURL, create_plugin, load_services
 from portal.notifications.channels.base import DeliveryError
 from portal.tests.helpers import receiver
 from portal.tests.helpers.receiver import Receiver
@@ -33,7 +33,7 @@ def deliver(kind: str, address: str) -> str:
     try:
         send(
             NotificationChannel(pk=1, name="C", kind=kind, secret=encrypt(secret)),
-            trial.test_message(f"http://{address}"),
+            selftest.build_test_message(f"http://{address}"),
         )
     except DeliveryError as error:
         return str(error)
@@ -162,7 +162,7 @@ def test_calls_of_one_delivery_share_a_deadline(monkeypatch, hook):
         pk=1, name="C", kind="apprise", secret=encrypt(f"ntfy://127.0.0.1:{hook.server_port}/one/two/three")
     )
     with pytest.raises(DeliveryError):
-        send(channel, trial.test_message(""))
+        send(channel, selftest.build_test_message(""))
     assert len(hook.requests) <= 1
 
 
@@ -218,10 +218,10 @@ def test_session_may_call_a_private_host_named_by_the_environment(settings, hook
 )
 def test_apprise_url_with_a_file_custom_request_or_other_way_out_is_refused(url, dialled):
     with pytest.raises(UnusableURL) as refused:
-        plugin_of(url)
+        create_plugin(url)
     assert "K4NARI" not in str(refused.value)
     with pytest.raises(DeliveryError) as caught:
-        send(NotificationChannel(pk=1, name="C", kind="apprise", secret=encrypt(url)), trial.test_message(""))
+        send(NotificationChannel(pk=1, name="C", kind="apprise", secret=encrypt(url)), selftest.build_test_message(""))
     assert (caught.value.permanent, caught.value.only_this) == (True, False)
     assert dialled == []
 
@@ -243,7 +243,7 @@ def test_apprise_url_with_a_file_custom_request_or_other_way_out_is_refused(url,
     ],
 )
 def test_apprise_url_of_a_common_service_is_accepted(url):
-    assert plugin_of(url) is not None
+    assert create_plugin(url) is not None
 
 
 # What the allowed services import, by the beginning of its name. Anything else could be a way out past the guard, or
@@ -282,7 +282,7 @@ def imported_names(node: ast.AST, package: str | None) -> list[str]:
 
 def test_allowed_services_import_nothing_that_reaches_the_network_but_requests():
     found = set()
-    for service in {".".join(services()[scheme].__module__.split(".")[:3]) for scheme in SCHEMES}:
+    for service in {".".join(load_services()[scheme].__module__.split(".")[:3]) for scheme in SCHEMES}:
         for module in modules_of(service):
             for node in ast.walk(ast.parse(inspect.getsource(module))):
                 names = imported_names(node, module.__package__)
@@ -295,7 +295,7 @@ def test_allowed_services_import_nothing_that_reaches_the_network_but_requests()
 
 
 def test_sending_apprise_modules_use_the_guarded_requests():
-    services()
+    load_services()
     unguarded = [
         name
         for name, module in sys.modules.items()
@@ -305,5 +305,5 @@ def test_sending_apprise_modules_use_the_guarded_requests():
 
 
 def test_allowed_parameters_are_known_to_apprise():
-    known = {name for scheme in SCHEMES for name in services()[scheme].template_args}
+    known = {name for scheme in SCHEMES for name in load_services()[scheme].template_args}
     assert PARAMETERS - known == {"sp", "sv", "threadkey"}  # those of the addresses that Microsoft and Google hand out

@@ -14,7 +14,7 @@ from django_q.models import OrmQ
 from portal.access.roles import VIEWER, synchronise_roles
 from portal.base.encryption import decrypt, encrypt
 from portal.models import AuditEvent, ChannelState, NotificationChannel, OutboxMessage
-from portal.notifications import states, trial
+from portal.notifications import selftest, states
 from portal.notifications.channels import base
 from portal.notifications.channels.base import DeliveryError
 from portal.notifications.configuration import recipients_of, synchronise_environment_channels
@@ -193,7 +193,7 @@ def test_a_channel_that_was_mended_is_tried_again(admin_client, channel):
 
 @pytest.mark.parametrize(("name", "is_disabled"), [("Renamed", False), ("Ops", True)])
 def test_disabled_channel_is_enabled_by_saving_any_change(admin_client, channel, name, is_disabled):
-    states.synchronise([channel])
+    states.synchronise_states([channel])
     ChannelState.objects.update(disabled_at=timezone.now())
     url = reverse("admin:portal_notificationchannel_change", args=[channel.pk])
     admin_client.post(url, GENERAL | {"name": name, "chat_id": channel.addresses})
@@ -293,7 +293,7 @@ def test_a_test_that_fails_says_why(act, api, channel):
 
 def test_a_test_waits_in_no_transaction(admin_client, transactional_db, channel, monkeypatch):
     inside = []
-    monkeypatch.setattr(trial, "send", lambda *args: inside.append(connection.in_atomic_block))
+    monkeypatch.setattr(selftest, "send", lambda *args: inside.append(connection.in_atomic_block))
     admin_client.post(reverse("admin:portal_notificationchannel_act", args=[channel.pk, "send_test"]))
     admin_client.post(LIST, {"action": "send_test", "_selected_action": [channel.pk]})
     assert inside == [False, False]
@@ -302,20 +302,20 @@ def test_a_test_waits_in_no_transaction(admin_client, transactional_db, channel,
 def test_a_test_goes_to_each_recipient_as_far_as_the_time_reaches(monkeypatch):
     team = NotificationChannel.objects.create(name="T", kind="email", addresses="a@example.org\nb@example.org")
     monkeypatch.setattr(base, "SEND_SECONDS", 0.0)
-    assert [outcome.error for outcome in trial.try_out(team)] == ["There was no time left for it."] * 2
+    assert [outcome.error for outcome in selftest.send_test_messages(team)] == ["There was no time left for it."] * 2
     monkeypatch.undo()
 
     def send(channel, outgoing, seconds):
         if outgoing.address == "a@example.org":
             raise DeliveryError("550")
 
-    monkeypatch.setattr(trial, "send", send)
-    assert [outcome.error for outcome in trial.try_out(team)] == ["550", ""]
+    monkeypatch.setattr(selftest, "send", send)
+    assert [outcome.error for outcome in selftest.send_test_messages(team)] == ["550", ""]
 
 
 def test_only_a_few_channels_are_tested_at_once(admin_client, monkeypatch, django_capture_on_commit_callbacks):
     tested = []
-    monkeypatch.setattr(trial, "send", lambda *args: tested.append(args))
+    monkeypatch.setattr(selftest, "send", lambda *args: tested.append(args))
     channels = [
         NotificationChannel.objects.create(name=str(number), kind="email", addresses="a@example.org")
         for number in range(5)

@@ -16,8 +16,8 @@ from portal.base.encryption import encrypt
 from portal.base.logs import redact_tokens
 from portal.models import NotificationChannel
 from portal.notifications.channels import base, send
-from portal.notifications.channels.base import DeliveryError, Outgoing, limited
-from portal.notifications.channels.http import seconds_of
+from portal.notifications.channels.base import DeliveryError, RenderedMessage, run_within
+from portal.notifications.channels.http import parse_retry_after
 from portal.tests.helpers import receiver
 from portal.tests.helpers.receiver import Receiver
 from portal.tests.helpers.smtp_sink import SmtpSink
@@ -35,7 +35,7 @@ def channel(kind, secret=SECRET):
 
 
 def message(address, **fields):
-    return Outgoing(
+    return RenderedMessage(
         **{
             "id": "0123abcd",
             "address": address,
@@ -243,7 +243,7 @@ def test_an_address_is_in_no_error():
     [("17", 17), (17, 17), ("-5", 0), ("1e9", 86_400), ("nan", None), ("inf", 86_400), ("soon", None), (None, None), ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ([], None)],
 )  # fmt: skip
 def test_a_pause_asked_for_is_read_with_care(value, seconds):
-    assert seconds_of(value) == seconds
+    assert parse_retry_after(value) == seconds
 
 
 # --- Apprise ---------------------------------------------------------------------------------------------------------
@@ -296,7 +296,7 @@ def test_what_nobody_foresaw_concerns_one_message_and_names_no_secret(caplog):
         raise KeyError("K4NARI")
 
     with pytest.raises(DeliveryError) as caught:
-        limited(send, 5)
+        run_within(send, 5)
     assert (caught.value.permanent, caught.value.only_this) == (False, True)
     assert "KeyError" in str(caught.value)
     assert "K4NARI" not in str(caught.value) + caplog.text
@@ -305,7 +305,7 @@ def test_what_nobody_foresaw_concerns_one_message_and_names_no_secret(caplog):
 def test_time_is_up_whatever_a_channel_does():
     forever = threading.Event()
     with pytest.raises(DeliveryError, match=r"no answer within 0\.05 seconds"):
-        limited(forever.wait, 0.05)
+        run_within(forever.wait, 0.05)
     forever.set()
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from portal.base.logs import JsonFormatter
 from portal.notifications.channels import base, send
-from portal.notifications.channels.base import DeliveryError, Outgoing
-from portal.notifications.channels.telegram import text_of, units
+from portal.notifications.channels.base import DeliveryError, RenderedMessage
+from portal.notifications.channels.telegram import count_utf16_units, format_text
 from portal.notifications.configuration import ENVIRONMENT_CHANNELS, TELEGRAM
 from portal.tests.helpers import receiver
 from portal.tests.helpers.receiver import BotApi, refusal
@@ -31,7 +31,7 @@ def telegram_channel():
 
 
 def message(**fields):
-    return Outgoing(
+    return RenderedMessage(
         **{
             "id": "1",
             "address": CHAT,
@@ -80,8 +80,8 @@ def test_a_long_text_is_cut_before_it_is_marked_up(api, letter):
     )
     assert len(api.requests) == 1
     assert api.texts[0].endswith("a" * 500)
-    plain = text_of(message(text=letter * 20_000), with_markup=False)
-    assert 4090 <= units(plain) <= 4096
+    plain = format_text(message(text=letter * 20_000), with_markup=False)
+    assert 4090 <= count_utf16_units(plain) <= 4096
 
 
 def test_what_cannot_be_parsed_is_sent_once_more_as_plain_text(api):

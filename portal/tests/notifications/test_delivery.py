@@ -18,7 +18,7 @@ from portal.notifications.channels import base
 from portal.notifications.channels.base import DeliveryError
 from portal.notifications.configuration import find_channel, synchronise_environment_channels
 from portal.notifications.delivery import deliver, disable_unusable_channels
-from portal.notifications.schedules import look, outdated_messages
+from portal.notifications.schedules import enqueue_due_deliveries, outdated_messages
 from portal.tests.helpers import receiver
 from portal.tests.helpers.receiver import BotApi, refusal
 from portal.tests.helpers.smtp_sink import SmtpSink
@@ -91,7 +91,7 @@ def run_tasks():
 
 
 def pulse_and_work(clock):
-    look(clock.now)
+    enqueue_due_deliveries(clock.now)
     run_tasks()
 
 
@@ -152,7 +152,7 @@ def test_a_burst_becomes_single_messages_and_a_digest_a_minute(api, clock):
     deliver("telegram")
     assert len(api.accepted) == 10
     OrmQ.objects.all().delete()
-    look(clock.now)
+    enqueue_due_deliveries(clock.now)
     assert not OrmQ.objects.exists(), "asked for again before there is room"
     clock.forward(seconds=61)
     pulse_and_work(clock)
@@ -186,11 +186,11 @@ def test_telegram_down_for_an_hour_loses_nothing_and_keeps_the_order(api, clock)
 
 
 def test_pauses_double_from_two_seconds_to_five_minutes():
-    lengths = [states.pause(failures).total_seconds() for failures in range(1, 30)]
+    lengths = [states.backoff(failures).total_seconds() for failures in range(1, 30)]
     for length, usual in zip(lengths, [2, 4, 8, 16, 32, 64, 128, 256, *[300] * 21], strict=True):
         assert 0.8 * usual <= length <= 1.2 * usual
-    assert states.pause(1, 17).total_seconds() == 17
-    assert states.pause(9, 1).total_seconds() >= 240
+    assert states.backoff(1, 17).total_seconds() == 17
+    assert states.backoff(9, 1).total_seconds() >= 240
 
 
 def test_a_pause_that_was_asked_for_is_kept(api, clock):
@@ -248,13 +248,13 @@ def test_a_permanent_failure_disables_the_channel_and_keeps_its_messages(api, cl
     tell("b", "other:1")
     deliver("telegram")
     clock.forward(minutes=1)
-    look(clock.now)
+    enqueue_due_deliveries(clock.now)
     deliver("telegram")
     assert (len(api.requests), statuses()) == (1, ["waiting", "waiting"])
     assert str(answer[0]) in state().disabled_reason
     assert AuditEvent.objects.get(action="channel.disabled").subject == "channel:telegram"
     ChannelState.objects.enable()
-    look(clock.now)
+    enqueue_due_deliveries(clock.now)
     deliver("telegram")
     assert titles(api) == ["🔴 a", "🔴 b"]
 
@@ -268,11 +268,11 @@ def test_a_setting_that_was_changed_counts_as_mended(api, clock, settings, setti
     tell("Late")
     tell("Later")
     deliver("telegram")
-    look(clock.now)
+    enqueue_due_deliveries(clock.now)
     assert state().disabled_at
     setattr(settings, setting, value)
     api.token = settings.TELEGRAM_BOT_TOKEN
-    look(clock.now)
+    enqueue_due_deliveries(clock.now)
     assert state().disabled_at is None
     assert AuditEvent.objects.filter(action="channel.enabled", subject="channel:telegram").count() == 1
     deliver("telegram")
@@ -365,7 +365,7 @@ def test_an_address_that_must_wait_keeps_its_order_and_lets_others_pass(smtp, te
     assert [mail["To"] for mail in smtp.mails] == ["ann@example.org"] * 3
     assert OutboxMessage.objects.waiting().filter(next_attempt_at=None).count() == 0
     OrmQ.objects.all().delete()
-    look(clock.now)
+    enqueue_due_deliveries(clock.now)
     assert not OrmQ.objects.exists()
     del smtp.answers["RCPT TO:<BOB"]
     clock.forward(seconds=3)
@@ -414,7 +414,7 @@ def test_whoever_delivers_by_an_old_configuration_does_not_judge_the_new_one(smt
 
     def mended_meanwhile(channel, outgoing):
         NotificationChannel.objects.update(addresses="eve@example.org")
-        states.synchronise([find_channel(team.key)])
+        states.synchronise_states([find_channel(team.key)])
         raise DeliveryError("no such mail server", permanent=True)
 
     monkeypatch.setattr(delivery, "send", mended_meanwhile)
@@ -425,11 +425,11 @@ def test_whoever_delivers_by_an_old_configuration_does_not_judge_the_new_one(smt
 def test_messages_of_a_channel_that_is_off_wait_for_it(smtp, team):
     tell("a")
     NotificationChannel.objects.update(is_active=False)
-    look(timezone.now())
+    enqueue_due_deliveries(timezone.now())
     run_tasks()
     assert (smtp.mails, statuses()) == ([], ["waiting", "waiting"])
     NotificationChannel.objects.update(is_active=True)
-    look(timezone.now())
+    enqueue_due_deliveries(timezone.now())
     run_tasks()
     assert len(smtp.mails) == 2
 
@@ -439,13 +439,13 @@ def test_messages_of_a_channel_that_is_off_wait_for_it(smtp, team):
 
 def test_a_channel_of_which_somebody_has_the_turn_is_left_alone(api, clock):
     tell("Late")
-    turn = states.begin(find_channel("telegram"))
+    lease = states.acquire_delivery_lease(find_channel("telegram"))
     deliver("telegram")
-    assert states.begin(find_channel("telegram")) is None
+    assert states.acquire_delivery_lease(find_channel("telegram")) is None
     OrmQ.objects.all().delete()
-    look(clock.now)
+    enqueue_due_deliveries(clock.now)
     assert (api.accepted, OrmQ.objects.count()) == ([], 0)
-    turn.end()
+    lease.release()
     deliver("telegram")
     assert len(api.accepted) == 1
 
@@ -458,16 +458,16 @@ def test_a_kill_between_sending_and_marking_sends_again_and_loses_nothing(api, c
         raise SystemExit
 
     with monkeypatch.context() as patched:
-        patched.setattr(delivery, "note_success", killed)
-        patched.setattr(states.Turn, "end", lambda turn: None)
+        patched.setattr(delivery, "record_success", killed)
+        patched.setattr(states.DeliveryLease, "release", lambda lease: None)
         with pytest.raises(SystemExit):
             deliver("telegram")
     assert (titles(api), statuses()) == (["🔴 a"], ["waiting", "waiting"])
-    look(clock.now)
+    enqueue_due_deliveries(clock.now)
     deliver("telegram")
     assert len(api.accepted) == 1, "the lease of the dead still holds"
     clock.forward(seconds=61)
-    look(clock.now)
+    enqueue_due_deliveries(clock.now)
     deliver("telegram")
     assert titles(api) == ["🔴 a", "🔴 a", "🔴 b"]
     assert set(statuses()) == {"sent"}
@@ -480,14 +480,14 @@ def test_who_was_overtaken_marks_what_it_sent_and_stops(api, clock, monkeypatch)
 
     def slow(*args):
         clock.forward(seconds=61)
-        states.begin(args[0])
+        states.acquire_delivery_lease(args[0])
         return real(*args)
 
     monkeypatch.setattr(delivery, "send", slow)
     deliver("telegram")
     assert titles(api) == ["🔴 a"]
     assert statuses() == ["sent", "waiting"]
-    assert state().lease_expires_at > clock.now, "the other's turn was not ended"
+    assert state().lease_expires_at > clock.now, "the other's lease was not ended"
 
 
 def test_who_was_overtaken_neither_disables_nor_delays(api, clock, monkeypatch):
@@ -495,7 +495,7 @@ def test_who_was_overtaken_neither_disables_nor_delays(api, clock, monkeypatch):
 
     def slow(channel, outgoing):
         clock.forward(seconds=61)
-        states.begin(channel)
+        states.acquire_delivery_lease(channel)
         raise DeliveryError("no", permanent=True)
 
     monkeypatch.setattr(delivery, "send", slow)
@@ -510,7 +510,7 @@ def test_a_turn_is_renewed_by_each_sending(api, clock, monkeypatch):
 
     def slow(*args):
         clock.forward(seconds=20)
-        assert states.begin(args[0]) is None
+        assert states.acquire_delivery_lease(args[0]) is None
         return real(*args)
 
     monkeypatch.setattr(delivery, "send", slow)
@@ -519,7 +519,7 @@ def test_a_turn_is_renewed_by_each_sending(api, clock, monkeypatch):
 
 
 def test_a_turn_that_takes_too_long_hands_on_the_rest(api, monkeypatch):
-    monkeypatch.setattr(delivery, "SECONDS_PER_TURN", 0.0)
+    monkeypatch.setattr(delivery, "DELIVERY_SECONDS", 0.0)
     tell("a")
     OrmQ.objects.all().delete()
     deliver("telegram")
@@ -529,9 +529,9 @@ def test_a_turn_that_takes_too_long_hands_on_the_rest(api, monkeypatch):
 
 
 def test_a_turn_and_one_more_sending_fit_into_the_task_of_a_worker(settings):
-    longest = delivery.SECONDS_PER_TURN + base.SEND_SECONDS
+    longest = delivery.DELIVERY_SECONDS + base.SEND_SECONDS
     assert longest <= 0.75 * settings.Q_CLUSTER["ALT_CLUSTERS"]["quick"]["timeout"]
-    assert states.LEASE.total_seconds() > base.SEND_SECONDS * 2
+    assert states.LEASE_DURATION.total_seconds() > base.SEND_SECONDS * 2
 
 
 @pytest.mark.django_db(transaction=True)
@@ -562,19 +562,19 @@ def test_the_pulse_asks_once_until_the_delivery_began(api, clock):
     OrmQ.objects.all().delete()
     for seconds, tasks in ((0, 1), (1, 1), (28, 1), (2, 2)):
         clock.forward(seconds=seconds)
-        look(clock.now)
+        enqueue_due_deliveries(clock.now)
         assert OrmQ.objects.count() == tasks
     run_tasks()
     tell("Later")
     OrmQ.objects.all().delete()
-    look(clock.now)
+    enqueue_due_deliveries(clock.now)
     assert OrmQ.objects.count() == 1
 
 
 def test_the_pulse_is_cheap_when_nothing_waits(api, clock, django_assert_num_queries):
-    look(clock.now)
+    enqueue_due_deliveries(clock.now)
     with django_assert_num_queries(3):
-        look(clock.now)
+        enqueue_due_deliveries(clock.now)
     assert not OrmQ.objects.exists()
 
 
@@ -617,7 +617,7 @@ def test_a_rolled_back_change_sends_nothing(api):
     with transaction.atomic():
         tell("Late")
         transaction.set_rollback(True)
-    look(timezone.now())
+    enqueue_due_deliveries(timezone.now())
     assert (work(), api.accepted) == (0, [])
 
 

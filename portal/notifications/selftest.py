@@ -1,4 +1,4 @@
-"""Trying a channel out: at once, past the outbox, and saying exactly what happened."""
+"""Send test messages through a channel at once, past the outbox, and report the exact results."""
 
 from __future__ import annotations
 
@@ -14,46 +14,46 @@ from django.utils.translation import gettext as _
 from portal.base.severity import Severity
 from portal.models import ChannelState, NotificationChannel
 from portal.notifications.channels import base, send
-from portal.notifications.channels.base import DeliveryError, Outgoing
+from portal.notifications.channels.base import DeliveryError, RenderedMessage
 from portal.notifications.configuration import recipients_of
 from portal.notifications.notices import in_portal_language
-from portal.notifications.states import states_of
+from portal.notifications.states import load_states
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """`error` is empty where it was sent."""
+class SelfTestResult:
+    """The result for one recipient; `error` is empty if the message was sent."""
 
     recipient: str
     error: str = ""
 
 
-def try_out(channel: NotificationChannel) -> list[Outcome]:
-    """Sends a test to each recipient, all within SEND_SECONDS. Not for transactions: it waits for others."""
-    state = states_of([channel.key]).get(channel.key)
+def send_test_messages(channel: NotificationChannel) -> list[SelfTestResult]:
+    """Send a test to each recipient, all within SEND_SECONDS. Call it outside transactions: it does network I/O."""
+    state = load_states([channel.key]).get(channel.key)
     with in_portal_language():
-        outcomes = list(outcomes_of(channel, state.moved if state else {}))
-    if any(not outcome.error for outcome in outcomes):
+        results = list(send_to_each(channel, state.moved if state else {}))
+    if any(not result.error for result in results):
         ChannelState.objects.filter(channel=channel.key).update(last_success_at=timezone.now())
-    return outcomes
+    return results
 
 
-def outcomes_of(channel: NotificationChannel, moved: dict[str, str]) -> Iterator[Outcome]:
+def send_to_each(channel: NotificationChannel, moved: dict[str, str]) -> Iterator[SelfTestResult]:
     deadline = time.monotonic() + base.SEND_SECONDS
     for recipient in recipients_of(channel):
         left = deadline - time.monotonic()
         try:
             if left <= 0:
                 raise DeliveryError(_("There was no time left for it."))
-            send(channel, test_message(moved.get(recipient, recipient)), left)
+            send(channel, build_test_message(moved.get(recipient, recipient)), left)
         except DeliveryError as error:
-            yield Outcome(recipient, str(error))
+            yield SelfTestResult(recipient, str(error))
         else:
-            yield Outcome(recipient)
+            yield SelfTestResult(recipient)
 
 
-def test_message(address: str) -> Outgoing:
-    return Outgoing(
+def build_test_message(address: str) -> RenderedMessage:
+    return RenderedMessage(
         id=get_random_string(32),
         address=address,
         subject="test",

@@ -6,7 +6,7 @@ import pytest
 from django.utils.translation import override
 
 from portal.models import OutboxMessage
-from portal.notifications.plan import RATE, plan
+from portal.notifications.batches import MAX_BATCHES, plan_batches
 
 NOW = datetime(2026, 3, 10, 11, 0, tzinfo=UTC)
 
@@ -38,7 +38,7 @@ def facts(text):
 
 
 @pytest.mark.parametrize(
-    ("waiting", "parcels"),
+    ("waiting", "batches"),
     [
         ("", ""),
         ("A,o,0", "1"),
@@ -59,9 +59,9 @@ def facts(text):
         ("A,n,58 A,o,50 A,c,40 A,n,30", "1 2+3 4"),
     ],
 )
-def test_what_opened_and_closed_while_it_waited_is_one_parcel(waiting, parcels):
-    planned = plan(messages(*facts(waiting)), NOW, 0)
-    assert " ".join("+".join(str(message.pk) for message in parcel.messages) for parcel in planned) == parcels
+def test_what_opened_and_closed_while_it_waited_is_one_parcel(waiting, batches):
+    planned = plan_batches(messages(*facts(waiting)), NOW, 0)
+    assert " ".join("+".join(str(message.pk) for message in batch.messages) for batch in planned) == batches
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,8 @@ def test_what_opened_and_closed_while_it_waited_is_one_parcel(waiting, parcels):
 )
 def test_what_is_over_is_one_sentence(language, opened, title):
     with override(language):
-        (parcel,) = plan(messages(("A", "o", opened), ("A", "n", 40), ("A", "c", 29)), NOW, 0)
-    assert (parcel.title, parcel.text, parcel.state, parcel.path) == (title, "A2", "closed", "/3")
+        (batch,) = plan_batches(messages(("A", "o", opened), ("A", "n", 40), ("A", "c", 29)), NOW, 0)
+    assert (batch.title, batch.text, batch.state, batch.path) == (title, "A2", "closed", "/3")
 
 
 @pytest.mark.parametrize(
@@ -82,15 +82,15 @@ def test_what_is_over_is_one_sentence(language, opened, title):
 )
 def test_what_is_stale_says_when_it_happened(ago, text):
     with override("en"):
-        (parcel,) = plan(messages(("A", "o", ago)), NOW, 0)
-    assert (parcel.text, parcel.title, parcel.path) == (text, "A1", "/1")
+        (batch,) = plan_batches(messages(("A", "o", ago)), NOW, 0)
+    assert (batch.text, batch.title, batch.path) == (text, "A1", "/1")
 
 
 def test_times_are_in_the_zone_of_the_portal(settings):
     settings.TIME_ZONE = "Europe/Paris"
     with override("en"):
-        (parcel,) = plan(messages(("A", "o", 58), ("A", "c", 29)), NOW, 0)
-    assert parcel.title == "A1: opened 11:02, closed 11:31 CET"
+        (batch,) = plan_batches(messages(("A", "o", 58), ("A", "c", 29)), NOW, 0)
+    assert batch.title == "A1: opened 11:02, closed 11:31 CET"
 
 
 @pytest.mark.parametrize(
@@ -98,10 +98,10 @@ def test_times_are_in_the_zone_of_the_portal(settings):
     [(0, 0, 0, 0), (10, 0, 10, 0), (11, 0, 9, 2), (200, 0, 9, 191), (1, 9, 1, 0), (2, 9, 0, 2), (5, 7, 2, 3), (1, 10, 0, 0), (50, 12, 0, 0)],
 )  # fmt: skip
 def test_above_the_rate_the_rest_is_one_digest(waiting, lately, single, together):
-    planned = plan(messages(*((f"S{number}", "n", 0) for number in range(waiting))), NOW, lately)
-    sizes = [len(parcel.messages) for parcel in planned]
+    planned = plan_batches(messages(*((f"S{number}", "n", 0) for number in range(waiting))), NOW, lately)
+    sizes = [len(batch.messages) for batch in planned]
     assert sizes == [1] * single + [together] * bool(together)
-    assert lately + len(planned) <= max(RATE, lately)
+    assert lately + len(planned) <= max(MAX_BATCHES, lately)
 
 
 def test_a_digest_counts_and_names_the_worst_first():
@@ -109,26 +109,26 @@ def test_a_digest_counts_and_names_the_worst_first():
     for message, severity in zip(waiting, [3, 3, 1, 2, 2, 2, 1, *[3] * 8], strict=True):
         message.severity = severity
     with override("en"):
-        (parcel,) = plan(waiting, NOW, 9)
-    assert parcel.title == "15 more messages: 2 critical, 3 warnings, 10 for information"
-    assert parcel.text.splitlines()[:3] == ["- critical: S3-3", "- critical: S7-7", "- warning: S4-4"]
-    assert parcel.text.splitlines()[-1] == "and 5 more"
-    assert (parcel.severity, parcel.state, parcel.path) == (1, "note", "/admin/portal/outboxmessage/")
+        (batch,) = plan_batches(waiting, NOW, 9)
+    assert batch.title == "15 more messages: 2 critical, 3 warnings, 10 for information"
+    assert batch.text.splitlines()[:3] == ["- critical: S3-3", "- critical: S7-7", "- warning: S4-4"]
+    assert batch.text.splitlines()[-1] == "and 5 more"
+    assert (batch.severity, batch.state, batch.path) == (1, "note", "/admin/portal/outboxmessage/")
 
 
 def test_in_a_digest_what_is_over_counts_once():
     with override("en"):
-        (parcel,) = plan(messages(("A", "o", 58), ("A", "c", 29), ("B", "n", 0)), NOW, 9)
-    assert parcel.title == "2 more messages: 2 warnings"
-    assert len(parcel.messages) == 3
+        (batch,) = plan_batches(messages(("A", "o", 58), ("A", "c", 29), ("B", "n", 0)), NOW, 9)
+    assert batch.title == "2 more messages: 2 warnings"
+    assert len(batch.messages) == 3
 
 
 def test_what_is_laid_out_is_sent_by_itself_and_as_it_is():
     waiting = messages(*(("R", "n", 58) for _ in range(12)))
     for message in waiting:
         message.html = "<p>X"
-    planned = plan(waiting, NOW, 0)
-    assert [len(parcel.messages) for parcel in planned] == [1] * RATE
-    assert {(parcel.text, parcel.html) for parcel in planned} == {("X", "<p>X")}
-    assert plan(waiting[RATE:], NOW, RATE) == []
-    assert [parcel.first.pk for parcel in plan(waiting[RATE:], NOW, 0)] == [11, 12]
+    planned = plan_batches(waiting, NOW, 0)
+    assert [len(batch.messages) for batch in planned] == [1] * MAX_BATCHES
+    assert {(batch.text, batch.html) for batch in planned} == {("X", "<p>X")}
+    assert plan_batches(waiting[MAX_BATCHES:], NOW, MAX_BATCHES) == []
+    assert [batch.first.pk for batch in plan_batches(waiting[MAX_BATCHES:], NOW, 0)] == [11, 12]
