@@ -1,4 +1,4 @@
-"""`make audit`: are there advisories about what the requirements pin? Says so where no index can be asked."""
+"""`make audit`: look up advisories about the pinned requirements, or report that no index can be reached."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def is_reachable(url: str) -> bool:
 
 
 def audit(url: str, files: Sequence[Path]) -> int:
-    """0 where nothing is known against any package, and where nobody could be asked; 1 where something is."""
+    """Return 1 if any package has an advisory; 0 if none has, or if no index can be reached."""
     if not is_reachable(url):
         sys.stdout.write(f"NOT CHECKED: no advisory index answers at {url}. Nothing is known about the requirements.\n")
         return 0

@@ -1,4 +1,4 @@
-"""What is planted where a caller can put something, and every place where it must not be found."""
+"""Canaries: planted wherever a caller can send a value, and searched for wherever one must not appear."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ REFUSED_TOKENS = (
 
 
 class Route(NamedTuple):
-    """One pattern of the URL configuration, and an address of it with the canary in each parameter that takes words."""
+    """A URL pattern, with an address of it that has the canary in each text parameter."""
 
     pattern: URLPattern
     path: str
 
 
 def routes() -> list[Route]:
-    """All of them; the one that ends a session last."""
+    """Return all routes, the one that ends a session last."""
     return sorted(walk(get_resolver()), key=lambda route: "logout" in route.path)
 
 
@@ -84,7 +84,7 @@ def name_of(converter: Any) -> str:
 
 
 def bodies() -> Iterator[tuple[bytes, str]]:
-    """What may stand in a body, with its type."""
+    """Return request bodies with their media types."""
     yield f'{{"{CANARY}": "{CANARY}", "nested": [{{"{CANARY}": ["{CANARY}"]}}]}}'.encode(), "application/json"
     yield f'{{"{CANARY}": '.encode(), "application/json"
     yield f"password={CANARY}&{CANARY}={CANARY}&_selected_action={CANARY}&action={CANARY}".encode(), FORM
@@ -97,7 +97,7 @@ FORM = "application/x-www-form-urlencoded"
 
 
 def briefly(path: str) -> Iterator[dict[str, Any]]:
-    """Arguments of `Client.generic`: queries, bodies and methods, each with the canary."""
+    """Yield arguments of `Client.generic`: queries, bodies and methods, each with the canary."""
     query = "&".join(f"{name}={CANARY}" for name in PARAMETERS)
     for asked in (query, f"q={CANARY}", f"pk__{CANARY}={CANARY}"):
         yield {"method": "GET", "path": f"{path}?{asked}"}
@@ -107,7 +107,7 @@ def briefly(path: str) -> Iterator[dict[str, Any]]:
 
 
 def thoroughly(path: str) -> Iterator[dict[str, Any]]:
-    """The same, with each parameter by itself and every method: one refusal hides what the others would do."""
+    """Yield each parameter by itself with every method: one refusal would hide what the other parameters do."""
     yield from briefly(path)
     for name in PARAMETERS:
         yield {"method": "GET", "path": f"{path}?{name}={CANARY}"}
@@ -117,7 +117,7 @@ def thoroughly(path: str) -> Iterator[dict[str, Any]]:
 
 
 def send(client: Client, path: str, how: Callable[[str], Iterator[dict[str, Any]]], **headers: str) -> Iterator[Any]:
-    """All that may be asked of an address, with the canary in each header; the answers."""
+    """Send every kind of request to an address, with the canary in each header, and return the responses."""
     for name in COOKIES:
         client.cookies[name] = CANARY
     for arguments in how(path):
@@ -128,7 +128,7 @@ def send(client: Client, path: str, how: Callable[[str], Iterator[dict[str, Any]
 
 
 def everything_kept() -> Iterator[str]:
-    """Every row of every table, as text; of sessions what they hold, too."""
+    """Return every row of every table as text, with the decoded content of sessions."""
     for model in apps.get_models(include_auto_created=True):
         for row in model._default_manager.values_list():
             yield f"{model.__name__} {row!r}"
@@ -137,7 +137,7 @@ def everything_kept() -> Iterator[str]:
 
 
 def everything_logged(caplog: Any, capfd: Any) -> Iterator[str]:
-    """Every line as it is written, as other formatters would write it, and what went past the logs."""
+    """Return every log line as written and as other formatters would write it, and output that bypassed the logs."""
     for record in caplog.records:
         yield JsonFormatter().format(record)
     yield from caplog.text.splitlines()

@@ -1,4 +1,4 @@
-"""The part of `make check` that asks the project itself: migrations, deployment, architecture, requirements."""
+"""The checks of `make check` that need the project: migrations, deployment, architecture, requirements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a call must say to be accepted and a schema cannot: fields that depend on each other, or on the caller."""
+"""Rules that a schema cannot express: fields that depend on each other, or on the caller."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from usage.ingestion.run_payload import count_documents
 
 
 def complete(case: Any) -> None:
-    """Change a generated call that fits the schema into one that the portal takes."""
+    """Change a generated call that fits the schema into one that the portal accepts."""
     if case.meta is not None and case.meta.generation.mode.is_positive:
         case.query.pop("cursor", None)  # one is taken from an answer
         COMPLETIONS.get(case.operation.path, lambda case: None)(case)

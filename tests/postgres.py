@@ -1,4 +1,4 @@
-"""A PostgreSQL server of our own for as long as somebody holds its input open.
+"""A temporary PostgreSQL server that runs as long as its stdin is open.
 
     python -m tests.postgres        prints the address of a fresh server, and stops it when its stdin ends
 

@@ -1,4 +1,4 @@
-"""Installs the portal into a fresh environment of the Python that runs this, starts it and asks how it is.
+"""Install the portal into a fresh environment of the running Python, start it and check its health.
 
     python3.13 tests/smoke.py
 

@@ -31,7 +31,7 @@ LONGEST_FILE, LONGEST_FUNCTION = 400, 60
 
 
 def sources(folder):
-    """Our own modules below the folder; not their tests, which look at everything, nor migrations."""
+    """Return the project's modules below the folder, without migrations and without tests, which may import anything."""
     return [
         path
         for path in sorted((ROOT / folder).rglob("*.py"))
@@ -41,7 +41,7 @@ def sources(folder):
 
 
 def imported(path):
-    """Every module that a module imports, inside functions and under TYPE_CHECKING too."""
+    """Return every module that a module imports, inside functions and under TYPE_CHECKING too."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -52,7 +52,7 @@ def imported(path):
 
 
 @pytest.mark.parametrize("folder", [folder for folder in ALLOWED if (ROOT / folder).exists()])
-def test_no_arrow_runs_back(folder):
+def test_apps_import_only_lower_ones(folder):
     backward = [
         f"{path.relative_to(ROOT)} imports {name}"
         for path in sources(folder)
@@ -99,7 +99,7 @@ def test_packages_of_portal_import_only_lower_ones():
 MOST_MODULES = 31
 
 
-def test_folders_stay_small():
+def test_folders_have_few_modules():
     modules = Counter(
         path.parent.relative_to(ROOT)
         for folder in ALLOWED
@@ -142,14 +142,14 @@ def test_contract_imports_only_the_standard_library():
     assert set(imported(ROOT / "client/src/vigie_client/contract.py")) <= {"__future__", "re", "unicodedata"}
 
 
-def test_the_walk_sees_imports_inside_functions(tmp_path):
+def test_imports_inside_functions_are_checked(tmp_path):
     module = tmp_path / "module.py"
     module.write_text("def f():\n    from agents.models import Agent\n    import usage.models as u\n")
     assert list(imported(module)) == ["agents.models", "usage.models"]
 
 
 def normalizes(path):
-    """Whether a module normalises Unicode text of any length, itself or by Django's Truncator."""
+    """Return whether a module normalises Unicode text of any length, itself or by Django's Truncator."""
     nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
     names = [alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names]
     return "Truncator" in names or any(isinstance(node, ast.Attribute) and node.attr == "normalize" for node in nodes)

@@ -1,4 +1,4 @@
-"""`make audit`, against an advisory index of our own."""
+"""`make audit`, against a local advisory index."""
 
 import json
 import socket
@@ -28,7 +28,7 @@ class Index(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *args):
-        """Nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_package_with_an_advisory_fails_and_is_named(index, pinned, capfd):
     assert "GHSA-0000" in capfd.readouterr().out
 
 
-def test_absent_index_is_said_and_is_no_failure(capsys):
+def test_unreachable_index_is_reported_without_failing(capsys):
     with socket.socket() as bound:  # bound without listening: whoever connects is refused
         bound.bind(("127.0.0.1", 0))
         assert audit(f"http://127.0.0.1:{bound.getsockname()[1]}/v1/query", PINNED) == 0

@@ -1,4 +1,4 @@
-"""Every route is asked by every kind of caller, and the answers stand in one table."""
+"""Every route is called by every kind of caller, and responds as one table specifies."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def world(settings, tmp_path):
 
 
 def all_routes(resolver=None, prefix=""):
-    """Each route as `resolve` calls it, with its view."""
+    """Return each route as `resolve` names it, with its view."""
     for pattern in (resolver or get_resolver()).url_patterns:
         route = prefix + str(pattern.pattern).removeprefix("^")
         if isinstance(pattern, URLPattern):
@@ -38,7 +38,7 @@ def all_routes(resolver=None, prefix=""):
 
 
 def writes_of(view):
-    """The methods that write, of those that a view has code of its own for."""
+    """Return the writing methods that a view implements itself."""
     kind = getattr(view, "view_class", None) or getattr(view, "cls", RedirectView)
     allowed = getattr(view, "view_initkwargs", {}).get("http_method_names", WRITES)
     return (
@@ -58,7 +58,7 @@ def test_every_model_of_the_admin_is_in_one_group_of_the_table(world):
     assert sorted(table.groups["OWN"] + table.groups["ACCOUNTS"]) == sorted(models)
 
 
-def test_every_caller_gets_the_answer_of_the_table(world):
+def test_every_caller_gets_the_response_in_the_table(world):
     portal, wrong = Portal(), []
     for row in Table(world).rows:
         for name, expected in row.expected().items():
@@ -68,7 +68,7 @@ def test_every_caller_gets_the_answer_of_the_table(world):
     assert wrong == []
 
 
-def test_forged_post_is_refused_on_every_page_that_knows_the_session(world):
+def test_forged_post_is_refused_on_every_page_with_a_session(world):
     portal, caller = Portal(), world.callers["session:superuser"]
     posts = [row for row in Table(world).rows if row.method == "POST"]
     answers = {(row.path, portal.ask(caller, "POST", row.path, is_forged=True)) for row in posts}
@@ -80,7 +80,7 @@ def test_forged_post_is_refused_on_every_page_that_knows_the_session(world):
 
 
 @pytest.mark.parametrize("name", ["nobody", "token:superuser", "session:superuser", "agent"])
-def test_method_without_a_row_is_refused_by_every_call(world, name):
+def test_method_without_a_row_is_refused(world, name):
     portal, rows = Portal(), [row for row in Table(world).rows if row.section == "api"]
     known = {(row.path, row.method) for row in rows}
     for path in {row.path for row in rows}:

@@ -1,4 +1,4 @@
-"""What must not be kept is planted wherever a caller can put something, and then looked for everywhere."""
+"""Data that must not be stored: canaries are planted wherever a caller can send a value, and searched for everywhere."""
 
 import hashlib
 import itertools
@@ -28,7 +28,7 @@ NOT_IDENTIFIERS = [
 
 
 def planted():
-    """Reports with the canary in every place but the four identifiers: unknown keys, values, documents, at any depth."""
+    """Return reports with the canary everywhere except in the four identifiers: unknown keys, values, documents, at any depth."""
     for plant in PLANTS:
         yield run_payload() | {"file_name": plant, plant: plant, "meta": {"path": [plant, {plant: plant}]}}
         yield run_payload([document_payload(path=plant, **{plant: 1}), document_payload(name={plant: plant})])
@@ -46,7 +46,7 @@ def planted():
 
 
 def misfits():
-    """Deposits with the canary in each place where it makes a deposit no deposit, and in the body of one that is none."""
+    """Return invalid deposits with the canary in each place that makes them invalid, and in a body."""
     name, digest, body = "x.sql.gz", hashlib.sha256(CANARY.encode()).hexdigest(), CANARY.encode()
     yield f"database/{CANARY}.pdf", digest, body
     yield f"database/C%3A%5C{CANARY}.gz", digest, body
@@ -88,7 +88,7 @@ def send_all(call, client, client_token, agent_token, capfd, caplog, settings, t
     return answers, output.out + output.err + caplog.text
 
 
-def test_it_is_in_no_answer_no_log_and_no_table(send_all):
+def test_canary_is_in_no_response_log_or_table(send_all):
     answers, logs = send_all
     assert Run.objects.count() > 20, "nothing was recorded, so nothing was proven"
     assert any(run.dropped_keys for run in Run.objects.all())
@@ -99,7 +99,7 @@ def test_it_is_in_no_answer_no_log_and_no_table(send_all):
     assert not [row for row in everything_kept() if CANARY in row]
 
 
-def test_it_is_on_no_page_of_the_admin(send_all, client):
+def test_canary_is_on_no_admin_page(send_all, client):
     client.force_login(User.objects.create_superuser("alice"))
     run_pages = [f"/admin/usage/run/{pk}/change/" for pk in Run.objects.values_list("pk", flat=True)[:40]]
     for path in itertools.chain(["/admin/", "/admin/usage/run/", "/admin/portal/auditevent/"], run_pages):
@@ -108,7 +108,7 @@ def test_it_is_on_no_page_of_the_admin(send_all, client):
         assert CANARY not in answer.content.decode()
 
 
-def test_what_a_machine_deposits_is_on_the_disk_alone(call, agent_token, settings, tmp_path, caplog, capfd):
+def test_deposited_content_is_only_on_disk(call, agent_token, settings, tmp_path, caplog, capfd):
     caplog.set_level(0)
     settings.DEPOSITS_ROOT, body = tmp_path, CANARY.encode()
     headers = {"X-Content-SHA256": hashlib.sha256(body).hexdigest()}
@@ -121,7 +121,7 @@ def test_what_a_machine_deposits_is_on_the_disk_alone(call, agent_token, setting
     assert not [row for row in everything_kept() if CANARY in row]
 
 
-def test_a_token_is_in_no_log_and_no_table(call, client, enroll_token, agent_token, caplog, capfd):
+def test_token_is_in_no_log_or_table(call, client, enroll_token, agent_token, caplog, capfd):
     caplog.set_level(0)
     plain = issue_token("client", label="gui")[1]
     secret = plain.split("_")[3]

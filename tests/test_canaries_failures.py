@@ -1,4 +1,4 @@
-"""Whatever fails, and however: what an exception says of itself, and what its frames hold, is kept nowhere."""
+"""Failures: neither the message of an exception nor the variables of its frames are stored anywhere."""
 
 import json
 
@@ -58,7 +58,7 @@ def name(error):
 
 
 def raising(error):
-    """A view that meets the error while it handles another, with the canary in its variables."""
+    """Return a view that raises the error while it handles another, with the canary in its variables."""
 
     def fail(*args, **kwargs):
         local = {CANARY: [CANARY]}
@@ -71,7 +71,7 @@ def raising(error):
 
 
 def ask(client, path):
-    """A call or a page with the canary in query and body, in each form of body there is; the statuses."""
+    """Request a call or page with the canary in the query and in each kind of body; return the statuses."""
     for body, content_type in bodies():
         yield client.generic("POST", f"{path}?{CANARY}={CANARY}", body, content_type).status_code
     yield client.get(path, {CANARY: CANARY}).status_code
@@ -99,7 +99,7 @@ def nothing_is_found(written_when_asked, caplog, capfd):
 
 
 @pytest.mark.parametrize("error", UNFORESEEN + FORESEEN, ids=name)
-def test_a_view_of_any_kind_fails(error, client, monkeypatch, nothing_is_found):
+def test_failure_in_each_kind_of_view_leaks_nothing(error, client, monkeypatch, nothing_is_found):
     for route in routes():
         monkeypatch.setattr(route.pattern, "callback", raising(error))
     statuses = [*ask(client, "/admin/agents/agent/"), *ask(client, "/api/v1/agents/fleet")]
@@ -107,7 +107,7 @@ def test_a_view_of_any_kind_fails(error, client, monkeypatch, nothing_is_found):
     nothing_is_found()
 
 
-def test_every_view_fails(client, monkeypatch, nothing_is_found):
+def test_failure_in_every_view_leaks_nothing(client, monkeypatch, nothing_is_found):
     known = routes()
     for route in known:
         monkeypatch.setattr(route.pattern, "callback", raising(RuntimeError(CANARY)))
@@ -116,7 +116,7 @@ def test_every_view_fails(client, monkeypatch, nothing_is_found):
 
 
 @pytest.mark.parametrize("error", UNFORESEEN + FORESEEN, ids=name)
-def test_a_call_fails_where_it_refuses_in_its_own_words(error, client, monkeypatch, nothing_is_found):
+def test_failure_while_rendering_a_refusal_leaks_nothing(error, client, monkeypatch, nothing_is_found):
     monkeypatch.setattr(ApiView, "refuse_unfit", raising(error))
     paths = [route.path for route in routes() if route.path.startswith("/api/v1/") and "badges" not in route.path]
     for path in paths:

@@ -1,4 +1,4 @@
-"""What is reported of all this, on pages, in files, by mail and to programs, tells nothing of what was sent."""
+"""Reports, on pages, in files, by mail and to programs, contain nothing of what callers sent."""
 
 import pytest
 from django.contrib.auth.models import User
@@ -43,7 +43,7 @@ def mails(settings, tmp_path):
 
 @pytest.fixture
 def operator(db):
-    """Logged in with a password, by a browser that says too much of itself."""
+    """Sign an operator in with a password, by a browser with a revealing User-Agent."""
     User.objects.create_superuser("alice", "alice@example.org", PASSWORD)
     client = Client(raise_request_exception=False)
     for name, password in (("alice", f"{CANARY}-wrong"), (CANARY, CANARY), (PASSWORD, ""), ("alice", PASSWORD)):
@@ -55,7 +55,7 @@ def operator(db):
 
 @pytest.fixture
 def planted(operator, client_token, monkeypatch, written_when_asked):
-    """Everything was asked for, and some of it failed."""
+    """Request everything, with some failures among it."""
     token = issue_token("staff", user=User.objects.get(), label="reports")[1]
     for route in routes():
         if "logout" not in route.path:
@@ -74,7 +74,7 @@ def planted(operator, client_token, monkeypatch, written_when_asked):
     written_when_asked()
 
 
-def test_it_is_in_no_report_no_mail_no_page_and_no_metric(
+def test_canary_is_in_no_report_mail_page_or_metric(
     planted, operator, mails, client, settings, tmp_path, caplog, capfd
 ):
     caplog.set_level(0)
@@ -102,5 +102,5 @@ def test_it_is_in_no_report_no_mail_no_page_and_no_metric(
     assert not found(everything_logged(caplog, capfd))
 
 
-def test_of_a_browser_its_name_is_kept(operator):
+def test_only_the_name_of_a_browser_is_kept(operator):
     assert UserSession.objects.get().user_agent == "Firefox 131"

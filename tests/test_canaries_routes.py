@@ -1,4 +1,4 @@
-"""Every route is asked everything by everybody, with a canary wherever there is room for one."""
+"""Every route gets every request from every caller, with a canary wherever one fits."""
 
 import pytest
 from django.contrib.auth.models import User
@@ -40,7 +40,7 @@ CALLERS = {
 
 @pytest.fixture(autouse=True)
 def watched(settings, tmp_path, caplog):
-    """Everything is logged and tracked, whatever a proxy says of addresses is believed, and nobody is throttled."""
+    """Log and track everything, trust any proxy's addresses, and throttle nobody."""
     caplog.set_level(0)
     settings.DEPOSITS_ROOT = tmp_path
     settings.TRUSTED_PROXIES = parse_networks("TRUSTED_PROXIES", ["127.0.0.1"])
@@ -50,7 +50,7 @@ def watched(settings, tmp_path, caplog):
 
 @pytest.fixture
 def nothing_is_found(written_when_asked, caplog, capfd):
-    """Fails where the canary is; `at_least` so many requests must have been noted, or nothing was proven."""
+    """Return a function that fails if a canary was stored, or if fewer than `at_least` requests were logged."""
 
     def looking(at_least):
         written_when_asked()
@@ -69,7 +69,7 @@ def is_api(route):
 
 
 @pytest.mark.parametrize("caller", CALLERS)
-def test_nothing_of_a_call_is_kept_whoever_makes_it(caller, nothing_is_found):
+def test_call_by_any_caller_leaves_no_canary(caller, nothing_is_found):
     token, asked, how = CALLERS[caller](), 0, thoroughly if caller == "staff" else briefly
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     for route in filter(is_api, routes()):
@@ -81,7 +81,7 @@ def test_nothing_of_a_call_is_kept_whoever_makes_it(caller, nothing_is_found):
     nothing_is_found(asked)
 
 
-def test_nothing_of_a_machines_call_is_kept(agent, nothing_is_found):
+def test_machine_call_leaves_no_canary(agent, nothing_is_found):
     token = issue_agent_token(agent)
     for route in filter(is_api, routes()):
         answers = send(Client(), route.path, briefly, Authorization=f"Bearer {token}")
@@ -90,14 +90,14 @@ def test_nothing_of_a_machines_call_is_kept(agent, nothing_is_found):
 
 
 @pytest.mark.parametrize("credentials", REFUSED_TOKENS)
-def test_nothing_of_what_is_no_token_is_kept(credentials, nothing_is_found):
+def test_malformed_token_leaves_no_canary(credentials, nothing_is_found):
     for route in filter(is_api, routes()):
         Client().post(route.path, headers=HEADERS | {"Authorization": credentials})
     nothing_is_found(10)
 
 
 @pytest.mark.parametrize("is_operator", [False, True], ids=["nobody", "an operator"])
-def test_nothing_of_a_page_that_is_asked_for_is_kept(is_operator, nothing_is_found):
+def test_page_request_leaves_no_canary(is_operator, nothing_is_found):
     client, asked = Client(raise_request_exception=False), 0
     if is_operator:
         client.force_login(User.objects.create_superuser("alice"))

@@ -1,4 +1,4 @@
-"""What gunicorn itself says of a request: neither what was sent, nor what an exception makes of it."""
+"""gunicorn's own log lines contain neither what was sent nor the text of an exception."""
 
 import socket
 from urllib.parse import urlsplit
@@ -55,7 +55,7 @@ STARTS = {
 
 @pytest.fixture(params=list(STARTS.values()), ids=list(STARTS))
 def web(request, tmp_path):
-    """The failing portal under gunicorn; its `log()` is what it has said so far."""
+    """Run the failing portal under gunicorn; `log()` returns its output so far."""
     (tmp_path / "failing.py").write_text(FAILING)
     with open(tmp_path / "log", "wb") as log:
         options = ["--pythonpath", f"{tmp_path},{portal_settings.BASE_DIR}", "failing:application"]
@@ -67,14 +67,14 @@ def web(request, tmp_path):
 
 
 def sent(web, text):
-    """The first line of the answer to what no client would send."""
+    """Return the status line of the response to a malformed request."""
     address = urlsplit(web.url)
     with socket.create_connection((address.hostname, address.port), timeout=PATIENCE) as connection:
         connection.sendall(text.encode())
         return connection.makefile("rb").readline()
 
 
-def test_nothing_of_what_fails_under_gunicorn_is_in_the_log(web):
+def test_failing_request_under_gunicorn_logs_no_canary(web):
     token = issue_token("staff", user=User.objects.create_superuser("alice"), label="reports")[1]
     assert requests.get(f"{web.url}/{CANARY}?{CANARY}={CANARY}", timeout=PATIENCE).status_code == 500
     headers = {"Authorization": f"Bearer {token}"}

@@ -1,4 +1,4 @@
-"""docs/api.md tells the truth: its requests are made, in its order, and give its answers."""
+"""docs/api.md is executed: its requests are made in order and must give its responses."""
 
 import hashlib
 import json
@@ -39,7 +39,7 @@ PARAMETERS = {
 
 
 def resembles(answer, documented):
-    """Whether the documented members are there with their values; moments, days, tokens and pauses only by their form."""
+    """Return whether the documented members have their values; times, dates, tokens and delays are compared by form."""
     if isinstance(documented, dict):
         return isinstance(answer, dict) and all(
             name in answer and resembles(answer[name], value) for name, value in documented.items()
@@ -59,7 +59,7 @@ def resembles(answer, documented):
 
 
 def written(kind, path, text):
-    """What the fixture `call` takes for a documented request."""
+    """Return the arguments of the fixture `call` for a documented request."""
     if kind == "GET":
         return dict(pair.split("=") for pair in path.partition("?")[2].split("&") if pair)
     if kind == "POST":
@@ -72,7 +72,7 @@ def written(kind, path, text):
 
 @pytest.fixture
 def known_backup(db):
-    """The expected backup that the examples show, with its only entry."""
+    """Create the expected backup that the examples show, with its only entry."""
     at, sha256 = datetime(2026, 3, 10, 13, tzinfo=UTC), hashlib.sha256(b"the bytes, as on the disk\n").hexdigest()
     job = ExpectedBackupJob.objects.create(
         id=7, agent_id=BACKED_UP, database_name="compta_db", expected_hour_utc=13, current_status=Status.SUCCESS,
@@ -87,7 +87,7 @@ def known_backup(db):
 
 @pytest.fixture
 def known_targets(db):
-    """The targets that the examples show, one of them with an open incident, and the last round."""
+    """Create the targets that the examples show, one of them with an open incident, and the last round."""
     at = timezone.now()
     api = Target.objects.create(
         id=1, name="API", url="https://api.example.org/health", interval=30, state="up", last_check_at=at,
@@ -112,7 +112,7 @@ def known_programme(db):
 
 @pytest.fixture
 def known_opinions(known_programme, known_targets):
-    """What the example of the report tells of, beside what the examples before it say."""
+    """Create the feedback that the report example shows beyond that of earlier examples."""
     first = timezone.make_aware(datetime.combine(known_programme.starts, time(9)))
     for score in (3, 7, 8, 9, 10):
         create_feedback(known_programme, given_at=first, nps_score=score)
@@ -121,7 +121,7 @@ def known_opinions(known_programme, known_targets):
 
 @pytest.fixture
 def known_hours(db):
-    """The run that the examples report, summed up."""
+    """Aggregate the run that the examples report."""
     figures = {"runs": 1, "documents": 2, "succeeded": 1, "failed": 1, "pages": 12}
     hour, names = datetime(2026, 3, 10, 9, tzinfo=UTC), {"app_name": "gui_v6", "app_version": "6.0.3"}
     RunRollup.objects.create(hour=hour, license_ref="LIC-2041", **names, **figures)
@@ -129,7 +129,7 @@ def known_hours(db):
 
 @pytest.fixture
 def known_activity(db):
-    """What the example of the summary tells of."""
+    """Create the activity that the summary example shows."""
     now = timezone.now()
     create_session("bob@example.org", now - timedelta(minutes=50), now - timedelta(minutes=5))
     for feature in ("document_upload", "document_upload", "thread_create"):
@@ -140,7 +140,7 @@ def known_activity(db):
 
 
 def matches(answer, documented):
-    """JSON as it resembles what is documented; of anything else, how it begins."""
+    """Compare JSON by its documented members, and anything else by its beginning."""
     if answer.headers["Content-Type"] == "application/json":
         return resembles(answer.json(), json.loads(documented))
     return answer.getvalue().decode().replace("\r\n", "\n").startswith(documented.strip().removesuffix("…"))
@@ -183,7 +183,7 @@ def test_every_call_is_answered_as_documented(
 
 
 @pytest.mark.django_db
-def test_an_error_has_the_documented_shape(call, settings):
+def test_error_has_the_documented_shape(call, settings):
     settings.PORTAL_URL = "https://vigie.example.org"
     documented = json.loads(dict(BLOCK.findall(API))["error"])
     body = {"documents": [{}, {}, {}, {"page_count": "x"}]}
@@ -200,7 +200,7 @@ def test_every_code_is_documented_with_its_status():
 
 
 @pytest.mark.django_db
-def test_the_schema_names_every_call_and_no_other(client):
+def test_schema_lists_exactly_the_documented_calls(client):
     schema = client.get("/api/schema/").content.decode()
     described = {line.strip().rstrip(":") for line in schema.splitlines() if line.startswith("  /api/")}
     documented = set()

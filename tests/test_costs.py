@@ -1,4 +1,4 @@
-"""The worst requests without a token are answered as they should be, and take little memory."""
+"""The costliest anonymous requests get the right response and take little memory."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def memory(name):
-    """Bytes of VmRSS, or of VmHWM: the most since CLEAR."""
+    """Return VmRSS or VmHWM (the peak since CLEAR), in bytes."""
     return 1024 * int(re.search(rf"{name}:\s+(\d+) kB", STATUS.read_text())[1])
 
 

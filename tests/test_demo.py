@@ -1,4 +1,4 @@
-"""make demo, met by real processes."""
+"""`make demo`, with real processes."""
 
 import os
 import random
@@ -46,7 +46,7 @@ pytestmark = [
 ROOT = Path(__file__).parent.parent
 
 
-def test_it_takes_no_other_portal_for_its_own(tmp_path):
+def test_demo_does_not_adopt_another_portal(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         bind = f"127.0.0.1:{taken.getsockname()[1]}"
         environment = os.environ | {"VIGIE_DATA_DIR": str(tmp_path)}
@@ -58,7 +58,7 @@ def test_it_takes_no_other_portal_for_its_own(tmp_path):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_play_can_be_played_again_on_what_it_left(live_server, tmp_path):
+def test_demo_can_be_repeated_on_its_own_data(live_server, tmp_path):
     fleet, token = machines(live_server.url, tmp_path), issue_token("enroll", label="demo")[1]
     first = list(play(fleet, token))
     assert first[0] == "12 machines enrolled, 0 were already"
@@ -71,7 +71,7 @@ def test_the_play_can_be_played_again_on_what_it_left(live_server, tmp_path):
     assert len(again) == len(first)
 
 
-def test_its_documents_are_what_it_says(tmp_path):
+def test_demo_documents_match_their_description(tmp_path):
     encrypted, truncated, empty = (page_count_for(path) for path in make_broken_documents(tmp_path))
     assert (encrypted, truncated, empty) == (None, None, 0)
     assert all(page_count_for(path) for path in make_documents(tmp_path, random.Random(1), 5) if path.suffix == ".pdf")
@@ -87,7 +87,7 @@ def watched(tmp_path):
 
 @pytest.fixture
 def ask(watched):
-    """A check of a service, as the portal makes it."""
+    """Return a function that checks a service as the portal does."""
     context = verifying_context(watched.settings({})["SSL_CERT_FILE"])
 
     def asking(name):
@@ -99,12 +99,12 @@ def ask(watched):
 
 @pytest.fixture
 def enter(watched, monkeypatch, db):
-    """Enters the services, in the test's own database."""
+    """Return a function that enters the services in the test's database."""
     monkeypatch.setenv("DATABASE_URL", own_address())
     return lambda: services.enter(watched.targets(), list(PASTS.values()))
 
 
-def test_services_are_fine_until_something_breaks_and_again_once_they_are_mended(watched, ask):
+def test_services_fail_when_broken_and_recover_when_repaired(watched, ask):
     assert all(ask(name).is_ok for name in PASTS if name != "Customer area")
     watched.kill()
     watched.flap(True)
@@ -115,13 +115,13 @@ def test_services_are_fine_until_something_breaks_and_again_once_they_are_mended
     assert all(ask(name).is_ok for name in (DIES, FLAPS, SLOWS, SHOWN))
 
 
-def test_one_certificate_has_ended_and_one_ends_soon(watched, ask):
+def test_one_certificate_has_expired_and_one_expires_soon(watched, ask):
     assert (ask("Customer area").error_kind, ask("Customer area").detail) == ("tls", "certificate has expired")
     left = ask("Shop").certificate_until - timezone.now()
     assert 8 <= left.days < Target(name="Shop").tls_expiry_days
 
 
-def test_while_somebody_looks_services_break_and_are_mended(watched):
+def test_watched_demo_breaks_and_repairs_services(watched):
     rng, seen = random.Random(1), set()
     for _ in range(30):
         watched.live(rng)
@@ -129,7 +129,7 @@ def test_while_somebody_looks_services_break_and_are_mended(watched):
     assert seen == {(False, 200, 0.1), (True, 200, 0.1), (False, 503, 0.1), (False, 200, 0.9)}
 
 
-def test_they_listen_where_they_did_before_unless_somebody_else_does(watched, tmp_path):
+def test_services_reuse_their_ports_unless_taken(watched, tmp_path):
     before = {name: site.url for name, site in watched.sites.items()}
     taken = Services(tmp_path / "services").sites
     assert not set(before.values()) & {site.url for site in taken.values()}
@@ -139,7 +139,7 @@ def test_they_listen_where_they_did_before_unless_somebody_else_does(watched, tm
     assert {name: site.url for name, site in again.items()} == {name: site.url for name, site in taken.items()}
 
 
-def test_a_service_stays_dead_while_somebody_else_listens_where_it_did(watched, ask):
+def test_service_stays_down_while_its_port_is_taken(watched, ask):
     watched.kill()
     with socket.create_server(("127.0.0.1", watched.sites[DIES].server_port)):
         watched.heal()
@@ -148,20 +148,20 @@ def test_a_service_stays_dead_while_somebody_else_listens_where_it_did(watched, 
     assert ask(DIES).is_ok
 
 
-def test_it_tells_nobody_who_has_a_bot_of_his_own(watched):
+def test_demo_sends_nothing_to_a_configured_bot(watched):
     assert watched.settings({})["TELEGRAM_API_BASE"].startswith("http://127.0.0.1:")
     given = {"TELEGRAM_BOT_TOKEN_FILE": "token", "CONNECTIVITY_PROBES": ""}
     assert set(watched.settings(given)) == {"SSL_CERT_FILE"}
 
 
-def test_it_trusts_whom_the_machine_trusts(watched, tmp_path):
+def test_demo_trusts_the_certificates_of_the_system(watched, tmp_path):
     (tmp_path / "own.pem").write_text("another authority")
     path = Path(watched.settings({"SSL_CERT_FILE": str(tmp_path / "own.pem")})["SSL_CERT_FILE"])
     assert path.read_text().endswith("-----END CERTIFICATE-----\n\nanother authority")
 
 
 @pytest.mark.django_db(transaction=True)
-def test_services_have_a_past_once(watched, enter):
+def test_history_of_services_is_created_once(watched, enter):
     first = enter()
     assert first.endswith(".svg")
     figures = {
@@ -186,8 +186,8 @@ def test_services_have_a_past_once(watched, enter):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_incident_opens_is_acknowledged_and_closes(watched, live_server, monkeypatch, settings):
-    """With workers of the test's own, and checks every second."""
+def test_incident_opens_is_acknowledged_and_closes(watched, live_server, monkeypatch, settings):
+    """Run the workers in the test, and check every second."""
     monkeypatch.setenv("DATABASE_URL", own_address())
     monkeypatch.setitem(services.USUAL, "interval", 1)
     monkeypatch.setattr("demo.past.DAYS", 1)
@@ -221,7 +221,7 @@ def test_an_incident_opens_is_acknowledged_and_closes(watched, live_server, monk
     assert [line.split()[1] for line in about] == ["🔴", "✅"]
 
 
-def test_a_password_that_was_changed_stops_no_play(live_server, db):
+def test_changed_password_does_not_stop_the_demo(live_server, db):
     line = services.acknowledge_incident(live_server.url, "wrong", {"id": 1, "opened_at": "2026-03-10T12:00:00Z"})
     assert line.endswith("so nobody acknowledged it")
 
@@ -230,8 +230,8 @@ def test_a_password_that_was_changed_stops_no_play(live_server, db):
 
 
 @pytest.fixture
-def bought(live_server, settings, tmp_path):
-    """Plays what customers do; its lines. The guardian's mail goes into a file."""
+def play_customers(live_server, settings, tmp_path):
+    """Return a function that simulates the customers and returns its lines. The guardian's mail goes into a file."""
     settings.EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
     settings.GUARDIAN_RECIPIENTS = ["guardian@example.org"]
     synchronise_environment_channels()
@@ -245,7 +245,7 @@ def bought(live_server, settings, tmp_path):
 
 @pytest.fixture
 def guardian_is_sent(monkeypatch):
-    """By the time somebody waits for it: no worker delivers in a test."""
+    """Deliver the guardian's mail when it is waited for, since no worker runs in a test."""
 
     def look(found):
         delivery.deliver("guardian")
@@ -255,8 +255,8 @@ def guardian_is_sent(monkeypatch):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_customers_near_and_beyond_their_quota_and_the_guardians_mail(bought, guardian_is_sent, tmp_path):
-    lines = bought()
+def test_guardian_mails_about_customers_near_and_over_quota(play_customers, guardian_is_sent, tmp_path):
+    lines = play_customers()
     assert lines[0] == f"5 customers have a past of 60 days: {Run.objects.count()} runs"
     assert lines[2] == "5 people worked: all they did was told"
     rollups.rebuild(None, None, lambda hour, count: None)
@@ -276,12 +276,12 @@ def test_customers_near_and_beyond_their_quota_and_the_guardians_mail(bought, gu
     (mail,) = usage.mail_folder(tmp_path).iterdir()
     assert lines[-1].endswith(f"its mail is {mail}")
     assert "alice.martin@example.org" in mail.read_text()
-    runs, said = Run.objects.count(), bought()
+    runs, said = Run.objects.count(), play_customers()
     assert len(said) == len(lines) - 2
     assert Run.objects.count() == runs
 
 
-def test_it_writes_mails_into_files_unless_somebody_has_a_server(tmp_path):
+def test_mails_go_to_files_without_a_mail_server(tmp_path):
     assert usage.settings(tmp_path, {})["EMAIL_URL"] == f"filemail:///{tmp_path}/mails"
     assert usage.settings(tmp_path, {"EMAIL_URL_FILE": "secret"}) == {}
 
@@ -290,8 +290,8 @@ def test_it_writes_mails_into_files_unless_somebody_has_a_server(tmp_path):
 
 
 @pytest.fixture
-def tested(live_server, tmp_path, enter, monkeypatch):
-    """Plays what a programme's participants do, with two enrolled machines; its lines."""
+def play_participants(live_server, tmp_path, enter, monkeypatch):
+    """Return a programme, and a function that simulates its participants with two enrolled machines."""
     monkeypatch.setattr("demo.past.DAYS", 22)
     enter()
     operator = User.objects.create_superuser("operator", password="secret")
@@ -308,8 +308,8 @@ def tested(live_server, tmp_path, enter, monkeypatch):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_beta_has_a_story_of_three_weeks_once(tested, tmp_path, monkeypatch):
-    programme, played = tested
+def test_three_weeks_of_beta_are_created_once(play_participants, tmp_path, monkeypatch):
+    programme, played = play_participants
     lines = played()
     assert lines[0] == "12 participants of spring-beta said 27 things in 21 days, in three languages"
     assert lines[1] == "what was sent again was known: yes"
@@ -338,8 +338,8 @@ def test_a_beta_has_a_story_of_three_weeks_once(tested, tmp_path, monkeypatch):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("scene", ["add_targets", "backdate"])
-def test_a_beta_that_was_broken_off_is_finished(tested, monkeypatch, scene):
-    programme, played = tested
+def test_interrupted_beta_is_completed(play_participants, monkeypatch, scene):
+    programme, played = play_participants
     monkeypatch.setattr(beta, "FORMATS", ())
     with monkeypatch.context() as broken:
         original, calls = getattr(beta, scene), iter(range(9))
@@ -357,7 +357,7 @@ def test_a_beta_that_was_broken_off_is_finished(tested, monkeypatch, scene):
     assert len(played()) == 1
 
 
-def test_a_form_is_sent_as_a_browser_sends_it():
+def test_form_is_sent_as_a_browser_would():
     page = """<form><input name="other"></form><form><input type="hidden" name="id" value="7"><input name="name">
     <textarea name="text">\nHi &amp; bye\n</textarea><select name="kind"><option value="">-<option value="2" selected>x
     </select><select name="first"><option value="1">a<option value="2">b</select><input type="checkbox" name="yes" checked>

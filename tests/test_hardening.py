@@ -1,4 +1,4 @@
-"""What every page answers whoever asks: headers that browsers obey, and text that stays text."""
+"""Security headers on every response, and escaping on every page."""
 
 import pytest
 from django.utils import timezone
@@ -33,13 +33,13 @@ def assert_headers(headers, path):
     assert "Access-Control-Allow-Origin" not in headers, path
 
 
-def test_every_page_forbids_frames_foreign_scripts_and_guessed_types(world):
+def test_every_page_forbids_frames_foreign_scripts_and_type_sniffing(world):
     portal = Portal()
     for path in pages(world, "pages"):
         assert_headers(portal.answer(world.callers["nobody"], "GET", path).headers, path)
 
 
-def test_every_call_forbids_guessed_types_and_foreign_origins(world):
+def test_every_call_forbids_type_sniffing_and_foreign_origins(world):
     portal = Portal()
     for path in pages(world, "api"):
         headers = portal.answer(world.callers["token:superuser"], "GET", path).headers
@@ -47,7 +47,7 @@ def test_every_call_forbids_guessed_types_and_foreign_origins(world):
         assert "Access-Control-Allow-Origin" not in headers, path
 
 
-def test_static_file_forbids_guessed_types_and_foreign_origins(settings, tmp_path):
+def test_static_file_forbids_type_sniffing_and_foreign_origins(settings, tmp_path):
     (tmp_path / "some.css").write_text("p {}")
     settings.STATIC_ROOT = tmp_path
     answer = Portal().answer(Caller("nobody"), "GET", "/static/some.css")
@@ -55,7 +55,7 @@ def test_static_file_forbids_guessed_types_and_foreign_origins(settings, tmp_pat
     assert "Access-Control-Allow-Origin" not in answer.headers
 
 
-def test_markup_from_machines_and_people_stays_text_on_every_page(world):
+def test_markup_from_machines_and_people_is_escaped_on_every_page(world):
     short = MARKUP[:50]
     Agent.objects.filter(machine_id=MACHINE).update(
         user_name=MARKUP, hostname=MARKUP, os_info=MARKUP, version=short, uninstall_reason=MARKUP, user_id=MARKUP

@@ -1,4 +1,4 @@
-"""What `make test` runs where."""
+"""Tests that `make test` runs on each database."""
 
 import ast
 import re
@@ -18,7 +18,7 @@ DIFFERS = re.compile(
 
 
 class Marked(NamedTuple):
-    """A module, class or function that is marked as for one database, without its tests that run on each."""
+    """A module, class or function marked for one database, without its tests that run on each."""
 
     where: str
     source: str

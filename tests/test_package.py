@@ -1,4 +1,4 @@
-"""The portal as an installed package: what its wheel holds, and that it runs outside a checkout."""
+"""The portal as an installed package: the content of its wheel, and running it outside a checkout."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ def run(*arguments, **options):
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """The content of the wheel, as site-packages would hold it."""
+    """Unpack the wheel as site-packages would contain it."""
     folder = tmp_path_factory.mktemp("package")
     options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
     run("-m", "pip", "wheel", *options, "--wheel-dir", folder, copy_sources(folder / "source"))
@@ -75,7 +75,7 @@ def test_installed_portal_is_prepared_outside_a_checkout(installed, tmp_path):
     assert shown.strip() == str(sorted(PACKAGES))
 
 
-def test_app_is_named_wherever_apps_are_listed():
+def test_every_list_of_apps_is_complete():
     assert {path.parent.name for path in ROOT.glob("*/apps.py")} == PACKAGES
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]["include"]
     assert {name.removesuffix("*") for name in listed} >= PACKAGES

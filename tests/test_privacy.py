@@ -1,4 +1,4 @@
-"""What is held of a person or a machine is planted in every table, and afterwards found nowhere."""
+"""Erasure and export: data about a person or machine is planted in every table, and afterwards found nowhere."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def folders(settings, tmp_path):
 
 
 def everything():
-    """Every row of every table, as text, by table and primary key."""
+    """Return every row of every table as text, by table and primary key."""
     return {
         (model._meta.label, values[0]): repr(values)
         for model in apps.get_models(include_auto_created=True)
@@ -63,7 +63,7 @@ def everything():
 
 
 def naming(found, *names):
-    """The rows that hold one of the names, by itself."""
+    """Return the rows that contain one of the names as a whole word."""
     pattern = re.compile("|".join(rf"(?<![\w.-]){re.escape(name)}(?![\w-]|\.\w)" for name in names), re.IGNORECASE)
     return sorted({key[0] for key, text in found.items() if pattern.search(text)})
 
@@ -97,7 +97,7 @@ def guardian(*people):
 
 
 def incident_of(name, address):
-    """Acknowledged by one who also wrote its cause, with another's note before that."""
+    """Create an incident acknowledged by someone who also wrote its cause, after a note by someone else."""
     now, target = (
         timezone.now(),
         Target.objects.create(name=f"Mail of {address}", url=f"https://example.org/?u={address}"),
@@ -117,7 +117,7 @@ def incident_of(name, address):
 
 
 def beta(participant, *named, source="public", taken_by="", **fields):
-    """What a participant said, with a name in all that is made of it."""
+    """Create a participant's feedback, with their name in everything derived from it."""
     now, name = timezone.now(), named[0]
     programme = BetaProgramme.objects.create(name=f"Pilot of {name}", product=f"for {name}")
     given = {
@@ -163,7 +163,7 @@ def work(name):
 
 
 def plant_person(name, address, spelled):
-    """A user of the portal who also uses a machine and an application; `spelled` is the address in other letters."""
+    """Create a portal user who also uses a machine and an application; `spelled` is the address in another case."""
     now, user = timezone.now(), User.objects.create_superuser(name, spelled, first_name="Robert", last_name="Roy")
     User.objects.filter(pk=user.pk).update(password=f"slow$hash of {len(address)}")
     user.refresh_from_db()
@@ -293,7 +293,7 @@ def operator(db):
 
 @pytest.fixture
 def bob(operator):
-    """Bob, and two whose addresses his is a part of."""
+    """Create Bob, and two people whose addresses contain his."""
     plant_person("bobby", "bobby@example.org", "Bobby@Example.org")
     plant_person("bob.uk", "bob@example.org.uk", "Bob@Example.org.uk")
     untouched = everything()
@@ -313,16 +313,16 @@ def same_but_for(before, after, changed=()):
     return [key for key, text in before.items() if after.get(key) != text and key not in changed]
 
 
-class TestAPerson:
-    def test_nothing_names_him_afterwards(self, bob):
+class TestErasingPerson:
+    def test_erased_person_is_named_nowhere(self, bob):
         planted = naming(everything(), "bob@example.org", "bobroy")
         assert len(planted) > 20, planted
         erased("bob@example.org")
         left = naming(everything(), "bob@example.org", "bobroy", "Robert Roy".replace(" ", "_"))
-        # Where it would break what an operator configured, it is said instead.
+        # Data whose change would break an operator's configuration is reported instead.
         assert left == ["monitoring.Target"]
 
-    def test_others_are_as_they_were_and_no_row_is_missing(self, bob):
+    def test_other_rows_are_unchanged_and_no_row_is_missing(self, bob):
         _, untouched = bob
         rows = everything()
         erased("bob@example.org")
@@ -335,13 +335,13 @@ class TestAPerson:
         }
         assert {key[0] for key in after.keys() - rows.keys()} == {"portal.AuditEvent"}
 
-    def test_one_pseudonym_stands_for_him_everywhere(self, bob):
+    def test_same_pseudonym_replaces_the_person_everywhere(self, bob):
         said = erased("bob@example.org")
         found = {name for text in everything().values() for name in PSEUDONYM.findall(text)}
         assert len(found) == 1
         assert found.pop() in said
 
-    def test_his_account_is_nobodys(self, bob):
+    def test_account_is_anonymised(self, bob):
         user, _ = bob
         erased("bob@example.org")
         user.refresh_from_db()
@@ -352,13 +352,13 @@ class TestAPerson:
         tokens = ApiToken.objects.filter(user=user)
         assert {(token.revoked_reason, token.revoked_at is None) for token in tokens} == {("erased", False)}
 
-    def test_an_application_whose_token_bears_his_name_goes_on(self, bob):
+    def test_application_token_with_their_name_keeps_working(self, bob):
         erased("bob@example.org")
         token = ApiToken.objects.get(kind="client", label__startswith="erased-")
         assert token.revoked_at is None
         assert token.created_by == f"user:{token.label}"
 
-    def test_of_his_machine_nothing_says_whose_it_is(self, bob):
+    def test_their_machine_no_longer_names_its_owner(self, bob):
         erased("bob@example.org")
         agent = Agent.objects.get(machine_id="M-15")
         assert PSEUDONYM.fullmatch(agent.user_email)
@@ -368,14 +368,14 @@ class TestAPerson:
             assert "Robert" not in repr(event.after)
         assert AuditEvent.objects.get(subject="agent:M-15", action="agent.reactivated").after["version"] == "7"
 
-    def test_where_he_was_goes_too(self, bob):
+    def test_their_addresses_are_erased(self, bob):
         erased("bob@example.org")
         own = UserSession.objects.filter(user_email__startswith="erased-")
         assert set(own.values_list("ip", "user_agent")) == {("", "")}
         assert own.count() == 3
         assert not AuditEvent.objects.filter(actor__startswith="user:erased-").exclude(address="").exists()
 
-    def test_what_he_wrote_goes_and_what_others_wrote_stays(self, bob):
+    def test_their_texts_are_erased_and_others_texts_stay(self, bob):
         erased("bob@example.org")
         incident = Incident.objects.get(acknowledged_by__startswith="erased-")
         name = incident.acknowledged_by
@@ -385,34 +385,34 @@ class TestAPerson:
             (name, ""),
         ]
 
-    def test_what_waits_for_him_is_never_sent(self, bob):
+    def test_pending_messages_to_them_are_never_sent(self, bob):
         erased("bob@example.org")
         mine = OutboxMessage.objects.filter(recipient__startswith="erased-")
         assert set(mine.values_list("status", flat=True)) == {"given_up", "sent"}
         assert OutboxMessage.objects.filter(recipient="amy@example.org", status="waiting").count() == 3
 
-    def test_a_channel_tells_the_others_still(self, bob):
+    def test_channel_still_notifies_its_other_recipients(self, bob):
         said = erased("bob@example.org")
         channel = NotificationChannel.objects.get(name__startswith="to erased-")
         assert channel.addresses == "amy@example.org"
         assert f"The notification channel {channel.pk} told that recipient" in said
         assert said.count("names the subject: enter another one") == 1
 
-    def test_by_user_name_alone_where_there_is_no_address(self, operator):
+    def test_person_without_an_address_is_erased_by_user_name(self, operator):
         User.objects.create_user("carol")
         audit.record_event("target.changed", "target:Shop", actor="user:carol")
         activity("carol")
         erased("user:carol")
         assert naming(everything(), "carol") == []
 
-    def test_two_accounts_of_one_address_are_both_erased(self, operator):
+    def test_both_accounts_of_one_address_are_erased(self, operator):
         User.objects.create_user("bob", "bob@example.org")
         User.objects.create_user("bob2", "BOB@example.org")
         erased("bob@example.org")
         assert naming(everything(), "bob@example.org", "bob2") == []
         assert User.objects.filter(is_active=False, username__startswith="erased-").count() == 2
 
-    def test_the_last_active_superuser_is_refused(self, operator):
+    def test_erasing_the_last_active_superuser_is_refused(self, operator):
         User.objects.create_superuser("gone", is_active=False)
         before = everything()
         with pytest.raises(CommandError, match="last active superuser"):
@@ -420,15 +420,15 @@ class TestAPerson:
         assert everything() == before
 
 
-class TestAMachine:
-    def test_nothing_names_it_afterwards(self, machine):
+class TestErasingMachine:
+    def test_erased_machine_is_named_nowhere(self, machine):
         planted = naming(everything(), "PC-1")
         assert len(planted) > 15, planted
         erased("PC-1")
         assert naming(everything(), "PC-1") == []
         assert not [text for key, text in everything().items() if "1400_PC-1.json" in text]
 
-    def test_others_are_as_they_were_and_no_row_is_missing(self, machine):
+    def test_other_rows_are_unchanged_and_no_row_is_missing(self, machine):
         _, untouched = machine
         rows = everything()
         erased("PC-1")
@@ -436,7 +436,7 @@ class TestAMachine:
         assert same_but_for(untouched, after) == []
         assert rows.keys() - after.keys() == set()
 
-    def test_it_counts_as_uninstalled_and_its_tokens_end(self, machine):
+    def test_erased_machine_is_uninstalled_and_its_tokens_revoked(self, machine):
         agent, _ = machine
         erased("PC-1")
         agent.refresh_from_db()
@@ -446,7 +446,7 @@ class TestAMachine:
         assert (token.label, token.revoked_reason) == (agent.machine_id, "erased")
         assert token.revoked_at is not None
 
-    def test_every_spelling_of_its_name_is_its_own(self, machine):
+    def test_every_spelling_of_the_machine_name_is_erased(self, machine):
         create_run(machine_id="pc-1", reported_by="client:gui")
         create_run(machine_id="Pc-1", reported_by="agent:pc-1")
         activity("agent:pc-1")
@@ -456,7 +456,7 @@ class TestAMachine:
         erased("pC-1")
         assert naming(everything(), "PC-1") == []
 
-    def test_of_an_old_pair_both_are_erased(self, operator, make_agent):
+    def test_both_machines_of_a_renamed_pair_are_erased(self, operator, make_agent):
         make_agent("PC-1", user_name="Amy")
         make_agent("pc-1", owns_name=False, user_name="Amy")
         for name in ("PC-1", "pc-1"):
@@ -467,12 +467,12 @@ class TestAMachine:
         assert naming(everything(), "PC-1", "Amy") == []
         assert Agent.objects.filter(status="uninstalled").count() == 2
 
-    def test_its_token_is_refused(self, operator, agent, agent_token, call):
+    def test_token_of_an_erased_machine_is_refused(self, operator, agent, agent_token, call):
         assert call("POST", "agents/heartbeat", agent_token).status_code == 200
         erased(agent.machine_id)
         assert call("POST", "agents/heartbeat", agent_token).status_code == 401
 
-    def test_nobody_expects_its_backups_any_more(self, machine, settings):
+    def test_backups_of_an_erased_machine_are_not_expected(self, machine, settings):
         (settings.DEPOSITS_ROOT / "pc-1").mkdir()
         (settings.VALIDATED_ROOT / "PC-1" / "stock").mkdir(parents=True)
         said = erased("PC-1")
@@ -484,19 +484,19 @@ class TestAMachine:
         assert f"What lies in {settings.DEPOSITS_ROOT / 'pc-1'} is not erased" in said
         assert f"What lies in {settings.VALIDATED_ROOT / 'PC-1' / 'stock'} is not erased" in said
 
-    def test_no_hash_is_left_that_a_guess_could_be_tested_against(self, machine):
+    def test_no_hash_of_the_machine_name_is_left(self, machine):
         erased("PC-1")
         assert Run.objects.get(machine_id__startswith="erased-").digest == ""
         assert not AuditEvent.objects.filter(actor__startswith="agent:erased-").exclude(dedupe_key=None).exists()
 
-    def test_people_who_used_it_stay(self, machine):
+    def test_users_of_an_erased_machine_stay(self, machine):
         erased("PC-1")
         told = FeatureUsage.objects.get(source__startswith="agent:erased-")
         assert told.user_email == "amy@example.org"
 
 
-class TestTheReportOnDisk:
-    def test_it_is_written_anew(self, operator, settings):
+class TestReportFile:
+    def test_report_on_disk_is_rewritten(self, operator, settings):
         path = settings.REPORTS_ROOT / "usage_report.json"
         path.write_text(json.dumps({"users": [{"email": "Bob@example.org"}, {"email": "bobby@example.org"}]}))
         assert exported("bob@example.org") == {
@@ -509,13 +509,13 @@ class TestTheReportOnDisk:
         assert [found.name for found in settings.REPORTS_ROOT.iterdir()] == ["usage_report.json"]
         assert exported("bob@example.org") == {}
 
-    def test_what_names_him_and_is_no_json_is_removed(self, operator, settings):
+    def test_malformed_report_naming_the_person_is_removed(self, operator, settings):
         path = settings.REPORTS_ROOT / "usage_report.json"
         path.write_text("{bob@example.org")
         erased("bob@example.org")
         assert not path.exists()
 
-    def test_where_it_cannot_be_written_it_says_so_and_goes_on_later(self, operator, settings, monkeypatch):
+    def test_unwritable_report_is_reported_and_erased_later(self, operator, settings, monkeypatch):
         path = settings.REPORTS_ROOT / "usage_report.json"
         path.write_text('{"users": [{"email": "bob@example.org"}]}')
         activity("bob@example.org")
@@ -531,28 +531,28 @@ class TestTheReportOnDisk:
         assert "bob" not in path.read_text()
         assert naming(everything(), "bob@example.org") == []
 
-    def test_one_without_him_stays_as_it_is(self, operator, settings):
+    def test_report_without_the_person_is_unchanged(self, operator, settings):
         path = settings.REPORTS_ROOT / "usage_report.json"
         path.write_text('{"users":   []}')
         erased("bob@example.org")
         assert path.read_text() == '{"users":   []}'
 
 
-class TestExporting:
-    def test_it_has_a_row_of_every_table_and_afterwards_none(self, bob):
+class TestExport:
+    def test_export_of_a_person_covers_every_table_and_is_empty_after_erasure(self, bob):
         tables = exported("bob@example.org")
         named = set(naming(everything(), "bob@example.org", "bobroy")) | {"sessions.Session"}
         assert named - {"auth.User_groups"} <= tables.keys()
         erased("bob@example.org")
         assert exported("bob@example.org").keys() == {"monitoring.Target"}
 
-    def test_that_of_a_machine_too(self, machine):
+    def test_export_of_a_machine_covers_every_table_and_is_empty_after_erasure(self, machine):
         tables = exported("PC-1")
         assert set(naming(everything(), "PC-1")) | {"agents.MachineToken", "backups.BackupEntry"} <= tables.keys()
         erased("PC-1")
         assert exported("PC-1") == {}
 
-    def test_it_says_nothing_of_others(self, bob):
+    def test_export_names_nobody_else(self, bob):
         text = json.dumps(exported("bob@example.org"))
         assert "bobby" not in text
         assert "org.uk" not in text
@@ -562,30 +562,30 @@ class TestExporting:
         [report] = exported("bob@example.org")["usage.GuardianReport"]
         assert report["data"]["users"] == [{"email": "bob@example.org", "requests_count": 3}]
 
-    def test_it_holds_no_secret(self, bob):
+    def test_export_contains_no_secret(self, bob):
         tables = exported("bob@example.org")
         assert not [name for rows in tables.values() for row in rows for name in row if name in SECRETS]
         assert "slow$hash" not in json.dumps(tables)
 
-    def test_each_row_stands_once(self, machine):
+    def test_export_contains_each_row_once(self, machine):
         for label, rows in exported("PC-1").items():
             ids = [row.get("id", row.get("token_id")) for row in rows]
             assert len(ids) == len(set(ids)), label
 
-    def test_every_holding_was_planted(self, bob):
+    def test_every_declared_store_has_planted_data(self, bob):
         plant_machine("PC-1")
         shown = exported("bob@example.org").keys() | exported("PC-1").keys()
         assert {holding.label for holding in personal_data.all()} - shown == {"usage_report.json", "beta_report_*.txt"}
 
 
-class TestTheCommands:
-    def test_erasing_again_changes_nothing(self, bob):
+class TestCommands:
+    def test_second_erasure_changes_nothing(self, bob):
         erased("bob@example.org")
         before = everything()
         assert "Nothing is held" in erased("bob@example.org")
         assert everything() == before
 
-    def test_a_dry_run_says_how_much_and_changes_nothing(self, bob):
+    def test_dry_run_prints_counts_and_changes_nothing(self, bob):
         before = everything()
         would = erased("bob@example.org", "--dry-run")
         assert everything() == before
@@ -593,7 +593,7 @@ class TestTheCommands:
         assert counts["usage.FeatureUsage"] == "3"
         assert dict(re.findall(r"^(\S+) +(\d+)$", erased("bob@example.org"), re.MULTILINE)).keys() == counts.keys()
 
-    def test_it_asks_first(self, bob, monkeypatch):
+    def test_erasure_asks_for_confirmation(self, bob, monkeypatch):
         before = everything()
         monkeypatch.setattr("builtins.input", lambda prompt: "n")
         out = io.StringIO()
@@ -602,19 +602,19 @@ class TestTheCommands:
         assert everything() == before
 
     @pytest.mark.parametrize("command", ["erase_subject", "export_subject"])
-    def test_nonsense_ends_with_two(self, operator, command):
+    def test_invalid_subject_exits_with_two(self, operator, command):
         with pytest.raises(CommandError, match="is expected") as refused:
             call_command(command, "not an address")
         assert refused.value.returncode == 2
 
-    def test_the_trail_names_the_pseudonym_alone(self, bob):
+    def test_audit_trail_names_only_the_pseudonym(self, bob):
         erased("bob@example.org")
         event = AuditEvent.objects.get(action="privacy.erased")
         assert PSEUDONYM.fullmatch(event.subject)
         assert event.after["usage.FeatureUsage"] == 3
         assert event.actor == "command line"
 
-    def test_the_same_subject_is_another_pseudonym_next_time(self, operator):
+    def test_next_erasure_of_a_subject_uses_a_new_pseudonym(self, operator):
         names = []
         for _ in range(2):
             activity("bob@example.org")
@@ -623,9 +623,9 @@ class TestTheCommands:
         assert not JobRun.objects.filter(job=erasing.JOB).exists()
 
 
-class TestInterrupted:
+class TestInterruptedErasure:
     @pytest.mark.parametrize("writes", [1, 5, 12, 20, 30])
-    def test_it_goes_on_under_the_same_pseudonym(self, bob, monkeypatch, writes):
+    def test_interrupted_erasure_continues_under_the_same_pseudonym(self, bob, monkeypatch, writes):
         left, rewrite = [writes], PersonalDataTable.rewrite
 
         def failing(*args):
@@ -645,7 +645,7 @@ class TestInterrupted:
         assert naming(everything(), "bob@example.org", "bobroy") == ["monitoring.Target"]
         assert {name for text in everything().values() for name in PSEUDONYM.findall(text)} == {run.result["pseudonym"]}
 
-    def test_two_at_once_are_one_too_many(self, bob):
+    def test_second_simultaneous_erasure_is_refused(self, bob):
         lease = erasing.claim_erasure(parse_subject("bob@example.org"))
         with pytest.raises(CommandError, match="at this moment"):
             erased("BOB@example.org")
@@ -653,7 +653,7 @@ class TestInterrupted:
         assert "rows changed" in erased("bob@example.org")
 
 
-def test_it_writes_many_rows_that_change_alike_at_once(operator):
+def test_identical_changes_are_written_in_batches(operator):
     now = timezone.now()
     FeatureUsage.objects.bulk_create(
         FeatureUsage(user_email="bob@example.org", feature_name="x", timestamp=now, success=True) for _ in range(1_100)
@@ -665,7 +665,7 @@ def test_it_writes_many_rows_that_change_alike_at_once(operator):
     assert FeatureUsage.objects.filter(user_email__startswith="erased-").count() == 1_100
 
 
-def test_no_long_table_is_read_where_an_index_serves(operator):
+def test_long_tables_are_searched_by_index(operator):
     with CaptureQueriesContext(connection) as queries:
         erased("bob@example.org")
     read = [

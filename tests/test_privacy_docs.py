@@ -1,4 +1,4 @@
-"""docs/privacy.md says of every stored field what it is for and how long it stays."""
+"""docs/privacy.md lists every stored field with its purpose and retention."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ MODELS = {model._meta.label: model for model in apps.get_models() if not model._
 
 
 def rows_of(table):
-    """The cells of a table, without its head."""
+    """Return the cells of a table, without its header."""
     lines = [line for line in table.splitlines() if line.startswith("| ")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[1:]]
 
@@ -23,28 +23,28 @@ def listed(table):
 
 
 def stored(model):
-    """The model's own columns, and the relations that are a table of their own; not what merely numbers the rows."""
+    """Return the model's columns and many-to-many relations, without surrogate keys."""
     columns = [field.name for field in model._meta.concrete_fields if field.name != "id"]
     return columns + [field.name for field in model._meta.many_to_many]
 
 
-def test_every_table_is_there_once_and_no_other():
+def test_every_table_is_documented_once():
     assert sorted(label for label, _ in SECTIONS) == sorted(MODELS)
 
 
 @pytest.mark.parametrize(("label", "table"), SECTIONS)
-def test_every_field_is_listed_once_and_no_other(label, table):
+def test_every_field_is_documented_once(label, table):
     assert sorted(listed(table)) == sorted(stored(MODELS[label]))
 
 
 @pytest.mark.parametrize(("label", "table"), SECTIONS)
-def test_each_says_what_it_is_for_and_how_long_it_stays(label, table):
+def test_every_field_has_a_purpose_and_a_retention(label, table):
     for row in rows_of(table):
         assert len(row) == 3, row
         assert all(row), row
 
 
-def test_every_setting_that_is_named_exists():
+def test_every_named_setting_exists():
     named = set(re.findall(r"`([A-Z][A-Z_]+)(?:=\w+)?`", TEXT)) - {"WHO", "NAME", "VIGIE_TELEMETRY"}
     assert {"AUDIT_RETENTION_DAYS", "ACTIVITY_RETENTION_DAYS", "TRACKING"} <= named
     assert [name for name in named if not hasattr(settings, name)] == []

@@ -1,4 +1,4 @@
-"""A machine may be called like an account, and an account like a login: who is erased or exported is one of them."""
+"""Machines, accounts and logins of the same name: erasing or exporting one leaves the others alone."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def all_of_a_person(name):
     IncidentEvent.objects.create(incident=incident, at=now, kind="noted", actor=name, text="The UPS")
 
 
-class TestAMachineCalledLikeAnAccount:
-    def test_it_stays_where_the_account_is_erased(self, operator):
+class TestMachineNamedLikeAccount:
+    def test_erasing_an_account_keeps_the_machine_of_that_name(self, operator):
         User.objects.create_user("alice", "alice@example.org")
         all_of_a_machine("alice")
         before = everything()
@@ -66,7 +66,7 @@ class TestAMachineCalledLikeAnAccount:
         after = everything()
         assert [key for key, text in before.items() if after[key] != text] == []
 
-    def test_it_goes_on_where_it_is_his_own(self, operator):
+    def test_own_machine_of_an_erased_account_keeps_working(self, operator):
         User.objects.create_user("alice", "alice@example.org")
         agent = machine("alice", user_email="alice@example.org", hostname="alice-laptop")
         erased("alice@example.org")
@@ -74,12 +74,12 @@ class TestAMachineCalledLikeAnAccount:
         assert (agent.machine_id, agent.status, agent.hostname) == ("alice", "active", "")
         assert PSEUDONYM.fullmatch(agent.user_email)
 
-    def test_nothing_of_it_is_exported_with_the_account(self, operator):
+    def test_export_of_an_account_omits_the_machine_of_that_name(self, operator):
         User.objects.create_user("alice", "alice@example.org")
         all_of_a_machine("alice")
         assert exported("user:alice").keys() == {"auth.User"}
 
-    def test_the_account_and_what_it_did_stay_where_the_machine_is_erased(self, operator):
+    def test_erasing_a_machine_keeps_the_account_of_that_name_and_its_actions(self, operator):
         User.objects.create_superuser("alice", "alice@example.org")
         all_of_a_person("alice")
         before = everything()
@@ -90,7 +90,7 @@ class TestAMachineCalledLikeAnAccount:
         assert [key for key, text in before.items() if after[key] != text] == []
         assert PSEUDONYM.fullmatch(Agent.objects.get().machine_id)
 
-    def test_both_erased_nothing_is_left_of_either(self, operator):
+    def test_erasing_both_leaves_nothing_of_either(self, operator):
         User.objects.create_superuser("alice", "alice@example.org")
         all_of_a_person("alice")
         all_of_a_machine("alice")
@@ -102,9 +102,9 @@ class TestAMachineCalledLikeAnAccount:
         assert Run.objects.get(reported_by__startswith="agent:").digest == ""
 
 
-class TestALoginCalledLikeAnAccount:
+class TestLoginNamedLikeAccount:
     @pytest.mark.parametrize("column", ["user_name", "user_id"])
-    def test_the_machine_is_still_whose_address_it_bears(self, operator, column):
+    def test_machine_still_belongs_to_the_address_it_carries(self, operator, column):
         User.objects.create_user("admin2", "boss@example.org")
         machine("PC-9", user_email="carol@example.org", hostname="pc9", **{column: "admin2"})
         before = everything()
@@ -113,7 +113,7 @@ class TestALoginCalledLikeAnAccount:
         assert [key[0] for key, text in before.items() if everything()[key] != text] == ["auth.User"]
 
     @pytest.mark.parametrize("column", ["user_name", "user_id"])
-    def test_without_an_address_the_login_says_whose_it_is(self, operator, column):
+    def test_machine_without_an_address_belongs_to_its_login(self, operator, column):
         User.objects.create_user("admin2", "boss@example.org")
         agent = machine("PC-9", hostname="boss-laptop", **{column: "admin2"})
         erased("boss@example.org")
@@ -122,8 +122,8 @@ class TestALoginCalledLikeAnAccount:
         assert (agent.user_name, agent.user_id, agent.hostname) == ("", "", "")
 
 
-class TestAnApplicationCalledAfterSomebody:
-    def test_an_export_says_nothing_of_its_other_users(self, operator):
+class TestApplicationNamedAfterPerson:
+    def test_export_of_a_person_omits_other_users_of_the_application(self, operator):
         issue_token("client", label="bob@example.org")
         activity("amy@example.org", source="client:bob@example.org")
         activity("bob@example.org")
@@ -132,7 +132,7 @@ class TestAnApplicationCalledAfterSomebody:
         sessions = [(row["user_email"], row["ip"], row["user_agent"]) for row in tables["usage.UserSession"]]
         assert sorted(sessions) == [("", "", ""), ("bob@example.org", "192.0.2.0/24", "Firefox 131")]
 
-    def test_an_export_of_a_machine_says_nothing_of_who_used_it(self, operator):
+    def test_export_of_a_machine_omits_its_users(self, operator):
         machine("PC-1")
         activity("amy@example.org", source="agent:PC-1")
         assert "amy@example.org" not in json.dumps(exported("PC-1"))

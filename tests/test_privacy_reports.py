@@ -1,4 +1,4 @@
-"""Reports and messages tell of many: of one person an export shows his part, and an erasure leaves nothing."""
+"""Reports and messages about many people: an export shows one person's part, and an erasure removes it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def report():
 
 
 class TestMessages:
-    def test_of_the_guardians_mail_an_export_shows_the_lines_that_name_him(self, operator, settings):
+    def test_export_shows_only_the_mail_lines_that_name_the_person(self, operator, settings):
         settings.GUARDIAN_RECIPIENTS = ["boss@example.org"]
         synchronise_environment_channels()
         for who in ("bob@example.org", "amy@example.org"):
@@ -49,7 +49,7 @@ class TestMessages:
         assert shown["text"] == "- bob@example.org: 1 request, 1 error\n[left out]"
         assert (shown["html"], shown["recipient"], shown["title"]) == ("[left out]", "[left out]", "[left out]")
 
-    def test_of_what_he_was_told_of_others_too(self, operator, settings):
+    def test_export_of_a_recipient_omits_lines_about_others(self, operator, settings):
         settings.GUARDIAN_RECIPIENTS = ["boss@example.org"]
         synchronise_environment_channels()
         create_feature_usage("amy@example.org", at("14:10"))
@@ -59,7 +59,7 @@ class TestMessages:
         assert (shown["recipient"], shown["text"], shown["html"]) == ("boss@example.org", "[left out]", "[left out]")
         assert shown["title"].startswith("Usage 2026-03-10")
 
-    def test_what_names_him_alone_is_shown_whole(self, operator):
+    def test_message_about_the_person_alone_is_exported_whole(self, operator):
         message(1, "bob@example.org", title="Late", text="Tell bob@example.org.", error="550 bob@example.org")
         [shown] = exported("bob@example.org")["portal.OutboxMessage"]
         assert (shown["title"], shown["text"], shown["html"], shown["error"]) == (
@@ -69,14 +69,14 @@ class TestMessages:
             "550 bob@example.org",
         )
 
-    def test_a_key_that_names_him_goes_and_others_stay(self, operator):
-        his, other = message(1, "amy@example.org"), message(2, "amy@example.org")
-        OutboxMessage.objects.filter(pk=his.pk).update(dedupe_key="late:bob@example.org")
+    def test_dedupe_key_naming_the_person_is_erased_and_others_stay(self, operator):
+        own, other = message(1, "amy@example.org"), message(2, "amy@example.org")
+        OutboxMessage.objects.filter(pk=own.pk).update(dedupe_key="late:bob@example.org")
         erased("bob@example.org")
         keys = OutboxMessage.objects.order_by("pk").values_list("dedupe_key", flat=True)
-        assert list(keys) == [f"erased:{his.pk}", other.dedupe_key]
+        assert list(keys) == [f"erased:{own.pk}", other.dedupe_key]
 
-    def test_it_says_that_the_guardian_goes_on_writing_to_him(self, operator, settings):
+    def test_erasure_warns_that_the_guardian_still_mails_the_person(self, operator, settings):
         settings.GUARDIAN_RECIPIENTS = ["Bob@example.org"]
         create_feature_usage("bob@example.org", at("14:10"))
         said = erased("bob@example.org")
@@ -84,7 +84,7 @@ class TestMessages:
         assert "GUARDIAN_RECIPIENTS" not in erased("amy@example.org")
 
 
-class TestCauses:
+class TestIncidentCauses:
     @pytest.fixture
     def incident(self, operator):
         User.objects.create_user("bob", "bob@example.org")
@@ -97,14 +97,14 @@ class TestCauses:
             acknowledged_by="operator",
         )
 
-    def test_what_he_wrote_of_anothers_incident_goes(self, incident):
+    def test_their_note_on_another_persons_incident_is_erased(self, incident):
         note_cause(incident, "The UPS", "operator", timezone.now())
         note_cause(incident, "My brother pulled the plug", "bob", timezone.now())
         assert "monitoring.Incident" in exported("bob@example.org")
         erased("bob@example.org")
         assert [key for key, text in everything().items() if "brother" in text] == []
 
-    def test_what_another_wrote_after_him_stays(self, incident):
+    def test_later_note_by_another_person_stays(self, incident):
         note_cause(incident, "My brother pulled the plug", "bob", timezone.now())
         note_cause(incident, "The UPS", "operator", timezone.now())
         assert "monitoring.Incident" not in exported("bob@example.org")
@@ -115,7 +115,7 @@ class TestCauses:
 
 
 class Meanwhile:
-    """The guardian, at work between two tables of an erasure."""
+    """Write the guardian's report between two tables of an erasure."""
 
     label = "meanwhile"
 
@@ -125,7 +125,7 @@ class Meanwhile:
 
 
 @pytest.mark.parametrize("after", ["usage.Run", "usage.UserSession", "usage.UserError", "usage.FeatureUsage"])
-def test_a_report_made_during_an_erasure_does_not_name_him_afterwards(operator, settings, monkeypatch, after):
+def test_report_made_during_an_erasure_does_not_name_the_person(operator, settings, monkeypatch, after):
     settings.GUARDIAN_RECIPIENTS = ["boss@example.org"]
     synchronise_environment_channels()
     create_feature_usage("bob@example.org", at("14:10"))
@@ -139,10 +139,10 @@ def test_a_report_made_during_an_erasure_does_not_name_him_afterwards(operator, 
     assert "bob" not in (settings.REPORTS_ROOT / "usage_report.json").read_text()
 
 
-class TestAFileThatWasNeverFinished:
+class TestPartialReportFile:
     @pytest.fixture
     def left(self, operator, settings, monkeypatch):
-        """What lies there when its writer is killed before the file has its name."""
+        """Return the partial file that a writer leaves if killed before the rename."""
         create_feature_usage("bob@example.org", at("14:10"))
         made = report()
         if not (pid := os.fork()):
@@ -153,26 +153,26 @@ class TestAFileThatWasNeverFinished:
         assert "bob@example.org" in left.read_text()
         return left
 
-    def test_it_goes_with_whom_it_names(self, left, settings):
+    def test_partial_file_is_removed_with_the_person_it_names(self, left, settings):
         assert [row["file"] for row in exported("bob@example.org")["usage_report.json"]] == [left.name]
         assert "usage_report.json" in erased("bob@example.org", "--dry-run")
         assert left.exists()
         erased("bob@example.org")
         assert list(settings.REPORTS_ROOT.iterdir()) == []
 
-    def test_it_goes_where_it_was_cut_in_the_middle_of_a_name(self, left, settings):
+    def test_partial_file_cut_within_a_name_is_removed(self, left, settings):
         left.write_text('{"users": [{"email": "bob@exam')
         activity("bob@example.org")
         erased("bob@example.org")
         assert list(settings.REPORTS_ROOT.iterdir()) == []
 
     @pytest.mark.parametrize(("age", "stays"), [(3590, True), (3610, False)])
-    def test_the_next_report_removes_it_once_nobody_can_be_at_it(self, left, age, stays):
+    def test_next_report_removes_a_stale_partial_file(self, left, age, stays):
         os.utime(left, (time.time() - age, time.time() - age))
         reports.write_file(GuardianReport.objects.get())
         assert left.exists() is stays
 
-    def test_files_of_other_names_stay(self, left, settings):
+    def test_files_with_other_names_stay(self, left, settings):
         names = [
             "usage_report.json.AbCd1234",
             ".other.json.AbCd1234",
@@ -186,8 +186,8 @@ class TestAFileThatWasNeverFinished:
         assert sorted(found.name for found in settings.REPORTS_ROOT.iterdir()) == sorted(names)
 
 
-class TestWhoErases:
-    def test_whose_right_was_overtaken_changes_nothing_more(self, operator):
+class TestErasure:
+    def test_overtaken_erasure_changes_nothing_more(self, operator):
         activity("bob@example.org")
         lease = erasing.claim_erasure(parse_subject("bob@example.org"))
         JobRun.objects.filter(pk=lease.pk).update(fence=lease.fence + 1)
@@ -196,13 +196,13 @@ class TestWhoErases:
             table.erase(parse_subject("bob@example.org"), "erased-1", lease)
         assert FeatureUsage.objects.get().user_email == "bob@example.org"
 
-    def test_an_account_called_by_its_address_in_other_letters_is_his(self, operator):
+    def test_account_named_by_the_address_in_other_case_is_theirs(self, operator):
         User.objects.create_user("Bob@Example.org")
         erased("bob@example.org")
         assert naming(everything(), "bob@example.org") == []
         assert User.objects.filter(is_active=False, username__startswith="erased-").exists()
 
-    def test_a_pseudonym_longer_than_the_name_is_cut_to_its_column(self, operator):
+    def test_long_pseudonym_is_truncated_to_its_column(self, operator):
         longest = Agent._meta.get_field("hostname").max_length
         now = timezone.now()
         agent = Agent.objects.create(

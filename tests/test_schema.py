@@ -1,4 +1,4 @@
-"""The API does what its schema says: schemathesis asks each call as each kind of caller, with all its checks."""
+"""The API conforms to its schema: schemathesis tests each call as each kind of caller, with all its checks."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def world(one_connection, settings, tmp_path):
 
 @SCHEMA.parametrize()
 @settings(max_examples=CASES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
-def test_call_answers_as_documented_whoever_asks(case, world):
+def test_call_conforms_to_the_schema_for_every_caller(case, world):
     complete(case)
     for caller in CALLERS:  # inventing a case costs more than asking it four times
         with transaction.atomic():
@@ -69,7 +69,7 @@ def test_call_answers_as_documented_whoever_asks(case, world):
 ELSEWHERE = {"method_not_allowed", "event_conflict"}
 
 
-def test_every_code_is_documented_by_a_call_that_has_it():
+def test_every_code_is_documented_by_a_call():
     raw = SchemaGenerator().get_schema(request=None, public=True)
     answers = [each["responses"] for path in raw["paths"].values() for each in path.values()]
     assert not any("default" in each for each in answers)

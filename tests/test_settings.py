@@ -1,4 +1,4 @@
-"""Settings: documented, checked when read, refused with a sentence."""
+"""Settings: documented, validated when read, and refused with a message."""
 
 import ast
 import os
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
 
 
-def test_every_setting_is_documented_and_no_other():
+def test_documented_settings_are_exactly_the_existing_ones():
     text = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^\| `([A-Z_]+)` \|", text, re.MULTILINE)) == portal_settings.env.names
 
@@ -46,7 +46,7 @@ def start(tmp_path, *arguments, **variables):
      ("DATABASE_URL", "postgresql://"), ("DATABASE_URL", "sqlite://:memory:"), ("TIME_ZONE", "Paris"), ("TRUSTED_PROXIES", "10.0.0.300"),
      ("WEB_WORKERS", "0"), ("WEB_WORKERS", "many"), ("HEARTBEAT_INTERVAL_SECONDS", "1"), ("EMAIL_URL", "carrier-pigeon://x"), ("PORTAL_LANGUAGE", "de"), ("ENCRYPTION_KEY", "short"), ("TELEGRAM_API_BASE", "telegram"), ("SECRET_KEY_FILE", "/nowhere")],
 )  # fmt: skip
-def test_a_bad_value_stops_the_start_with_a_sentence_that_names_it(tmp_path, name, value):
+def test_invalid_value_stops_the_start_and_is_named(tmp_path, name, value):
     done = start(tmp_path, **{name: value})
     assert done.returncode != 0
     assert done.stderr.startswith("vigie: ")
@@ -82,7 +82,7 @@ def test_importing_the_settings_creates_nothing(tmp_path, mode, arguments):
     assert [path.name for path in tmp_path.rglob("*")] == ([] if mode is None else ["data"])
 
 
-def test_data_directory_that_cannot_be_made_stops_prepare_with_a_sentence(tmp_path):
+def test_unwritable_data_directory_stops_prepare_with_a_message(tmp_path):
     (tmp_path / "data").write_text("a file")
     done = start(tmp_path, "prepare")
     assert done.returncode != 0
@@ -114,12 +114,12 @@ def test_telegram_chat_may_name_a_topic(value):
 
 
 @pytest.mark.parametrize("value", ["our news", "-100/general", "-100/", "https://t.me/our_news"])
-def test_telegram_chat_of_another_form_is_refused(value):
+def test_malformed_telegram_chat_is_refused(value):
     with pytest.raises(ImproperlyConfigured, match="TELEGRAM_CHAT_ID"):
         Environment({"TELEGRAM_CHAT_ID": value}).chat("TELEGRAM_CHAT_ID")
 
 
-def test_a_secret_may_come_from_a_file(tmp_path):
+def test_secret_may_come_from_a_file(tmp_path):
     path = tmp_path / "secret"
     path.write_text("from the file\n")
     assert Environment({"TOKEN_FILE": str(path)}).text("TOKEN") == "from the file"
@@ -127,7 +127,7 @@ def test_a_secret_may_come_from_a_file(tmp_path):
         Environment({"TOKEN_FILE": str(path), "TOKEN": "x"}).text("TOKEN")
 
 
-def test_a_kept_secret_is_made_once(tmp_path):
+def test_stored_secret_is_generated_once(tmp_path):
     first = kept_secret(tmp_path, "key")
     assert len(first) > 50
     assert kept_secret(tmp_path, "key") == first
@@ -137,7 +137,7 @@ def test_a_kept_secret_is_made_once(tmp_path):
 @pytest.mark.parametrize(
     ("word", "value"), [("1", True), ("Yes", True), ("on", True), ("0", False), ("off", False), ("", False)]
 )
-def test_a_switch_knows_its_words(word, value):
+def test_switch_accepts_only_its_words(word, value):
     assert Environment({"SWITCH": word}).boolean("SWITCH", default=not value) is value
 
 
@@ -145,7 +145,7 @@ def test_a_switch_knows_its_words(word, value):
     ("given", "host"),
     [("postgresql://u:p@db/name", "db"), ("postgresql://u:@/db?host=/run/postgresql", "/run/postgresql")],
 )
-def test_a_socket_directory_goes_into_the_query(given, host):
+def test_socket_directory_goes_into_the_query(given, host):
     database = Environment({"DATABASE_URL": given}).database("DATABASE_URL", Path("unused"))
     assert (database.get("OPTIONS", {}).get("host") or database["HOST"]) == host
 
@@ -211,7 +211,7 @@ def test_mail_url_may_name_a_folder():
     assert (mail["EMAIL_BACKEND"].split(".")[-2], mail["EMAIL_FILE_PATH"]) == ("filebased", "/srv/my mails")
 
 
-def test_vanished_postgresql_is_given_up_within_half_a_minute(tmp_path):
+def test_unresponsive_postgresql_times_out_within_half_a_minute(tmp_path):
     code = "from portal.settings import DATABASES; print(DATABASES['default']['OPTIONS'])"
     address = "postgresql://u:p@db.example.org/vigie?connect_timeout=3"
     environment = os.environ | {"VIGIE_DATA_DIR": str(tmp_path), "DATABASE_URL": address}

@@ -1,4 +1,4 @@
-"""Twenty callers at once, over real sockets and on real connections."""
+"""Twenty simultaneous callers, over real sockets and database connections."""
 
 import hashlib
 import threading
@@ -26,7 +26,7 @@ CALLERS = 20
 
 @pytest.fixture
 def at_once(live_server):
-    """Makes the same call from twenty threads let go together; how often each status and `status` or `code` came."""
+    """Return a function that makes one call from twenty threads at once and counts the statuses and codes."""
 
     def calling(path, token, body):
         start = threading.Barrier(CALLERS)
@@ -84,7 +84,7 @@ def test_twenty_replays_of_one_lost_answer_leave_one_token(at_once, call):
     assert ApiToken.objects.filter(kind="agent", revoked_at=None).count() == 1
 
 
-def test_a_token_of_one_use_enrols_one_machine_however_many_try(live_server):
+def test_single_use_token_enrols_one_of_twenty_machines(live_server):
     plain = issue_token("enroll", max_uses=1)[1]
     start = threading.Barrier(CALLERS)
 
@@ -115,19 +115,19 @@ def test_twenty_sends_of_one_batch_record_each_run_once(at_once):
     assert Run.objects.count() == 30
 
 
-def test_twenty_uninstallations_are_one(at_once, agent):
+def test_twenty_uninstallations_have_one_effect(at_once, agent):
     plain = issue_agent_token(agent)
     assert at_once("agents/uninstall", plain, {"machine_id": "PC-1"}) == {(200, "uninstalled"): 20}
     assert AuditEvent.objects.filter(action="agent.uninstalled").count() == 1
 
 
-def test_twenty_bad_tokens_are_counted_to_twenty(at_once):
+def test_twenty_invalid_tokens_are_counted_as_twenty(at_once):
     at_once("agents/heartbeat", "vigie_nonsense", {})
     assert AuditEvent.objects.get().count == CALLERS
 
 
 @pytest.mark.parametrize("path", ["agents/token/rotate", "agents/enroll"])
-def test_an_uninstallation_is_the_last_word_whatever_the_machine_does_meanwhile(live_server, make_agent, path):
+def test_uninstallation_wins_over_simultaneous_calls_of_the_machine(live_server, make_agent, path):
     staff = issue_token("staff", user=User.objects.create_superuser("alice"))[1]
 
     def post(path, token, body, start):

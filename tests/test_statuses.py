@@ -70,11 +70,11 @@ def test_every_table_is_compared_with_the_code():
 
 
 @pytest.mark.parametrize("heading", CODES)
-def test_table_lists_the_codes_of_the_code(heading):
+def test_table_lists_exactly_the_codes_in_the_code(heading):
     assert [code for code, _, _ in TABLES[heading]] == list(dict.fromkeys(code for code, _, _ in TABLES[heading]))
     assert {code for code, _, _ in TABLES[heading]} == set(CODES[heading])
 
 
 @pytest.mark.parametrize("heading", CODES)
-def test_every_code_says_what_a_program_should_do(heading):
+def test_every_code_has_an_action_for_programs(heading):
     assert {word for _, _, word in TABLES[heading]} <= set(WORDS)

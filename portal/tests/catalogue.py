@@ -1,8 +1,8 @@
-"""The French catalogue, without GNU gettext: what there is to translate, and what is translated.
+"""Update and compile the French catalogue without GNU gettext.
 
     python -m portal.tests.catalogue
 
-brings django.po up to date (what is new gets an empty translation, what is gone leaves) and compiles django.mo.
+updates django.po (new texts get an empty translation, obsolete ones are removed) and compiles django.mo.
 """
 
 from __future__ import annotations
@@ -27,19 +27,20 @@ FUNCTIONS = dict.fromkeys(("_", "_now", "gettext", "gettext_lazy", "gettext_noop
 
 
 def sources() -> Iterator[tuple[str, bytes]]:
-    """Name and Python source of every file with texts; templates as the Python that Django makes of them."""
+    """Yield name and Python source of every file with texts, templates as Django's `templatize` renders them."""
     for app in sorted(path.parent for path in ROOT.glob("*/apps.py")):
         for path in sorted(app.rglob("*.py")):
             if not {"tests", "migrations"} & set(path.parts):
                 yield str(path.relative_to(ROOT)), path.read_bytes()
         for path in sorted([*app.rglob("templates/**/*.html"), *app.rglob("templates/**/*.txt")]):
             text = templatize(path.read_text(encoding="utf-8"), origin=str(path))
-            lines = (line.strip() for line in text.splitlines())  # indentation means nothing here, but to Python
+            # Indentation means nothing in a template, but Python would reject it.
+            lines = (line.strip() for line in text.splitlines())
             yield str(path.relative_to(ROOT)), "\n".join(lines).encode()
 
 
 def texts() -> Catalog:
-    """Everything there is to translate."""
+    """Return the catalogue of all texts marked for translation."""
     catalogue = Catalog(locale="fr", domain="django")
     for name, source in sources():
         found = extract_python(io.BytesIO(source), FUNCTIONS, (), {"encoding": "utf-8"})
@@ -68,7 +69,7 @@ def compiled(catalogue: Catalog) -> bytes:
 
 
 def update() -> int:
-    """How many texts have no translation yet."""
+    """Update and compile the catalogue; return how many texts have no translation yet."""
     catalogue = translated()
     catalogue.update(texts(), no_fuzzy_matching=True, update_creation_date=False)
     catalogue.obsolete.clear()
@@ -80,7 +81,7 @@ def update() -> int:
 
 
 def forms(message: Any) -> list[str]:
-    """The translations of a message: one, or one for each plural."""
+    """Return the translations of a message: one, or one for each plural form."""
     return list(message.string) if isinstance(message.string, (tuple, list)) else [message.string]
 
 

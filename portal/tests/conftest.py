@@ -1,4 +1,4 @@
-"""Fixtures of several tests of the portal."""
+"""Fixtures shared by the portal's tests."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from usage.tests.factories import (
 
 @pytest.fixture
 def rows(make_agent):
-    """Some rows of every model in the admin."""
+    """Return a function that creates some rows of every model in the admin."""
     now = timezone.now()
     period = (now - timedelta(hours=2), now + timedelta(seconds=1))
     summary = build_summary(*period)

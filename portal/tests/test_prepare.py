@@ -1,4 +1,4 @@
-"""The first operator."""
+"""The first operator and their generated password."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""The French catalogue is complete, and what is compiled is what is written."""
+"""The French catalogue is complete and compiled."""
 
 import gettext
 import io
@@ -48,7 +48,7 @@ def test_translation_has_the_same_placeholders(french):
 
 
 def test_french_typography(french):
-    """No-break spaces before : ; ! ? and inside « », and the typographic apostrophe."""
+    """Require no-break spaces before : ; ! ? and inside « », and the typographic apostrophe."""
     for message in french.values():
         for text in forms(message):
             assert not re.search(r"(?<![\u00a0:/])[:;!?](?:\s|$)|« | »|\w'\w", text), text

@@ -1,4 +1,4 @@
-"""Requests as each caller makes them, and the answers in one word."""
+"""Requests as each caller makes them, and their responses as one word."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tests.authorisation.world import Caller
 
 
 class Portal:
-    """The portal with all its middleware, without a socket. Nothing that a request changes stays."""
+    """The portal with all its middleware, without a socket. Every request is rolled back."""
 
     def __init__(self) -> None:
         self.factory, self.handler = RequestFactory(), BaseHandler()
         self.handler.load_middleware()
 
     def ask(self, caller: Caller, method: str, path: str, *, is_forged: bool = False) -> str:
-        """`200`, `403` ..., or `login` where the caller is sent to the sign-in page."""
+        """Return `200`, `403` ..., or `login` if the caller is redirected to the sign-in page."""
         return word(self.answer(caller, method, path, is_forged=is_forged))
 
     def answer(self, caller: Caller, method: str, path: str, *, is_forged: bool = False) -> HttpResponseBase:

@@ -1,4 +1,4 @@
-"""What a call must send to be let through to its work, by method and path."""
+"""Request bodies that pass validation, by method and path."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HEADERS = {("PUT", DEPOSIT): {"X-Content-SHA256": hashlib.sha256(REPORT).hexdige
 
 
 def body_of(method: str, path: str) -> Any:
-    """A dictionary goes as JSON, a text as a form."""
+    """Return the body and its media type: a dictionary is sent as JSON, a text as a form."""
     if path.startswith("/admin/"):
         return "post=yes" if method == "POST" else None
     return BODIES.get((method, path))

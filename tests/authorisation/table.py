@@ -1,4 +1,4 @@
-"""Reads the table of expected answers."""
+"""The table of expected responses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Answers = dict[str, str]
 
 @dataclass(frozen=True)
 class Row:
-    """A method and a path with the answer to each column, as the table says."""
+    """A method and a path with the expected response to each column of callers."""
 
     section: str
     method: str
@@ -29,7 +29,7 @@ class Row:
     is_first: bool = True
 
     def expected(self) -> Answers:
-        """The answer to each caller, by name."""
+        """Return the expected response to each caller, by name."""
         if self.section == "accounts":
             unknown = ("nobody", "token:superuser", "session:inactive")
             users = of_staff("session", dict.fromkeys(STAFF, self.cells["user"]))
@@ -53,7 +53,7 @@ def of_staff(means: str, cells: Answers) -> Answers:
 
 
 class Table:
-    """The rows with every model and action that they name. A path without a group goes before one with a group."""
+    """The rows, expanded by model and action. A literal path takes precedence over one with a group."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -92,7 +92,7 @@ class Table:
                 yield replace(row, path=self.filled(path.replace("ACTION", action)), is_first=number == 0)
 
     def filled(self, path: str) -> str:
-        """The path with names and keys that exist in place of those in capitals."""
+        """Return the path with existing names and keys in place of the placeholders in capitals."""
         names = {"KEY": KEY, "BADGE": BADGE, "JOB": self.world.rows["backups/expectedbackupjob"], "GONE": GONE}
         if "/ROW/" in path:
             names["ROW"] = self.world.rows[model_in(path)]

@@ -1,4 +1,4 @@
-"""One row of everything that the portal keeps, and one caller of every kind."""
+"""A database with one row of every model, and one caller of every kind."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MACHINE, OTHER_MACHINE, KEY, BADGE, GONE = "PC-1", "PC-2", "k" * 22, "b" * 22, "
 
 @dataclass(frozen=True)
 class Caller:
-    """What a request shows: a token, the cookie of a session, or neither."""
+    """The credentials of a request: a token, a session cookie, or neither."""
 
     name: str
     token: str = ""
@@ -73,7 +73,7 @@ def callers_by_token() -> list[Caller]:
 
 
 def callers_by_user() -> list[Caller]:
-    """Each user by a session, and those who may have one by a staff token."""
+    """Return each user with a session, and those who may have one with a staff token."""
     found = []
     for name in (*OUTSIDERS, *USERS):
         is_superuser = name == "superuser"
@@ -100,7 +100,7 @@ def session_of(user: User) -> str:
 
 
 def rows() -> dict[str, Any]:
-    """The primary key of one row of each model of the admin, by `app/model`."""
+    """Return the primary key of one row of each model of the admin, by `app/model`."""
     programme = BetaProgramme.objects.create(name="beta", public_key=KEY, ends=None)
     ExpectedBackupJob.objects.create(agent_id=MACHINE, database_name="stock")
     Target.objects.create(name="API", url="https://api.example.org/", badge_key=BADGE)
@@ -119,7 +119,7 @@ def first_row(model: type[models.Model]) -> Any:
 
 
 def made_up(model: type[models.Model]) -> Any:
-    """A row with something in every column that must have something."""
+    """Create a row with a value in every required column."""
     fields = [field for field in model._meta.concrete_fields if not (field.primary_key or field.null)]
     values = {field.name: value_for(field) for field in fields if not field.has_default() or field.unique}
     return model._base_manager.create(**values)

@@ -1,4 +1,4 @@
-"""What holds of every answer of a reader."""
+"""Invariants of every result of a parser."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ UNREADABLE = frozenset({"malformed_json", "body_too_deep", "body_too_large"})
 
 
 def body_in(raw: bytes) -> dict[str, Any]:
-    """The body as the API reads it. Raises Problem."""
+    """Parse the body as the API does. Raises Problem."""
     return bodies.read_json_object(RequestFactory().generic("POST", "/", raw, "application/json"))
 
 
 def assert_is_refusal(problem: Problem, *codes: str) -> None:
-    """A documented code, fields by the names of our own schema, and nothing of what was sent."""
+    """Assert a documented code, field names of the schema only, and nothing of the input."""
     assert problem.code in UNREADABLE.union(codes)
     assert all(FIELD.fullmatch(error.field) and error.code.isidentifier() for error in problem.errors)
     assert PLANTED not in json.dumps(problem.body())
@@ -31,7 +31,7 @@ def assert_is_refusal(problem: Problem, *codes: str) -> None:
 
 
 def assert_is_storable(value: Any) -> None:
-    """Any database takes it: no NUL and no half of a surrogate pair in any text."""
+    """Assert that every database can store it: no text contains NUL or an unpaired surrogate."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     text.encode()
     assert "\\u0000" not in text

@@ -1,4 +1,4 @@
-"""The readers know no database, but for the jobs that there are: once is enough."""
+"""Fixtures of the fuzz tests: parsers need no database except for the existing jobs, so one check is enough."""
 
 import os
 

@@ -1,6 +1,6 @@
-"""Generated input for the readers: near-valid structures, damaged samples, and bytes without any sense.
+"""Strategies for parser input: nearly valid structures, damaged samples and random bytes.
 
-Whatever text is planted begins with PLANTED, so that a test sees where it comes out again.
+Planted text begins with PLANTED, so that a test can find it in the output.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ values = st.one_of(leaves, shallow, st.lists(shallow, max_size=2), st.builds(lam
 
 
 def places(value: Any) -> list[tuple[Any, Any]]:
-    """Each container within a value with each of its keys."""
+    """Yield each container within a value with each of its keys."""
     keys: Any = value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
     return [place for key in keys for place in [(value, key), *places(value[key])]]
 
 
 def alike(value: Any) -> st.SearchStrategy[Any]:
-    """Values of the same type, of which more are valid than of any."""
+    """Return a strategy for values of the same type, which are valid more often than arbitrary ones."""
     if isinstance(value, bool) or value is None:
         return st.sampled_from([True, False, None, "True", "None"])
     if isinstance(value, int):
@@ -68,7 +68,7 @@ def alike(value: Any) -> st.SearchStrategy[Any]:
 
 @st.composite
 def damaged(draw: st.DrawFn, *samples: Any, most: int = 3) -> Any:
-    """One of the samples, of which some members are replaced, removed or renamed, or get company."""
+    """Draw a sample with some members replaced, removed, renamed or added."""
     value = copy.deepcopy(draw(st.sampled_from(samples)))
     for _ in range(draw(st.integers(0, most))):
         there = places(value)
@@ -93,7 +93,7 @@ def damaged(draw: st.DrawFn, *samples: Any, most: int = 3) -> Any:
 
 @st.composite
 def broken(draw: st.DrawFn, contents: st.SearchStrategy[bytes]) -> bytes:
-    """Bytes that are cut, or have others put in their midst."""
+    """Draw bytes that are truncated, or have others inserted."""
     content = draw(contents)
     first, last = sorted(draw(st.tuples(*[st.integers(0, len(content))] * 2)))
     return content[:first] + draw(st.binary(max_size=8)) + (content[last:] if draw(st.booleans()) else b"")
@@ -104,6 +104,6 @@ def as_json(value: Any) -> bytes:
 
 
 def bodies(*samples: Any) -> st.SearchStrategy[bytes]:
-    """JSON of which most is nearly valid."""
+    """Return a strategy for JSON bodies, most of them nearly valid."""
     strategies = [damaged(*samples, most=most).map(as_json) for most in (1, 2, 4)]
     return st.one_of(*strategies, values.map(as_json), broken(strategies[0]), st.binary(max_size=100))

@@ -1,4 +1,4 @@
-"""Reports of backups, as machines deposit them."""
+"""Fuzzing of backup reports that machines deposit."""
 
 import json
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""What applications tell of their users."""
+"""Fuzzing of activity events."""
 
 from hypothesis import event, given
 
@@ -45,7 +45,7 @@ def test_event_is_refused_by_a_code_or_kept_within_its_limits(raw):
 
 
 def assert_is_kept_whole(name, row):
-    """The row fits into its columns, and is the same once it is told of again."""
+    """Assert that the row fits into its columns, and that reporting it again gives the same row."""
     fields = {field.name: getattr(row, field.name) for field in row._meta.concrete_fields}
     row.clean_fields(exclude=NOT_SENT | {name for name, value in fields.items() if value is None})
     assert_is_storable(fields)

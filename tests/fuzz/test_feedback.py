@@ -1,4 +1,4 @@
-"""What participants say."""
+"""Fuzzing of feedback."""
 
 from hypothesis import event, given
 from vigie_client.contract import MAX_COMMENT, MAX_PAGE, MAX_PARTICIPANT, MAX_SCORE, MAX_VERSION

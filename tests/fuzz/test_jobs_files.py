@@ -1,4 +1,4 @@
-"""Files of expected backups, CSV and XLSX, from their bytes to what importing them would do."""
+"""Fuzzing of imports of expected backups, CSV and XLSX, from bytes to the planned changes."""
 
 import csv
 import io
@@ -59,7 +59,7 @@ SAMPLES = ([HEADER, DAILY, CRON], [HEADER[:2], DAILY[:2], CRON[:2]], [HEADER, DA
 
 
 def rows_of(table):
-    """The table's lists, whatever else was put among them."""
+    """Return the table's rows that are lists, without what else was planted among them."""
     return [line if isinstance(line, list) else [line] for line in table]
 
 
@@ -80,7 +80,7 @@ xlsx_files = workbooks(TABLES, is_damaged=False)
 
 
 def read_here(command, *, input, **_options):
-    """The script that reads workbooks, in this process: starting one for each case would take hours."""
+    """Run the script that reads workbooks in this process: starting one for each case would take hours."""
     bounds = [int(text) for text in command[3:6]]
     try:
         lines = workbook.read_sheet(input, *bounds)
@@ -106,7 +106,7 @@ def assert_echoes_nothing(refusal):
 
 
 def assert_is_planned(rows):
-    """What would be imported fits into its columns, and means the same once it is exported and read again."""
+    """Assert that planned rows fit into their columns, and survive being exported and read again."""
     plan = planning.plan_import(rows)
     for row in plan.rows:
         assert PLANTED not in "".join(sentence for found in row.refusals.values() for sentence in found)

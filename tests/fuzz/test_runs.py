@@ -1,4 +1,4 @@
-"""Reports of runs."""
+"""Fuzzing of run reports."""
 
 import json
 import re

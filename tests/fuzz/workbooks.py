@@ -1,4 +1,4 @@
-"""Small workbooks, written by hand: the same bytes each time, and cells of any kind."""
+"""Small hand-written workbooks: deterministic bytes, and cells of any kind."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def xml_of(value: Any, kind: str) -> str:
 
 @st.composite
 def workbooks(draw: st.DrawFn, tables: st.SearchStrategy[list[list[Any]]], *, is_damaged: bool) -> bytes:
-    """A table as a workbook. A damaged one has cells of other kinds, and snippets in one of its parts."""
+    """Draw a table as a workbook. A damaged one has cells of other kinds, and snippets in one of its parts."""
     lines = []
     for line in draw(tables):
         kinds = [

@@ -1,4 +1,4 @@
-"""Bodies that are not what they should be, on both doors to the same reading."""
+"""Malformed request bodies, through both views that read bodies (DRF and hot path)."""
 
 import gzip
 import io
@@ -21,7 +21,7 @@ BODY = json.dumps({"machine_id": "PC-9"}).encode()
 
 @pytest.fixture(params=["agents/enroll", "usage/report"])
 def send(request, call, enroll_token, client_token):
-    """Sends raw bytes; the code of the refusal, or `read` where the body was read (and then judged by its fields)."""
+    """Return a function that sends raw bytes and returns the error code, or `read` if the body was accepted as JSON."""
 
     def sending(body, content_type="application/json", **headers):
         token = enroll_token if request.param == "agents/enroll" else client_token
@@ -33,7 +33,7 @@ def send(request, call, enroll_token, client_token):
 
 
 def nested(depth, opening=b"[", closing=b"]"):
-    """`{"x": [[...]]}`, `depth` levels in all."""
+    """Return `{"x": [[...]]}` with `depth` levels in all."""
     return b'{"x":' + opening * (depth - 1) + closing * (depth - 1) + b"}"
 
 
@@ -85,7 +85,7 @@ def test_gzip_body_inflates_up_to_eight_mebibytes(send):
 
 @pytest.mark.parametrize("value", [b"[]", b"{}", b'""', b"1", b'"","x"'])
 def test_values_are_counted_before_they_are_read(send, value, monkeypatch):
-    """Of two bytes Python makes a list of 72: 8 KiB as sent took 230 MB."""
+    """Bound the memory: Python turns two bytes into a 72-byte list, so that 8 KiB of gzip took 230 MB."""
     body = b'{"a":[' + value + (b"," + value) * MAX_VALUES + b"]}"
     monkeypatch.setattr(bodies, "STRICT", None)  # whatever is read fails
     assert send(gzip.compress(body), **GZIP) == "body_too_large"
@@ -147,7 +147,7 @@ def test_refused_body_changes_nothing(call, enroll_token):
 
 
 class Stream:
-    """What gunicorn gives for a body without a length: it ends by itself, or fails on the way."""
+    """Imitate gunicorn's stream of a body without a length: it ends by itself, or fails part-way."""
 
     def __init__(self, body=b"", error=None):
         self.body, self.error = io.BytesIO(body), error
@@ -178,7 +178,7 @@ def test_chunked_body_is_read_to_its_end(chunked):
     "error", [InvalidChunkSize(b"PLANTED.pdf"), NoMoreData(b"PLANTED.pdf"), OSError("PLANTED.pdf")]
 )
 def test_truncated_body_is_a_length_mismatch_and_not_a_server_error(chunked, error, caplog):
-    """Clients discard what is malformed, but send again what broke off on its way."""
+    """Let clients retry: they discard what is malformed, but send a truncated body again."""
     answer = chunked(Stream(error=error))
     assert (answer.status_code, answer.json()["code"]) == (400, "length_mismatch")
     assert "PLANTED" not in caplog.text

@@ -1,4 +1,4 @@
-"""Every refusal has one shape and a documented code."""
+"""Every error response has the same shape and a documented code."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Whose request it is."""
+"""Client address and scheme of a request behind proxies."""
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured

@@ -1,4 +1,4 @@
-"""The query compiled once."""
+"""Queries that are compiled to SQL once."""
 
 import pytest
 from django.db import connection, connections
@@ -43,7 +43,7 @@ def test_connection_lost_between_two_calls_is_reopened(agent):
 
 
 def break_connection():
-    """What a restart of the database leaves a worker with. A SQLite file has no other end that could go away."""
+    """Break the connection as a database restart would; SQLite has no server that could go away."""
     if connection.vendor != "postgresql":
         connection.close()
         return

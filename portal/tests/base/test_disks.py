@@ -1,4 +1,4 @@
-"""Disks that fill up: measured, found before they are full, and called so when they are."""
+"""Disks that fill up: measurement, findings before they are full, and the error when they are."""
 
 import errno
 import os
@@ -22,7 +22,7 @@ MIB = disks.MIB
 
 @pytest.fixture
 def left(monkeypatch):
-    """Makes every disk have so much left."""
+    """Return a function that sets the free space of every disk."""
 
     def leave(free, inodes=1):
         found = SimpleNamespace(f_blocks=10 * MIB, f_frsize=1024, f_bavail=free // 1024, f_files=9, f_favail=inodes)
@@ -73,7 +73,7 @@ def test_full_disk_makes_the_portal_unready(client, left):
 
 
 def full_sqlite(tmp_path):
-    """What Python raises where a database of SQLite cannot grow."""
+    """Return the error that Python raises when an SQLite database cannot grow."""
     with sqlite3.connect(tmp_path / "small.sqlite3") as small:
         small.execute("CREATE TABLE t (x)")
         small.execute("PRAGMA max_page_count = 2")

@@ -1,4 +1,4 @@
-"""What the logs say, and what they never do."""
+"""Log lines and what they must never contain."""
 
 import json
 import logging

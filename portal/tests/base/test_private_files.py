@@ -1,4 +1,4 @@
-"""Files that only their owner may enter or read."""
+"""Permissions of the data directory and the files in it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAMES = ("db.sqlite3", "db.sqlite3-wal", "log", "reports", "mails", "exports", "
 
 @pytest.fixture
 def data(monkeypatch, tmp_path):
-    """A data directory as an older version left it, with a shared deposit root in it."""
+    """Create a data directory as an older version left it, with a shared deposit root in it."""
     found = tmp_path / "data"
     for name in ("reports", "mails", "exports", "secrets", "static", "validated", "sftp"):
         (found / name).mkdir(parents=True)

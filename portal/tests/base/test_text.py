@@ -34,7 +34,7 @@ def test_invisible_characters_do_not_split_a_run_of_marks():
 
 
 def test_characters_that_normalize_to_a_mark_count_as_marks():
-    """The marks of Tibetan vowel signs and of halfwidth Katakana come out only once they are normalised."""
+    """Cover Tibetan vowel signs and halfwidth Katakana, whose marks appear only after normalisation."""
     marks = [
         character
         for character in map(chr, range(0x110000))

@@ -1,4 +1,4 @@
-"""Forms and files are bounded before they are read."""
+"""Size limits of forms and files, checked before the body is read."""
 
 from urllib.parse import urlencode
 
@@ -64,7 +64,7 @@ class Unread:
 
 @pytest.fixture
 def visitor():
-    """Somebody whose browser has a CSRF cookie, as everybody has who looked at a form."""
+    """Return an anonymous client with the CSRF cookie that any page with a form sets."""
     client = Client(enforce_csrf_checks=True, raise_request_exception=True)
     client.get(reverse("admin:login"), follow=True)
     return client

@@ -1,4 +1,4 @@
-"""Halves go away from zero."""
+"""Rounding of halves, away from zero."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Lists as CSV: what is shown, all of it, and safe in a spreadsheet."""
+"""CSV and XLSX exports of lists: complete, filtered as shown, and safe in a spreadsheet."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Workbooks of any length."""
+"""Streaming workbooks of any length."""
 
 import io
 import tempfile
@@ -55,7 +55,7 @@ def test_memory_of_a_workbook_does_not_grow_with_its_rows(tmp_path):
             finally:
                 tracemalloc.stop()
 
-    peak(10)  # what is imported and cached once
+    peak(10)  # so that one-time imports and caches are not measured
     assert peak(20_000) < 2 * peak(2_000)
 
 

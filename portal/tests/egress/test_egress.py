@@ -1,4 +1,4 @@
-"""Calls to addresses that people enter: only where the guard allows it, and nowhere else whatever answers say."""
+"""Calls to addresses that users enter (SSRF): only where the guard allows, whatever redirects or DNS say."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def names(monkeypatch) -> Callable[..., Names]:
 
 @pytest.fixture
 def dialled(monkeypatch, hook):
-    """Addresses that were connected to; the receiver answers for all of them, so that no packet leaves this machine."""
+    """Record the addresses connected to; the local receiver answers for all, so no packet leaves this machine."""
     found: list[str] = []
     connect = connection.connected_to
 
@@ -83,7 +83,7 @@ def test_name_of_a_forbidden_address_is_never_connected_to(settings, names, dial
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("host", [METADATA, f"[::ffff:{METADATA}]", "[64:ff9b::a9fe:a9fe]", "2852039166", "0xa9fea9fe"])
 def test_forbidden_address_in_the_url_is_never_connected_to(names, dialled, kind, host):
-    names([METADATA])  # what a resolver makes of an address in another spelling
+    names([METADATA])  # what the resolver returns for an address in another notation
     assert deliver(kind, f"{host}:80/")
     assert dialled == []
 
@@ -246,8 +246,8 @@ def test_apprise_url_of_a_common_service_is_accepted(url):
     assert create_plugin(url) is not None
 
 
-# What the allowed services import, by the beginning of its name. Anything else could be a way out past the guard, or
-# open files. The two of apprise.utils.http do not call: others there bring a session of their own.
+# Prefixes of modules that the allowed services may import. Anything else could bypass the guard, or
+# open files. The two names of apprise.utils.http make no calls; others there create their own session.
 HARMLESS_NAMES = """
     __future__ base64 collections contextlib contextvars copy cryptography datetime email.utils gzip hashlib hmac html
     io itertools json logging math os re secrets string struct threading time typing urllib.parse uuid
@@ -287,7 +287,7 @@ def test_allowed_services_import_nothing_that_reaches_the_network_but_requests()
             for node in ast.walk(ast.parse(inspect.getsource(module))):
                 names = imported_names(node, module.__package__)
                 found |= {f"{service}: {name}" for name in names if not is_harmless(name, service)}
-                if "requests" in names:  # the name that is replaced by GUARDED_REQUESTS: of the module, and no other
+                if "requests" in names:  # GUARDED_REQUESTS replaces only the module's global of this name
                     assert (ast.unparse(node), node.col_offset) == ("import requests", 0), service
                 if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "requests":
                     assert hasattr(apprise_urls.GUARDED_REQUESTS, node.attr), (service, node.attr)
@@ -306,4 +306,4 @@ def test_sending_apprise_modules_use_the_guarded_requests():
 
 def test_allowed_parameters_are_known_to_apprise():
     known = {name for scheme in SCHEMES for name in load_services()[scheme].template_args}
-    assert PARAMETERS - known == {"sp", "sv", "threadkey"}  # those of the addresses that Microsoft and Google hand out
+    assert PARAMETERS - known == {"sp", "sv", "threadkey"}  # parameters of the URLs that Microsoft and Google issue

@@ -1,4 +1,4 @@
-"""Which addresses may be connected to."""
+"""Addresses that the guard allows."""
 
 from __future__ import annotations
 

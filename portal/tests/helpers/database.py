@@ -1,4 +1,4 @@
-"""The test's own database, for processes that a test starts."""
+"""Access to the test's database for processes that a test starts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from django.db import connection
 
 
 def own_address() -> str:
-    """What DATABASE_URL must be for them."""
+    """Return the DATABASE_URL of the test's own database."""
     found = connection.settings_dict
     if connection.vendor == "sqlite":
         return f"sqlite:///{found['NAME']}"

@@ -1,4 +1,4 @@
-"""Combining marks, of which Python sorts those of one character in quadratic time."""
+"""Combining marks: Python's normalisation sorts those of one character in quadratic time."""
 
 ACUTE, BELOW = "\u0301", "\u0316"
 FEW_MARKS = "q" + ACUTE * 3

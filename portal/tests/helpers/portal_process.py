@@ -1,4 +1,4 @@
-"""A portal of its own for a test: real processes, its own data directory and its own database."""
+"""A portal that a test starts: real processes with their own data directory and database."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from django.conf import settings
 from portal.tests.helpers.waiting import PATIENCE, wait_for
 
 MANAGE = [sys.executable, str(Path(settings.BASE_DIR) / "manage.py")]
-# Seconds of `up --patience`: so long may a cluster take no task.
+# Seconds of `up --patience`: how long a cluster may take no task before it counts as stalled.
 STALL_SECONDS = 4
-# One, so that a test knows which process has a task.
+# One worker, so that a test knows which process runs a task.
 SLOW_WORKERS = 1
 
 
@@ -49,12 +49,12 @@ class Process:
 
 
 def peak_memory(pid: int) -> int:
-    """The most memory that a process had, in bytes."""
+    """Return the peak memory of a process, in bytes."""
     return int(Path(f"/proc/{pid}/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024
 
 
 def read(pid: int, marker: bytes) -> Process | None:
-    """The process where it lives and has the marker in its environment."""
+    """Return the process if it is alive and has the marker in its environment, else None."""
     with contextlib.suppress(OSError):
         directory = Path(f"/proc/{pid}")
         fields = (directory / "stat").read_text().rpartition(")")[2].split()
@@ -106,7 +106,7 @@ class Portal:
             self.up = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
 
     def wait_until_ready(self) -> None:
-        """With beats younger than this call."""
+        """Wait until the portal is ready, with heartbeats younger than this call."""
         self.sql("DELETE FROM portal_beat")
         wait_for("the portal is ready", lambda: self.readiness()[0] == 200)
 
@@ -120,7 +120,7 @@ class Portal:
             return 0, str(error)
 
     def processes(self) -> list[Process]:
-        """Whatever runs for this portal, whoever its parent is, in the order of their start."""
+        """Return all processes of this portal, including orphans, in start order."""
         marker = f"VIGIE_DATA_DIR={self.directory}\0".encode()
         pids = sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
         return [process for pid in pids if (process := read(pid, marker))]
@@ -129,7 +129,7 @@ class Portal:
         return self.one(lambda process: self.up is not None and process.pid == self.up.pid)
 
     def main(self, name: str) -> Process:
-        """The main process of `web`, `quick`, `slow` or `pulse`."""
+        """Return the main process of `web`, `quick`, `slow` or `pulse`."""
         word = {"web": "gunicorn", "pulse": "manage.py pulse"}.get(name, f"cluster {name}")
         return self.one(lambda process: process.parent == self.supervisor().pid and word in process.command)
 
@@ -140,12 +140,12 @@ class Portal:
         return self.children(self.main(cluster))[0]
 
     def part(self, cluster: str, name: str) -> Process:
-        """A child of the sentinel, which starts the workers, then the monitor, then the pusher."""
+        """Return a child of the sentinel, which starts the workers, then the monitor, then the pusher."""
         place = {"worker": 0, "monitor": -2, "pusher": -1}[name]
         return self.children(self.sentinel(cluster))[place]
 
     def is_complete(self) -> bool:
-        """Whether a web worker stands, and each cluster's sentinel with its workers, monitor and pusher."""
+        """Return whether a web worker runs, and each cluster's sentinel with its workers, monitor and pusher."""
         parts = {"web": 1, "quick": settings.QUICK_WORKERS + 2, "slow": SLOW_WORKERS + 2}
         found = {name: self.children(self.main(name)) for name in parts}
         for cluster in ("quick", "slow"):
@@ -156,12 +156,12 @@ class Portal:
         return wait_for("the process is there", lambda: [*filter(condition, self.processes())])[0]
 
     def enqueue(self, *calls: str) -> None:
-        """Each call is the arguments of `enqueue`."""
+        """Enqueue tasks; each call is the argument list of `enqueue`."""
         code = "from portal.work.queue import enqueue\n" + "\n".join(f"enqueue({call})" for call in calls)
         assert self.manage("shell", "-v0", "-c", code).returncode == 0
 
     def sql(self, statement: str) -> list[Any]:
-        """Rows of a SELECT; nothing of another statement."""
+        """Return the rows of a SELECT, an empty list for other statements."""
         if self.database_url.startswith("sqlite"):
             with contextlib.closing(sqlite3.connect(self.directory / "db.sqlite3", timeout=20)) as own, own:
                 return own.execute(statement).fetchall()
@@ -180,7 +180,7 @@ class Portal:
 
 @contextlib.contextmanager
 def database(directory: Path) -> Iterator[str]:
-    """The address of a fresh database: on the server that DATABASE_URL names, else a SQLite file."""
+    """Yield the URL of a fresh database on the server in DATABASE_URL, else of an SQLite file."""
     server = os.environ.get("DATABASE_URL", "")
     if not server.startswith("postgres"):
         yield f"sqlite:///{directory}/db.sqlite3"

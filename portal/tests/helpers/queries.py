@@ -1,4 +1,4 @@
-"""Numbers of queries, for tests that compare many rows with few."""
+"""Query counts, for tests that compare many rows with few."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class Receiver(ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A caller that hangs up is nothing to report."""
+        """Stay silent when a client disconnects."""
 
     def __enter__(self) -> Receiver:
         return self
@@ -65,14 +65,14 @@ class Receiver(ThreadingHTTPServer):
         self.server_close()
 
     def accept(self, message: dict[str, Any]) -> None:
-        """Notes a message that counts as arrived."""
+        """Record an accepted message."""
 
     @property
     def bodies(self) -> list[Any]:
         return [json.loads(body) for _path, _headers, body in self.requests]
 
 
-# --- Ways to fail ----------------------------------------------------------------------------------------------------
+# --- Failing responses---------------------------------------------------------------------------------------------------
 
 
 def hang(handler: Handler, body: bytes) -> None:
@@ -86,14 +86,14 @@ def reset(handler: Handler, body: bytes) -> None:
 
 
 def lose_the_reply(handler: Handler, body: bytes) -> None:
-    """The message is accepted, and nobody hears of it."""
+    """Accept the message, then close the connection without a response."""
     handler.server.accept(json.loads(body))
     handler.connection.shutdown(socket.SHUT_RDWR)
     handler.close_connection = True
 
 
 def drip(handler: Handler, body: bytes) -> None:
-    """A byte of the headers now and then: each keeps a socket's timeout from coming."""
+    """Send the headers byte by byte, so that no socket timeout occurs."""
     while not handler.server.is_over.wait(0.02):
         handler.wfile.write(b"H")
 
@@ -105,7 +105,7 @@ def drip_the_body(handler: Handler, body: bytes) -> None:
 
 
 def flood(handler: Handler, body: bytes) -> None:
-    """An answer without an end."""
+    """Send an endless response."""
     handler.wfile.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
     while not handler.server.is_over.is_set():
         handler.wfile.write(b" " * 65536)
@@ -119,7 +119,7 @@ def refusal(status: int, description: str, **parameters: Any) -> tuple[int, Any]
 
 
 class BotApi(Receiver):
-    """Refuses what the real one refuses: markup that is not well formed, texts too long, another bot's token."""
+    """Telegram's Bot API, refusing malformed markup, long texts and other tokens as the real one does."""
 
     def __init__(self, token: str) -> None:
         self.token = token

@@ -14,7 +14,7 @@ from portal.supervisor import connections
 from portal.supervisor.components import open_listener
 
 CONNECTIONS = 30
-# Longer than what the system keeps for a client that reads nothing of it.
+# Longer than the socket buffers of a client that reads nothing.
 LONG = b"x" * 3_000_000
 
 

@@ -1,4 +1,4 @@
-"""A local mail server that keeps what it is given, and refuses what the test says."""
+"""A local mail server that stores messages and refuses what the test specifies."""
 
 from __future__ import annotations
 

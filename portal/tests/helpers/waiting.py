@@ -1,4 +1,4 @@
-"""Waiting for what other processes do."""
+"""Waiting for other processes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Seen = TypeVar("Seen")
 
 
 def wait_for(what: str, look: Callable[[], Seen], seconds: float = PATIENCE) -> Seen:
-    """Poll until `look` returns something true, and return it. The AssertionError names what did not come."""
+    """Poll `look` until it returns a true value, and return that. Raises an AssertionError that names what did not happen."""
     started = time.monotonic()
     while not (seen := look()):
         waited = time.monotonic() - started

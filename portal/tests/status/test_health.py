@@ -1,4 +1,4 @@
-"""What /healthz, /readyz and the findings tell."""
+"""/healthz, /readyz and the health findings."""
 
 from datetime import timedelta
 

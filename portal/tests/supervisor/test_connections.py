@@ -1,4 +1,4 @@
-"""Senders that are slow, stop half-way or take no answer, against the web server with one thread."""
+"""Clients that are slow, stop half-way or read no response, against the web server with one thread."""
 
 import contextlib
 import os
@@ -49,7 +49,7 @@ def port():
 
 @pytest.fixture(scope="module")
 def short_port():
-    """The port of a server whose deadlines are short."""
+    """Return the port of a server with short deadlines."""
     with served("short") as (port, _):
         yield port
 
@@ -73,7 +73,7 @@ def connect(port):
 
 
 def everything(connection):
-    """What comes until the other side hangs up, or until the answer is whole."""
+    """Return what arrives until the server closes the connection or the response is complete."""
     found = b""
     with contextlib.suppress(ConnectionResetError):
         while not found.endswith(b"ok") and (data := connection.recv(65536)):
@@ -81,7 +81,7 @@ def everything(connection):
     return found
 
 
-# --- Nobody waits for them -------------------------------------------------------------------------------------------
+# --- Slow clients block nobody------------------------------------------------------------------------------------------
 
 HALVES = {
     "nothing": b"",
@@ -144,7 +144,7 @@ def test_idle_connection_closed_while_it_sends_affects_no_other(connect):
         os.kill(worker, signal.SIGSTOP)
         newcomer = connect(WHOLE, to=port)
         kept[0].sendall(WHOLE)
-        os.kill(worker, signal.SIGCONT)  # which hears of both at once
+        os.kill(worker, signal.SIGCONT)  # so that it sees both events at once
         assert everything(newcomer).endswith(b"ok")
         kept[1].sendall(WHOLE)
         assert everything(kept[1]).endswith(b"ok")
@@ -179,7 +179,7 @@ def test_partial_request_is_closed_without_an_answer(connect, short_port, name):
 
 
 def dripped(connection, bytes_each, times):
-    """Sends it in small pieces; whether the other side hung up."""
+    """Send data in small pieces; return whether the server closed the connection."""
     for _ in range(times):
         if select.select([connection], [], [], 0.02)[0]:
             return connection.recv(1) == b""
@@ -240,7 +240,7 @@ def test_stopping_server_finishes_started_requests_and_waits_for_nothing_else(co
         assert server.wait(20) == 0
 
 
-# --- What is not slow ------------------------------------------------------------------------------------------------
+# --- Normal requests ------------------------------------------------------------------------------------------------
 
 
 def test_pipelined_requests_are_answered_in_order(connect):
@@ -286,7 +286,7 @@ def test_refused_body_is_not_read_and_the_answer_arrives(connect):
     with contextlib.suppress(OSError):
         while sent < 100 * MEBIBYTE:
             sent += connection.send(bytes(MEBIBYTE))
-    assert sent < 20 * MEBIBYTE  # what the system takes on both sides
+    assert sent < 20 * MEBIBYTE  # what the socket buffers of both sides hold
     assert everything(connection).endswith(b"\r\n\r\nno")
 
 

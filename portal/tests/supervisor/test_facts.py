@@ -1,4 +1,4 @@
-"""What the watchdog knows of a cluster."""
+"""Facts that the watchdog gathers about a cluster."""
 
 import os
 from datetime import timedelta

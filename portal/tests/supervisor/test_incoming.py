@@ -1,4 +1,4 @@
-"""Where a request ends, however it is cut on its way."""
+"""Finding the end of a request, however its bytes are split."""
 
 import pytest
 

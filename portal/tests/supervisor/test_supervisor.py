@@ -1,4 +1,4 @@
-"""The supervisor, with small programs in place of the portal's."""
+"""The supervisor, with small programs instead of the portal's."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ time.sleep(600)
 
 @pytest.fixture
 def supervise(monkeypatch):
-    """A supervisor of one program, quick to restart it; nothing of it is left behind."""
+    """Return a function that supervises one program with short pauses; its processes are killed at the end."""
     monkeypatch.setattr(children, "LONGEST_PAUSE", 0.05)
     handlers = {number: signal.getsignal(number) for number in ENDING}
     made = []
@@ -48,14 +48,14 @@ def supervise(monkeypatch):
 
 @pytest.fixture
 def end_when(supervise):
-    """Sends this process the signal that the supervisor waits for, once the condition holds."""
+    """Return a function that sends this process the end signal once the condition holds."""
     threads = []
 
     def ending(condition, times):
         wait_for("it is time to end", condition)
         for _ in range(times):
             os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(0.5)  # two signals at once would be one
+            time.sleep(0.5)  # two signals at once would be merged into one
 
     def ending_when(condition, times=1):
         threads.append(threading.Thread(target=ending, args=(condition, times)))

@@ -1,4 +1,4 @@
-"""When a cluster has stalled, decided from facts."""
+"""Deciding from facts that a cluster has stalled."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -26,13 +26,13 @@ def facts(**known):
         ({"unclaimed_since": ago(2)}, STALLED),
         ({"unclaimed_since": ago(2), "busy": 1}, STALLED),
         ({"unclaimed_since": ago(30), "busy": 2}, LEAVE),
-        # A long queue that the workers are getting through.
+        # A long queue that the workers are processing.
         ({"unclaimed_since": ago(30), "active_at": ago(0.1)}, LEAVE),
         ({"unclaimed_since": ago(30), "active_at": ago(2)}, STALLED),
-        # A cluster that has only just been started.
+        # A cluster that has just been started.
         ({"unclaimed_since": ago(30), "started_at": ago(1.9)}, LEAVE),
         ({"unclaimed_since": ago(30), "started_at": ago(1.9), "active_at": ago(20)}, LEAVE),
-        # Claimed and never started: by this life of the cluster, or by an earlier one.
+        # Claimed but never started, since this start of the cluster or before it.
         ({"unstarted": [Claim(1, ago(1.9))]}, LEAVE),
         ({"unstarted": [Claim(1, ago(2))]}, STALLED),
         ({"unstarted": [Claim(1, ago(2))], "busy": 2}, LEAVE),

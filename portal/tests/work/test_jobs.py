@@ -1,4 +1,4 @@
-"""A cycle of a job has one effect."""
+"""Leases of job cycles: each cycle takes effect once."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta

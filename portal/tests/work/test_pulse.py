@@ -1,4 +1,4 @@
-"""What the pulse looks for, without its loop."""
+"""The pulse's sources, without its loop."""
 
 from datetime import UTC, datetime, timedelta
 

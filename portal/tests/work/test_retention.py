@@ -1,4 +1,4 @@
-"""What is deleted when, and in what portions."""
+"""Retention: which rows are deleted when, and in what batches."""
 
 from datetime import timedelta
 
@@ -82,7 +82,7 @@ def test_app_can_declare_a_retention(now, lease, monkeypatch):
 
 
 def test_runs_of_minutely_jobs_are_kept_for_a_day(now):
-    """Its newest run stays, which tells how the job stands."""
+    """Keep its newest run, which shows the job's state."""
     for job in ("usage.rollups", "portal.retention"):
         for hours in (60, 48, 30):
             run_at(now - timedelta(hours=hours), job, str(hours))

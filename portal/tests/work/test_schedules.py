@@ -28,7 +28,7 @@ WEEKLY = Job("test.weekly", nothing, 7 * DAY, offset=timedelta(hours=8))
 
 @pytest.fixture
 def declared(monkeypatch):
-    """The jobs declared, to be changed by the test."""
+    """Return the list of declared jobs, which the test may change."""
     schedules.jobs.all()
     items = [HOURLY, DAILY]
     monkeypatch.setattr(schedules.jobs, "items", items)
@@ -133,7 +133,7 @@ def make_due(name):
 
 
 def fire():
-    """As the sentinel of either cluster does every 30 seconds."""
+    """Run the scheduler as the sentinel of either cluster does every 30 seconds."""
     for cluster in ("quick", "slow"):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("django_q.conf.Conf.CLUSTER_NAME", cluster)

@@ -26,7 +26,7 @@ ELSEWHERE = "another-host/12345678:7:1"
 
 @pytest.fixture
 def calls(monkeypatch):
-    """What the task `note` was called with; `raise` fails with the exception it finds there."""
+    """Return the calls of the task `note`; the task `raise` raises the exception it finds there."""
     noted = []
     monkeypatch.setattr(queue.tasks, "items", [*queue.tasks.all()])
 
@@ -109,7 +109,7 @@ def test_error_is_stored_as_one_redacted_line(calls):
 class TestRedeliveredTask:
     @pytest.fixture
     def queued(self, calls):
-        """A task that was started once and has neither returned nor raised."""
+        """Enqueue a task that was started once and has neither returned nor raised."""
         enqueue("note")
         row = OrmQ.objects.get()
         TaskAttempt.objects.create(

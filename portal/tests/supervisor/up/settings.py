@@ -1,4 +1,4 @@
-"""The portal's settings, with an app whose tasks do what tests need done by real workers."""
+"""The portal's settings plus an app with tasks for tests that use real workers."""
 
 from portal.settings import *  # noqa: F403
 from portal.settings import INSTALLED_APPS

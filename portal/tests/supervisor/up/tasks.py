@@ -1,4 +1,4 @@
-"""Tasks for workers to be killed with."""
+"""Tasks for tests that kill workers."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Parts of the portal that are started while the database is away."""
+"""Starting parts of the portal while the database is unreachable."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from portal.tests.helpers.waiting import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.one_database("its PostgreSQL is never there", despite=("Popen",))]
 
-# Nothing listens on the port of tcpmux, and PostgreSQL's client says so at once.
+# Nothing listens on the tcpmux port, so PostgreSQL's client fails at once.
 AWAY = "postgresql://vigie:secret@127.0.0.1:1/vigie"
 
 
 @contextmanager
 def started(log: Path, *arguments: str, kept: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    """`kept` is a descriptor that stays open in it: its lifeline."""
+    """Start a part; the descriptor `kept` (its lifeline) stays open in it."""
     environment = os.environ | {"VIGIE_DATA_DIR": str(log.parent), "DATABASE_URL": AWAY}
     if kept is not None:
         environment[lifeline.VARIABLE] = str(kept)

@@ -1,4 +1,4 @@
-"""A database that is away for half a minute, and each part of the portal killed once meanwhile."""
+"""A database outage of half a minute, during which each part of the portal is killed once."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def empty(tmp_path: Path) -> Iterator[Portal]:
 
 
 def test_several_nodes_may_prepare_at_once(empty: Portal) -> None:
-    """In a directory that was made by another's umask, and with one of their own."""
+    """Cover a directory created under another umask, and one that they create themselves."""
     pipe, shared = subprocess.PIPE, empty.directory / "sftp"
     shared.mkdir()
     for path, mode in [(empty.directory, 0o755), (shared, 0o2770)]:

@@ -1,4 +1,4 @@
-"""The portal answers others at once, whatever a few hundred connections send to it."""
+"""The portal stays responsive whatever a few hundred connections send to it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from portal.tests.supervisor.up import attacks
 pytestmark = [pytest.mark.slow, pytest.mark.one_database("connections of the web server", despite=("migrat",))]
 
 MEBIBYTE = 1024 * 1024
-# Seconds for an answer on a busy machine; who waits for a slow sender waits for the 10 seconds that it has for its head.
+# Seconds for a response on a busy machine. Waiting for a slow sender would take the 10 seconds allowed for its head.
 WITHIN = 5.0
 NAMES = list(attacks.attacks("", "", "", ""))
 

@@ -1,4 +1,4 @@
-"""The supervised portal, met by real signals. All tests share one portal, started again where they ended it."""
+"""The supervised portal under real signals. All tests share one portal, restarted after tests that end it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
 
 @pytest.fixture
 def portal(prepared: Portal) -> Portal:
-    """A portal that runs."""
+    """Return a running portal."""
     if prepared.up is None or prepared.up.poll() is not None:
         prepared.manage("migrate")
         prepared.start()
@@ -70,7 +70,7 @@ def victim(portal: Portal, name: str, part: str) -> Process:
 @pytest.mark.one_database("processes; test_outage kills every part on PostgreSQL")
 @pytest.mark.parametrize("kills", KILLS.values(), ids=KILLS)
 def test_killed_process_is_restarted_without_orphans(portal: Portal, kills: list[tuple[str, str]]) -> None:
-    """Each is alone in its component: the components know nothing of each other."""
+    """Kill one process of each component; components do not depend on each other."""
     victims = [victim(portal, *kill) for kill in kills]
     for process in victims:
         process.kill()
