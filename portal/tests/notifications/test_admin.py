@@ -1,4 +1,4 @@
-"""Channels and messages in the admin: shown without secrets, tried out, mended, and on record."""
+"""The admin of channels and messages: secrets, tests, re-enabling and the audit log."""
 
 import re
 from datetime import timedelta
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db
 TOKEN = "123456:K4NARI-_abcdefghijklmnopqrstuvwxyz0"
 LIST = "/admin/portal/notificationchannel/"
 OUTBOX = "/admin/portal/outboxmessage/"
-# What is done on commit is done within the request only where tests have no transaction of their own.
+# Callbacks on commit run within the request only if the test has no transaction of its own.
 WITH_TRANSACTIONS = pytest.mark.django_db(transaction=True)
 GENERAL = {"name": "C", "min_severity": "3", "is_active": "on"}
 
@@ -60,7 +60,7 @@ def message(channel):
 
 @pytest.fixture
 def add(admin_client):
-    """Submits the form of a new channel; the errors of its fields, or none."""
+    """Submit the form of a new channel and return the errors of its fields."""
 
     def adding(**fields):
         response = admin_client.post(f"{LIST}add/", GENERAL | fields)
@@ -72,18 +72,18 @@ def add(admin_client):
 
 @pytest.fixture
 def act(admin_client):
-    """Presses a button of a row's page; what the next page says."""
+    """Press a button on a row's page and return the messages of the next page."""
 
     def acting(row, action):
         name = f"admin:portal_{row._meta.model_name}_act"
         response = admin_client.post(reverse(name, args=[row.pk, action]))
         assert response.status_code == 302
-        return said(admin_client.get(response.url))
+        return messages_of(admin_client.get(response.url))
 
     return acting
 
 
-def said(response):
+def messages_of(response):
     assert "K4NARI" not in response.content.decode()
     return [str(message) for message in response.context["messages"]]
 
@@ -107,7 +107,7 @@ def page(admin_client, row):
         ({"kind": "email", "recipients": "a@example.org", "bot_token": "K4NARI", "url": "x"}, "a@example.org", ""),
     ],
 )  # fmt: skip
-def test_a_channel_of_each_kind_can_be_added(add, fields, addresses, secret):
+def test_channel_of_each_kind_can_be_added(add, fields, addresses, secret):
     assert add(**fields) == {}
     channel = NotificationChannel.objects.get()
     assert channel.addresses == addresses
@@ -149,12 +149,12 @@ def test_a_channel_of_each_kind_can_be_added(add, fields, addresses, secret):
         ({"kind": "pigeon"}, "kind"),
     ],
 )  # fmt: skip
-def test_what_cannot_work_is_refused_beside_its_field(add, fields, field):
+def test_invalid_value_is_refused_beside_its_field(add, fields, field):
     assert list(add(**fields)) == [field]
     assert not NotificationChannel.objects.exists()
 
 
-def test_a_secret_is_never_shown_again(admin_client, channel):
+def test_stored_secret_is_never_shown(admin_client, channel):
     form = page(admin_client, channel)
     assert "K4NARI" not in form
     assert channel.secret not in form
@@ -166,7 +166,7 @@ def test_a_secret_is_never_shown_again(admin_client, channel):
         assert not {"K4NARI", channel.secret} & set(content.split())
 
 
-def test_an_empty_field_keeps_the_secret_and_another_replaces_it(admin_client, channel):
+def test_empty_field_keeps_the_secret_and_a_value_replaces_it(admin_client, channel):
     url = reverse("admin:portal_notificationchannel_change", args=[channel.pk])
     admin_client.post(url, GENERAL | {"chat_id": "-200", "bot_token": ""})
     channel.refresh_from_db()
@@ -176,14 +176,14 @@ def test_an_empty_field_keeps_the_secret_and_another_replaces_it(admin_client, c
     assert decrypt(channel.secret) == TOKEN + "1"
 
 
-def test_the_kind_of_a_channel_stays(admin_client, channel):
+def test_kind_of_a_channel_cannot_be_changed(admin_client, channel):
     url = reverse("admin:portal_notificationchannel_change", args=[channel.pk])
     admin_client.post(url, GENERAL | {"kind": "webhook", "chat_id": "-200"})
     channel.refresh_from_db()
     assert (channel.kind, channel.addresses) == ("telegram", "-200")
 
 
-def test_a_channel_that_was_mended_is_tried_again(admin_client, channel):
+def test_disabled_channel_is_enabled_by_a_new_chat(admin_client, channel):
     ChannelState.objects.create(channel=channel.key, disabled_at=timezone.now(), disabled_reason="403", failures=3)
     url = reverse("admin:portal_notificationchannel_change", args=[channel.pk])
     admin_client.post(url, GENERAL | {"chat_id": "-200"})
@@ -200,7 +200,7 @@ def test_disabled_channel_is_enabled_by_saving_any_change(admin_client, channel,
     assert (ChannelState.objects.get().disabled_at is not None) == is_disabled
 
 
-def test_what_operators_do_is_on_record_without_secrets(add, admin_client, act):
+def test_actions_of_operators_are_audited_without_secrets(add, admin_client, act):
     add(kind="telegram", chat_id="-100", bot_token=TOKEN)
     channel = NotificationChannel.objects.get()
     url = reverse("admin:portal_notificationchannel_change", args=[channel.pk])
@@ -220,7 +220,7 @@ def test_what_operators_do_is_on_record_without_secrets(add, admin_client, act):
     assert not [row for row in kept if "K4NARI" in row]
 
 
-def test_what_waits_for_a_deleted_channel_is_given_up(admin_client, channel, message):
+def test_waiting_messages_of_a_deleted_channel_are_given_up(admin_client, channel, message):
     ChannelState.objects.create(channel=channel.key)
     data = {"action": "delete_selected", "_selected_action": [channel.pk], "post": "yes"}
     admin_client.post(LIST, data)
@@ -230,7 +230,7 @@ def test_what_waits_for_a_deleted_channel_is_given_up(admin_client, channel, mes
     assert admin_client.get(OUTBOX).status_code == 200
 
 
-# --- How it stands ---------------------------------------------------------------------------------------------------
+# --- State -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_what_waits_for_a_deleted_channel_is_given_up(admin_client, channel, mes
         (False, {"failures": 2, "disabled_at": timezone.now()}, "off"),
     ],
 )
-def test_the_list_says_how_a_channel_stands(admin_client, channel, message, is_active, state, word):
+def test_list_shows_the_state_of_a_channel(admin_client, channel, message, is_active, state, word):
     NotificationChannel.objects.update(is_active=is_active)
     if state is not None:
         ChannelState.objects.create(channel=channel.key, **state)
@@ -255,7 +255,7 @@ def test_the_list_says_how_a_channel_stands(admin_client, channel, message, is_a
     assert f">{word}</span>" in page(admin_client, channel)
 
 
-def test_who_only_looks_sees_no_form_and_no_button(client, channel):
+def test_viewer_sees_no_form_and_no_buttons(client, channel):
     synchronise_roles()
     user = User.objects.create_user("vic", is_staff=True)
     user.groups.add(Group.objects.get(name=VIEWER))
@@ -271,11 +271,11 @@ def test_who_only_looks_sees_no_form_and_no_button(client, channel):
     )
 
 
-# --- Trying out and mending ------------------------------------------------------------------------------------------
+# --- Tests and re-enabling -------------------------------------------------------------------------------------------
 
 
 @WITH_TRANSACTIONS
-def test_a_test_is_sent_at_once_and_says_so(act, api, channel):
+def test_test_message_is_sent_at_once_and_reported(act, api, channel):
     ChannelState.objects.create(channel=channel.key)
     assert act(channel, "send_test") == ["A test was sent to -100."]
     assert "A test from Vigie" in api.texts[0]
@@ -284,14 +284,14 @@ def test_a_test_is_sent_at_once_and_says_so(act, api, channel):
 
 
 @WITH_TRANSACTIONS
-def test_a_test_that_fails_says_why(act, api, channel):
+def test_failed_test_message_is_reported_with_its_reason(act, api, channel):
     api.script = [refusal(403, f"Forbidden: bot {TOKEN} was kicked")]
     (text,) = act(channel, "send_test")
     assert text == "The test to -100 failed. Telegram answered 403: Forbidden: bot … was kicked"
     assert AuditEvent.objects.get(action="channel.tested").after["failed"] == 1
 
 
-def test_a_test_waits_in_no_transaction(admin_client, transactional_db, channel, monkeypatch):
+def test_test_message_is_sent_outside_transactions(admin_client, transactional_db, channel, monkeypatch):
     inside = []
     monkeypatch.setattr(selftest, "send", lambda *args: inside.append(connection.in_atomic_block))
     admin_client.post(reverse("admin:portal_notificationchannel_act", args=[channel.pk, "send_test"]))
@@ -299,7 +299,7 @@ def test_a_test_waits_in_no_transaction(admin_client, transactional_db, channel,
     assert inside == [False, False]
 
 
-def test_a_test_goes_to_each_recipient_as_far_as_the_time_reaches(monkeypatch):
+def test_test_message_goes_to_each_recipient_within_the_time_limit(monkeypatch):
     team = NotificationChannel.objects.create(name="T", kind="email", addresses="a@example.org\nb@example.org")
     monkeypatch.setattr(base, "SEND_SECONDS", 0.0)
     assert [outcome.error for outcome in selftest.send_test_messages(team)] == ["There was no time left for it."] * 2
@@ -325,14 +325,14 @@ def test_only_a_few_channels_are_tested_at_once(admin_client, monkeypatch, djang
     assert len(tested) == 3
 
 
-def test_a_disabled_channel_is_enabled_again(act, channel):
+def test_disabled_channel_is_enabled_by_the_action(act, channel):
     ChannelState.objects.create(channel=channel.key, disabled_at=timezone.now(), disabled_reason="403", failures=3)
     assert act(channel, "enable_again") == ["1 channel was enabled again."]
     assert ChannelState.objects.get().disabled_at is None
     assert AuditEvent.objects.get(action="channel.enabled").actor == "user:admin"
 
 
-def test_a_channel_is_switched_off_and_on(act, channel):
+def test_channel_is_switched_off_and_on(act, channel):
     assert act(channel, "deactivate") == ["1 channel was switched off."]
     assert not NotificationChannel.objects.get().is_active
     assert act(channel, "activate") == ["1 channel was switched on."]
@@ -396,7 +396,7 @@ def test_guardian_mail_is_tested_like_the_others(act, settings, mailoutbox):
 # --- Messages --------------------------------------------------------------------------------------------------------
 
 
-def test_the_outbox_says_what_went_to_whom(admin_client, message, channel):
+def test_list_of_messages_shows_recipient_and_status(admin_client, message, channel):
     content = admin_client.get(OUTBOX).content.decode()
     for words in ("Late", "waiting", "critical", "Ops"):
         assert words in content
@@ -406,7 +406,7 @@ def test_the_outbox_says_what_went_to_whom(admin_client, message, channel):
 
 
 @pytest.mark.parametrize("status", ["waiting", "failed", "given_up"])
-def test_a_message_is_tried_now(act, message, channel, status):
+def test_message_is_retried_past_every_pause(act, message, channel, status):
     later = timezone.now() + timedelta(hours=1)
     OutboxMessage.objects.update(status=status, error="550", finished_at=timezone.now())
     other = OutboxMessage.objects.create(
@@ -422,13 +422,13 @@ def test_a_message_is_tried_now(act, message, channel, status):
     assert OrmQ.objects.count() == 1
 
 
-def test_trying_by_a_disabled_channel_says_what_is_missing(act, message, channel):
+def test_retry_by_a_disabled_channel_warns(act, message, channel):
     ChannelState.objects.create(channel=channel.key, disabled_at=timezone.now())
     assert "enable it again" in act(message, "try_now")[1]
     assert ChannelState.objects.get().disabled_at
 
 
-def test_what_was_sent_is_not_tried_again(act, admin_client, message):
+def test_sent_message_is_not_retried(act, admin_client, message):
     OutboxMessage.objects.update(status="sent", finished_at=timezone.now())
     assert "try_now" not in page(admin_client, message)
     assert act(message, "try_now") == []
@@ -439,7 +439,7 @@ def test_what_was_sent_is_not_tried_again(act, admin_client, message):
 
 
 @pytest.mark.parametrize("status", ["waiting", "failed"])
-def test_a_message_is_given_up(act, message, status):
+def test_message_is_given_up_by_the_action(act, message, status):
     OutboxMessage.objects.update(status=status)
     assert act(message, "give_up") == ["1 message was given up."]
     assert OutboxMessage.objects.get().status == "given_up"
@@ -447,7 +447,7 @@ def test_a_message_is_given_up(act, message, status):
 
 
 @WITH_TRANSACTIONS
-def test_a_webhook_is_tried_out_through_its_page(act):
+def test_webhook_is_tested_from_its_page(act):
     with Receiver() as receiver:
         hook = NotificationChannel.objects.create(
             name="H", kind="webhook", addresses=receiver.url, secret=encrypt("K4NARI" * 3)

@@ -1,4 +1,4 @@
-"""What becomes of messages that waited: a table."""
+"""Batches made of waiting messages, as a table."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -49,7 +49,7 @@ def facts(text):
         ("A,o,58 B,o,57 A,c,29", "1+3 2"),
         ("A,o,58 B,o,57 B,c,50 A,c,29", "1+4 2+3"),
         ("A,o,58 A,n,50 A,n,40 A,c,29", "1+2+3+4"),
-        ("A,o,58 A,n,50", "1 2"),  # still open: all is told
+        ("A,o,58 A,n,50", "1 2"),  # still open: each message is sent
         ("A,o,58 B,n,55 A,n,50", "1 2 3"),
         ("A,c,29", "1"),  # its opening was sent before
         ("A,n,29", "1"),
@@ -59,7 +59,7 @@ def facts(text):
         ("A,n,58 A,o,50 A,c,40 A,n,30", "1 2+3 4"),
     ],
 )
-def test_what_opened_and_closed_while_it_waited_is_one_parcel(waiting, batches):
+def test_problem_closed_while_waiting_is_one_batch(waiting, batches):
     planned = plan_batches(messages(*facts(waiting)), NOW, 0)
     assert " ".join("+".join(str(message.pk) for message in batch.messages) for batch in planned) == batches
 
@@ -71,7 +71,7 @@ def test_what_opened_and_closed_while_it_waited_is_one_parcel(waiting, batches):
         ("en", 60 * 24, "A1: opened 2026-03-09 11:00, closed 10:31 UTC"),
     ],
 )
-def test_what_is_over_is_one_sentence(language, opened, title):
+def test_closed_problem_is_one_sentence(language, opened, title):
     with override(language):
         (batch,) = plan_batches(messages(("A", "o", opened), ("A", "n", 40), ("A", "c", 29)), NOW, 0)
     assert (batch.title, batch.text, batch.state, batch.path) == (title, "A2", "closed", "/3")
@@ -80,13 +80,13 @@ def test_what_is_over_is_one_sentence(language, opened, title):
 @pytest.mark.parametrize(
     ("ago", "text"), [(0, "X"), (2, "X"), (58, "This happened at 10:02 UTC; it could not be told before.\n\nX")]
 )
-def test_what_is_stale_says_when_it_happened(ago, text):
+def test_stale_message_contains_its_time(ago, text):
     with override("en"):
         (batch,) = plan_batches(messages(("A", "o", ago)), NOW, 0)
     assert (batch.text, batch.title, batch.path) == (text, "A1", "/1")
 
 
-def test_times_are_in_the_zone_of_the_portal(settings):
+def test_times_are_in_the_time_zone_of_the_portal(settings):
     settings.TIME_ZONE = "Europe/Paris"
     with override("en"):
         (batch,) = plan_batches(messages(("A", "o", 58), ("A", "c", 29)), NOW, 0)
@@ -97,14 +97,14 @@ def test_times_are_in_the_zone_of_the_portal(settings):
     ("waiting", "lately", "single", "together"),
     [(0, 0, 0, 0), (10, 0, 10, 0), (11, 0, 9, 2), (200, 0, 9, 191), (1, 9, 1, 0), (2, 9, 0, 2), (5, 7, 2, 3), (1, 10, 0, 0), (50, 12, 0, 0)],
 )  # fmt: skip
-def test_above_the_rate_the_rest_is_one_digest(waiting, lately, single, together):
+def test_messages_above_the_rate_limit_become_one_digest(waiting, lately, single, together):
     planned = plan_batches(messages(*((f"S{number}", "n", 0) for number in range(waiting))), NOW, lately)
     sizes = [len(batch.messages) for batch in planned]
     assert sizes == [1] * single + [together] * bool(together)
     assert lately + len(planned) <= max(MAX_BATCHES, lately)
 
 
-def test_a_digest_counts_and_names_the_worst_first():
+def test_digest_counts_severities_and_lists_the_worst_first():
     waiting = messages(*((f"S{number}-", "n", 0) for number in range(1, 16)))
     for message, severity in zip(waiting, [3, 3, 1, 2, 2, 2, 1, *[3] * 8], strict=True):
         message.severity = severity
@@ -116,14 +116,14 @@ def test_a_digest_counts_and_names_the_worst_first():
     assert (batch.severity, batch.state, batch.path) == (1, "note", "/admin/portal/outboxmessage/")
 
 
-def test_in_a_digest_what_is_over_counts_once():
+def test_closed_problem_counts_once_in_a_digest():
     with override("en"):
         (batch,) = plan_batches(messages(("A", "o", 58), ("A", "c", 29), ("B", "n", 0)), NOW, 9)
     assert batch.title == "2 more messages: 2 warnings"
     assert len(batch.messages) == 3
 
 
-def test_what_is_laid_out_is_sent_by_itself_and_as_it_is():
+def test_html_message_is_sent_alone_and_unchanged():
     waiting = messages(*(("R", "n", 58) for _ in range(12)))
     for message in waiting:
         message.html = "<p>X"

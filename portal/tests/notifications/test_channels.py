@@ -1,4 +1,4 @@
-"""E-mail, webhooks and Apprise, against servers on local sockets; and what all channels have in common."""
+"""E-mail, webhooks and Apprise against servers on local sockets, and what all channels have in common."""
 
 import hashlib
 import hmac
@@ -68,7 +68,7 @@ def smtp(settings):
         yield sink
 
 
-def test_a_mail_arrives_as_text_and_as_html(smtp, settings):
+def test_mail_arrives_as_text_and_html(smtp, settings):
     settings.PORTAL_URL = "https://vigie.example.org"
     assert send(channel("email"), message("bob@example.org")) == "bob@example.org"
     (mail,) = smtp.mails
@@ -80,7 +80,7 @@ def test_a_mail_arrives_as_text_and_as_html(smtp, settings):
     assert '<a href="https://vigie.example.org/admin/">' in html
 
 
-def test_no_header_can_be_smuggled_in(smtp):
+def test_title_cannot_inject_mail_headers(smtp):
     send(channel("email"), message("bob@example.org", title="Late\r\nBcc: eve@example.org\r\n\r\nHello"))
     assert smtp.mails[0]["Bcc"] is None
     refused("email", "bob@example.org\nBcc: eve@example.org")
@@ -104,7 +104,7 @@ def test_no_header_can_be_smuggled_in(smtp):
         ("END OF DATA", "452 disk full", False, False),
     ],
 )
-def test_the_mail_server_says_what_to_do(smtp, command, answer, permanent, only_this):
+def test_smtp_answer_decides_between_retry_and_failure(smtp, command, answer, permanent, only_this):
     smtp.answers[command] = answer
     error = refused("email", "bob@example.org")
     assert (error.permanent, error.only_this) == (permanent, only_this)
@@ -120,12 +120,12 @@ def test_refused_address_of_a_channel_with_one_recipient_concerns_the_channel(sm
     assert (caught.value.permanent, caught.value.only_this) == (True, False)
 
 
-def test_a_login_that_the_server_does_not_offer_is_permanent(smtp, settings):
+def test_login_that_the_mail_server_lacks_is_a_permanent_error(smtp, settings):
     settings.EMAIL_HOST_USER, settings.EMAIL_HOST_PASSWORD = "vigie", "K4NARI"
     assert refused("email", "bob@example.org").permanent
 
 
-def test_a_wrong_password_disables_the_channel_and_is_not_told(smtp, settings):
+def test_wrong_password_disables_the_channel_and_is_not_repeated(smtp, settings):
     settings.EMAIL_HOST_USER, settings.EMAIL_HOST_PASSWORD = "vigie", "K4NARI"
     smtp.answers |= {"EHLO": "250-sink\r\n250 AUTH LOGIN", "AUTH": "535 no"}
     error = refused("email", "bob@example.org")
@@ -134,24 +134,24 @@ def test_a_wrong_password_disables_the_channel_and_is_not_told(smtp, settings):
 
 
 @pytest.mark.parametrize("greeting", ["421 busy", "nonsense"])
-def test_a_busy_mail_server_is_tried_again(smtp, greeting):
+def test_busy_mail_server_is_retried(smtp, greeting):
     smtp.greeting = greeting
     assert not refused("email", "bob@example.org").permanent
 
 
-def test_no_mail_server_is_tried_again(smtp, settings):
+def test_unreachable_mail_server_is_retried(smtp, settings):
     settings.EMAIL_PORT = 1
     assert not refused("email", "bob@example.org").permanent
 
 
-def test_without_a_mail_server_nothing_is_pretended(settings):
+def test_dummy_mail_backend_is_a_permanent_error(settings):
     settings.EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
     error = refused("email", "bob@example.org")
     assert (error.permanent, error.only_this) == (True, False)
     assert "EMAIL_URL" in str(error)
 
 
-def test_a_text_may_be_empty():
+def test_empty_text_is_allowed():
     send(channel("email"), message("bob@example.org", text="", url=""))
     assert outbox.outbox[0].body == "Late"
 
@@ -165,7 +165,7 @@ def hook():
         yield hook
 
 
-def test_a_webhook_is_signed(hook):
+def test_webhook_is_signed(hook):
     assert send(channel("webhook"), message(hook.url)) == hook.url
     ((_path, headers, body),) = hook.requests
     moment, digest = (part.partition("=")[2] for part in headers["X-Vigie-Signature"].split(","))
@@ -189,7 +189,7 @@ def test_a_webhook_is_signed(hook):
     [(301, True, False), (401, True, False), (403, True, False), (404, True, False), (410, True, False),
      (400, True, False), (407, True, False), (451, True, False), (413, True, True), (422, True, True), (408, False, False), (429, False, False), (500, False, False), (503, False, False)],
 )  # fmt: skip
-def test_the_receiver_says_what_to_do(hook, status, permanent, only_this):
+def test_webhook_status_decides_between_retry_and_failure(hook, status, permanent, only_this):
     hook.script = [(status, "K4NARI")]
     error = refused("webhook", hook.url)
     assert (error.permanent, error.only_this) == (permanent, only_this)
@@ -198,17 +198,17 @@ def test_the_receiver_says_what_to_do(hook, status, permanent, only_this):
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204])
-def test_every_success_is_one(hook, status):
+def test_any_2xx_status_is_a_success(hook, status):
     hook.script = [(status, None)]
     assert send(channel("webhook"), message(hook.url)) == hook.url
 
 
-def test_the_receiver_may_ask_for_time(hook):
+def test_retry_after_of_a_webhook_is_used(hook):
     hook.script = [lambda handler, body: handler.answer(503, None, Retry_After="120")]
     assert refused("webhook", hook.url).retry_after == 120
 
 
-def test_no_redirect_carries_a_message_elsewhere(hook):
+def test_redirect_does_not_receive_the_message(hook):
     with Receiver() as other:
         hook.script = [lambda handler, body: handler.answer(308, None, Location=other.url)]
         assert refused("webhook", hook.url).permanent
@@ -216,24 +216,24 @@ def test_no_redirect_carries_a_message_elsewhere(hook):
 
 
 @pytest.mark.parametrize("failing", [receiver.hang, receiver.drip])
-def test_a_receiver_that_does_not_answer_in_time_is_tried_again(hook, monkeypatch, failing):
+def test_webhook_without_an_answer_in_time_is_retried(hook, monkeypatch, failing):
     monkeypatch.setattr(base, "SEND_SECONDS", 0.2)
     hook.script = [failing]
     assert not refused("webhook", hook.url).permanent
 
 
-def test_a_receiver_that_said_yes_need_not_finish(hook, monkeypatch):
+def test_webhook_answer_is_accepted_by_its_status_alone(hook, monkeypatch):
     monkeypatch.setattr(base, "SEND_SECONDS", 1.0)
     hook.script = [receiver.drip_the_body]
     assert send(channel("webhook"), message(hook.url)) == hook.url
 
 
-def test_an_endless_answer_is_not_read_to_its_end(hook):
+def test_endless_answer_is_cut_off(hook):
     hook.script = [receiver.flood]
     assert send(channel("webhook"), message(hook.url)) == hook.url
 
 
-def test_an_address_is_in_no_error():
+def test_error_does_not_contain_the_address():
     assert "K4NARI" not in str(refused("webhook", "http://127.0.0.1:1/K4NARI"))
     assert "K4NARI" not in str(refused("webhook", "http://[K4NARI/"))
 
@@ -242,21 +242,21 @@ def test_an_address_is_in_no_error():
     ("value", "seconds"),
     [("17", 17), (17, 17), ("-5", 0), ("1e9", 86_400), ("nan", None), ("inf", 86_400), ("soon", None), (None, None), ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ([], None)],
 )  # fmt: skip
-def test_a_pause_asked_for_is_read_with_care(value, seconds):
+def test_retry_after_is_parsed_defensively(value, seconds):
     assert parse_retry_after(value) == seconds
 
 
 # --- Apprise ---------------------------------------------------------------------------------------------------------
 
 
-def test_apprise_carries_a_message(hook):
+def test_apprise_sends_a_message(hook):
     url = hook.url.replace("http://", f"json://bob:{SECRET}@")
     send(channel("apprise", url), message(""))
     assert hook.bodies[0]["title"] == "Late"
     assert hook.bodies[0]["message"] == "Nothing <since> noon.\n\nhttps://vigie.example.org/admin/"
 
 
-def test_apprise_is_tried_again_by_us_alone(hook, caplog, capfd):
+def test_apprise_does_not_retry_by_itself(hook, caplog, capfd):
     caplog.set_level(logging.DEBUG, logger="vigie")
     hook.usual = (500, None)
     url = hook.url.replace("http://", f"json://bob:{SECRET}@") + "/?retry=3"
@@ -266,11 +266,11 @@ def test_apprise_is_tried_again_by_us_alone(hook, caplog, capfd):
     assert "K4NARI" not in str(error) + caplog.text + "".join(capfd.readouterr())
 
 
-def test_a_url_that_apprise_does_not_know_is_permanent():
+def test_unknown_apprise_url_is_a_permanent_error():
     assert refused("apprise", "", secret="nonsense://K4NARI").permanent
 
 
-def test_a_plugin_that_breaks_is_tried_again(monkeypatch):
+def test_failing_apprise_plugin_is_retried(monkeypatch):
     def broken(*args, **kwargs):
         raise RuntimeError("K4NARI")
 
@@ -280,10 +280,10 @@ def test_a_plugin_that_breaks_is_tried_again(monkeypatch):
     assert apprise.__version__
 
 
-# --- All of them -----------------------------------------------------------------------------------------------------
+# --- All channels ----------------------------------------------------------------------------------------------------
 
 
-def test_a_secret_under_a_lost_key_says_what_to_do(settings):
+def test_secret_under_a_lost_key_disables_the_channel_with_a_hint(settings):
     lost = channel("webhook")
     settings.ENCRYPTION_KEYS = ["another key, of thirty-two characters"]
     with pytest.raises(DeliveryError, match="enter it again") as caught:
@@ -291,7 +291,7 @@ def test_a_secret_under_a_lost_key_says_what_to_do(settings):
     assert caught.value.permanent
 
 
-def test_what_nobody_foresaw_concerns_one_message_and_names_no_secret(caplog):
+def test_unexpected_exception_concerns_one_message_and_contains_no_secret(caplog):
     def send():
         raise KeyError("K4NARI")
 
@@ -302,7 +302,7 @@ def test_what_nobody_foresaw_concerns_one_message_and_names_no_secret(caplog):
     assert "K4NARI" not in str(caught.value) + caplog.text
 
 
-def test_time_is_up_whatever_a_channel_does():
+def test_sending_ends_at_the_time_limit():
     forever = threading.Event()
     with pytest.raises(DeliveryError, match=r"no answer within 0\.05 seconds"):
         run_within(forever.wait, 0.05)
@@ -317,6 +317,6 @@ def test_time_is_up_whatever_a_channel_does():
         "('/bot123456789:K4NARI-_abcdefghijklmnopqrstuvwxyz0',)",
     ],
 )
-def test_a_bots_token_is_redacted_in_one_place(text):
+def test_bot_token_is_redacted_by_redact_tokens(text):
     assert "K4NARI" not in redact_tokens(text) + str(DeliveryError(text))
     assert redact_tokens("at 10:02:44, 12345:6 of 1234567:") == "at 10:02:44, 12345:6 of 1234567:"

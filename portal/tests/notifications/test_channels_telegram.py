@@ -1,4 +1,4 @@
-"""Telegram, against a Bot API on a local socket."""
+"""Telegram against a Bot API on a local socket."""
 
 import logging
 import traceback
@@ -53,7 +53,7 @@ def refused(**fields):
     return caught.value
 
 
-def test_a_message_arrives_with_its_link(api):
+def test_message_arrives_with_its_link(api):
     assert send(telegram_channel(), message(url="https://vigie.example.org/admin/")) == CHAT
     assert api.texts == ["<b>🔴 Late</b>\n\nNothing since noon.\n\nhttps://vigie.example.org/admin/"]
     assert (api.accepted[0]["chat_id"], api.accepted[0]["parse_mode"]) == (CHAT, "HTML")
@@ -62,19 +62,19 @@ def test_a_message_arrives_with_its_link(api):
 @pytest.mark.parametrize(
     ("fields", "sign"), [({"severity": 2}, "🟠"), ({"severity": 3}, "🔵"), ({"state": "closed"}, "✅")]
 )
-def test_a_sign_says_how_bad_it_is(api, fields, sign):
+def test_message_starts_with_the_sign_of_its_severity(api, fields, sign):
     send(telegram_channel(), message(**fields))
     assert api.texts[0].startswith(f"<b>{sign} ")
 
 
-def test_markup_in_a_text_is_text(api):
+def test_markup_in_a_text_is_escaped(api):
     send(telegram_channel(), message(title="<b>&", text='</m><a href="x">&amp;'))
     assert api.texts[0].startswith("<b>🔴 &lt;b&gt;&amp;</b>")
     assert len(api.requests) == 1
 
 
 @pytest.mark.parametrize("letter", ["x", "é", "😀", "&", "<"])
-def test_a_long_text_is_cut_before_it_is_marked_up(api, letter):
+def test_long_text_is_truncated_before_markup(api, letter):
     send(
         telegram_channel(), message(title="T" * 300, text=letter * 20_000, url="https://vigie.example.org/" + "a" * 500)
     )
@@ -84,14 +84,14 @@ def test_a_long_text_is_cut_before_it_is_marked_up(api, letter):
     assert 4090 <= count_utf16_units(plain) <= 4096
 
 
-def test_what_cannot_be_parsed_is_sent_once_more_as_plain_text(api):
+def test_unparsable_markup_is_sent_again_as_plain_text(api):
     api.script = [refusal(400, "Bad Request: can't parse entities: byte offset 7")]
     send(telegram_channel(), message(text="a < b"))
     assert api.texts == ["🔴 Late\n\na < b"]
     assert "parse_mode" not in api.accepted[0]
 
 
-def test_what_is_refused_even_as_plain_text_fails_alone(api):
+def test_message_refused_as_plain_text_fails_alone(api):
     api.script = [refusal(400, "Bad Request: can't parse entities")] * 2
     error = refused()
     assert (error.permanent, error.only_this) == (True, True)
@@ -122,19 +122,19 @@ def test_what_is_refused_even_as_plain_text_fails_alone(api):
         ((302, None), True, False, None),
     ],
 )
-def test_an_answer_says_what_to_do(api, answer, permanent, only_this, retry_after):
+def test_telegram_status_decides_between_retry_and_failure(api, answer, permanent, only_this, retry_after):
     api.script = [answer]
     error = refused()
     assert (error.permanent, error.only_this, error.retry_after) == (permanent, only_this, retry_after)
 
 
-def test_a_redirect_is_not_followed(api):
+def test_redirect_of_a_webhook_is_not_followed(api):
     api.script = [lambda handler, body: handler.answer(307, None, Location=f"{api.url}/bot{TOKEN}/sendMessage")]
     assert "307" in str(refused())
     assert len(api.requests) == 1
 
 
-def test_a_group_that_moved_is_followed(api):
+def test_moved_group_is_followed(api):
     api.script = [refusal(400, "Bad Request: group chat was upgraded", migrate_to_chat_id=-1001234)]
     assert send(telegram_channel(), message()) == "-1001234"
     assert api.accepted[0]["chat_id"] == "-1001234"
@@ -151,14 +151,14 @@ def test_topic_of_a_group_that_moved_keeps_its_thread(api):
     assert (api.accepted[0]["chat_id"], api.accepted[0]["message_thread_id"]) == ("-1001234", 7)
 
 
-def test_groups_that_move_in_a_circle_end(api):
+def test_group_that_moves_in_a_circle_is_an_error(api):
     api.script = [refusal(400, "upgraded", migrate_to_chat_id=number) for number in (-1, -2, -3, -4, -5)]
     assert refused().permanent
     assert len(api.requests) == 3
 
 
 @pytest.mark.parametrize("failing", [receiver.hang, receiver.drip, receiver.drip_the_body])
-def test_who_does_not_answer_in_time_is_tried_again(api, monkeypatch, failing):
+def test_telegram_without_an_answer_in_time_is_retried(api, monkeypatch, failing):
     monkeypatch.setattr(base, "SEND_SECONDS", 0.2)
     api.script = [failing]
     error = refused()
@@ -166,30 +166,30 @@ def test_who_does_not_answer_in_time_is_tried_again(api, monkeypatch, failing):
 
 
 @pytest.mark.parametrize("failing", [receiver.reset, receiver.lose_the_reply, receiver.flood])
-def test_an_answer_that_breaks_is_tried_again(api, failing):
+def test_broken_answer_is_retried(api, failing):
     api.script = [failing]
     assert not refused().permanent
 
 
-def test_nobody_there_is_tried_again(api, settings):
+def test_refused_connection_is_retried(api, settings):
     settings.TELEGRAM_API_BASE = "http://127.0.0.1:1"
     assert not refused().permanent
 
 
 @pytest.mark.parametrize("failing", [receiver.reset, receiver.hang, refusal(401, f"{TOKEN} is no token"), (500, None)])
-def test_the_token_is_in_no_error_no_traceback_and_no_log_line(api, monkeypatch, caplog, failing):
+def test_token_is_in_no_error_traceback_or_log_line(api, monkeypatch, caplog, failing):
     monkeypatch.setattr(base, "SEND_SECONDS", 0.5)
     caplog.set_level(logging.DEBUG)
     api.script = [failing] * 3
     error = refused()
     assert error.__suppress_context__ or error.__context__ is None
-    told = "".join(traceback.format_exception(error)) + repr(error) + repr(telegram_channel())
+    errors = "".join(traceback.format_exception(error)) + repr(error) + repr(telegram_channel())
     lines = [JsonFormatter().format(record) for record in caplog.records]
     assert "K4NARI" in api.requests[0][0]
-    assert "K4NARI" not in told + "".join(lines)
+    assert "K4NARI" not in errors + "".join(lines)
 
 
-def test_a_token_of_another_form_is_not_repeated_either(api, settings):
+def test_token_of_another_form_is_not_repeated(api, settings):
     settings.TELEGRAM_BOT_TOKEN = "short-K4NARI"
     api.script = [refusal(401, "short-K4NARI is no token")]
     assert "K4NARI" not in str(refused())

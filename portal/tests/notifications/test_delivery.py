@@ -1,4 +1,4 @@
-"""Delivery: in order, at least once, by one deliverer at a time, whatever the other side does."""
+"""Delivery: ordered, at least once, by one process per channel, despite failures of the other side."""
 
 import threading
 from datetime import UTC, datetime, timedelta
@@ -30,7 +30,7 @@ TOKEN = "123456:K4NARI-_abcdefghijklmnopqrstuvwxyz0"
 
 
 class Clock:
-    """The portal's clock, for a test to set. No two moments are the same, as the broker expects."""
+    """The portal's clock, set by tests. No two times are the same, as the broker expects."""
 
     now = datetime(2026, 3, 10, 10, 2, tzinfo=UTC)
 
@@ -66,7 +66,7 @@ def smtp(settings):
         yield sink
 
 
-def tell(title, subject="backup:7", state=State.NOTE, severity=Severity.CRITICAL):
+def notify_of(title, subject="backup:7", state=State.NOTE, severity=Severity.CRITICAL):
     return notify(Notice(subject, severity, title, "X", f"{subject} {title}", state))
 
 
@@ -83,7 +83,7 @@ def titles(api):
 
 
 def run_tasks():
-    """What is queued, at once: django-q2's own worker, which `work` is, sleeps between two looks."""
+    """Run queued tasks at once: django-q2's worker, which `work` is, sleeps between two polls."""
     queued = [SignedPackage.loads(row.payload)["args"] for row in OrmQ.objects.order_by("pk")]
     OrmQ.objects.all().delete()
     for name, *args in queued:
@@ -95,11 +95,11 @@ def pulse_and_work(clock):
     run_tasks()
 
 
-# --- When all is well ------------------------------------------------------------------------------------------------
+# --- Success ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_message_is_sent_by_the_task_that_was_enqueued_with_it(api):
-    tell("Late")
+def test_message_is_sent_by_the_task_enqueued_with_it(api):
+    notify_of("Late")
     assert api.accepted == []
     assert work() == 1
     assert titles(api) == ["🔴 Late"]
@@ -112,13 +112,13 @@ def test_a_message_is_sent_by_the_task_that_was_enqueued_with_it(api):
 
 def test_messages_keep_their_order(api):
     for number in range(5):
-        tell(str(number))
+        notify_of(str(number))
     deliver("telegram")
     assert titles(api) == [f"🔴 {number}" for number in range(5)]
 
 
-def test_what_was_sent_is_not_sent_again(api):
-    tell("Late")
+def test_sent_message_is_not_sent_again(api):
+    notify_of("Late")
     deliver("telegram")
     deliver("telegram")
     assert len(api.accepted) == 1
@@ -127,7 +127,7 @@ def test_what_was_sent_is_not_sent_again(api):
 def test_nothing_is_sent_inside_a_transaction(monkeypatch, transactional_db, api):
     inside = []
     monkeypatch.setattr(delivery, "send", lambda *args: inside.append(connection.in_atomic_block) or "-100")
-    tell("Late")
+    notify_of("Late")
     deliver("telegram")
     assert inside == [False]
 
@@ -136,19 +136,19 @@ def test_texts_of_delivery_are_in_the_language_of_the_portal(api, settings, monk
     settings.LANGUAGE_CODE = "fr"
     spoken = []
     monkeypatch.setattr(delivery, "send", lambda *args: spoken.append(get_language()) or "-100")
-    tell("Late")
+    notify_of("Late")
     with override("en"):
         deliver("telegram")
     assert spoken == ["fr"]
 
 
-def test_a_burst_becomes_single_messages_and_a_digest_a_minute(api, clock):
+def test_burst_is_sent_as_single_messages_and_one_digest_per_minute(api, clock):
     notify(*(Notice(f"s:{number}", Severity.WARNING, f"T{number}", "", f"k{number}") for number in range(40)))
     deliver("telegram")
     assert len(api.accepted) == 10
     assert "31 more messages: 31 warnings" in api.texts[-1]
     assert set(statuses()) == {"sent"}
-    tell("One more")
+    notify_of("One more")
     deliver("telegram")
     assert len(api.accepted) == 10
     OrmQ.objects.all().delete()
@@ -159,18 +159,18 @@ def test_a_burst_becomes_single_messages_and_a_digest_a_minute(api, clock):
     assert titles(api)[-1] == "🔴 One more"
 
 
-# --- When it is not --------------------------------------------------------------------------------------------------
+# --- Failures --------------------------------------------------------------------------------------------------------
 
 
 def test_telegram_down_for_an_hour_loses_nothing_and_keeps_the_order(api, clock):
     api.usual = refusal(502, "Bad Gateway")
-    tell("Late", state=State.OPENED)
-    tell("Disk full", "disk:1", State.OPENED)
+    notify_of("Late", state=State.OPENED)
+    notify_of("Disk full", "disk:1", State.OPENED)
     for _ in range(29):
         clock.forward(minutes=1)
         pulse_and_work(clock)
-    tell("Arrived", state=State.CLOSED)
-    tell("Disk worse", "disk:1")
+    notify_of("Arrived", state=State.CLOSED)
+    notify_of("Disk worse", "disk:1")
     for _ in range(31):
         clock.forward(minutes=1)
         pulse_and_work(clock)
@@ -193,9 +193,9 @@ def test_pauses_double_from_two_seconds_to_five_minutes():
     assert states.backoff(9, 1).total_seconds() >= 240
 
 
-def test_a_pause_that_was_asked_for_is_kept(api, clock):
+def test_requested_pause_is_kept(api, clock):
     api.script = [refusal(429, "Too Many Requests", retry_after=40)]
-    tell("Late")
+    notify_of("Late")
     run_tasks()
     assert timedelta(seconds=39.9) < state().next_attempt_at - clock.now < timedelta(seconds=40)
     for seconds, sent in ((39, 0), (2, 1)):
@@ -204,10 +204,10 @@ def test_a_pause_that_was_asked_for_is_kept(api, clock):
         assert len(api.accepted) == sent
 
 
-def test_a_failure_makes_the_whole_channel_wait(api, clock):
+def test_temporary_failure_pauses_the_whole_channel(api, clock):
     api.script = [refusal(500, "Oops")]
-    tell("a")
-    tell("b", "other:1")
+    notify_of("a")
+    notify_of("b", "other:1")
     deliver("telegram")
     assert len(api.requests) == 1
     assert (state().failures, "Oops" in state().last_error) == (1, True)
@@ -217,9 +217,9 @@ def test_a_failure_makes_the_whole_channel_wait(api, clock):
     assert len(api.requests) == 1
 
 
-def test_a_reply_lost_after_acceptance_is_sent_again(api, clock):
+def test_lost_answer_is_retried(api, clock):
     api.script = [receiver.lose_the_reply]
-    tell("Late")
+    notify_of("Late")
     deliver("telegram")
     clock.forward(seconds=3)
     deliver("telegram")
@@ -242,10 +242,10 @@ def test_a_reply_lost_after_acceptance_is_sent_again(api, clock):
         refusal(418, "nobody knows this one"),
     ],
 )
-def test_a_permanent_failure_disables_the_channel_and_keeps_its_messages(api, clock, answer):
+def test_permanent_failure_disables_the_channel_and_keeps_its_messages(api, clock, answer):
     api.script = [answer]
-    tell("a", state=State.OPENED)
-    tell("b", "other:1")
+    notify_of("a", state=State.OPENED)
+    notify_of("b", "other:1")
     deliver("telegram")
     clock.forward(minutes=1)
     enqueue_due_deliveries(clock.now)
@@ -263,10 +263,10 @@ def test_a_permanent_failure_disables_the_channel_and_keeps_its_messages(api, cl
     ("setting", "value"),
     [("TELEGRAM_CHAT_ID", "-200"), ("TELEGRAM_CHAT_ID", "-100/7"), ("TELEGRAM_BOT_TOKEN", "123456:" + "B" * 35)],
 )
-def test_a_setting_that_was_changed_counts_as_mended(api, clock, settings, setting, value):
+def test_changed_setting_enables_the_channel_again(api, clock, settings, setting, value):
     api.script = [refusal(400, "Bad Request: TOPIC_CLOSED")]
-    tell("Late")
-    tell("Later")
+    notify_of("Late")
+    notify_of("Later")
     deliver("telegram")
     enqueue_due_deliveries(clock.now)
     assert state().disabled_at
@@ -282,37 +282,37 @@ def test_a_setting_that_was_changed_counts_as_mended(api, clock, settings, setti
     assert titles(api) == ["🔴 Late", "🔴 Later"]
 
 
-def test_what_was_told_to_the_new_chat_already_is_not_told_again(api, clock, settings):
-    tell("Late")
+def test_message_already_sent_to_the_new_chat_is_not_repeated(api, clock, settings):
+    notify_of("Late")
     deliver("telegram")
     settings.TELEGRAM_CHAT_ID = "-200"
-    tell("Late")
+    notify_of("Late")
     settings.TELEGRAM_CHAT_ID = "-100"
     deliver("telegram")
     assert len(api.accepted) == 1
     assert statuses() == ["sent", "given_up"]
 
 
-def test_a_group_that_moved_is_remembered_until_the_chat_changes(api, settings):
+def test_moved_group_is_remembered_until_the_chat_changes(api, settings):
     api.script = [refusal(400, "upgraded", migrate_to_chat_id=-1001234)]
-    tell("a")
-    tell("b")
+    notify_of("a")
+    notify_of("b")
     deliver("telegram")
-    tell("c")
+    notify_of("c")
     deliver("telegram")
     assert [message["chat_id"] for message in api.accepted] == ["-1001234"] * 3
     assert len(api.requests) == 4
     assert set(OutboxMessage.objects.values_list("recipient", flat=True)) == {"-100"}
     settings.TELEGRAM_CHAT_ID = "-200"
-    tell("d")
+    notify_of("d")
     deliver("telegram")
     assert api.accepted[-1]["chat_id"] == "-200"
 
 
-def test_a_message_refused_for_good_does_not_block_the_others(api):
+def test_permanently_refused_message_does_not_block_others(api):
     api.script = [refusal(400, "Bad Request: message is too long")]
-    tell("a")
-    tell("b")
+    notify_of("a")
+    notify_of("b")
     deliver("telegram")
     assert statuses() == ["failed", "sent"]
     assert "message is too long" in OutboxMessage.objects.earliest("pk").error
@@ -327,10 +327,10 @@ def team(smtp):
     return NotificationChannel.objects.create(name="Team", kind="email", addresses="bob@example.org\nann@example.org")
 
 
-def test_an_address_that_is_refused_does_not_block_the_others(smtp, team):
+def test_refused_address_does_not_block_others(smtp, team):
     smtp.answers["RCPT TO:<BOB"] = "550 no such user"
-    tell("a")
-    tell("b")
+    notify_of("a")
+    notify_of("b")
     deliver(team.key)
     assert [(mail["To"], mail["Subject"]) for mail in smtp.mails] == [
         ("ann@example.org", "[Vigie] a"),
@@ -345,7 +345,7 @@ def test_an_address_that_is_refused_does_not_block_the_others(smtp, team):
 )
 def test_refusal_of_mail_by_policy_keeps_the_messages_of_all_recipients(smtp, team, command, answer):
     smtp.answers[command] = answer
-    tell("a")
+    notify_of("a")
     deliver(team.key)
     assert statuses() == ["waiting", "waiting"]
     assert state(team.key).disabled_at
@@ -355,12 +355,12 @@ def test_refusal_of_mail_by_policy_keeps_the_messages_of_all_recipients(smtp, te
     assert [mail["To"] for mail in smtp.mails] == ["bob@example.org", "ann@example.org"]
 
 
-def test_an_address_that_must_wait_keeps_its_order_and_lets_others_pass(smtp, team, clock):
+def test_held_address_keeps_its_order_and_does_not_block_others(smtp, team, clock):
     smtp.answers["RCPT TO:<BOB"] = "450 greylisted"
-    tell("a")
-    tell("b")
+    notify_of("a")
+    notify_of("b")
     deliver(team.key)
-    tell("c")
+    notify_of("c")
     deliver(team.key)
     assert [mail["To"] for mail in smtp.mails] == ["ann@example.org"] * 3
     assert OutboxMessage.objects.waiting().filter(next_attempt_at=None).count() == 0
@@ -373,7 +373,7 @@ def test_an_address_that_must_wait_keeps_its_order_and_lets_others_pass(smtp, te
     assert [mail["Subject"] for mail in smtp.mails[3:]] == ["[Vigie] a", "[Vigie] b", "[Vigie] c"]
 
 
-def test_a_refusal_for_now_keeps_the_order_even_if_the_next_would_pass(smtp, team, monkeypatch):
+def test_temporary_refusal_keeps_the_order_of_messages(smtp, team, monkeypatch):
     tried = []
 
     def send(channel, outgoing):
@@ -383,23 +383,23 @@ def test_a_refusal_for_now_keeps_the_order_even_if_the_next_would_pass(smtp, tea
         return outgoing.address
 
     monkeypatch.setattr(delivery, "send", send)
-    tell("a")
-    tell("b")
+    notify_of("a")
+    notify_of("b")
     deliver(team.key)
     assert tried == [("bob@example.org", "a"), ("ann@example.org", "a"), ("ann@example.org", "b")]
 
 
-def test_who_was_taken_off_the_list_gets_nothing_that_waited(smtp, team):
-    tell("a")
+def test_removed_recipient_gets_no_waiting_messages(smtp, team):
+    notify_of("a")
     NotificationChannel.objects.update(addresses="ann@example.org\neve@example.org")
     deliver(team.key)
     assert [mail["To"] for mail in smtp.mails] == ["ann@example.org"]
     assert statuses() == ["given_up", "sent"]
 
 
-def test_a_list_that_replaces_several_recipients_gets_each_message_once(smtp, team):
-    tell("a")
-    tell("b")
+def test_single_successor_of_several_recipients_gets_each_message_once(smtp, team):
+    notify_of("a")
+    notify_of("b")
     NotificationChannel.objects.update(addresses="list@example.org")
     deliver(team.key)
     assert [(mail["To"], mail["Subject"]) for mail in smtp.mails] == [
@@ -409,8 +409,8 @@ def test_a_list_that_replaces_several_recipients_gets_each_message_once(smtp, te
     assert sorted(statuses()) == ["given_up", "given_up", "sent", "sent"]
 
 
-def test_whoever_delivers_by_an_old_configuration_does_not_judge_the_new_one(smtp, team, monkeypatch):
-    tell("a")
+def test_failure_under_an_old_configuration_does_not_disable_the_new_one(smtp, team, monkeypatch):
+    notify_of("a")
 
     def mended_meanwhile(channel, outgoing):
         NotificationChannel.objects.update(addresses="eve@example.org")
@@ -422,8 +422,8 @@ def test_whoever_delivers_by_an_old_configuration_does_not_judge_the_new_one(smt
     assert ChannelState.objects.get(channel=team.key).disabled_at is None
 
 
-def test_messages_of_a_channel_that_is_off_wait_for_it(smtp, team):
-    tell("a")
+def test_messages_wait_while_their_channel_is_switched_off(smtp, team):
+    notify_of("a")
     NotificationChannel.objects.update(is_active=False)
     enqueue_due_deliveries(timezone.now())
     run_tasks()
@@ -434,11 +434,11 @@ def test_messages_of_a_channel_that_is_off_wait_for_it(smtp, team):
     assert len(smtp.mails) == 2
 
 
-# --- Turns -----------------------------------------------------------------------------------------------------------
+# --- Delivery leases -------------------------------------------------------------------------------------------------
 
 
-def test_a_channel_of_which_somebody_has_the_turn_is_left_alone(api, clock):
-    tell("Late")
+def test_channel_with_a_leased_delivery_is_left_alone(api, clock):
+    notify_of("Late")
     lease = states.acquire_delivery_lease(find_channel("telegram"))
     deliver("telegram")
     assert states.acquire_delivery_lease(find_channel("telegram")) is None
@@ -450,9 +450,9 @@ def test_a_channel_of_which_somebody_has_the_turn_is_left_alone(api, clock):
     assert len(api.accepted) == 1
 
 
-def test_a_kill_between_sending_and_marking_sends_again_and_loses_nothing(api, clock, monkeypatch):
-    tell("a")
-    tell("b")
+def test_kill_between_sending_and_marking_sends_again_and_loses_nothing(api, clock, monkeypatch):
+    notify_of("a")
+    notify_of("b")
 
     def killed(*args):
         raise SystemExit
@@ -473,9 +473,9 @@ def test_a_kill_between_sending_and_marking_sends_again_and_loses_nothing(api, c
     assert set(statuses()) == {"sent"}
 
 
-def test_who_was_overtaken_marks_what_it_sent_and_stops(api, clock, monkeypatch):
-    tell("a")
-    tell("b")
+def test_process_that_lost_its_lease_marks_its_sent_message_and_stops(api, clock, monkeypatch):
+    notify_of("a")
+    notify_of("b")
     real = delivery.send
 
     def slow(*args):
@@ -490,8 +490,8 @@ def test_who_was_overtaken_marks_what_it_sent_and_stops(api, clock, monkeypatch)
     assert state().lease_expires_at > clock.now, "the other's lease was not ended"
 
 
-def test_who_was_overtaken_neither_disables_nor_delays(api, clock, monkeypatch):
-    tell("a")
+def test_process_that_lost_its_lease_neither_disables_nor_pauses_the_channel(api, clock, monkeypatch):
+    notify_of("a")
 
     def slow(channel, outgoing):
         clock.forward(seconds=61)
@@ -503,9 +503,9 @@ def test_who_was_overtaken_neither_disables_nor_delays(api, clock, monkeypatch):
     assert (state().disabled_at, state().failures, OutboxMessage.objects.get().attempts) == (None, 0, 0)
 
 
-def test_a_turn_is_renewed_by_each_sending(api, clock, monkeypatch):
+def test_delivery_lease_is_renewed_by_each_sending(api, clock, monkeypatch):
     for number in range(5):
-        tell(str(number), f"s:{number}")
+        notify_of(str(number), f"s:{number}")
     real = delivery.send
 
     def slow(*args):
@@ -518,9 +518,9 @@ def test_a_turn_is_renewed_by_each_sending(api, clock, monkeypatch):
     assert len(api.accepted) == 5
 
 
-def test_a_turn_that_takes_too_long_hands_on_the_rest(api, monkeypatch):
+def test_delivery_that_takes_too_long_enqueues_another(api, monkeypatch):
     monkeypatch.setattr(delivery, "DELIVERY_SECONDS", 0.0)
-    tell("a")
+    notify_of("a")
     OrmQ.objects.all().delete()
     deliver("telegram")
     assert api.accepted == []
@@ -528,16 +528,16 @@ def test_a_turn_that_takes_too_long_hands_on_the_rest(api, monkeypatch):
     monkeypatch.undo()
 
 
-def test_a_turn_and_one_more_sending_fit_into_the_task_of_a_worker(settings):
+def test_delivery_and_one_more_sending_fit_into_the_task_timeout(settings):
     longest = delivery.DELIVERY_SECONDS + base.SEND_SECONDS
     assert longest <= 0.75 * settings.Q_CLUSTER["ALT_CLUSTERS"]["quick"]["timeout"]
     assert states.LEASE_DURATION.total_seconds() > base.SEND_SECONDS * 2
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_deliverers_at_once_deliver_once(api):
+def test_concurrent_deliveries_send_once(api):
     for number in range(8):
-        tell(str(number), f"s:{number}")
+        notify_of(str(number), f"s:{number}")
     start = threading.Barrier(4)
 
     def one():
@@ -554,40 +554,40 @@ def test_two_deliverers_at_once_deliver_once(api):
     assert statuses() == ["sent"] * 8
 
 
-# --- The pulse and the rest ------------------------------------------------------------------------------------------
+# --- Pulse, retention and settings -----------------------------------------------------------------------------------
 
 
-def test_the_pulse_asks_once_until_the_delivery_began(api, clock):
-    tell("Late")
+def test_pulse_enqueues_one_delivery_until_it_starts(api, clock):
+    notify_of("Late")
     OrmQ.objects.all().delete()
     for seconds, tasks in ((0, 1), (1, 1), (28, 1), (2, 2)):
         clock.forward(seconds=seconds)
         enqueue_due_deliveries(clock.now)
         assert OrmQ.objects.count() == tasks
     run_tasks()
-    tell("Later")
+    notify_of("Later")
     OrmQ.objects.all().delete()
     enqueue_due_deliveries(clock.now)
     assert OrmQ.objects.count() == 1
 
 
-def test_the_pulse_is_cheap_when_nothing_waits(api, clock, django_assert_num_queries):
+def test_pulse_is_cheap_if_nothing_waits(api, clock, django_assert_num_queries):
     enqueue_due_deliveries(clock.now)
     with django_assert_num_queries(3):
         enqueue_due_deliveries(clock.now)
     assert not OrmQ.objects.exists()
 
 
-def test_a_task_for_a_channel_that_is_gone_does_nothing():
+def test_delivery_for_a_deleted_channel_does_nothing():
     deliver("channel:999")
     assert not ChannelState.objects.exists()
 
 
-def test_the_token_is_in_no_table_and_no_log_line(api, clock, monkeypatch, capfd):
+def test_token_is_in_no_table_and_no_log_line(api, clock, monkeypatch, capfd):
     monkeypatch.setattr(base, "SEND_SECONDS", 0.3)
     for number, answer in enumerate([refusal(401, f"bot {TOKEN}"), receiver.reset, receiver.hang]):
         api.script = [answer]
-        tell(str(number))
+        notify_of(str(number))
         pulse_and_work(clock)
         ChannelState.objects.enable()
         clock.forward(minutes=6)
@@ -599,13 +599,13 @@ def test_the_token_is_in_no_table_and_no_log_line(api, clock, monkeypatch, capfd
     assert "K4NARI" not in "".join(capfd.readouterr())
 
 
-def test_what_is_sent_is_kept_for_a_while_and_what_waits_for_ever(api, settings):
+def test_sent_messages_are_kept_for_their_retention_and_waiting_ones_forever(api, settings):
     settings.NOTIFICATION_RETENTION_DAYS = 90
     now = timezone.now()
     for number, (status, days) in enumerate(
         [("sent", 91), ("failed", 91), ("given_up", 91), ("sent", 89), ("waiting", None)]
     ):
-        tell(str(number))
+        notify_of(str(number))
         finished = None if days is None else now - timedelta(days=days)
         OutboxMessage.objects.filter(title=str(number)).update(
             status=status, finished_at=finished, created_at=now - timedelta(days=400)
@@ -613,15 +613,15 @@ def test_what_is_sent_is_kept_for_a_while_and_what_waits_for_ever(api, settings)
     assert set(outdated_messages(now).values_list("title", flat=True)) == {"0", "1", "2"}
 
 
-def test_a_rolled_back_change_sends_nothing(api):
+def test_rolled_back_change_sends_nothing(api):
     with transaction.atomic():
-        tell("Late")
+        notify_of("Late")
         transaction.set_rollback(True)
     enqueue_due_deliveries(timezone.now())
     assert (work(), api.accepted) == (0, [])
 
 
-# --- What is laid out ------------------------------------------------------------------------------------------------
+# --- HTML ------------------------------------------------------------------------------------------------------------
 
 
 def laid_out(key):
@@ -629,7 +629,7 @@ def laid_out(key):
     return Notice("guardian", Severity.INFO, dedupe_key=key, channel="guardian", html="<table><tr><td>All", **words)
 
 
-def test_what_is_laid_out_arrives_beside_its_text_and_is_then_forgotten(smtp, settings):
+def test_html_is_sent_beside_the_text_and_then_deleted(smtp, settings):
     settings.GUARDIAN_RECIPIENTS, settings.PORTAL_URL = ["g@example.org"], "https://vigie.example.org"
     synchronise_environment_channels()
     notify(laid_out("1"))
@@ -644,7 +644,7 @@ def test_what_is_laid_out_arrives_beside_its_text_and_is_then_forgotten(smtp, se
     assert (message.status, message.html, message.text) == ("sent", "", "All <is> well.")
 
 
-def test_after_a_day_without_a_mail_server_each_report_arrives(smtp, settings, clock):
+def test_each_report_arrives_after_a_day_without_a_mail_server(smtp, settings, clock):
     settings.GUARDIAN_RECIPIENTS = ["g@example.org"]
     synchronise_environment_channels()
     notify(*(laid_out(f"{number:02}") for number in range(12)))
@@ -656,7 +656,7 @@ def test_after_a_day_without_a_mail_server_each_report_arrives(smtp, settings, c
     assert [mail["Subject"] for mail in smtp.mails] == [f"[Vigie] Report {number:02}" for number in range(12)]
 
 
-def test_what_was_not_sent_keeps_its_layout(smtp, settings):
+def test_unsent_message_keeps_its_html(smtp, settings):
     settings.GUARDIAN_RECIPIENTS = ["g@example.org"]
     synchronise_environment_channels()
     smtp.answers["END OF DATA"] = "451 later"
@@ -689,7 +689,7 @@ def test_webhook_refused_for_its_private_address_works_once_the_setting_allows_i
         row = NotificationChannel.objects.create(
             name="Hook", kind="webhook", addresses=hook.url, secret=encrypt("K4NARI")
         )
-        tell("A")
+        notify_of("A")
         deliver(row.key)
         assert "PROBE_ALLOW_PRIVATE" in state(row.key).disabled_reason
         assert statuses() == ["waiting"]

@@ -1,4 +1,4 @@
-"""That nobody is told is itself something to be told: on the landing page, and to Prometheus."""
+"""Findings and metrics about channels and messages that reach no one."""
 
 from datetime import timedelta
 
@@ -39,13 +39,13 @@ def found(source):
     return list(source(timezone.now()))
 
 
-def test_without_a_channel_nobody_is_told():
+def test_missing_channel_is_a_finding():
     (finding,) = found(nobody_is_told)
     assert finding.severity == Severity.WARNING
     assert finding.url == "/admin/portal/notificationchannel/"
 
 
-def test_a_channel_that_is_off_tells_nobody(channel):
+def test_channel_switched_off_counts_as_no_channel(channel):
     assert found(nobody_is_told) == []
     NotificationChannel.objects.update(is_active=False)
     assert len(found(nobody_is_told)) == 1
@@ -55,12 +55,12 @@ def test_telegram_by_environment_is_a_channel(telegram):
     assert found(nobody_is_told) == []
 
 
-def test_half_of_telegram_is_pointed_out(channel, telegram, settings):
+def test_token_without_chat_is_a_finding(channel, telegram, settings):
     settings.TELEGRAM_CHAT_ID = ""
     assert "TELEGRAM_CHAT_ID" in found(nobody_is_told)[0].text
 
 
-def test_a_disabled_channel_is_one_click_away(channel):
+def test_disabled_channel_is_a_finding_that_links_to_it(channel):
     since = timezone.now() - HOUR
     ChannelState.objects.create(channel=channel.key, disabled_at=since, disabled_reason="It answered 410")
     (finding,) = found(disabled_channels)
@@ -71,7 +71,7 @@ def test_a_disabled_channel_is_one_click_away(channel):
     assert found(disabled_channels) == []
 
 
-def test_of_telegram_by_environment_the_settings_are_named(telegram):
+def test_finding_about_disabled_telegram_names_its_settings(telegram):
     ChannelState.objects.create(channel="telegram", disabled_at=timezone.now(), disabled_reason="Unauthorized.")
     (finding,) = found(disabled_channels)
     assert "Unauthorized. Change TELEGRAM_BOT_TOKEN, TELEGRAM_CHAT_ID" in finding.text
@@ -89,7 +89,7 @@ def test_of_telegram_by_environment_the_settings_are_named(telegram):
         ("waiting", HOUR + timedelta(minutes=1), 1),
     ],
 )
-def test_what_did_not_arrive_is_a_finding(channel, status, ago, count):
+def test_undelivered_message_is_a_finding(channel, status, ago, count):
     write(channel.key, status, ago)
     findings = found(undelivered_messages)
     assert len(findings) == count
@@ -98,7 +98,7 @@ def test_what_did_not_arrive_is_a_finding(channel, status, ago, count):
         assert findings[0].text.startswith("1 message ")
 
 
-def test_prometheus_sees_what_waits_and_what_is_disabled(channel, telegram):
+def test_metrics_count_waiting_messages_and_disabled_channels(channel, telegram):
     write(channel.key, ago=HOUR)
     write(channel.key)
     write("channel:999", ago=HOUR)
@@ -113,25 +113,25 @@ def test_prometheus_sees_what_waits_and_what_is_disabled(channel, telegram):
     assert float(lines[f'vigie_channel_disabled{{channel="{channel.key}"}}']) == 0
 
 
-def test_the_landing_page_shows_it(admin_client, telegram):
+def test_landing_page_shows_a_disabled_channel(admin_client, telegram):
     ChannelState.objects.create(channel="telegram", disabled_at=timezone.now(), disabled_reason="Unauthorized.")
     content = admin_client.get("/admin/").content.decode()
     assert "Telegram tells nobody any more" in content
     assert "K4NARI" not in content
 
 
-def test_who_gets_the_guardians_reports_is_not_told_of_alerts(settings):
+def test_guardian_mail_does_not_count_as_a_channel_for_alerts(settings):
     settings.GUARDIAN_RECIPIENTS = ["g@example.org"]
     synchronise_environment_channels()
     assert "no notification channel is active" in found(nobody_is_told)[0].text
 
 
-def test_of_the_guardians_mail_the_settings_are_named(settings):
+def test_finding_about_disabled_guardian_mail_names_its_settings(settings):
     settings.GUARDIAN_RECIPIENTS = ["g@example.org"]
     synchronise_environment_channels()
     ChannelState.objects.create(channel="guardian", disabled_at=timezone.now(), disabled_reason="535 no")
     (finding,) = found(disabled_channels)
-    said = (
+    text = (
         "The guardian’s mail tells nobody any more: 535 no. Change GUARDIAN_RECIPIENTS, EMAIL_URL, or enable it again."
     )
-    assert finding.text == said
+    assert finding.text == text

@@ -1,4 +1,4 @@
-"""Writing messages: who is told what, once, in the transaction of what happened."""
+"""The outbox: recipients, duplicates and transactions of messages."""
 
 import pytest
 from django.db import connection, transaction
@@ -34,23 +34,23 @@ def telegram(settings):
 def test_every_recipient_of_every_active_channel_gets_a_message(mail, telegram):
     NotificationChannel.objects.create(name="Off", kind="email", addresses="c@example.org", is_active=False)
     assert notify(notice()) == 3
-    told = OutboxMessage.objects.order_by("pk").values_list("channel", "recipient")
-    assert list(told) == [(mail.key, "a@example.org"), (mail.key, "b@example.org"), ("telegram", "-100")]
+    written = OutboxMessage.objects.order_by("pk").values_list("channel", "recipient")
+    assert list(written) == [(mail.key, "a@example.org"), (mail.key, "b@example.org"), ("telegram", "-100")]
 
 
-def test_without_a_channel_nothing_is_written():
+def test_notice_without_a_channel_writes_nothing():
     assert notify(notice()) == 0
     assert not OrmQ.objects.exists()
 
 
-@pytest.mark.parametrize(("threshold", "told"), [(1, 1), (2, 2), (3, 3)])
-def test_a_channel_tells_of_what_is_severe_enough(mail, threshold, told):
+@pytest.mark.parametrize(("threshold", "count"), [(1, 1), (2, 2), (3, 3)])
+def test_channel_receives_notices_of_its_severity_and_above(mail, threshold, count):
     NotificationChannel.objects.update(min_severity=threshold, addresses="a@example.org")
-    assert notify(*(notice(severity.name, severity=severity) for severity in Severity)) == told
-    assert {message.severity for message in OutboxMessage.objects.all()} == set(range(1, told + 1))
+    assert notify(*(notice(severity.name, severity=severity) for severity in Severity)) == count
+    assert {message.severity for message in OutboxMessage.objects.all()} == set(range(1, count + 1))
 
 
-def test_the_same_key_is_told_once_per_recipient(mail):
+def test_same_dedupe_key_is_sent_once_per_recipient(mail):
     assert notify(notice("a"), notice("a")) == 2
     assert notify(notice("a"), notice("b")) == 2
     NotificationChannel.objects.update(addresses="a@example.org\nnew@example.org")
@@ -58,7 +58,7 @@ def test_the_same_key_is_told_once_per_recipient(mail):
     assert OutboxMessage.objects.filter(dedupe_key="a").count() == 3
 
 
-def test_fifty_notices_take_the_queries_of_one(mail, telegram):
+def test_number_of_queries_does_not_depend_on_the_notices(mail, telegram):
     def queries(*notices):
         with CaptureQueriesContext(connection) as captured:
             notify(*notices)
@@ -68,7 +68,7 @@ def test_fifty_notices_take_the_queries_of_one(mail, telegram):
     assert queries(*(notice(f"many-{number}") for number in range(15))) == queries(notice("one"))
 
 
-def test_what_is_rolled_back_tells_nobody(mail):
+def test_rolled_back_notices_leave_no_messages(mail):
     with transaction.atomic():
         assert notify(notice()) == 2
         transaction.set_rollback(True)
@@ -76,21 +76,21 @@ def test_what_is_rolled_back_tells_nobody(mail):
     assert not OrmQ.objects.exists()
 
 
-def test_each_channel_told_gets_its_delivery(mail, telegram):
+def test_delivery_is_enqueued_once_per_notified_channel(mail, telegram):
     notify(notice("a"), notice("b"))
     assert OrmQ.objects.filter(key="quick").count() == 2
     notify(notice("a"))
     assert OrmQ.objects.count() == 2
 
 
-def test_order_is_that_of_the_notices(mail):
+def test_messages_keep_the_order_of_their_notices(mail):
     notify(*(notice(key) for key in "cab"))
     assert list(
         OutboxMessage.objects.filter(recipient="a@example.org").order_by("pk").values_list("dedupe_key", flat=True)
     ) == list("cab")
 
 
-def test_whatever_is_said_can_be_written(mail):
+def test_any_text_of_a_notice_can_be_stored(mail):
     long = "é" * 50_000
     notify(notice(long + "1", title=f"one\nline\0 \ud800{long}", text=f"a\0\nb{long}", subject=long, path=f"/{long}"))
     notify(notice(long + "2"))
@@ -105,7 +105,7 @@ def test_whatever_is_said_can_be_written(mail):
 @pytest.mark.parametrize(
     "fields", [{"path": "https://elsewhere"}, {"path": "//elsewhere"}, {"title": ""}, {"subject": ""}, {"key": ""}]
 )
-def test_a_notice_that_makes_no_sense_is_refused(fields):
+def test_invalid_notice_is_refused(fields):
     with pytest.raises(ValueError, match="notice"):
         notice(**fields)
 
@@ -125,7 +125,7 @@ def test_telegram_needs_a_bot_and_a_chat(settings):
     assert find_channel("telegram") is None
 
 
-def test_the_state_of_a_notice_is_kept(mail):
+def test_message_keeps_the_state_of_its_notice(mail):
     before = timezone.now()
     notify(notice(state=State.OPENED, path="/admin/"))
     message = OutboxMessage.objects.first()
@@ -134,7 +134,7 @@ def test_the_state_of_a_notice_is_kept(mail):
     assert State.OPENED == "opened"
 
 
-# --- To whom the guardian's reports go -------------------------------------------------------------------------------
+# --- The guardian's mail ---------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -143,25 +143,25 @@ def guardian(settings):
     synchronise_environment_channels()
 
 
-def test_what_is_addressed_to_a_channel_goes_there_and_nowhere_else(mail, telegram, guardian):
+def test_notice_for_a_channel_goes_to_that_channel_only(mail, telegram, guardian):
     assert notify(notice(channel="guardian", html="<p>X")) == 2
-    told = OutboxMessage.objects.order_by("pk").values_list("channel", "recipient", "html")
-    assert list(told) == [("guardian", "g@example.org", "<p>X"), ("guardian", "h@example.org", "<p>X")]
+    written = OutboxMessage.objects.order_by("pk").values_list("channel", "recipient", "html")
+    assert list(written) == [("guardian", "g@example.org", "<p>X"), ("guardian", "h@example.org", "<p>X")]
 
 
 @pytest.mark.parametrize("severity", Severity)
-def test_the_guardians_mail_tells_of_no_alert(guardian, severity):
+def test_guardian_mail_receives_no_alerts(guardian, severity):
     assert notify(notice(severity=severity)) == 0
 
 
-def test_without_recipients_there_is_no_guardians_mail(mail, settings):
+def test_guardian_mail_needs_recipients(mail, settings):
     settings.GUARDIAN_RECIPIENTS = []
     synchronise_environment_channels()
     assert find_channel("guardian") is None
     assert notify(notice(channel="guardian")) == 0
 
 
-def test_what_is_laid_out_too_large_is_sent_as_text(mail):
+def test_oversized_html_is_sent_as_text(mail):
     notify(notice("a", html="\0" + "x" * 199_999), notice("b", html="x" * 200_001))
     lengths = {message.dedupe_key: len(message.html) for message in OutboxMessage.objects.all()}
     assert lengths == {"a": 199_999, "b": 0}
