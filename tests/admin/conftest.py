@@ -1,4 +1,4 @@
-"""Fixtures shared by the portal's tests."""
+"""Fixtures shared by the tests of the admin across apps."""
 
 from __future__ import annotations
 
