@@ -43,3 +43,32 @@ def test_index_lists_every_decision_with_its_title() -> None:
     listed = set(re.findall(r"^\| \[(\d{4})\]\((\S+)\) \| (.+) \|$", index, re.MULTILINE))
     titles = {path: path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ") for path in DECISIONS}
     assert listed == {(path.name[:4], path.name, title) for path, title in titles.items()}
+
+
+def glossary() -> list[tuple[str, str]]:
+    """Return each term of the glossary with its modules."""
+    text = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    return re.findall(r"^\| (?!term )([^|]+?) \| [^|]+ \| ([^|]+) \|$", text, re.MULTILINE)
+
+
+def test_glossary_lists_each_term_once_in_order() -> None:
+    terms = [term.lower() for term, _ in glossary()]
+    assert terms == sorted(set(terms))
+
+
+def is_module(name: str) -> bool:
+    path = name.replace(".", "/")
+    return any((ROOT / folder / f"{path}{end}").exists() for folder in ("", "client/src") for end in ("", ".py"))
+
+
+def test_glossary_names_modules_that_exist() -> None:
+    names = [name for _, modules in glossary() for name in re.findall(r"`([\w.]+)`", modules)]
+    assert names
+    assert [name for name in names if not is_module(name)] == []
+
+
+def test_architecture_names_modules_that_exist() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    names = re.findall(r"`((?:portal|agents|usage|backups|monitoring|beta)(?:\.[a-z_]+)+)`", text)
+    assert names
+    assert [name for name in names if not is_module(name) and not is_module(name.rpartition(".")[0])] == []
