@@ -13,6 +13,7 @@ from playwright.sync_api import sync_playwright
 
 from portal.models import SecondFactorGrace
 from portal.tests.access.test_second_factor import code_of
+from portal.tests.helpers.waiting import PATIENCE
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
@@ -45,7 +46,7 @@ def alice():
 def page(browser, live_server, alice):
     """Open a page in a new browser profile, by host name: a passkey cannot be bound to an IP address."""
     context = browser.new_context(base_url=live_server.url.replace("127.0.0.1", "localhost"), locale="en")
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(PATIENCE * 1_000)
     errors = []
     page = context.new_page()
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
