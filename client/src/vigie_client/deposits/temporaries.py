@@ -13,7 +13,7 @@ import os
 import uuid
 from typing import Any
 
-from vigie_client.disk.durable import BINARY, write_all
+from vigie_client.disk.durable import BINARY, remove_file, write_all
 from vigie_client.disk.locks import FileLock
 from vigie_client.disk.logs import log
 
@@ -39,7 +39,7 @@ class Temporaries:
             with self._exclusive():
                 done = _delete_recorded(self._record)
                 if self._lock.release() and done:  # before unlink: Windows cannot delete an open file
-                    _unlink(self._record)
+                    remove_file(self._record)
         except OSError as error:  # the next call deletes them; this one's result must not be lost
             log(logging.WARNING, "temporary files are left behind: %s", type(error).__name__)
         finally:
@@ -69,7 +69,7 @@ def _sweep(directory: str) -> None:
             done = _delete_recorded(record)
             lock.release()
             if done:
-                _unlink(record)
+                remove_file(record)
 
 
 def _delete_recorded(record: str) -> bool:
@@ -92,12 +92,7 @@ def _parse_path(line: bytes) -> str:
 def _delete_file(path: str) -> bool:
     """Delete `path`. Return False to retry, as an absent folder may be a share that is not mounted."""
     try:
-        _unlink(path)
+        remove_file(path)
     except OSError:
         return False
     return os.path.isdir(os.path.dirname(path))
-
-
-def _unlink(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)

@@ -14,6 +14,12 @@ BINARY = getattr(os, "O_BINARY", 0)
 _CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES)
 
 
+def remove_file(path: str) -> None:
+    """Delete the file, if there is one. Raises OSError."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
 def replace_file(path: str, data: bytes, *, protect: Optional[Callable[[str], None]] = None) -> None:
     """Replace the content of `path` atomically: a reader sees the old content or the new, never a part.
 
@@ -21,8 +27,7 @@ def replace_file(path: str, data: bytes, *, protect: Optional[Callable[[str], No
     one behind. `protect` is called with that name while the file is still empty. Raises OSError.
     """
     temporary = path + ".tmp"
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(temporary)
+    remove_file(temporary)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY, 0o600)
     try:
         try:

@@ -10,7 +10,7 @@ import re
 import subprocess
 from typing import Optional, Union
 
-from vigie_client.disk.durable import replace_file
+from vigie_client.disk.durable import remove_file, replace_file
 from vigie_client.disk.locks import FileLock
 from vigie_client.http.sessions import Credentials, CredentialSource
 from vigie_client.machine.host import default_machine_id, default_state_dir, shared_state_dir
@@ -58,7 +58,7 @@ class TokenStore(CredentialSource):
         stored = {"machine_id": credentials.machine_id, "api_token": credentials.api_token}
         with FileLock(self.path + ".lock"):
             replace_file(self.path, json.dumps(stored).encode(), protect=self._protect)
-        _remove(os.path.join(self.directory, OLDER_STORE))
+        remove_file(os.path.join(self.directory, OLDER_STORE))
 
     def _protect(self, path: str) -> None:
         restrict_to_owner(path)
@@ -69,7 +69,7 @@ class TokenStore(CredentialSource):
 
     def clear(self) -> None:
         for name in (STORE, OLDER_STORE):
-            _remove(os.path.join(self.directory, name))
+            remove_file(os.path.join(self.directory, name))
 
     def exclusive(self) -> FileLock:
         """Return a lock to hold around a call that saves credentials, so that programs do not overwrite them."""
@@ -86,11 +86,6 @@ def decode_token(raw: bytes) -> str:
 def _read_token(path: str) -> str:
     with open(path, "rb") as file:
         return decode_token(file.read(65_536))
-
-
-def _remove(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
 
 
 def _default_directory() -> str:
