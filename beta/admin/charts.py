@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from beta.report import wording
 from beta.report.gather import Report
-from monitoring.admin.display import format_day
+from portal.base.words import format_short_day
 
 # A longer period is drawn without the days on which nothing happened.
 MOST_DAYS = 731
@@ -46,7 +46,7 @@ def trend_chart(report: Report) -> DrawnChart | None:
         key="chart-trend",
         title=_("Average score over time"),
         data={
-            "labels": [format_day(day) for day in drawn],
+            "labels": [format_short_day(day) for day in drawn],
             "lines": [
                 {"label": _("Average score"), "values": averages},
                 {"label": needed, "values": [target] * len(drawn)},
@@ -81,7 +81,7 @@ def response_chart(report: Report) -> DrawnChart | None:
         key="chart-times",
         title=_("Response times"),
         data={
-            "labels": [format_day(day) for day in drawn],
+            "labels": [format_short_day(day) for day in drawn],
             "lines": lines,
             "marks": {"label": _("failed checks"), "values": [day["failures"] if day else 0 for day in known]},
             "unit": "ms",

@@ -28,12 +28,11 @@ from beta.report import snapshots, status, wording
 from beta.report.gather import Report
 from beta.report.status import ProgrammeStatus
 from monitoring.admin.asking import AskingAdmin
-from monitoring.admin.display import format_day
 from portal import audit
 from portal.admin.base import BoundedChangeList, SettingsAdmin, begins_with
 from portal.admin.display import GOOD, QUIET, badge, join_inline, stack_lines
 from portal.admin.filters import ChoiceFilter
-from portal.base.words import format_count
+from portal.base.words import format_count, format_short_day
 from portal.desk.history import history_section
 from portal.desk.panels import Section
 
@@ -80,11 +79,11 @@ def running_badge(programme: BetaProgramme) -> SafeString:
     today = timezone.localdate()
     if programme.starts > today:
         return stack_lines(
-            badge(_now("not begun"), QUIET), _now("from %(day)s") % {"day": format_day(programme.starts)}
+            badge(_now("not begun"), QUIET), _now("from %(day)s") % {"day": format_short_day(programme.starts)}
         )
-    until = "" if programme.ends is None else _now("until %(day)s") % {"day": format_day(programme.ends)}
+    until = "" if programme.ends is None else _now("until %(day)s") % {"day": format_short_day(programme.ends)}
     if programme.is_running(today):
-        since = _now("since %(day)s") % {"day": format_day(programme.starts)}
+        since = _now("since %(day)s") % {"day": format_short_day(programme.starts)}
         return stack_lines(badge(_now("running"), GOOD), until or since)
     return stack_lines(badge(_now("ended"), QUIET), until)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 
 from django.urls import reverse
-from django.utils.formats import date_format, number_format
+from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import get_language, ngettext
@@ -34,7 +34,14 @@ from portal.admin.display import (
 )
 from portal.base.severity import Severity
 from portal.base.text import truncate_text
-from portal.base.words import EMPTY_VALUE, format_count, format_moment, round_half_up, round_to_integer
+from portal.base.words import (
+    EMPTY_VALUE,
+    format_count,
+    format_moment,
+    format_short_day,
+    round_half_up,
+    round_to_integer,
+)
 
 State = Target.State
 TONES = {
@@ -133,13 +140,9 @@ def format_share(part: float | None) -> str:
     return _("%(figure)s %%") % {"figure": number_format(figure, use_l10n=True)}
 
 
-def format_day(day: date) -> str:
-    return date_format(day, "j N")
-
-
 def describe_bar(bar: DayBar) -> str:
     """Return a title such as `3 Nov: 99.93 %, 2 of 2,880 checks failed`."""
-    day = format_day(bar.day)
+    day = format_short_day(bar.day)
     if bar.state == "none":
         return _("%(day)s: no checks") % {"day": day}
     uptime_of_day = uptime.format_percent(bar.uptime)

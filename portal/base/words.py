@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 
 from django.utils import timezone
@@ -25,6 +25,11 @@ def format_relative(moment: datetime, now: datetime) -> str:
     if moment > now:
         return _("in %(time)s") % {"time": timeuntil(moment, now, depth=1)}
     return _("%(time)s ago") % {"time": timesince(moment, now, depth=1)}
+
+
+def format_short_day(day: date) -> str:
+    """`3 Nov`, in the reader's language."""
+    return date_format(day, "j N")
 
 
 def format_count(number: int) -> str:

@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
-from portal.base.words import EMPTY_VALUE, format_count
+from portal.base.words import EMPTY_VALUE, format_count, format_short_day
 from usage.consumption import DAY, Period, UsageTotals
 from usage.quotas import QuotaStatus
 
@@ -24,10 +24,6 @@ class ChartWithTable:
     data: dict[str, Any]
     columns: list[str]
     rows: list[list[str]]
-
-
-def day_label(day: date) -> str:
-    return date_format(day, "j N")
 
 
 def days_in(period: Period) -> list[date]:
@@ -49,10 +45,10 @@ def month_chart(status: QuotaStatus, by_day: Mapping[date, UsageTotals]) -> Char
         lines.append({"label": _("quota"), "values": [status.quota] * len(days)})
     return ChartWithTable(
         title=_("This month"),
-        data={"labels": [day_label(day) for day in days], "lines": lines, "unit": _("pages")},
+        data={"labels": [format_short_day(day) for day in days], "lines": lines, "unit": _("pages")},
         columns=[_("Day"), _("Pages so far"), _("At this pace")],
         rows=[
-            [day_label(day), format_pages(actual), format_pages(expected)]
+            [format_short_day(day), format_pages(actual), format_pages(expected)]
             for day, actual, expected in zip(days, pages, forecast, strict=True)
         ],
     )
