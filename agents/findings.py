@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from agents.approval import KEPT_FOR
 from agents.models import Agent, EnrolmentRequest
 from agents.panels import fleet_totals
-from portal.base.findings import Finding, finding_sources
+from portal.base.findings import SHOWN, Finding, count_finding, finding_sources, worst_first
 from portal.base.severity import Severity
 from portal.base.words import format_count, format_relative
 from portal.desk.history import describe_event
@@ -27,8 +27,6 @@ COPIES_SHOWN_FOR = timedelta(days=7)
 ISSUED_BY_PEOPLE = ~Q(kind=ApiToken.Kind.AGENT)
 LOOP_COUNT = 100
 REQUESTS = "admin:agents_enrolmentrequest"
-# Findings of one kind that are shown one by one; the list behind them shows the rest.
-SHOWN = 5
 
 
 @finding_sources.register
@@ -47,12 +45,8 @@ def silent_machines(now: datetime) -> Iterator[Finding]:
 
 
 def silent_finding(severity: Severity, text: str, liveness: str, count: int, active: int) -> Finding:
-    return Finding(
-        severity,
-        text % {"count": format_count(count), "active": format_count(active)},
-        url=reverse("admin:agents_agent_changelist", query={"liveness": liveness}),
-        action=_("See them"),
-    )
+    url = reverse("admin:agents_agent_changelist", query={"liveness": liveness})
+    return count_finding(severity, text, count, url=url, active=format_count(active))
 
 
 @finding_sources.register
@@ -108,12 +102,12 @@ def waiting_enrolments(now: datetime) -> Iterator[Finding]:
     """Report enrolment requests whose token is still usable: revoking the token settles a request too."""
     usable = ApiToken.objects.usable(now)
     waiting = EnrolmentRequest.objects.waiting(now).filter(last_asked_at__gt=now - KEPT_FOR, token__in=usable)
-    requests = list(waiting.order_by("-last_asked_at").select_related("token")[: SHOWN + 1])
+    requests, has_others = worst_first(waiting.order_by("-last_asked_at").select_related("token"))
     text = _(
         "%(machine)s asks to be enrolled with the token “%(token)s” from %(address)s. Allow it only if you expect this "
         "installation: the machine enrolled as %(machine)s can upload its backups."
     )
-    for request in requests[:SHOWN]:
+    for request in requests:
         values = {"machine": request.machine_id, "token": request.token.name, "address": request.address}
         yield Finding(
             Severity.WARNING,
@@ -123,7 +117,7 @@ def waiting_enrolments(now: datetime) -> Iterator[Finding]:
             action=_("Allow for 15 minutes"),
             permission="agents.change_enrolmentrequest",
         )
-    if len(requests) > SHOWN:
+    if has_others:
         more = _("More machines ask to be enrolled.")
         yield Finding(Severity.WARNING, more, url=reverse(f"{REQUESTS}_changelist"), action=_("View requests"))
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, F, Min, OuterRef, Q, QuerySet
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -17,16 +17,15 @@ from backups.protection import DAMAGED, FAILING, suspicious
 from backups.querysets import STORED, UNSTORED, watched
 from backups.scanner.disk import paths
 from backups.scanner.orchestration import active_leases, lease_key
-from portal.base.findings import Finding, finding_sources
+from portal.base.findings import SHOWN, Finding, count_finding, finding_sources, worst_first
 from portal.base.severity import Severity
 from portal.base.words import format_count, format_relative
 
-# Findings of one kind; the linked list shows the rest.
-MAX_SHOWN = 5
 STORED_WITHIN = timedelta(hours=1)
 SCANNED_WITHIN = timedelta(minutes=45)
 LATE_SCAN = timedelta(minutes=20)
 PAUSED_LONG = timedelta(days=30)
+OLDEST_GOOD_FIRST = (F("last_verified_at").asc(nulls_first=True), "status_since", "pk")
 LATER_STORED = (*STORED, "removed")
 Promotion = BackupEntry.Promotion
 
@@ -50,9 +49,9 @@ def job_finding(job: ExpectedBackupJob, severity: Severity, text: str, since: da
 def failing_databases(now: datetime) -> Iterator[Finding]:
     """Report the databases with the oldest good backup, or none, one by one, and the others together."""
     failing = ExpectedBackupJob.objects.filter(watched(now) & FAILING)
-    worst = list(failing.order_by(F("last_verified_at").asc(nulls_first=True), "status_since", "pk")[: MAX_SHOWN + 1])
-    newest = load_latest_entries(worst[:MAX_SHOWN]) if worst else {}
-    for job in worst[:MAX_SHOWN]:
+    worst, has_others = worst_first(failing.order_by(*OLDEST_GOOD_FIRST))
+    newest = load_latest_entries(worst) if worst else {}
+    for job in worst:
         entry = newest[job.pk].latest
         text = _("%(database)s of %(machine)s: %(status)s. %(why)s %(last)s") % {
             "database": job.database_name,
@@ -62,8 +61,15 @@ def failing_databases(now: datetime) -> Iterator[Finding]:
             "last": describe_last_good(job, now),
         }
         yield job_finding(job, Severity.CRITICAL, text, job.status_since)
-    if len(worst) > MAX_SHOWN:
-        yield remaining_failures(failing, {job.pk for job in worst[:MAX_SHOWN]})
+    if has_others:
+        others = failing.count() - SHOWN
+        text = ngettext(
+            "%(count)s more database has no good backup of its last cycle.",
+            "%(count)s more databases have no good backup of their last cycle.",
+            others,
+        )
+        since = failing.exclude(pk__in=[job.pk for job in worst]).aggregate(since=Min("status_since"))["since"]
+        yield count_finding(Severity.CRITICAL, text, others, since, job_list_url(attention="yes"))
 
 
 def describe_last_good(job: ExpectedBackupJob, now: datetime) -> str:
@@ -72,23 +78,10 @@ def describe_last_good(job: ExpectedBackupJob, now: datetime) -> str:
     return _("Its last good backup was verified %(when)s.") % {"when": format_relative(job.last_verified_at, now)}
 
 
-def remaining_failures(failing: QuerySet[ExpectedBackupJob], shown: set[int]) -> Finding:
-    others = failing.exclude(pk__in=shown)
-    count, since = others.count(), others.aggregate(since=Min("status_since"))["since"]
-    text = ngettext(
-        "%(count)s more database has no good backup of its last cycle.",
-        "%(count)s more databases have no good backup of their last cycle.",
-        count,
-    )
-    return Finding(
-        Severity.CRITICAL, text % {"count": format_count(count)}, since, job_list_url(attention="yes"), _("See them")
-    )
-
-
 @finding_sources.register
 def damaged_versions(now: datetime) -> Iterator[Finding]:
     """Report current versions that are no longer what was verified, of paused jobs too."""
-    for job in ExpectedBackupJob.objects.filter(DAMAGED).order_by("reverified_at")[:MAX_SHOWN]:
+    for job in ExpectedBackupJob.objects.filter(DAMAGED).order_by("reverified_at")[:SHOWN]:
         text = _("The stored backup of %(job)s is damaged. %(why)s")
         values = {"job": job, "why": reasons.format_reasons([job.damage])}
         yield job_finding(job, Severity.CRITICAL, text % values, job.reverified_at)
@@ -97,7 +90,7 @@ def damaged_versions(now: datetime) -> Iterator[Finding]:
 @finding_sources.register
 def unstored_backups(now: datetime) -> Iterator[Finding]:
     """Report verified dumps that were not stored, unless a later one was."""
-    for entry in unstored_entries(now).select_related("job").order_by("cycle_at")[:MAX_SHOWN]:
+    for entry in unstored_entries(now).select_related("job").order_by("cycle_at")[:SHOWN]:
         text = {
             Promotion.WAITING: _("The verified backup of %(job)s has not been stored yet. %(why)s"),
             Promotion.FAILED: _("The verified backup of %(job)s could not be stored. %(why)s"),
@@ -122,37 +115,34 @@ def unstored_entries(now: datetime) -> QuerySet[BackupEntry]:
 def doubtful_backups(now: datetime) -> Iterator[Finding]:
     """Report dumps whose hash and size are right, and whose content looks wrong."""
     doubtful = ExpectedBackupJob.objects.filter(suspicious(now))
-    worst = list(doubtful.order_by(F("last_verified_at").asc(nulls_first=True), "status_since", "pk")[: MAX_SHOWN + 1])
-    newest = load_latest_entries(worst[:MAX_SHOWN]) if worst else {}
-    for job in worst[:MAX_SHOWN]:
+    worst, has_others = worst_first(doubtful.order_by(*OLDEST_GOOD_FIRST))
+    newest = load_latest_entries(worst) if worst else {}
+    for job in worst:
         entry = newest[job.pk].good
         text = _("The last backup of %(job)s is suspicious. %(why)s")
         values = {"job": job, "why": reasons.format_warnings(entry.doubts) if entry else ""}
         yield job_finding(job, Severity.WARNING, text % values, entry.recorded_at if entry else job.status_since)
-    if len(worst) > MAX_SHOWN:
-        count = doubtful.count() - MAX_SHOWN
+    if has_others:
+        others = doubtful.count() - SHOWN
         text = ngettext(
-            "%(count)s more last backup is suspicious.", "%(count)s more last backups are suspicious.", count
-        ) % {"count": format_count(count)}
-        yield Finding(Severity.WARNING, text, None, job_list_url(attention="doubts"), _("See them"))
+            "%(count)s more last backup is suspicious.", "%(count)s more last backups are suspicious.", others
+        )
+        yield count_finding(Severity.WARNING, text, others, url=job_list_url(attention="doubts"))
 
 
 @finding_sources.register
 def forgotten_pauses(now: datetime) -> Iterator[Finding]:
     """Report jobs that have been switched off for so long that they may be forgotten."""
-    off = ExpectedBackupJob.objects.filter(is_active=False, watched_since__lt=now - PAUSED_LONG)
-    found = off.aggregate(since=Min("watched_since"))["since"]
-    if found is None:
+    paused = ExpectedBackupJob.objects.filter(is_active=False, watched_since__lt=now - PAUSED_LONG)
+    off = paused.aggregate(count=Count("pk"), since=Min("watched_since"))
+    if not off["count"]:
         return
-    count = off.count()
     text = ngettext(
         "%(count)s database has been paused for more than 30 days: nobody looks at its backups.",
         "%(count)s databases have been paused for more than 30 days: nobody looks at their backups.",
-        count,
+        off["count"],
     )
-    yield Finding(
-        Severity.INFO, text % {"count": format_count(count)}, found, job_list_url(paused="off"), _("See them")
-    )
+    yield count_finding(Severity.INFO, text, off["count"], off["since"], job_list_url(paused="off"))
 
 
 # --- Scans and deposit areas -----------------------------------------------------------------------------------------
@@ -203,90 +193,74 @@ def unscanned_machines(now: datetime) -> Iterator[Finding]:
 
 @finding_sources.register
 def troubled_areas(now: datetime) -> Iterator[Finding]:
-    def describe_area(area: DepositArea) -> Finding:
+    areas = DepositArea.objects.filter(trouble__isnull=False).order_by("troubled_since", "agent_id")
+    worst, others = first_areas(areas)
+    for area in worst:
         text = _("What %(machine)s deposits cannot be read. %(why)s")
         values = {"machine": area.agent_id, "why": reasons.format_reasons([area.trouble])}
-        return area_finding(area, Severity.WARNING, text % values, area.troubled_since)
-
-    def describe_rest(count: int) -> str:
-        return ngettext(
-            "What %(count)s more machine deposits cannot be read.",
-            "What %(count)s more machines deposit cannot be read.",
-            count,
-        )
-
-    troubled = DepositArea.objects.filter(trouble__isnull=False).order_by("troubled_since", "agent_id")
-    return list_first_areas(troubled, Severity.WARNING, describe_area, describe_rest)
+        yield area_finding(area, Severity.WARNING, text % values, area.troubled_since)
+    text = ngettext(
+        "What %(count)s more machine deposits cannot be read.",
+        "What %(count)s more machines deposit cannot be read.",
+        others,
+    )
+    yield from other_areas(Severity.WARNING, text, others)
 
 
 @finding_sources.register
 def unread_reports(now: datetime) -> Iterator[Finding]:
     """Report JSON files that may be the reports of missing backups."""
-
-    def describe_area(area: DepositArea) -> Finding:
+    areas, others = first_areas(DepositArea.objects.exclude(unread=[]).order_by("agent_id"))
+    for area in areas:
         text = _(
             "%(machine)s leaves JSON files that no scan reads, such as %(name)s. A report is called"
             " OPERATION_YYYYMMDD_HHMM_%(machine)s.json."
         )
-        return area_finding(area, Severity.WARNING, text % {"machine": area.agent_id, "name": area.unread[-1]})
-
-    def describe_rest(count: int) -> str:
-        return ngettext(
-            "%(count)s more machine leaves JSON files that no scan reads.",
-            "%(count)s more machines leave JSON files that no scan reads.",
-            count,
-        )
-
-    return list_first_areas(
-        DepositArea.objects.exclude(unread=[]).order_by("agent_id"), Severity.WARNING, describe_area, describe_rest
+        yield area_finding(area, Severity.WARNING, text % {"machine": area.agent_id, "name": area.unread[-1]})
+    text = ngettext(
+        "%(count)s more machine leaves JSON files that no scan reads.",
+        "%(count)s more machines leave JSON files that no scan reads.",
+        others,
     )
+    yield from other_areas(Severity.WARNING, text, others)
 
 
 @finding_sources.register
 def report_spellings(now: datetime) -> Iterator[Finding]:
     """Report the undocumented variants that a machine's reports use."""
-
-    def describe_area(area: DepositArea) -> Finding:
+    areas, others = first_areas(DepositArea.objects.exclude(spellings=[]).order_by("agent_id"))
+    for area in areas:
         text = _("Reports of %(machine)s are read, but not written as documented: %(variants)s")
         values = {"machine": area.agent_id, "variants": reasons.format_spellings(area.spellings)}
-        return area_finding(area, Severity.INFO, text % values)
-
-    def describe_rest(count: int) -> str:
-        return ngettext(
-            "Reports of %(count)s more machine are read, but not written as documented.",
-            "Reports of %(count)s more machines are read, but not written as documented.",
-            count,
-        )
-
-    return list_first_areas(
-        DepositArea.objects.exclude(spellings=[]).order_by("agent_id"), Severity.INFO, describe_area, describe_rest
+        yield area_finding(area, Severity.INFO, text % values)
+    text = ngettext(
+        "Reports of %(count)s more machine are read, but not written as documented.",
+        "Reports of %(count)s more machines are read, but not written as documented.",
+        others,
     )
+    yield from other_areas(Severity.INFO, text, others)
 
 
 def area_finding(area: DepositArea, severity: Severity, text: str, since: datetime | None = None) -> Finding:
     return Finding(severity, text, since, job_list_url(q=area.agent_id), _("See its databases"))
 
 
-def list_first_areas(
-    areas: QuerySet[DepositArea],
-    severity: Severity,
-    describe_area: Callable[[DepositArea], Finding],
-    describe_rest: Callable[[int], str],
-) -> Iterator[Finding]:
-    """Yield a finding for each of the first areas, and one that counts the rest."""
-    found = list(areas[: MAX_SHOWN + 1])
-    yield from map(describe_area, found[:MAX_SHOWN])
-    if len(found) > MAX_SHOWN:
-        count = areas.count() - MAX_SHOWN
-        yield Finding(
-            severity, describe_rest(count) % {"count": format_count(count)}, None, job_list_url(), _("See the list")
-        )
+def first_areas(areas: QuerySet[DepositArea]) -> tuple[list[DepositArea], int]:
+    """Return the areas with a finding each, and the number of the others."""
+    first, has_others = worst_first(areas)
+    return first, areas.count() - SHOWN if has_others else 0
+
+
+def other_areas(severity: Severity, text: str, count: int) -> Iterator[Finding]:
+    """Yield a finding that counts the areas without one of their own."""
+    if count:
+        yield Finding(severity, text % {"count": format_count(count)}, None, job_list_url(), _("See the list"))
 
 
 @finding_sources.register
 def unexpected_databases(now: datetime) -> Iterator[Finding]:
     """Report databases that arrive without a job: nobody would notice if they stopped."""
-    areas = list(DepositArea.objects.exclude(unexpected=[]).order_by("agent_id")[: MAX_SHOWN + 1])
+    areas = list(DepositArea.objects.exclude(unexpected=[]).order_by("agent_id")[: SHOWN + 1])
     known = set(
         ExpectedBackupJob.objects.filter(agent_id__in=[area.agent_id for area in areas]).values_list(
             "agent_id", "database_name"
@@ -294,7 +268,7 @@ def unexpected_databases(now: datetime) -> Iterator[Finding]:
     )
     known = {(agent_id, paths.normalize_name(name)) for agent_id, name in known}
     pairs = [(area.agent_id, name) for area in areas for name in area.unexpected if (area.agent_id, name) not in known]
-    for machine, database in pairs[:MAX_SHOWN]:
+    for machine, database in pairs[:SHOWN]:
         text = _("%(machine)s deposits the database %(database)s, which nobody expects.")
         url = reverse("admin:backups_expectedbackupjob_add", query={"agent_id": machine, "database_name": database})
         values = {"machine": machine, "database": database}

@@ -17,12 +17,9 @@ from beta.models import BetaFeedback, BetaProgramme
 from beta.report import wording
 from beta.report.status import running_programmes
 from beta.report.verdict import GO
-from portal.base.findings import Finding, finding_sources
+from portal.base.findings import Finding, count_finding, finding_sources, worst_first
 from portal.base.severity import Severity
-from portal.base.words import format_count
 
-# Programmes with a finding of their own; the list behind the last finding shows the rest.
-SHOWN = 5
 HIGH_FOR, UNRATED_FOR = timedelta(days=3), timedelta(days=2)
 ENDS_SOON = timedelta(days=3)
 Kind = BetaFeedback.Severity
@@ -48,10 +45,10 @@ def waiting_bugs(now: datetime) -> Iterator[Finding]:
     counts = {kind: Count("pk", filter=condition) for kind, condition in kinds.items()}
     since = {f"{kind}_since": Min("received_at", filter=condition) for kind, condition in kinds.items()}
     by_programme = waiting.values("programme", "programme__name").annotate(**counts, **since)
-    found = list(by_programme.filter(Q(critical__gt=0) | Q(high__gt=0) | Q(unrated__gt=0))[: SHOWN + 1])
-    for row in found[:SHOWN]:
+    rows, has_others = worst_first(by_programme.filter(Q(critical__gt=0) | Q(high__gt=0) | Q(unrated__gt=0)))
+    for row in rows:
         yield from bug_findings(row)
-    if len(found) > SHOWN:
+    if has_others:
         text = _("Bugs of more beta programmes wait.")
         yield Finding(Severity.WARNING, text, None, list_url("betafeedback", type="bug"), _("See them"))
 
@@ -76,9 +73,9 @@ def bug_findings(row: Mapping[str, Any]) -> Iterator[Finding]:
     }
     for kind, text in texts.items():
         if row[kind]:
-            words = {"count": format_count(row[kind]), "programme": row["programme__name"]}
             severity = Severity.INFO if kind == "unrated" else Severity.WARNING
-            yield Finding(severity, text % words, row[f"{kind}_since"], bugs_url(row["programme"], kind), _("See them"))
+            url, programme = bugs_url(row["programme"], kind), row["programme__name"]
+            yield count_finding(severity, text, row[kind], row[f"{kind}_since"], url, programme=programme)
 
 
 def bugs_url(programme: int, kind: str) -> str:

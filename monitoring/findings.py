@@ -14,13 +14,11 @@ from monitoring.alerts import maintenance
 from monitoring.alerts.notices import incident_headline, incident_reason
 from monitoring.checks.worker_rounds import HEARTBEAT
 from monitoring.models import Incident, MaintenanceWindow, Round, Target
-from portal.base.findings import Finding, finding_sources
+from portal.base.findings import Finding, count_finding, finding_sources, worst_first
 from portal.base.severity import Severity
-from portal.base.words import format_count, format_moment
+from portal.base.words import format_moment
 from portal.models import Heartbeat
 
-# At most this many findings of a kind: the linked list shows the rest.
-SHOWN = 5
 OVERDUE = timedelta(minutes=5)
 # A watcher sends a heartbeat every five seconds, and a dead one is replaced within twenty.
 UNWATCHED = timedelta(seconds=30)
@@ -52,13 +50,13 @@ def unattended_incidents(now: datetime) -> Iterator[Finding]:
     severity = Case(
         When(rule__in=Incident.CRITICAL_RULES, then=Value(Severity.CRITICAL)), default=Value(Severity.WARNING)
     )
-    worst = list(unattended.select_related("target").order_by(severity, "id")[: SHOWN + 1])
-    for incident in worst[:SHOWN]:
+    worst, has_others = worst_first(unattended.select_related("target").order_by(severity, "id"))
+    for incident in worst:
         text = f"{incident_headline(incident)}. {in_one_line(incident_reason(incident))}".strip()
         url = reverse("admin:monitoring_incident_change", args=[incident.pk])
         yield Finding(incident.severity, text, incident.opened_at, url, _("See the incident"))
-    if len(worst) > SHOWN:
-        yield other_incidents(unattended, [incident.pk for incident in worst[:SHOWN]])
+    if has_others:
+        yield other_incidents(unattended.exclude(pk__in=[incident.pk for incident in worst]))
 
 
 def in_one_line(text: str) -> str:
@@ -67,9 +65,9 @@ def in_one_line(text: str) -> str:
     return " ".join([first, ", ".join(line.removeprefix("– ") for line in listed)]).strip()
 
 
-def other_incidents(unattended: QuerySet[Incident], told: list[int]) -> Finding:
-    """Report the other incidents, as severe as the worst of them."""
-    others = unattended.exclude(pk__in=told).aggregate(
+def other_incidents(incidents: QuerySet[Incident]) -> Finding:
+    """Report incidents together, as severe as the worst of them."""
+    others = incidents.aggregate(
         count=Count("pk"), since=Min("opened_at"), critical=Count("pk", filter=Q(rule__in=Incident.CRITICAL_RULES))
     )
     count = others["count"]
@@ -78,13 +76,8 @@ def other_incidents(unattended: QuerySet[Incident], told: list[int]) -> Finding:
         "%(count)s more incidents are open, and nobody is at them.",
         count,
     )
-    return Finding(
-        Severity.CRITICAL if others["critical"] else Severity.WARNING,
-        text % {"count": format_count(count)},
-        others["since"],
-        admin_list_url("incident", state="new"),
-        _("See them"),
-    )
+    severity = Severity.CRITICAL if others["critical"] else Severity.WARNING
+    return count_finding(severity, text, count, others["since"], admin_list_url("incident", state="new"))
 
 
 # --- Targets ---------------------------------------------------------------------------------------------------------
@@ -95,15 +88,15 @@ def ending_certificates(now: datetime) -> Iterator[Finding]:
     """Report certificates that end soon without an incident, since the target sets no warning, or a later one."""
     told = Incident.objects.open().filter(target=OuterRef("pk"), rule=Rule.CERTIFICATE)
     ending = Target.objects.active().filter(~Exists(told), certificate_until__lt=now + CERTIFICATE_SOON)
-    found = list(ending.order_by("certificate_until")[: SHOWN + 1])
-    for target in found[:SHOWN]:
+    targets, has_others = worst_first(ending.order_by("certificate_until"))
+    for target in targets:
         until = target.certificate_until or now
         text = _("The certificate of %(target)s ends soon: %(moment)s.")
         if until <= now:
             text = _("The certificate of %(target)s has ended: %(moment)s.")
         words = {"target": target.name, "moment": format_moment(until)}
         yield target_finding(target, Severity.WARNING, text % words, None)
-    if len(found) > SHOWN:
+    if has_others:
         text = _("The certificates of more targets end soon.")
         yield Finding(Severity.WARNING, text, None, admin_list_url("target"), _("See the targets"))
 
@@ -133,9 +126,7 @@ def unwatched_targets(now: datetime) -> Iterator[Finding]:
             found["never"],
         )
         url = admin_list_url("target", state=Target.State.UNKNOWN)
-        yield Finding(
-            Severity.WARNING, text % {"count": format_count(found["never"])}, found["due"], url, _("See them")
-        )
+        yield count_finding(Severity.WARNING, text, found["never"], found["due"], url)
 
 
 @finding_sources.register
@@ -153,7 +144,7 @@ def forgotten_targets(now: datetime) -> Iterator[Finding]:
             found["silenced"],
         )
         url = admin_list_url("target", standing="silenced")
-        yield Finding(Severity.INFO, text % {"count": format_count(found["silenced"])}, None, url, _("See them"))
+        yield count_finding(Severity.INFO, text, found["silenced"], url=url)
     if found["paused"]:
         text = ngettext(
             "%(count)s target has been paused for more than 30 days: nobody looks at it.",
@@ -161,9 +152,7 @@ def forgotten_targets(now: datetime) -> Iterator[Finding]:
             found["paused"],
         )
         url = admin_list_url("target", standing="paused")
-        yield Finding(
-            Severity.INFO, text % {"count": format_count(found["paused"])}, found["since"], url, _("See them")
-        )
+        yield count_finding(Severity.INFO, text, found["paused"], found["since"], url)
 
 
 # --- Watching itself -------------------------------------------------------------------------------------------------

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.core.cache import cache
 from django.db.models import Case, QuerySet, Sum, Value, When
 from django.utils import timezone
 
+from portal.base.moments import midnight
 from usage.models import RunRollup
 
 DAY = timedelta(days=1)
@@ -24,11 +25,6 @@ DASHBOARD_SPANS = {7: 60, 30: 60, 90: 300, 364: 600}
 
 
 # --- Days and periods ------------------------------------------------------------------------------------------------
-
-
-def midnight(day: date) -> datetime:
-    """Return the start of the day, in UTC: local hours are ambiguous when the clocks go back."""
-    return timezone.make_aware(datetime.combine(day, time.min)).astimezone(UTC)
 
 
 @dataclass(frozen=True)

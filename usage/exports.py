@@ -15,7 +15,8 @@ from django.db.models import Count, DateTimeField, F, QuerySet, Sum
 from django.db.models.functions import Coalesce, Least, TruncDate
 from django.utils import timezone
 
-from usage.consumption import DAY, SUMS, UsageTotals, midnight
+from portal.base.moments import midnight
+from usage.consumption import DAY, SUMS, UsageTotals
 from usage.models import Run, RunRollup
 from usage.models.runs import COUNTED_PAGES, hour_of
 

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from portal.base.findings import Finding, finding_sources
+from portal.base.findings import SHOWN, Finding, count_finding, finding_sources
 from portal.base.severity import Severity
 from portal.base.words import format_count
 from portal.models import AuditEvent
@@ -18,8 +18,6 @@ from usage.models import Licence, RollupProgress, Run, TrackingWriter
 from usage.models.runs import MOST_PLAUSIBLE_PAGES
 from usage.quotas import UNNAMED, near_quota, over_quota
 
-# Findings of one kind that are shown one by one; the list behind them shows the rest.
-SHOWN = 5
 BEHIND = timedelta(minutes=10)
 DROPPED_SHOWN = timedelta(days=1)
 IMPLAUSIBLE_SHOWN = timedelta(days=7)
@@ -40,40 +38,35 @@ def licence_quotas(now: datetime) -> Iterator[Finding]:
         since=Min("first_seen_at", filter=UNNAMED),
     )
     if counts["over"]:
-        yield from licences_over_quota(now, counts["over"])
+        yield from licences_over_quota(now, counts["over"] - SHOWN)
     if counts["near"]:
         text = ngettext(
             "%(count)s licence has used 80 %% of its pages or more.",
             "%(count)s licences have used 80 %% of their pages or more.",
             counts["near"],
         )
-        yield licence_count(text, counts["near"], licence_list_url(standing="near"))
+        yield count_finding(Severity.INFO, text, counts["near"], url=licence_list_url(standing="near"))
     if counts["unnamed"]:
         text = ngettext(
             "%(count)s licence is used that nobody has named: whose is it?",
             "%(count)s licences are used that nobody has named: whose are they?",
             counts["unnamed"],
         )
-        yield licence_count(text, counts["unnamed"], licence_list_url(customer="unnamed"), since=counts["since"])
+        url = licence_list_url(customer="unnamed")
+        yield count_finding(Severity.INFO, text, counts["unnamed"], counts["since"], url)
 
 
-def licence_count(text: str, count: int, url: str, since: datetime | None = None) -> Finding:
-    return Finding(Severity.INFO, text % {"count": format_count(count)}, since, url, _("See them"))
-
-
-def licences_over_quota(now: datetime, count: int) -> Iterator[Finding]:
+def licences_over_quota(now: datetime, others: int) -> Iterator[Finding]:
     for licence in Licence.objects.filter(over_quota(now)).order_by("ref")[:SHOWN]:
         text = _("%(licence)s has used up its %(quota)s pages of this month.")
         values = {"licence": licence, "quota": format_count(licence.monthly_page_quota or 0)}
         url = reverse("admin:usage_licence_change", args=[licence.pk])
         yield Finding(Severity.WARNING, text % values, None, url, _("See the licence"))
-    more = count - SHOWN
-    if more > 0:
+    if others > 0:
         text = ngettext(
-            "%(count)s more licence has used up its pages.", "%(count)s more licences have used up their pages.", more
+            "%(count)s more licence has used up its pages.", "%(count)s more licences have used up their pages.", others
         )
-        values = {"count": format_count(more)}
-        yield Finding(Severity.WARNING, text % values, None, licence_list_url(standing="over"), _("See them"))
+        yield count_finding(Severity.WARNING, text, others, url=licence_list_url(standing="over"))
 
 
 @finding_sources.register
@@ -101,13 +94,9 @@ def implausible_runs(now: datetime) -> Iterator[Finding]:
             found["count"],
         )
         tokens = recent.order_by("reported_by").values_list("reported_by", flat=True).distinct()[:SHOWN]
-        values = {
-            "count": format_count(found["count"]),
-            "pages": format_count(MOST_PLAUSIBLE_PAGES),
-            "tokens": ", ".join(tokens),
-        }
         url = reverse("admin:usage_run_changelist", query={"quota": "implausible"})
-        yield Finding(Severity.WARNING, text % values, found["since"], url, _("See them"))
+        words = {"pages": format_count(MOST_PLAUSIBLE_PAGES), "tokens": ", ".join(tokens)}
+        yield count_finding(Severity.WARNING, text, found["count"], found["since"], url, **words)
 
 
 @finding_sources.register

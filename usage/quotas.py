@@ -14,10 +14,11 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
+from portal.base.moments import midnight
 from portal.base.words import format_count
 from portal.notifications import Notice, Severity, in_portal_language, notify
 from portal.work.jobs import Lease
-from usage.consumption import DAY, Period, midnight, month_before, period_at, with_segments
+from usage.consumption import DAY, Period, month_before, period_at, with_segments
 from usage.models import Licence, Run, RunRollup
 from usage.models.licences import LAST_DAY
 

@@ -14,7 +14,7 @@ from beta.models import BetaFeedback, BetaProgramme, FeedbackWindow
 from portal import audit
 from portal.access import rate_limits
 from portal.base.addresses import sender_network
-from usage.consumption import midnight
+from portal.base.moments import midnight
 
 # A field of web forms that people do not see. Robots fill it in.
 HONEYPOT = "website"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from itertools import groupby
 from typing import TypedDict
 
@@ -21,7 +21,7 @@ from beta.report import verdict
 from beta.report.verdict import Condition
 from monitoring.figures import uptime
 from monitoring.models import Rollup, Target
-from portal.base.moments import format_iso
+from portal.base.moments import format_iso, midnight
 from portal.base.text import truncate_text
 from portal.base.words import round_half_up, round_to_integer
 
@@ -243,7 +243,7 @@ def make_day_getter(zone: tzinfo) -> Callable[[tuple[int, str, int, str]], date]
         nonlocal day, ends
         if row[0] >= ends:
             day = datetime.fromtimestamp(row[0], zone).date()
-            ends = datetime.combine(day + timedelta(days=1), time.min, zone).timestamp()
+            ends = midnight(day + timedelta(days=1), zone).timestamp()
         return day
 
     return day_of
@@ -306,13 +306,9 @@ def read_daily_rollups(programme: BetaProgramme, targets: list[int]) -> list[upt
     """Read the daily rollups of all targets between the programme's dates."""
     until = programme.ends + timedelta(days=1) if programme.ends else None
     found = uptime.load_parts(
-        targets, Rollup.Period.DAY, utc_midnight(programme.starts), utc_midnight(until) if until else None
+        targets, Rollup.Period.DAY, midnight(programme.starts, UTC), midnight(until, UTC) if until else None
     )
     return [part for parts in found.values() for part in parts]
-
-
-def utc_midnight(day: date) -> datetime:
-    return datetime.combine(day, time.min, UTC)
 
 
 def summarize_days(parts: Sequence[uptime.RollupPart]) -> list[DayOfChecks]:

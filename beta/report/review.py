@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
@@ -15,9 +15,9 @@ from beta.models import BetaFeedback, BetaProgramme, BetaSnapshot
 from beta.report import snapshots, wording
 from beta.report.gather import Report, build_report
 from beta.report.verdict import GO, INSUFFICIENT_DATA, NO_GO
+from portal.base.moments import midnight
 from portal.notifications import Notice, Severity, in_portal_language, notify
 from portal.work.jobs import Lease, LeaseLost, exclusive_lease
-from usage.consumption import midnight
 
 # One review at a time, whatever its cycle: two at once would store and send everything twice.
 REVIEW_LEASE = "monitoring.beta_turn"
@@ -93,15 +93,10 @@ def snapshot_reason(programme: BetaProgramme, report: Report, before: str, now: 
     is_news = is_recent and before != report["verdict"]
     if is_news and (before or BetaFeedback.objects.filter(programme=programme).exists()):
         return Reason.VERDICT
-    if programme.ends and now >= (over := midnight_after(programme.ends)):
+    if programme.ends and now >= (over := midnight(programme.ends + timedelta(days=1))):
         taken = BetaSnapshot.objects.filter(programme=programme, taken_at__gte=over)
         return None if taken.exists() else Reason.CLOSED
     return None
-
-
-def midnight_after(day: date) -> datetime:
-    """Return the end of the day in the portal's time zone."""
-    return midnight(day + timedelta(days=1))
 
 
 def verdict_change_notice(snapshot: BetaSnapshot, before: str) -> Notice:

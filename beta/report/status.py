@@ -7,18 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
 from django.core.cache import cache
 from django.db.models import Count, Max, Value
 from django.utils import timezone
 
 from beta.models import BetaFeedback, BetaProgramme, BetaSnapshot
-from beta.report.gather import LatestScores, Report, calculate_nps, make_figures, make_thresholds, utc_midnight
+from beta.report.gather import LatestScores, Report, calculate_nps, make_figures, make_thresholds
 from beta.report.snapshots import is_past_retention
 from beta.report.verdict import Condition, Figures, decide_verdict, evaluate_conditions
 from monitoring.figures import uptime
 from monitoring.models import Rollup, Target
+from portal.base.moments import midnight
 
 FRESH_SECONDS = 60
 # The newest ones only: the feedback of each is read once a minute.
@@ -95,7 +96,7 @@ def sum_checks(programmes: Sequence[BetaProgramme]) -> dict[int, uptime.UptimeFi
         if owner is not None
     }
     parts: dict[int, list[uptime.RollupPart]] = {owner.pk: [] for owner in owners.values()}
-    since = utc_midnight(min((owner.starts for owner in owners.values()), default=date.max))
+    since = midnight(min((owner.starts for owner in owners.values()), default=date.max), UTC)
     rows = Rollup.objects.of(list(owners), Rollup.Period.DAY, since)
     for target, start, *figures in rows.values_list("target", "start", *uptime.COLUMNS, Value("{}")):
         if owners[target].is_running(start.date()):

@@ -3,7 +3,7 @@
 import json
 import logging
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from django.core.management import call_command
@@ -168,11 +168,15 @@ class TestTheEnd:
         assert told() == ["Spring beta: GO → NO-GO"]
 
     @pytest.mark.parametrize(
-        ("zone", "end"), [("UTC", "2026-03-11T00:00:00+00:00"), ("Europe/Paris", "2026-03-10T23:00:00+00:00")]
+        ("zone", "end"),
+        [("UTC", datetime(2026, 3, 11, tzinfo=UTC)), ("Europe/Paris", datetime(2026, 3, 10, 23, tzinfo=UTC))],
     )
-    def test_programme_ends_at_midnight_in_the_portals_time_zone(self, zone, end):
+    def test_programme_ends_at_midnight_in_the_portals_time_zone(self, programme, zone, end):
+        programme.ends = date(2026, 3, 10)
         with timezone.override(zone):
-            assert review.midnight_after(datetime(2026, 3, 10, tzinfo=UTC).date()).astimezone(UTC).isoformat() == end
+            moments = (end - timedelta(seconds=1), end)
+            reasons = [review.snapshot_reason(programme, {"verdict": "GO"}, "GO", moment) for moment in moments]
+        assert reasons == [None, Reason.CLOSED]
 
     @pytest.mark.parametrize("days", [-3, -20, -730])
     def test_late_final_snapshot_is_stored_without_notification(self, programme, days):

@@ -10,12 +10,11 @@ from django.db.models import Case, IntegerField, Value, When
 from django.utils.translation import gettext as _
 
 from portal.access.signin.guessing import LIMITS, Kind, keyed_hash
-from portal.base.findings import Finding, admin_url, finding_sources
+from portal.base.findings import Finding, admin_url, finding_sources, worst_first
 from portal.base.severity import Severity
 from portal.models import GuessWindow
 
 SHOWN = timedelta(hours=1)  # after the last attempt was possible
-MOST_SHOWN = 5
 
 
 @finding_sources.register
@@ -23,13 +22,13 @@ def guessed_accounts(now: datetime) -> Iterator[Finding]:
     """Accounts and addresses that have reached a limit of failed sign-ins."""
     limit = Case(*[When(kind=kind, then=Value(most)) for kind, most in LIMITS.items()], output_field=IntegerField())
     reached = GuessWindow.objects.exclude(kind=Kind.RESET).filter(window_ends_at__gt=now - SHOWN, total__gte=limit)
-    found = list(reached.order_by("-total")[: MOST_SHOWN + 1])
-    names = user_names() if any(row.account for row in found) else {}
+    worst, has_others = worst_first(reached.order_by("-total"))
+    names = user_names() if any(row.account for row in worst) else {}
     url = admin_url("portal_auditevent_changelist", {"family": "refused."})
-    for row in found[:MOST_SHOWN]:
+    for row in worst:
         severity = Severity.CRITICAL if row.kind == Kind.CODE else Severity.WARNING
         yield Finding(severity, describe_guessing(row, names), row.window_started_at, url, _("See the refusals"))
-    if len(found) > MOST_SHOWN:
+    if has_others:
         text = _("Many failed sign-ins at more accounts, or from more addresses. A firewall can block the senders.")
         yield Finding(Severity.WARNING, text, url=url, action=_("See the refusals"))
 

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
+from django.db.models import QuerySet
 from django.urls import NoReverseMatch, reverse
+from django.utils.translation import gettext as _
 
 from portal.base.conventions import Collected
 from portal.base.severity import Severity
+from portal.base.words import format_count
+
+# Findings of one kind that are shown one by one; the list behind the last one shows the rest.
+SHOWN = 5
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,19 @@ class Finding:
 
 FindingSource = Callable[[datetime], Iterable[Finding]]
 finding_sources: Collected[FindingSource] = Collected("findings")
+
+
+def worst_first(rows: QuerySet[Any, Row]) -> tuple[list[Row], bool]:
+    """Return the first rows, which get a finding each, and True if there are others, which share one."""
+    first = list(rows[: SHOWN + 1])
+    return first[:SHOWN], len(first) > SHOWN
+
+
+def count_finding(
+    severity: Severity, text: str, count: int, since: datetime | None = None, url: str = "", **words: object
+) -> Finding:
+    """Return the finding about as many rows as `%(count)s` in the text says."""
+    return Finding(severity, text % {"count": format_count(count), **words}, since, url, _("See them"))
 
 
 def admin_url(name: str, query: dict[str, str], *args: Any) -> str:

@@ -1,6 +1,15 @@
-"""Moments on the wire: UTC, milliseconds, `Z`."""
+"""Moments: the start of a day, and their form on the wire (UTC, `Z`)."""
 
-from datetime import UTC, datetime
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time, tzinfo
+
+from django.utils import timezone
+
+
+def midnight(day: date, zone: tzinfo | None = None) -> datetime:
+    """Return the start of the day in the portal's or another zone, in UTC: local hours repeat as clocks go back."""
+    return datetime.combine(day, time.min, zone or timezone.get_current_timezone()).astimezone(UTC)
 
 
 def format_iso(moment: datetime | None) -> str | None:

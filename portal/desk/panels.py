@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from portal.base.conventions import Collected
+from portal.base.moments import midnight
 
 log = logging.getLogger("vigie.panels")
 CHART_DAYS = 30
@@ -27,9 +28,7 @@ class Chart:
 
 
 def chart_start(now: datetime) -> datetime:
-    """Midnight, in the portal's time zone, of the first of the days a chart shows."""
-    first = timezone.localdate(now) - timedelta(days=CHART_DAYS - 1)
-    return timezone.make_aware(datetime.combine(first, time.min))
+    return midnight(timezone.localdate(now) - timedelta(days=CHART_DAYS - 1))
 
 
 def daily_chart(values: Mapping[date, float], now: datetime, unit: str, since: date | None = None) -> Chart:

@@ -25,10 +25,11 @@ from portal.admin.base import ReadOnlyAdmin
 from portal.admin.display import exact_moment, moment_column, stack_lines
 from portal.admin.filters import ChoiceFilter, PeriodFilter
 from portal.audit import EVENT_TEXTS
+from portal.base.moments import midnight
 from portal.base.words import format_count
 from portal.desk.panels import Section
 from portal.notifications.configuration import GUARDIAN, find_channel, recipients_of
-from usage.consumption import DAY, midnight
+from usage.consumption import DAY
 from usage.guardian import reports, wording
 from usage.guardian.summary import build_summary
 from usage.models import GuardianReport

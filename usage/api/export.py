@@ -14,10 +14,9 @@ from rest_framework.request import Request
 
 from portal import audit
 from portal.api.views import ApiView, Kind
-from portal.base.moments import format_iso
+from portal.base.moments import format_iso, midnight
 from portal.base.problems import FieldError, Problem
 from portal.desk.exports import CSV, StreamedResponse, attachment_headers, csv_chunks, json_chunks
-from usage.consumption import midnight
 from usage.exports import GROUPS, ExportQuery, export_rows
 
 FORMATS = {"csv": (csv_chunks, CSV), "json": (json_chunks, "application/json")}

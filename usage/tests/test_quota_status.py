@@ -7,7 +7,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from usage.consumption import Period, UsageTotals, latest_periods, midnight, period_at, totals_by_day, totals_by_period
+from portal.base.moments import midnight
+from usage.consumption import Period, UsageTotals, latest_periods, period_at, totals_by_day, totals_by_period
 from usage.models import Licence, RunRollup
 from usage.quotas import QuotaStatus, quota_statuses
 from usage.tests.factories import create_licence, create_rollup
