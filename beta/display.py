@@ -5,12 +5,17 @@ Participants write in any script: each of their texts is isolated, so that its d
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 from django.db.models import QuerySet
 from django.db.models.functions import Left
 from django.urls import reverse
+from django.utils.functional import Promise
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from agents.enrolment import machine_subject
 from beta.models import BetaFeedback
@@ -69,13 +74,9 @@ def with_excerpts(rows: QuerySet[BetaFeedback]) -> QuerySet[BetaFeedback]:
 
 
 def feedback_excerpt(feedback: BetaFeedback, longest: int = SHOWN_COMMENT) -> SafeString:
-    """Return the excerpt of a row of `with_excerpts`."""
-    return comment_excerpt(getattr(feedback, "beginning", ""), longest)
-
-
-def comment_excerpt(comment: str, longest: int = SHOWN_COMMENT) -> SafeString:
-    """Return the first line with text, cut to `longest`, or a remark that there is no comment."""
-    first = next((line.strip() for line in comment[:READ_OF_COMMENT].splitlines() if line.strip()), "")
+    """Return the first line with text of a row of `with_excerpts`, or a remark that there is no comment."""
+    beginning: str = feedback.beginning  # type: ignore[attr-defined]
+    first = next((line.strip() for line in beginning.splitlines() if line.strip()), "")
     if not first:
         return format_html('<span class="quiet">{}</span>', _("no comment"))
     return isolate_direction(truncate_text(first, longest))
@@ -101,3 +102,25 @@ def source_link(feedback: BetaFeedback) -> SafeString | str:
 def feedback_link(feedback: BetaFeedback, text: str = "") -> SafeString:
     url = reverse("admin:beta_betafeedback_change", args=[feedback.pk])
     return format_html('<a href="{}">{}</a>', url, text or str(feedback))
+
+
+# Header and cell of the columns of tables of feedback.
+COLUMNS: dict[str, tuple[Promise, Callable[[BetaFeedback], Any]]] = {
+    "given": (gettext_lazy("Given"), lambda feedback: feedback.given_at),
+    "number": (gettext_lazy("Number"), feedback_link),
+    "participant": (gettext_lazy("Participant"), lambda feedback: isolate_direction(feedback.participant)),
+    "type": (gettext_lazy("Type"), type_badge),
+    "severity": (gettext_lazy("Severity"), severity_badge),
+    "status": (gettext_lazy("Status"), status_badge),
+    "score": (gettext_lazy("Score"), score_text),
+    "comment": (gettext_lazy("Comment"), feedback_excerpt),
+}
+
+
+def feedback_table(rows: Iterable[BetaFeedback], names: str) -> dict[str, Any]:
+    """Return `columns` and `rows` of a Section, with the columns of COLUMNS that are named."""
+    columns = [COLUMNS[name] for name in names.split()]
+    return {
+        "columns": [str(title) for title, _cell in columns],
+        "rows": [[cell(feedback) for _title, cell in columns] for feedback in rows],
+    }

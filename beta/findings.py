@@ -98,7 +98,7 @@ def unready_programmes(now: datetime) -> Iterator[Finding]:
             "programme": programme.name,
             "day": date_format(programme.ends, "j F"),
             "verdict": wording.verdict_label(status.verdict),
-            "reason": wording.explain_conditions(status.conditions),
+            "reason": wording.explain_verdict(status.conditions),
         }
         url = reverse("admin:beta_betaprogramme_change", args=[programme.pk])
         yield Finding(Severity.WARNING, text % words, None, url, _("See the programme"))

@@ -69,21 +69,10 @@ def tile_facts(status: ProgrammeStatus, programme: BetaProgramme) -> list[tuple[
 @machine_sections.register
 def feedback_of_machine(machine_id: str) -> Section:
     found = BetaFeedback.objects.filter(source=machine_subject(machine_id)).order_by("-id")
+    newest = display.with_excerpts(found)[:SHOWN_FEEDBACK]
     return Section(
         title=_("Beta feedback"),
-        columns=[_("Given"), _("Number"), _("Type"), _("Severity"), _("Status"), _("Score"), _("Comment")],
-        rows=[
-            [
-                feedback.given_at,
-                display.feedback_link(feedback),
-                display.type_badge(feedback),
-                display.severity_badge(feedback),
-                display.status_badge(feedback),
-                display.score_text(feedback),
-                display.feedback_excerpt(feedback),
-            ]
-            for feedback in display.with_excerpts(found)[:SHOWN_FEEDBACK]
-        ],
+        **display.feedback_table(newest, "given number type severity status score comment"),
         url=admin_url("beta_betafeedback_changelist", {"source": machine_subject(machine_id)}),
         empty=_("None came from this machine."),
     )

@@ -114,12 +114,12 @@ def anonymize_triage(event: AuditEvent, subject: Subject, pseudonym: str) -> Row
     return {name: anonymize_values(getattr(event, name), subject, pseudonym) for name in ("before", "after")}
 
 
-def anonymize_values(told: Any, subject: Subject, pseudonym: str) -> Any:
-    told = subject.replaced(told, pseudonym)
-    for name, whom in (("tags", lowercase_subject(subject)), ("fix_version", subject)):
-        if isinstance(told, dict) and isinstance(told.get(name), str):
-            told = told | {name: pseudonymize_text(told[name], whom, pseudonym)}
-    return told
+def anonymize_values(values: Any, subject: Subject, pseudonym: str) -> Any:
+    values = subject.replaced(values, pseudonym)
+    for name, spelled in (("tags", lowercase_subject(subject)), ("fix_version", subject)):
+        if isinstance(values, dict) and isinstance(values.get(name), str):
+            values = values | {name: pseudonymize_text(values[name], spelled, pseudonym)}
+    return values
 
 
 class TriageEvents(PersonalDataTable):
@@ -130,8 +130,8 @@ class TriageEvents(PersonalDataTable):
         return super().all_rows.filter(action=TRIAGED)
 
 
-class TagTable(PersonalDataTable):
-    """Tags are few, and all are read: no database finds names with invisible characters."""
+class SmallTable(PersonalDataTable):
+    """A table of which all rows are read: no database finds names cut off or with invisible characters."""
 
     def holding_any(self, needles: Any, columns: Any) -> Any:
         return self.all_rows
@@ -176,25 +176,18 @@ def export_quotes(snapshot: BetaSnapshot, subject: Subject) -> Row:
     return {"data": snapshot.data | own} if own else {}
 
 
-class SnapshotTable(PersonalDataTable):
-    """Snapshots are few, and all are read: no database finds a name that was cut off."""
-
-    def holding_any(self, needles: Any, columns: Any) -> Any:
-        return self.all_rows
-
-
 def join_lines(word: str) -> str:
     return re.sub(r"\n *", "", word)
 
 
 def join_broken_words(text: str, subject: Subject) -> str:
-    """Join the words of a saved report that were broken at line ends and name the subject."""
+    """Join the words of a saved report that name the subject only once their lines are joined."""
 
-    def whole(found: re.Match[str]) -> str:
-        left = join_lines(pseudonymize_text(found[0], subject, ""))
-        return join_lines(found[0]) if pseudonymize_text(left, subject, "") != left else found[0]
+    def join_if_naming(word: re.Match[str]) -> str:
+        left = join_lines(pseudonymize_text(word[0], subject, ""))
+        return join_lines(word[0]) if pseudonymize_text(left, subject, "") != left else word[0]
 
-    return BROKEN_WORD.sub(whole, text)
+    return BROKEN_WORD.sub(join_if_naming, text)
 
 
 class SavedReportFiles:
@@ -205,13 +198,14 @@ class SavedReportFiles:
 
     label = "beta_report_*.txt"
 
-    def paths(self, name: re.Pattern[str]) -> list[Path]:
+    def paths(self, *names: re.Pattern[str]) -> list[Path]:
         folder = Path(settings.REPORTS_ROOT)
-        return sorted(found for found in folder.iterdir() if name.fullmatch(found.name)) if folder.is_dir() else []
+        files = sorted(folder.iterdir()) if folder.is_dir() else []
+        return [path for name in names for path in files if name.fullmatch(path.name)]
 
-    def files_naming(self, name: re.Pattern[str], subject: Subject) -> Iterator[tuple[Path, str]]:
+    def files_naming(self, subject: Subject, *names: re.Pattern[str]) -> Iterator[tuple[Path, str]]:
         """Yield the files that name the subject, with their texts."""
-        for path in self.paths(name):
+        for path in self.paths(*names):
             try:
                 text = join_broken_words(path.read_text(encoding="utf-8"), subject)
             except (OSError, UnicodeDecodeError):
@@ -219,22 +213,18 @@ class SavedReportFiles:
             if pseudonymize_text(text, subject, "") != text:
                 yield path, text
 
-    def all_files_naming(self, subject: Subject) -> Iterator[tuple[Path, str]]:
-        yield from self.files_naming(REPORT, subject)
-        yield from self.files_naming(UNFINISHED, subject)
-
     def rows(self, subject: Subject) -> Iterator[tuple[Any, Row]]:
-        for path, text in self.all_files_naming(subject):
+        for path, text in self.files_naming(subject, REPORT, UNFINISHED):
             yield path.name, {"file": path.name, "text": lines_naming(text, subject)}
 
     def count(self, subject: Subject) -> int:
-        return sum(1 for _found in self.all_files_naming(subject))
+        return sum(1 for _file in self.files_naming(subject, REPORT, UNFINISHED))
 
     def erase(self, subject: Subject, pseudonym: str, lease: Lease) -> int:
         changed = self.count(subject)
         for path in self.paths(UNFINISHED):
             path.unlink(missing_ok=True)
-        for path, text in self.files_naming(REPORT, subject):
+        for path, text in self.files_naming(subject, REPORT):
             write_whole(path, pseudonymize_text(text, subject, pseudonym))
         return changed
 
@@ -242,10 +232,10 @@ class SavedReportFiles:
         return ()
 
 
-# Later entries are erased first: feedback before the snapshots made of it, and these before the files.
+# Tables are erased in reverse order: feedback before the snapshots made of it, and these before the files.
 personal_data.register(SavedReportFiles())
 personal_data.register(
-    SnapshotTable(BetaSnapshot, names=("taken_by",), texts=("data",), also=anonymize_snapshot, shown=export_quotes),
+    SmallTable(BetaSnapshot, names=("taken_by",), texts=("data",), also=anonymize_snapshot, shown=export_quotes),
 )
 personal_data.register(
     PersonalDataTable(
@@ -259,7 +249,7 @@ personal_data.register(
     )
 )
 personal_data.register(TriageEvents(AuditEvent, texts=("before", "after"), also=anonymize_triage))
-personal_data.register(TagTable(FeedbackTag, elsewhere=("name",), also=anonymize_tag))
+personal_data.register(SmallTable(FeedbackTag, elsewhere=("name",), also=anonymize_tag))
 personal_data.register(
     PersonalDataTable(
         BetaProgramme,

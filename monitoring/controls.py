@@ -8,15 +8,13 @@ from typing import Any
 from django.db import transaction
 
 from monitoring.alerts import incidents
-from monitoring.clock import mark
+from monitoring.checks.record import UNCLAIMED
+from monitoring.clock import Mark, mark
 from monitoring.models import Incident, Target
 from monitoring.querysets import TargetQuerySet
 
 # The claim of a check under way, and the streaks of results: they belong to the former configuration.
-RESET_FIELDS = {
-    "claim": "",
-    "claimed_at": None,
-    "claimed_until": None,
+RESET_FIELDS = UNCLAIMED | {
     "attempts": 0,
     "failures_in_row": 0,
     "successes_in_row": 0,
@@ -42,9 +40,7 @@ def pause_targets(targets: TargetQuerySet, actor: str) -> int:
     with transaction.atomic():
         rows = Target.objects.filter(pk__in=targets.active().in_order())
         paused = rows.active().update(is_active=False, **RESET_FIELDS)
-        still_open = Incident.objects.open().filter(target__in=rows).select_related("target")
-        incidents.resolve_incidents(list(still_open), now, is_withdrawn=True, actor=actor)
-        rows.update(state=Target.State.UNKNOWN, state_since=now.at)
+        forget_state(rows, actor, now)
     return paused
 
 
@@ -67,6 +63,10 @@ def restart_checks(target: Target, actor: str) -> None:
         row = Target.objects.filter(pk=target.pk)
         row.update(next_check_at=now.at, certificate_until=None, **RESET_FIELDS)
         if not target.is_active:
-            still_open = Incident.objects.open().filter(target=target.pk).select_related("target")
-            incidents.resolve_incidents(list(still_open), now, is_withdrawn=True, actor=actor)
-            row.update(state=Target.State.UNKNOWN, state_since=now.at)
+            forget_state(row, actor, now)
+
+
+def forget_state(targets: TargetQuerySet, actor: str, now: Mark) -> None:
+    """Withdraw the open incidents of targets that are no longer checked."""
+    incidents.resolve_incidents(Incident.objects.open().filter(target__in=targets), now, is_withdrawn=True, actor=actor)
+    targets.update(state=Target.State.UNKNOWN, state_since=now.at)

@@ -89,15 +89,6 @@ def cached_month(now: datetime) -> MonthFigures:
     return cache.get_or_set("monitoring.month", lambda: load_month(now), FRESH_SECONDS) or load_month(now)
 
 
-def newest_round() -> Round | None:
-    return Round.objects.latest_first().first()
-
-
-def count_open_incidents() -> int:
-    """Count by the partial index of open incidents."""
-    return Incident.objects.open().count()
-
-
 def format_milliseconds(value: float | None) -> str:
     """Format as `7.4 ms`, `183 ms` or `1,204 ms`."""
     if value is None:
@@ -112,14 +103,14 @@ def format_milliseconds(value: float | None) -> str:
 
 @tiles.register
 def services_tile(now: datetime) -> Tile:
-    figures, days, newest = count_states(), cached_month(now), newest_round()
+    figures, days, newest = count_states(), cached_month(now), Round.objects.latest_first().first()
     return Tile(
         title=_("Services"),
         figure=figures.sentence,
         caption=_("are up"),
         url=reverse("admin:monitoring_target_changelist"),
         facts=[
-            (_("open incidents"), format_count(count_open_incidents())),
+            (_("open incidents"), format_count(Incident.objects.open().count())),
             (_("p95 of the last round"), format_milliseconds(newest.p95_ms if newest else None)),
             (_("uptime of 30 days"), format_percent(days.uptime)),
             (_("last round"), format_relative(newest.finished_at, now) if newest else _("never")),

@@ -62,7 +62,7 @@ def present_report(report: Report) -> ReportPresentation:
     return ReportPresentation(
         verdict=wording.verdict_label(report["verdict"]),
         tone=TONES[report["verdict"]],
-        reason=wording.explain_verdict(report),
+        reason=wording.explain_verdict(report["conditions"]),
         was=wording.verdict_label(before["verdict"]) if before and has_changed else "",
         period=wording.format_period(report),
         compared_with=wording.format_report_moment(before["generated_at"]) if before else "",

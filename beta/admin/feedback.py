@@ -29,6 +29,7 @@ from beta.admin.feedback_filters import (
 from beta.admin.feedback_form import FeedbackForm
 from beta.feedback import triage
 from beta.models import BetaFeedback, FeedbackTag
+from monitoring.admin.display import row_column
 from portal.admin.base import BoundedChangeList, SettingsAdmin
 from portal.admin.display import exact_moment, join_inline, moment_column, stack_lines
 from portal.base.text import truncate_text
@@ -58,9 +59,8 @@ class FeedbackAdmin(FeedbackActions, SettingsAdmin):
     form = FeedbackForm
 
     class Media:
-        css = {"all": ("monitoring/monitoring.css", "beta/feedback.css")}
+        css = {"all": ("beta/feedback.css",)}
 
-    change_list_template = "monitoring/list.html"
     ordering = ("-id",)
     list_per_page = 25  # each with badges, tags and isolated texts
     sortable_by = ()
@@ -157,8 +157,7 @@ class FeedbackAdmin(FeedbackActions, SettingsAdmin):
             super().note(request, what, obj, after)
 
     def subject_of(self, obj: Any) -> str:
-        subject: str = obj.subject
-        return subject
+        return str(obj.subject)
 
     # --- Deleting ----------------------------------------------------------------------------------------------------
 
@@ -184,43 +183,21 @@ class FeedbackAdmin(FeedbackActions, SettingsAdmin):
         who = (display.isolate_direction(feedback.participant), display.isolate_direction(page) if page else "")
         return stack_lines(display.feedback_excerpt(feedback), join_inline(*who, display.tag_list(feedback)))
 
-    @admin.display(description=_("type, severity"))
-    def kind(self, feedback: BetaFeedback) -> SafeString:
-        return stack_lines(display.type_badge(feedback), display.severity_badge(feedback))
-
-    @admin.display(description=_("score"))
-    def score(self, feedback: BetaFeedback) -> str:
-        return display.score_text(feedback)
-
-    @admin.display(description=_("status, assigned to"))
-    def stands(self, feedback: BetaFeedback) -> SafeString:
-        return stack_lines(
-            display.status_badge(feedback), feedback.assignee.get_username() if feedback.assignee else ""
-        )
-
-    @admin.display(description=_("version, programme"))
-    def version(self, feedback: BetaFeedback) -> SafeString:
-        return stack_lines(feedback.app_version or EMPTY_VALUE, feedback.programme.name)
-
-    @admin.display(description=_("version"))
-    def version_alone(self, feedback: BetaFeedback) -> str:
-        return feedback.app_version or EMPTY_VALUE
-
-    @admin.display(description=_("comment"))
-    def comment_in_full(self, feedback: BetaFeedback) -> SafeString | str:
-        return display.full_comment(feedback.comment)
-
-    @admin.display(description=_("participant"))
-    def by(self, feedback: BetaFeedback) -> SafeString:
-        return display.isolate_direction(feedback.participant)
-
-    @admin.display(description=_("page"))
-    def on_page(self, feedback: BetaFeedback) -> SafeString | str:
-        return display.isolate_direction(feedback.page) if feedback.page else EMPTY_VALUE
-
-    @admin.display(description=_("told by"))
-    def told_by(self, feedback: BetaFeedback) -> SafeString | str:
-        return display.source_link(feedback)
+    kind = row_column(
+        _("type, severity"), lambda row: stack_lines(display.type_badge(row), display.severity_badge(row))
+    )
+    score = row_column(_("score"), display.score_text)
+    stands = row_column(
+        _("status, assigned to"), lambda row: stack_lines(display.status_badge(row), row.assignee and str(row.assignee))
+    )
+    version = row_column(
+        _("version, programme"), lambda row: stack_lines(row.app_version or EMPTY_VALUE, row.programme.name)
+    )
+    version_alone = row_column(_("version"), lambda row: row.app_version or EMPTY_VALUE)
+    comment_in_full = row_column(_("comment"), lambda row: display.full_comment(row.comment))
+    by = row_column(_("participant"), lambda row: display.isolate_direction(row.participant))
+    on_page = row_column(_("page"), lambda row: display.isolate_direction(row.page) if row.page else EMPTY_VALUE)
+    told_by = row_column(_("told by"), display.source_link)
 
 
 # --- Sections --------------------------------------------------------------------------------------------------------
@@ -230,16 +207,7 @@ def duplicates_section(feedback: BetaFeedback) -> Section:
     found = list(display.with_excerpts(feedback.duplicates.order_by("-pk"))[: SHOWN_OTHERS + 1])
     return Section(
         title=_now("Duplicates"),
-        columns=[_now("Given"), _now("Number"), _now("Participant"), _now("Comment")],
-        rows=[
-            [
-                other.given_at,
-                display.feedback_link(other),
-                display.isolate_direction(other.participant),
-                display.feedback_excerpt(other),
-            ]
-            for other in found[:SHOWN_OTHERS]
-        ],
+        **display.feedback_table(found[:SHOWN_OTHERS], "given number participant comment"),
         empty=_now("Nothing is a duplicate of it."),
         note=_now("Older ones are not shown.") if len(found) > SHOWN_OTHERS else "",
     )
@@ -250,18 +218,7 @@ def same_participant_section(feedback: BetaFeedback) -> Section:
     found = list(display.with_excerpts(same.exclude(pk=feedback.pk).order_by("-pk"))[: SHOWN_OTHERS + 1])
     return Section(
         title=_now("Also said by this participant"),
-        columns=[_now("Given"), _now("Number"), _now("Type"), _now("Status"), _now("Score"), _now("Comment")],
-        rows=[
-            [
-                other.given_at,
-                display.feedback_link(other),
-                display.type_badge(other),
-                display.status_badge(other),
-                display.score_text(other),
-                display.feedback_excerpt(other),
-            ]
-            for other in found[:SHOWN_OTHERS]
-        ],
+        **display.feedback_table(found[:SHOWN_OTHERS], "given number type status score comment"),
         empty=_now("Nothing else."),
         note=_now("Older ones are not shown.") if len(found) > SHOWN_OTHERS else "",
     )

@@ -17,8 +17,8 @@ from beta.admin.feedback_form import TriageForm
 from beta.feedback import triage
 from beta.feedback.triage import TriageChange
 from beta.models import BetaFeedback
-from monitoring.admin import asking
-from monitoring.admin.asking import AskingAdmin
+from monitoring.admin import base
+from monitoring.admin.base import AskingAdmin
 from portal import audit
 
 Rows = QuerySet[BetaFeedback]
@@ -55,7 +55,7 @@ class FeedbackActions(AskingAdmin):
     def few_enough(self, request: HttpRequest, queryset: Rows, condition: Q) -> list[Any]:
         """Lock the programmes before the rows: see `triage.lock_programmes`."""
         newest = queryset.filter(condition).order_by(*self.ordering or ()).values_list("pk", "programme")
-        chosen = dict(newest[: asking.MOST_AT_ONCE + 1])
+        chosen = dict(newest[: base.MOST_AT_ONCE + 1])
         triage.lock_programmes(set(chosen.values()))
         return super().few_enough(request, queryset.filter(pk__in=chosen), condition)
 

@@ -19,15 +19,15 @@ from django.utils.translation import ngettext
 
 from beta.admin import sections
 from beta.admin.display import present_report, verdict_badge
-from beta.admin.form import ProgrammeForm
-from beta.admin.handing import ReportExportAdmin
+from beta.admin.programme_form import ProgrammeForm
+from beta.admin.report_export import ReportExportAdmin
 from beta.display import isolate_direction
 from beta.feedback import triage
 from beta.models import BetaFeedback, BetaProgramme, BetaSnapshot, new_key
 from beta.report import snapshots, status, wording
 from beta.report.gather import Report
-from beta.report.status import ProgrammeStatus
-from monitoring.admin.asking import AskingAdmin
+from monitoring.admin.base import AskingAdmin
+from monitoring.admin.display import row_column
 from portal import audit
 from portal.admin.base import BoundedChangeList, SettingsAdmin, begins_with
 from portal.admin.display import GOOD, QUIET, badge, join_inline, stack_lines
@@ -69,11 +69,6 @@ class ProgrammeChangeList(BoundedChangeList):
             programme.status = found[programme.pk]
 
 
-def status_of(programme: BetaProgramme) -> ProgrammeStatus:
-    found: ProgrammeStatus = programme.status  # type: ignore[attr-defined]
-    return found
-
-
 def running_badge(programme: BetaProgramme) -> SafeString:
     """Show whether the programme runs, with its first or last day."""
     today = timezone.localdate()
@@ -91,9 +86,6 @@ def running_badge(programme: BetaProgramme) -> SafeString:
 @admin.register(BetaProgramme)
 class BetaProgrammeAdmin(ReportExportAdmin, AskingAdmin, SettingsAdmin):
     form = ProgrammeForm
-
-    class Media:
-        css = {"all": ("monitoring/monitoring.css", "beta/beta.css")}
 
     change_list_template = "beta/programmes.html"
     change_form_template = "beta/programme.html"
@@ -154,8 +146,7 @@ class BetaProgrammeAdmin(ReportExportAdmin, AskingAdmin, SettingsAdmin):
         return report
 
     def subject_of(self, obj: Any) -> str:
-        subject: str = obj.subject
-        return subject
+        return str(obj.subject)
 
     # --- The public key ----------------------------------------------------------------------------------------------
 
@@ -212,27 +203,13 @@ class BetaProgrammeAdmin(ReportExportAdmin, AskingAdmin, SettingsAdmin):
             isolate_direction(programme.name), isolate_direction(programme.product) if programme.product else ""
         )
 
-    @admin.display(description=_("verdict"))
-    def verdict(self, programme: BetaProgramme) -> SafeString:
-        return verdict_badge(status_of(programme).verdict)
+    verdict = row_column(_("verdict"), lambda row: verdict_badge(row.status.verdict))
+    average = row_column(_("average score"), lambda row: wording.format_score(row.status.figures.average))
+    nps = row_column(_("NPS"), lambda row: wording.format_signed(row.status.nps))
+    grave_bugs = row_column(_("grave bugs"), lambda row: format_count(row.status.figures.grave_bugs))
+    when = row_column(_("time"), running_badge)
 
     @admin.display(description=_("participants"))
-    def participants(self, programme: BetaProgramme) -> SafeString:
+    def participants(self, programme: Any) -> SafeString:
         needed = _now("of %(count)s") % {"count": format_count(programme.participants_target)}
-        return join_inline(format_count(status_of(programme).figures.participants), needed)
-
-    @admin.display(description=_("average score"))
-    def average(self, programme: BetaProgramme) -> str:
-        return wording.format_score(status_of(programme).figures.average)
-
-    @admin.display(description=_("NPS"))
-    def nps(self, programme: BetaProgramme) -> str:
-        return wording.format_signed(status_of(programme).nps)
-
-    @admin.display(description=_("grave bugs"))
-    def grave_bugs(self, programme: BetaProgramme) -> str:
-        return format_count(status_of(programme).figures.grave_bugs)
-
-    @admin.display(description=_("time"))
-    def when(self, programme: BetaProgramme) -> SafeString:
-        return running_badge(programme)
+        return join_inline(format_count(programme.status.figures.participants), needed)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 from django.db.models import F, QuerySet
-from django.db.models.functions import Left
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -23,19 +23,17 @@ from portal.base.words import format_moment
 from portal.desk.panels import Section
 
 SHOWN_FEEDBACK, SHOWN_SNAPSHOTS = 10, 20
-FIGURES = {
-    "participants": "data__participants__count",
-    "average": "data__score__average",
-    "nps": "data__score__nps",
-    "grave_bugs": "data__bugs__critical_high_open",
+# Place in the report, and format, of each figure of a snapshot's row.
+FIGURES: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "participants": ("data__participants__count", wording.format_figure),
+    "average": ("data__score__average", wording.format_score),
+    "nps": ("data__score__nps", wording.format_signed),
+    "grave_bugs": ("data__bugs__critical_high_open", wording.format_figure),
 }
 
 
 def feedback_section(programme: BetaProgramme) -> Section:
-    """Show the latest feedback, reading only the beginning of each comment."""
-    rows = BetaFeedback.objects.filter(programme=programme).defer("comment")
-    beginning = Left("comment", display.READ_OF_COMMENT)
-    found: QuerySet[Any] = rows.annotate(beginning=beginning).order_by("-id")[:SHOWN_FEEDBACK]
+    found = BetaFeedback.objects.filter(programme=programme).order_by("-id")
     return Section(
         title=_("Latest feedback"),
         columns=[_("When"), _("Who"), _("Type"), _("Score"), _("Comment"), _("Status")],
@@ -45,10 +43,10 @@ def feedback_section(programme: BetaProgramme) -> Section:
                 display.isolate_direction(feedback.participant),
                 stack_lines(display.type_badge(feedback), feedback.get_severity_display()),
                 display.score_text(feedback),
-                display.comment_excerpt(feedback.beginning),
+                display.feedback_excerpt(feedback),
                 display.status_badge(feedback),
             ]
-            for feedback in found
+            for feedback in display.with_excerpts(found)[:SHOWN_FEEDBACK]
         ],
         url=reverse("admin:beta_betafeedback_changelist", query={"programme": programme.pk}),
         empty=_("Nobody has said anything yet."),
@@ -57,7 +55,7 @@ def feedback_section(programme: BetaProgramme) -> Section:
 
 def with_snapshot_figures(snapshots: QuerySet[BetaSnapshot]) -> QuerySet[BetaSnapshot]:
     """Read the figures that a row shows, without the rest of the report."""
-    return snapshots.defer("data").annotate(**{name: F(path) for name, path in FIGURES.items()})
+    return snapshots.defer("data").annotate(**{name: F(path) for name, (path, _show) in FIGURES.items()})
 
 
 def snapshots_section(programme: BetaProgramme) -> Section:
@@ -92,13 +90,7 @@ def snapshot_row(snapshot: BetaSnapshot, before: str) -> list[object]:
 
 def figure_cells(snapshot: BetaSnapshot) -> list[str]:
     """Return participants, average, NPS and open bugs of a snapshot of `with_snapshot_figures`."""
-    found = {name: getattr(snapshot, name) for name in FIGURES}
-    return [
-        wording.format_figure(found["participants"]),
-        wording.format_score(found["average"]),
-        wording.format_signed(found["nps"]),
-        wording.format_figure(found["grave_bugs"]),
-    ]
+    return [show(getattr(snapshot, name)) for name, (_path, show) in FIGURES.items()]
 
 
 def targets_section(programme: BetaProgramme) -> Section:

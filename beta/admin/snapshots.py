@@ -14,13 +14,14 @@ from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
 from beta.admin.display import present_report, verdict_badge
-from beta.admin.handing import ReportExportAdmin
+from beta.admin.report_export import ReportExportAdmin
 from beta.admin.sections import FIGURES, with_snapshot_figures
 from beta.display import isolate_direction
 from beta.models import BetaSnapshot
 from beta.report import wording
 from beta.report.gather import Report
 from beta.report.verdict import VERDICTS
+from monitoring.admin.display import row_column
 from portal.admin.base import ReadOnlyAdmin, begins_with
 from portal.admin.display import exact_moment, moment_column, stack_lines
 from portal.admin.filters import FieldFilter, PeriodFilter
@@ -51,10 +52,6 @@ class TakenFilter(PeriodFilter):
 
 @admin.register(BetaSnapshot)
 class BetaSnapshotAdmin(ReportExportAdmin, ReadOnlyAdmin):
-    class Media:
-        css = {"all": ("monitoring/monitoring.css", "beta/beta.css")}
-
-    change_list_template = "monitoring/list.html"
     change_form_template = "beta/snapshot.html"
     ordering = ("-id",)
     sortable_by = ()
@@ -68,9 +65,8 @@ class BetaSnapshotAdmin(ReportExportAdmin, ReadOnlyAdmin):
     lookups = ("programme",)
     search_fields = ("programme__name__begins",)
     search_help_text = begins_with(_("programme"))
-    actions = ("export_chosen", "export_chosen_xlsx")
     export_columns = (
-        "programme__name", "taken_at", "verdict", "reason", "taken_by", *FIGURES.values(),
+        "programme__name", "taken_at", "verdict", "reason", "taken_by", *(path for path, _show in FIGURES.values()),
         "data__performance__mean_ms", "data__performance__error_rate",
     )  # fmt: skip
     facts = ((None, ("of", moment_column("taken_at", _("kept"), show=exact_moment), "reason", "by")),)
@@ -79,8 +75,7 @@ class BetaSnapshotAdmin(ReportExportAdmin, ReadOnlyAdmin):
         return with_snapshot_figures(super().get_queryset(request).select_related("programme"))
 
     def subject_of(self, obj: Any) -> str:
-        subject: str = obj.programme.subject
-        return subject
+        return str(obj.programme.subject)
 
     # --- The page of one ---------------------------------------------------------------------------------------------
 
@@ -104,38 +99,18 @@ class BetaSnapshotAdmin(ReportExportAdmin, ReadOnlyAdmin):
 
     # --- Columns and facts -------------------------------------------------------------------------------------------
 
-    @admin.display(description=_("programme"))
-    def what(self, snapshot: BetaSnapshot) -> SafeString:
-        return isolate_direction(snapshot.programme.name)
+    what = row_column(_("programme"), lambda row: isolate_direction(row.programme.name))
+    verdict_kept = row_column(_("verdict"), lambda row: verdict_badge(row.verdict))
+    participants = row_column(_("participants"), lambda row: wording.format_figure(row.participants))
+    average = row_column(_("average score"), lambda row: wording.format_score(row.average))
+    nps = row_column(_("NPS"), lambda row: wording.format_signed(row.nps))
+    grave_bugs = row_column(_("grave bugs"), lambda row: wording.format_figure(row.grave_bugs))
+    by = row_column(_("by"), lambda row: row.taken_by or EMPTY_VALUE)
 
     @admin.display(description=_("programme"))
     def of(self, snapshot: BetaSnapshot) -> SafeString:
         url = reverse("admin:beta_betaprogramme_change", args=[snapshot.programme_id])
         return format_html('<a href="{}">{}</a>', url, isolate_direction(snapshot.programme.name))
-
-    @admin.display(description=_("verdict"))
-    def verdict_kept(self, snapshot: BetaSnapshot) -> SafeString:
-        return verdict_badge(snapshot.verdict)
-
-    @admin.display(description=_("participants"))
-    def participants(self, snapshot: Any) -> str:
-        return wording.format_figure(snapshot.participants)
-
-    @admin.display(description=_("average score"))
-    def average(self, snapshot: Any) -> str:
-        return wording.format_score(snapshot.average)
-
-    @admin.display(description=_("NPS"))
-    def nps(self, snapshot: Any) -> str:
-        return wording.format_signed(snapshot.nps)
-
-    @admin.display(description=_("grave bugs"))
-    def grave_bugs(self, snapshot: Any) -> str:
-        return wording.format_figure(snapshot.grave_bugs)
-
-    @admin.display(description=_("by"))
-    def by(self, snapshot: BetaSnapshot) -> str:
-        return snapshot.taken_by or EMPTY_VALUE
 
 
 # --- What differs ----------------------------------------------------------------------------------------------------

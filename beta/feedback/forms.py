@@ -15,7 +15,6 @@ from beta.feedback.intake import HONEYPOT
 from beta.feedback.reading import FeedbackPayload, check_feedback
 from beta.models import BetaFeedback
 from portal.api.payloads import PayloadReader
-from portal.base.problems import FieldError
 
 TYPES = (
     (BetaFeedback.Type.BUG.value, gettext_lazy("Something does not work")),
@@ -29,6 +28,15 @@ SEVERITIES = (
     (BetaFeedback.Severity.MEDIUM.value, gettext_lazy("There is another way to do it")),
     (BetaFeedback.Severity.LOW.value, gettext_lazy("It is a blemish")),
 )
+# Sentences about wrong answers by the code of the error; any other error is a choice that does not exist.
+SENTENCES = {
+    "nothing_said": gettext_lazy("Write something, or choose a number."),
+    "too_long": gettext_lazy("This is too long: %(count)d characters fit."),
+    "required": gettext_lazy("Say who you are."),
+    "not_a_participant": gettext_lazy(
+        "Give the name or the e-mail address of a person, of at most %(count)d characters."
+    ),
+}
 SCORES = tuple(str(score) for score in range(contract.MAX_SCORE + 1))
 
 
@@ -71,29 +79,13 @@ class FeedbackForm(forms.Form):
         payload = check_feedback(reader, as_payload(self.cleaned_data))
         for error in reader.errors:
             if error.field != "id":
-                self.add_error(error.field, self.sentence(error))
+                field = self.fields[error.field]
+                sentence = SENTENCES.get(error.code, _("Choose one of the answers."))
+                self.add_error(error.field, str(sentence) % {"count": getattr(field, "max_length", None)})
         if reader.errors and not self.errors:
             self.renew_id()
             self.add_error(None, _("The form was damaged on its way. Send it again."))
         self.payload = payload
-
-    def sentence(self, error: FieldError) -> str:
-        match error.code:
-            case "nothing_said":
-                return _("Write something, or choose a number.")
-            case "too_long":
-                return _("This is too long: %(count)d characters fit.") % {"count": self.max_length_of(error.field)}
-            case "required":
-                return _("Say who you are.")
-            case "not_a_participant":
-                text = _("Give the name or the e-mail address of a person, of at most %(count)d characters.")
-                return text % {"count": self.max_length_of(error.field)}
-            case _:
-                return _("Choose one of the answers.")
-
-    def max_length_of(self, name: str) -> int | None:
-        field = self.fields[name]
-        return field.max_length if isinstance(field, AnswerField) else None
 
     def renew_id(self) -> None:
         self.data = {**self.data, "id": str(uuid4())}

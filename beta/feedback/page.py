@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils import timezone, translation
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
 
@@ -31,6 +31,23 @@ from portal.base.uploads import parse_form
 # Percent-encoding makes nine bytes of a character of three: what the fields can hold must arrive.
 MAX_FORM_BYTES = 1024 * 1024
 MINUTE = 60
+# Heading and text of the pages without a form.
+REFUSALS = {
+    "programme_unknown": (
+        gettext_lazy("There is nothing here"),
+        gettext_lazy("The address is wrong, or what stood here is gone."),
+    ),
+    "programme_closed": (
+        gettext_lazy("This programme is not taking feedback"),
+        gettext_lazy("It has not begun, is over, or was closed. Whoever invited you can say more."),
+    ),
+    "origin_not_allowed": (
+        gettext_lazy("This was not sent from here"),
+        gettext_lazy("Open this page itself, and send it from there."),
+    ),
+    "body_too_large": (gettext_lazy("This is too long"), gettext_lazy("Go back, shorten it, and send it again.")),
+    "length_mismatch": (gettext_lazy("This did not arrive whole"), gettext_lazy("Go back and send it again.")),
+}
 # Fields that an application may fill in by the query of the page's address.
 PREFILLED = {"participant": "participant", "page": "page", "version": "app_version"}
 
@@ -128,7 +145,7 @@ def show_again(
 def refuse(request: HttpRequest, code: str, comment: str = "") -> HttpResponse:
     """Say why there is no form. A comment that was typed meanwhile can be copied from the page."""
     record_refusal(request, code)
-    heading, text = refusal_texts(code)
+    heading, text = REFUSALS[code]
     context = common_context(request, None) | {"heading": heading, "text": text, "comment": comment}
     return render(request, "beta/feedback_refused.html", context, status=CODES[code].status)
 
@@ -136,23 +153,6 @@ def refuse(request: HttpRequest, code: str, comment: str = "") -> HttpResponse:
 def record_refusal(request: HttpRequest, code: str) -> None:
     """Leave the code for the tracking of requests."""
     request.failure = Failure(code)  # type: ignore[attr-defined]
-
-
-def refusal_texts(code: str) -> tuple[str, str]:
-    match code:
-        case "programme_unknown":
-            return _("There is nothing here"), _("The address is wrong, or what stood here is gone.")
-        case "programme_closed":
-            return (
-                _("This programme is not taking feedback"),
-                _("It has not begun, is over, or was closed. Whoever invited you can say more."),
-            )
-        case "origin_not_allowed":
-            return _("This was not sent from here"), _("Open this page itself, and send it from there.")
-        case "body_too_large":
-            return _("This is too long"), _("Go back, shorten it, and send it again.")
-        case _:
-            return _("This did not arrive whole"), _("Go back and send it again.")
 
 
 def common_context(request: HttpRequest, programme: BetaProgramme | None) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def document_metadata(report: Report) -> dict[str, str]:
     verdict = wording.verdict_label(report["verdict"])
     return {
         "title": _("Beta report: %(programme)s") % {"programme": printable_text(report["programme"])},
-        "subject": f"{verdict}. {wording.explain_verdict(report)}",
+        "subject": f"{verdict}. {wording.explain_verdict(report['conditions'])}",
         "author": PRODUCER,
         "creator": PRODUCER,
         "producer": PRODUCER,
@@ -94,7 +94,7 @@ def document_metadata(report: Report) -> dict[str, str]:
 
 
 def template_context(report: Report, longest: int) -> dict[str, Any]:
-    bugs = report["open_bugs"]
+    bugs, facts = report["open_bugs"], wording.list_facts(report)
     left = report["bugs"]["critical_high_open"] - len(bugs)
     return {
         "title": printable_text(report["product"] or report["programme"]),
@@ -103,9 +103,9 @@ def template_context(report: Report, longest: int) -> dict[str, Any]:
         "moment": wording.format_report_moment(report["generated_at"]),
         "tone": report["verdict"].lower().replace(" ", "-"),
         "verdict": wording.verdict_label(report["verdict"]),
-        "reason": wording.explain_verdict(report),
+        "reason": wording.explain_verdict(report["conditions"]),
         "conditions": [condition_context(condition) for condition in report["conditions"]],
-        "facts": chunk_facts(wording.list_facts(report), 6),
+        "facts": [facts[:6], facts[6:]],
         "comparison": wording.describe_comparison(report),
         "has_scores": any(report["score"]["counts"]) and report["trend"],
         "has_checks": bool(report["performance"]["days"]),
@@ -126,10 +126,6 @@ def condition_context(condition: Any) -> dict[str, str]:
         "outcome": wording.condition_outcome(condition),
         "tone": {True: "met", False: "missed", None: "unknown"}[condition["ok"]],
     }
-
-
-def chunk_facts(facts: Any, length: int) -> list[Any]:
-    return [facts[start : start + length] for start in range(0, len(facts), length)]
 
 
 def bug_context(bug: OpenBug, longest: int) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def heading_lines(report: Report) -> Iterator[str]:
     yield from wrap_text(_("%(period)s, as of %(moment)s") % words, WIDTH)
     yield ""
     yield _("Verdict: %(verdict)s") % {"verdict": wording.verdict_label(report["verdict"])}
-    yield from wrap_text(wording.explain_verdict(report), WIDTH)
+    yield from wrap_text(wording.explain_verdict(report["conditions"]), WIDTH)
 
 
 def condition_lines(report: Report) -> list[str]:
@@ -61,13 +61,8 @@ def condition_lines(report: Report) -> list[str]:
 def figure_lines(report: Report) -> Iterator[str]:
     facts = [(fact.label, fact.value, fact.change) for fact in wording.list_facts(report)]
     yield from format_table((_("figure"), _("value"), _("change")), facts, right_from=1)
-    before = report["previous"]
-    if before is not None:
-        words = {
-            "moment": wording.format_report_moment(before["generated_at"]),
-            "verdict": wording.verdict_label(before["verdict"]),
-        }
-        yield from wrap_text(_("Changes are since the report of %(moment)s: %(verdict)s.") % words, WIDTH)
+    if report["previous"]:
+        yield from wrap_text(wording.describe_comparison(report), WIDTH)
 
 
 def bug_lines(report: Report) -> Iterator[str]:
@@ -86,8 +81,9 @@ def bug_lines(report: Report) -> Iterator[str]:
 def summarize_bug(bug: OpenBug) -> str:
     """`#12, critical, open, 2026-03-10 09:12:44 UTC, 6.0.3, /scoring`"""
     severity, status = BetaFeedback.Severity(bug["severity"]).label, BetaFeedback.Status(bug["status"]).label
-    told = [str(severity), str(status), wording.format_report_moment(bug["given_at"]), bug["app_version"], bug["page"]]
-    return ", ".join([f"#{bug['id']}", *filter(None, told)])
+    moment = wording.format_report_moment(bug["given_at"])
+    details = [f"#{bug['id']}", str(severity), str(status), moment, bug["app_version"], bug["page"]]
+    return ", ".join(filter(None, details))
 
 
 def comment_lines(report: Report) -> Iterator[str]:

@@ -55,6 +55,7 @@ ALIGNMENTS = {NUMBER: CENTRE, DAY: CENTRE, MOMENT: CENTRE}
 CHART_WIDTH, CHART_HEIGHT = 18, 8  # in centimetres
 NARROW, USUAL, WIDE, WIDEST = 10, 20, 40, 90  # in characters
 LINE_HEIGHT, MOST_LINES = 15, 27  # in points; a row is 409 high at most
+parse_day = date.fromisoformat
 
 
 def render_xlsx(report: Report) -> bytes:
@@ -90,7 +91,7 @@ def fill_report(sheet: Any, report: Report) -> None:
         (3, wording.format_period(report), None),
         (4, to_local_time(report["generated_at"]), None),
         (6, wording.verdict_label(report["verdict"]), LARGE),
-        (7, wording.explain_verdict(report), None),
+        (7, wording.explain_verdict(report["conditions"]), None),
     ):
         write_cell(sheet, line, 1, value, MOMENT if line == 4 else TEXT, font=font, alignment=LEFT)
     write_conditions(sheet, 9, report["conditions"])
@@ -240,10 +241,6 @@ def column_width(sheet: Any, column: int) -> float:
 def set_widths(sheet: Any, *widths: int) -> None:
     for column, width in enumerate(widths, 1):
         sheet.column_dimensions[get_column_letter(column)].width = width
-
-
-def parse_day(text: str) -> date:
-    return date.fromisoformat(text)
 
 
 def to_local_time(text: str) -> datetime:

@@ -139,6 +139,7 @@ def build_report(programme: BetaProgramme, now: datetime) -> Report:
     grave_count = grave.count()
     scores, trend = gather_scores(feedback)
     performance, checks = gather_performance(programme)
+    previous = newest_snapshot(programme)
     figures = make_figures(scores, participants, grave_count, checks)
     found = verdict.evaluate_conditions(figures, make_thresholds(programme))
     return {
@@ -164,7 +165,7 @@ def build_report(programme: BetaProgramme, now: datetime) -> Report:
         "conditions": found,
         "verdict": verdict.decide_verdict(found),
         "trend": trend,
-        "previous": previous_figures(programme),
+        "previous": figures_to_compare(previous.data) if previous else None,
     }
 
 
@@ -334,11 +335,6 @@ def summarize_days(parts: Sequence[uptime.RollupPart]) -> list[DayOfChecks]:
 
 def newest_snapshot(programme: BetaProgramme) -> BetaSnapshot | None:
     return BetaSnapshot.objects.filter(programme=programme).order_by("-id").first()
-
-
-def previous_figures(programme: BetaProgramme) -> Previous | None:
-    snapshot = newest_snapshot(programme)
-    return None if snapshot is None else figures_to_compare(snapshot.data)
 
 
 def figures_to_compare(report: Report) -> Previous:

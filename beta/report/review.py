@@ -108,7 +108,7 @@ def verdict_change_notice(snapshot: BetaSnapshot, before: str) -> Notice:
         subject=programme.subject,
         severity=Severity.WARNING if is_worse else Severity.INFO,
         title=_("%(programme)s: %(before)s → %(after)s") % {"programme": programme.name, **verdicts},
-        text=wording.explain_verdict(snapshot.data),
+        text=wording.explain_verdict(snapshot.data["conditions"]),
         dedupe_key=f"{programme.subject}:{snapshot.pk}",
         path=reverse("admin:beta_betaprogramme_change", args=[programme.pk]),
     )

@@ -39,10 +39,6 @@ def format_milliseconds(value: float | None) -> str:
     )
 
 
-def format_share(value: float | None) -> str:
-    return format_percent(value)
-
-
 def format_figure(value: float | None) -> str:
     return EMPTY_VALUE if value is None else format_count(int(value))
 
@@ -70,7 +66,7 @@ FORMATTERS = {
     "score": format_score,
     "critical_bugs": format_figure,
     "latency": format_milliseconds,
-    "error_rate": format_share,
+    "error_rate": format_percent,
 }
 SIGNS = {"participants": "≥", "score": "≥", "critical_bugs": "=", "latency": "<", "error_rate": "<"}
 
@@ -103,12 +99,8 @@ def verdict_label(code: str) -> str:
     return str(VERDICTS[code])
 
 
-def explain_verdict(report: Report) -> str:
+def explain_verdict(conditions: Sequence[Condition]) -> str:
     """Give the reason for the verdict in one sentence."""
-    return explain_conditions(report["conditions"])
-
-
-def explain_conditions(conditions: Sequence[Condition]) -> str:
     if is_without_feedback(conditions):
         return _("There is no feedback yet.")
     missed = [condition_name(condition) for condition in conditions if condition["ok"] is False]
@@ -164,7 +156,7 @@ def list_facts(report: Report) -> Sequence[Fact]:
             since(performance["mean_ms"], "mean_ms", 1),
         ),
         Fact(_("95th percentile"), format_milliseconds(performance["p95_ms"])),
-        Fact(_("Error rate"), format_share(performance["error_rate"])),
+        Fact(_("Error rate"), format_percent(performance["error_rate"])),
     ]
 
 

@@ -256,7 +256,7 @@ class TestDeleting:
 
     def test_never_more_than_500(self, client, monkeypatch):
         log_in_with_role(client, "operator")
-        monkeypatch.setattr("monitoring.admin.asking.MOST_AT_ONCE", 2)
+        monkeypatch.setattr("monitoring.admin.base.MOST_AT_ONCE", 2)
         rows = [create_bug(), create_bug(), create_bug()]
         response = post_action(client, "delete_selected", *rows, post="yes")
         assert messages_of(response) == ["Choose at most 2 at once. Nothing was done."]

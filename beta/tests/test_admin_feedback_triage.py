@@ -302,7 +302,7 @@ class TestMany:
         assert fresh(fine).severity == ""
 
     def test_never_more_than_500(self, client, monkeypatch):
-        monkeypatch.setattr("monitoring.admin.asking.MOST_AT_ONCE", 1)
+        monkeypatch.setattr("monitoring.admin.base.MOST_AT_ONCE", 1)
         response = post_action(client, "triage", create_bug(), create_bug(), confirmed="yes", status="fixed")
         assert messages_of(response) == ["Choose at most 1 at once. Nothing was done."]
         assert not BetaFeedback.objects.filter(status="fixed").exists()

@@ -47,13 +47,13 @@ def test_unknown_value_is_not_shown_as_zero():
 
 def test_reason_names_missed_or_unknown_conditions():
     programme = create_programme()
-    assert wording.explain_verdict(build_report(programme, NOON)) == "There is no feedback yet."
+    assert wording.explain_verdict(build_report(programme, NOON)["conditions"]) == "There is no feedback yet."
     create_feedback(programme)
-    assert wording.explain_verdict(build_report(programme, NOON)) == "Missed: Participants."
+    assert wording.explain_verdict(build_report(programme, NOON)["conditions"]) == "Missed: Participants."
     programme.participants_target = 1
-    assert wording.explain_verdict(build_report(programme, NOON)) == "Not known yet: Average score."
+    assert wording.explain_verdict(build_report(programme, NOON)["conditions"]) == "Not known yet: Average score."
     create_scores(programme, 9)
-    assert wording.explain_verdict(build_report(programme, NOON)) == "Every condition is met."
+    assert wording.explain_verdict(build_report(programme, NOON)["conditions"]) == "Every condition is met."
 
 
 def test_period_is_formatted_by_its_days():

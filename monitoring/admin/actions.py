@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from monitoring import controls
-from monitoring.admin.asking import AskingAdmin
+from monitoring.admin.base import AskingAdmin
 from monitoring.admin.form import SilenceForm
 from monitoring.figures import badge
 from monitoring.models import Target

@@ -8,11 +8,12 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.safestring import SafeString
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
 from monitoring.admin import display
+from monitoring.admin.base import MonitoringAdmin
+from monitoring.admin.display import row_column
 from monitoring.admin.filters import CheckedFilter, CountedFilter, ErrorFilter
 from monitoring.models import CheckResult, Target
 from monitoring.panels import format_milliseconds
@@ -27,11 +28,7 @@ SEARCHED = timedelta(days=1)
 
 
 @admin.register(CheckResult)
-class CheckResultAdmin(ReadOnlyAdmin):
-    class Media:
-        css = {"all": ("monitoring/monitoring.css",)}
-
-    change_list_template = "monitoring/list.html"
+class CheckResultAdmin(MonitoringAdmin, ReadOnlyAdmin):
     ordering = ("-at", "-id")
     sortable_by = ("at",)
     list_select_related = ("target",)
@@ -49,7 +46,6 @@ class CheckResultAdmin(ReadOnlyAdmin):
     search_help_text = format_lazy(
         "{} {}", begins_with(_("target")), _("(the first 5; of the last 24 hours where no period is chosen)")
     )
-    actions = ("export_chosen", "export_chosen_xlsx")
     export_columns = (
         "target__name", "at", "error_kind", "detail", "status", "latency_ms", "retried", "retried_kind", "excuse",
     )  # fmt: skip
@@ -72,22 +68,8 @@ class CheckResultAdmin(ReadOnlyAdmin):
             return rows, False
         return rows.filter(at__gte=timezone.now() - SEARCHED), False
 
-    @admin.display(description=_("target"))
-    def name(self, check: CheckResult) -> str:
-        return check.target.name
-
-    @admin.display(description=_("target"))
-    def page(self, check: CheckResult) -> SafeString:
-        return display.link_to_target(check.target)
-
-    @admin.display(description=_("result"))
-    def outcome(self, check: CheckResult) -> SafeString:
-        return display.check_outcome(check)
-
-    @admin.display(description=_("latency"))
-    def latency(self, check: CheckResult) -> str:
-        return format_milliseconds(check.latency_ms)
-
-    @admin.display(description=_("why"))
-    def error(self, check: CheckResult) -> str:
-        return check.message or EMPTY_VALUE
+    name = row_column(_("target"), lambda check: check.target.name)
+    page = row_column(_("target"), lambda check: display.link_to_target(check.target))
+    outcome = row_column(_("result"), display.check_outcome)
+    latency = row_column(_("latency"), lambda check: format_milliseconds(check.latency_ms))
+    error = row_column(_("why"), lambda check: check.message or EMPTY_VALUE)

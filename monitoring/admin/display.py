@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
+from typing import Any
 
+from django.contrib import admin
 from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.html import format_html
@@ -54,6 +56,16 @@ TONES = {
 }
 SHOWN_CAUSE, SHOWN_ADDRESS = 80, 48
 BAR_WIDTH, BAR_GAP, BAR_HEIGHT, EMPTY_HEIGHT = 4, 1, 20, 5
+
+
+def row_column(description: Any, show: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
+    """Return a method of an admin class: a column of its list or a line of a row's page, as `show` makes it."""
+
+    @admin.display(description=description)
+    def column(model_admin: Any, row: Any) -> Any:
+        return show(row)
+
+    return column
 
 
 # --- Targets ---------------------------------------------------------------------------------------------------------

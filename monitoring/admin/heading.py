@@ -13,14 +13,12 @@ from django.utils.translation import ngettext
 
 from monitoring.admin.display import format_share
 from monitoring.figures.uptime import format_percent
-from monitoring.models import Round
+from monitoring.models import Incident, Round
 from monitoring.panels import (
     StateCounts,
     cached_month,
-    count_open_incidents,
     count_states,
     format_milliseconds,
-    newest_round,
 )
 from portal.admin.display import BAD, badge, relative_moment
 from portal.base.words import format_count
@@ -37,9 +35,9 @@ class ListHeading:
 
 
 def list_heading(now: datetime) -> ListHeading:
-    figures, newest, uptime = count_states(), newest_round(), cached_month(now).uptime
+    figures, newest, uptime = count_states(), Round.objects.latest_first().first(), cached_month(now).uptime
     facts = [
-        (_("Open incidents"), incidents_link(count_open_incidents())),
+        (_("Open incidents"), incidents_link(Incident.objects.open().count())),
         (_("Uptime of 30 days"), format_percent(uptime)),
         *(round_facts(newest) if newest else [(_("Last round"), _("never"))]),
     ]

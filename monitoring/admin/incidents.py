@@ -9,12 +9,12 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from monitoring.admin import display, sections
-from monitoring.admin.asking import AskingAdmin
+from monitoring.admin.base import AskingAdmin
+from monitoring.admin.display import row_column
 from monitoring.admin.filters import IncidentStateFilter, OpenedFilter, RuleFilter
 from monitoring.admin.form import CauseForm
 from monitoring.alerts import incidents
@@ -82,10 +82,6 @@ class IncidentActions(AskingAdmin, ReadOnlyAdmin):
 
 @admin.register(Incident)
 class IncidentAdmin(IncidentActions):
-    class Media:
-        css = {"all": ("monitoring/monitoring.css",)}
-
-    change_list_template = "monitoring/list.html"
     ordering = ("-id",)
     sortable_by = ()
     list_select_related = ("target",)
@@ -132,30 +128,12 @@ class IncidentAdmin(IncidentActions):
 
     # --- Columns and facts -------------------------------------------------------------------------------------------
 
-    @admin.display(description=_("incident"))
-    def what_happened(self, incident: Incident) -> SafeString:
-        return stack_lines(incident_headline(incident), display.first_line(incident_reason(incident)))
-
-    @admin.display(description=_("state"))
-    def state(self, incident: Incident) -> SafeString:
-        return display.incident_badge(incident)
-
-    @admin.display(description=_("what"))
-    def what(self, incident: Incident) -> SafeString:
-        return display.link_to_target(incident.target) if incident.target else format_html("{}", incident.name)
-
-    @admin.display(description=_("why"))
-    def why(self, incident: Incident) -> SafeString:
-        return format_html("{}", incident_reason(incident) or EMPTY_VALUE)
-
-    @admin.display(description=_("duration"))
-    def lasted(self, incident: Incident) -> str:
-        return display.incident_duration(incident, timezone.now())
-
-    @admin.display(description=_("cause"))
-    def known_cause(self, incident: Incident) -> str:
-        return display.short_cause(incident.cause) or EMPTY_VALUE
-
-    @admin.display(description=_("cause"))
-    def cause_in_full(self, incident: Incident) -> str:
-        return incident.cause or str(_("not noted yet"))
+    what_happened = row_column(
+        _("incident"), lambda row: stack_lines(incident_headline(row), display.first_line(incident_reason(row)))
+    )
+    state = row_column(_("state"), display.incident_badge)
+    what = row_column(_("what"), lambda row: display.link_to_target(row.target) if row.target else row.name)
+    why = row_column(_("why"), lambda row: format_html("{}", incident_reason(row) or EMPTY_VALUE))
+    lasted = row_column(_("duration"), lambda row: display.incident_duration(row, timezone.now()))
+    known_cause = row_column(_("cause"), lambda row: display.short_cause(row.cause) or EMPTY_VALUE)
+    cause_in_full = row_column(_("cause"), lambda row: row.cause or str(_("not noted yet")))

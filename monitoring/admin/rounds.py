@@ -10,7 +10,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
-from monitoring.admin import display
+from monitoring.admin.base import MonitoringAdmin
+from monitoring.admin.display import format_share, row_column
 from monitoring.admin.filters import FinishedFilter, RoundOutcomeFilter
 from monitoring.checks.active_round import MOST_NAMED
 from monitoring.models import Round
@@ -31,11 +32,7 @@ def count_others(found: Round, shown: int) -> str:
 
 
 @admin.register(Round)
-class RoundAdmin(ReadOnlyAdmin):
-    class Media:
-        css = {"all": ("monitoring/monitoring.css",)}
-
-    change_list_template = "monitoring/list.html"
+class RoundAdmin(MonitoringAdmin, ReadOnlyAdmin):
     ordering = ("-number",)
     sortable_by = ("number",)
     list_display = (
@@ -46,7 +43,6 @@ class RoundAdmin(ReadOnlyAdmin):
     list_filter = (FinishedFilter, RoundOutcomeFilter)
     search_fields = ("number__begins",)
     search_help_text = _("The number of a round")
-    actions = ("export_chosen", "export_chosen_xlsx")
     export_columns = (
         "number", "started_at", "finished_at", "checks", "failures", "excused", "retried", "mean_ms", "p95_ms",
         "judged_checks", "judged_failures", "failing", "is_online",
@@ -74,9 +70,12 @@ class RoundAdmin(ReadOnlyAdmin):
         is_number = text.isascii() and text.isdigit() and len(text) <= 18
         return queryset.filter(number=int(text)) if is_number else queryset.none(), False
 
-    @admin.display(description=_("checks"))
-    def checked(self, found: Round) -> str:
-        return format_count(found.checks)
+    checked = row_column(_("checks"), lambda found: format_count(found.checks))
+    retries = row_column(_("retried"), lambda found: format_count(found.retried))
+    not_counted = row_column(_("not counted"), lambda found: format_count(found.excused))
+    errors = row_column(_("errors"), lambda found: format_share(found.error_rate))
+    mean = row_column(_("mean"), lambda found: format_milliseconds(found.mean_ms))
+    p95 = row_column("p95", lambda found: format_milliseconds(found.p95_ms))
 
     @admin.display(description=_("failed"))
     def failed(self, found: Round) -> SafeString | str:
@@ -91,26 +90,6 @@ class RoundAdmin(ReadOnlyAdmin):
         names = [*found.failing, count_others(found, len(found.failing))]
         beneath = format_html_join("", '<span class="beneath">{}</span>', ((name,) for name in names if name))
         return format_html("{}{}", format_count(found.failures), beneath)
-
-    @admin.display(description=_("retried"))
-    def retries(self, found: Round) -> str:
-        return format_count(found.retried)
-
-    @admin.display(description=_("not counted"))
-    def not_counted(self, found: Round) -> str:
-        return format_count(found.excused)
-
-    @admin.display(description=_("errors"))
-    def errors(self, found: Round) -> str:
-        return display.format_share(found.error_rate)
-
-    @admin.display(description=_("mean"))
-    def mean(self, found: Round) -> str:
-        return format_milliseconds(found.mean_ms)
-
-    @admin.display(description="p95")
-    def p95(self, found: Round) -> str:
-        return format_milliseconds(found.p95_ms)
 
     @admin.display(description=_("network"))
     def network(self, found: Round) -> SafeString | str:

@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from monitoring import controls
 from monitoring.admin import charts, display, sections
 from monitoring.admin.actions import TargetActions
+from monitoring.admin.display import row_column
 from monitoring.admin.filters import StandingFilter, TargetStateFilter
 from monitoring.admin.form import TargetForm
 from monitoring.admin.heading import list_heading
@@ -89,12 +90,14 @@ def listed_figures(target: Target) -> ListedFigures:
     return found
 
 
+def state_of_row(target: Target, *, with_since: bool = True) -> SafeString:
+    in_maintenance = listed_figures(target).in_maintenance
+    return display.target_state(target, timezone.now(), in_maintenance=in_maintenance, with_since=with_since)
+
+
 @admin.register(Target)
 class TargetAdmin(TargetActions, SettingsAdmin):
     form = TargetForm
-
-    class Media:
-        css = {"all": ("monitoring/monitoring.css",)}
 
     change_list_template = "monitoring/targets.html"
     change_form_template = "monitoring/target.html"
@@ -184,8 +187,7 @@ class TargetAdmin(TargetActions, SettingsAdmin):
             controls.restart_checks(obj, request.user.get_username())
 
     def subject_of(self, obj: Any) -> str:
-        subject: str = obj.subject
-        return subject
+        return str(obj.subject)
 
     # --- Deleting ----------------------------------------------------------------------------------------------------
 
@@ -213,45 +215,19 @@ class TargetAdmin(TargetActions, SettingsAdmin):
 
     # --- Columns and facts -------------------------------------------------------------------------------------------
 
-    @admin.display(description=_("target"))
-    def target(self, target: Target) -> SafeString:
-        return stack_lines(target.name, display.short_address(target))
-
-    @admin.display(description=_("state, since"))
-    def stands(self, target: Target) -> SafeString:
-        in_maintenance = listed_figures(target).in_maintenance
-        return display.target_state(target, timezone.now(), in_maintenance=in_maintenance)
-
-    @admin.display(description=_("state"))
-    def state_alone(self, target: Target) -> SafeString:
-        in_maintenance = listed_figures(target).in_maintenance
-        return display.target_state(target, timezone.now(), in_maintenance=in_maintenance, with_since=False)
-
-    @admin.display(description=_("last 30 days"))
-    def days(self, target: Target) -> SafeString:
-        return display.uptime_bars(listed_figures(target).bars)
+    target = row_column(_("target"), lambda row: stack_lines(row.name, display.short_address(row)))
+    stands = row_column(_("state, since"), state_of_row)
+    state_alone = row_column(_("state"), lambda row: state_of_row(row, with_since=False))
+    days = row_column(_("last 30 days"), lambda row: display.uptime_bars(listed_figures(row).bars))
+    p95 = row_column(_("24 h p95"), lambda row: format_milliseconds(listed_figures(row).day.p95_ms))
+    why = row_column(_("why"), lambda row: display.last_error(row) or EMPTY_VALUE)
+    asked = row_column(_("address"), display.address_link)
+    last_looked = row_column(
+        _("last check"), lambda row: join_inline(exact_moment(row.last_check_at), display.last_latency(row))
+    )
+    certificate = row_column(_("certificate until"), lambda row: display.certificate_end(row, timezone.now()))
 
     @admin.display(description=_("uptime 24 h, 30 d"))
     def uptimes(self, target: Target) -> SafeString:
-        standing = listed_figures(target)
-        return stack_lines(format_percent(standing.day.uptime), format_percent(standing.uptime))
-
-    @admin.display(description=_("24 h p95"))
-    def p95(self, target: Target) -> str:
-        return format_milliseconds(listed_figures(target).day.p95_ms)
-
-    @admin.display(description=_("why"))
-    def why(self, target: Target) -> str:
-        return display.last_error(target) or EMPTY_VALUE
-
-    @admin.display(description=_("address"))
-    def asked(self, target: Target) -> SafeString:
-        return display.address_link(target)
-
-    @admin.display(description=_("last check"))
-    def last_looked(self, target: Target) -> SafeString | str:
-        return join_inline(exact_moment(target.last_check_at), display.last_latency(target))
-
-    @admin.display(description=_("certificate until"))
-    def certificate(self, target: Target) -> SafeString | str:
-        return display.certificate_end(target, timezone.now())
+        figures = listed_figures(target)
+        return stack_lines(format_percent(figures.day.uptime), format_percent(figures.uptime))

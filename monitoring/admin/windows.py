@@ -14,12 +14,14 @@ from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from monitoring.admin.base import MonitoringAdmin
+from monitoring.admin.display import row_column
 from monitoring.admin.filters import RepeatsFilter, WindowStateFilter
 from monitoring.admin.form import WindowForm
 from monitoring.alerts import maintenance
 from monitoring.alerts.notices import format_duration
 from monitoring.models import MaintenanceWindow, Target
-from portal.admin.base import BoundedChangeList, VigieModelAdmin, begins_with
+from portal.admin.base import BoundedChangeList, begins_with
 from portal.admin.display import QUIET, WARNING, badge, relative_moment, stack_lines
 from portal.base.words import format_count, format_moment
 from portal.desk.history import history_section
@@ -40,13 +42,9 @@ class WindowChangeList(BoundedChangeList):
 
 
 @admin.register(MaintenanceWindow)
-class MaintenanceWindowAdmin(VigieModelAdmin):
+class MaintenanceWindowAdmin(MonitoringAdmin):
     form = WindowForm
 
-    class Media:
-        css = {"all": ("monitoring/monitoring.css",)}
-
-    change_list_template = "monitoring/list.html"
     add_label = _("Plan another")
     ordering = ("-id",)
     sortable_by = ()
@@ -55,7 +53,6 @@ class MaintenanceWindowAdmin(VigieModelAdmin):
     search_fields = ("targets__name__begins",)
     search_help_text = begins_with(_("name"), _("target"))
     filter_horizontal = ("targets",)
-    actions = ("export_chosen", "export_chosen_xlsx")
     export_columns = ("name", "starts_at", "ends_at", "repeats")
     fieldsets = (
         (_("What and when"), {"fields": ("name", "starts_at", "ends_at", "repeats"), "classes": ["whole"]}),
@@ -91,17 +88,13 @@ class MaintenanceWindowAdmin(VigieModelAdmin):
             return badge(_now("upcoming"), QUIET)
         return badge(_now("between two times") if window.repeats else _now("over"), QUIET)
 
-    @admin.display(description=_("starts"))
-    def starts(self, window: MaintenanceWindow) -> SafeString:
-        return stack_lines(format_moment(window.starts_at), relative_moment(window.starts_at))
-
-    @admin.display(description=_("ends"))
-    def ends(self, window: MaintenanceWindow) -> SafeString:
-        return stack_lines(format_moment(window.ends_at), format_duration(window.length))
-
-    @admin.display(description=_("repeats"))
-    def repeated(self, window: MaintenanceWindow) -> str:
-        return window.get_repeats_display()
+    starts = row_column(
+        _("starts"), lambda window: stack_lines(format_moment(window.starts_at), relative_moment(window.starts_at))
+    )
+    ends = row_column(
+        _("ends"), lambda window: stack_lines(format_moment(window.ends_at), format_duration(window.length))
+    )
+    repeated = row_column(_("repeats"), lambda window: window.get_repeats_display())
 
     @admin.display(description=_("targets"))
     def covered(self, window: Any) -> SafeString | str:

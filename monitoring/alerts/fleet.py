@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -24,10 +23,6 @@ AD_HOC = "fleet:"
 WATCH_LEASE = timedelta(minutes=1)
 
 
-def fleet_limits() -> FleetLimits:
-    return FleetLimits(settings.FLEET_ERROR_PERCENT / 100, settings.FLEET_LATENCY_ALERT_MS)
-
-
 def update_fleet_incidents(
     subject: str, rounds: Sequence[Round], now: Mark, *, watched_until: datetime | None = None
 ) -> list[Incident]:
@@ -35,12 +30,17 @@ def update_fleet_incidents(
 
     `watched_until` is the end of the lease of an ad-hoc watch.
     """
-    verdicts = evaluate_fleet(rounds, fleet_limits())
+    limits = FleetLimits(settings.FLEET_ERROR_PERCENT / 100, settings.FLEET_LATENCY_ALERT_MS)
+    verdicts = evaluate_fleet(rounds, limits)
     known = {incident.rule: incident for incident in Incident.objects.open().filter(subject=subject)}
     resolve_incidents([known[rule] for rule in sorted(verdicts.held) if rule in known], now)
     is_muted = bool(verdicts.broken) and maintenance.active_maintenance(now.at).everything
-    opening = IncidentOpening(subject, "", facts=fleet_facts(rounds[0]), is_muted=is_muted, watched_until=watched_until)
-    return open_incidents([replace(opening, rule=rule) for rule in sorted(verdicts.broken)], now)
+    facts = fleet_facts(rounds[0])
+    openings = [
+        IncidentOpening(subject, rule, facts=facts, is_muted=is_muted, watched_until=watched_until)
+        for rule in sorted(verdicts.broken)
+    ]
+    return open_incidents(openings, now)
 
 
 def renew_watch_lease(subject: str, now: Mark) -> None:
@@ -82,5 +82,7 @@ def update_portal_incident(connectivity: Connectivity, now: Mark, *, lookups_fai
         kind = ErrorKind.DNS if is_online else ""
         open_incidents([IncidentOpening(PORTAL, Rule.OFFLINE, error_kind=kind)], now)
     elif is_online:
-        mine = Incident.objects.open().filter(subject=PORTAL)
-        resolve_incidents(list(mine.exclude(error_kind=ErrorKind.DNS) if connectivity.resolves is False else mine), now)
+        over = Incident.objects.open().filter(subject=PORTAL)
+        if connectivity.resolves is False:  # the incident of the resolver goes on
+            over = over.exclude(error_kind=ErrorKind.DNS)
+        resolve_incidents(list(over), now)

@@ -150,7 +150,7 @@ class Sweep:
 def sweep_once(is_ending: IsEnding, on_wait: Callable[[], None], show: Show) -> ShownRound | None:
     """Check all active targets once. `on_wait` is called before it waits for a worker's round to end.
 
-    Return None if it is to end before it could begin. Raises Occupied.
+    Return None if it is to end before it could begin. Raises LeaseUnavailable.
     """
     lease = worker_rounds.take_lease(0) or wait_for_lease(is_ending, on_wait)
     if lease is None:

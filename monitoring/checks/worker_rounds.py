@@ -30,10 +30,10 @@ HEARTBEAT = "watch"
 LENGTH_SECONDS = 60.0
 LEASE = timedelta(seconds=15)
 RENEW_SECONDS = 5.0
-# A successor is there by then; and whoever was asked to watch has begun.
-HAND_OVER, PAUSE = timedelta(seconds=2), timedelta(seconds=5)
-# Enqueued before the end, the next watcher has started when this one lets go.
-HAND_OVER_SECONDS = HAND_OVER.total_seconds()
+# The successor is enqueued this long before a round ends, and has begun as long after it.
+HAND_OVER_SECONDS = 2.0
+# A worker that was asked to begin a round has this long before another is asked.
+REQUEST_PAUSE = timedelta(seconds=5)
 PATIENCE_SECONDS = 5.0
 STEP_SECONDS = 0.2
 
@@ -115,19 +115,15 @@ def claim_until(run: active_round.ActiveRound, lease: WatchLease, length: float)
     while (now := time.monotonic()) < end and not attempts.cluster_is_ending.get()() and lease.keep():
         try:
             if not has_successor and now >= end - HAND_OVER_SECONDS:
-                has_successor = enqueue_successor()
+                has_successor = True
+                if Target.objects.active().exists():
+                    enqueue(TASK)
             run.claim_due(timezone.now())
         except DatabaseError as error:
             log.warning("targets could not be claimed: %s", error_line(error))
             close_old_connections()
             time.sleep(active_round.PAUSE_SECONDS)
         run.step(STEP_SECONDS)
-
-
-def enqueue_successor() -> bool:
-    if Target.objects.active().exists():
-        enqueue(TASK)
-    return True
 
 
 def lease_rows() -> JobRunQuerySet:
@@ -138,17 +134,19 @@ def lease_rows() -> JobRunQuerySet:
 def is_unwatched(now: datetime) -> bool:
     """Return whether nobody has the lease, and nobody has just released it for a successor."""
     run = lease_rows()
-    handed_over = run.filter(status=JobRun.Status.WAITING, finished_at__gt=now - HAND_OVER, finished_at__lte=now)
+    handed_over = run.filter(
+        status=JobRun.Status.WAITING, finished_at__gt=now - timedelta(seconds=HAND_OVER_SECONDS), finished_at__lte=now
+    )
     return not run.exists() or (claimable_cycles(run, now).exists() and not handed_over.exists())
 
 
 def ensure_watched(now: datetime) -> bool:
-    """Has somebody watch where there is something to watch and nobody does.
+    """Enqueue a round if there are active targets and nobody holds the lease. Return False: the pulse has no more work.
 
-    Whatever the last watcher left in the queue stands in nobody's way: what counts is who has the lease.
+    What the last watcher left in the queue does not matter, only who holds the lease.
     """
     if is_unwatched(now) and Target.objects.active().exists():
         with transaction.atomic():
-            if not queued_calls(TASK) and Heartbeat.objects.ask(HEARTBEAT, silence=timedelta(0), pause=PAUSE):
+            if not queued_calls(TASK) and Heartbeat.objects.ask(HEARTBEAT, silence=timedelta(0), pause=REQUEST_PAUSE):
                 enqueue(TASK)
     return False

@@ -52,13 +52,11 @@ def merge_histograms(histograms: Iterable[Histogram]) -> Histogram:
     return total
 
 
-def percentile(histogram: Histogram, share: float) -> float | None:
-    """Return milliseconds within 3 %, or None for an empty histogram."""
-    return percentiles(histogram, [share])[0]
-
-
 def percentiles(histogram: Histogram, shares: Sequence[float]) -> list[float | None]:
-    """Return the percentile of each share in one pass. The shares must ascend."""
+    """Return the percentile of each share in milliseconds, within 3 %, or None for an empty histogram.
+
+    The shares must ascend: one pass reads all.
+    """
     ordered = sorted((int(key), count) for key, count in histogram.items())
     total, passed, place = sum(histogram.values()), 0, -1
     found: list[float | None] = []

@@ -32,6 +32,7 @@ LEVELS = ((Period.MINUTE, Period.HOUR, HOUR), (Period.HOUR, Period.DAY, DAY))
 
 # Checks, failures, excused and retried, as in COUNT_FIELDS.
 Counts = tuple[int, int, int, int]
+NO_COUNTS: Counts = (0, 0, 0, 0)
 
 
 @dataclass
@@ -44,10 +45,6 @@ class RollupTally:
     retried: int = 0
     latency_sum_ms: float = 0.0
     histogram: Histogram = field(default_factory=dict)
-
-    @property
-    def seen(self) -> int:
-        return self.checks + self.excused
 
     @property
     def counts(self) -> Counts:
@@ -71,35 +68,31 @@ class RollupTally:
         self.excused += other.excused
         self.retried += other.retried
         self.latency_sum_ms += other.latency_sum_ms
-        for key, count in other.histogram.items():
-            self.histogram[key] = self.histogram.get(key, 0) + count
+        self.histogram = histogram.merge_histograms([self.histogram, other.histogram])
 
 
 # Keys are the target and the start of the minute, hour or day.
 RollupTallies = dict[tuple[int, datetime], RollupTally]
 
 
-def roll_up(lease: Lease) -> dict[str, int]:
-    """Run the periodic job. Return how many rollups of each period were written, an hour or day once a batch."""
-    return roll_up_unrolled(timezone.now(), lease)
+def roll_up(lease: Lease, now: datetime | None = None) -> dict[str, int]:
+    """Run the periodic job. Return how many rollups of each period were written, an hour or day once a batch.
 
-
-def roll_up_unrolled(now: datetime, lease: Lease) -> dict[str, int]:
-    """Roll up the checks since a little before the last minute rollup, however long ago that was.
-
-    The current minute, hour and day are included.
+    It begins a little before the last minute rollup, however long ago that was, and includes the current minute, hour
+    and day.
     """
+    now = now or timezone.now()
     try:
         with exclusive_lease(TURN, TURN_LENGTH) as own:
             return roll_up_period(find_start(now), floor_to_step(now, MINUTE) + MINUTE, [lease, own])
-    except AlreadyRunning:  # with the same
+    except AlreadyRunning:  # another process rolls up the same checks
         return no_rollups()
 
 
 def rebuild_rollups(since: datetime, until: datetime) -> dict[str, int]:
     """Count the minutes of a period anew, with their hours and days, where their checks still exist.
 
-    Raises Busy.
+    Raises AlreadyRunning.
     """
     with exclusive_lease(TURN, TURN_LENGTH) as own:
         return roll_up_period(floor_to_step(since, MINUTE), until, [own], only_changed=False)
@@ -183,11 +176,11 @@ def sum_lower_period(below: Period, changed: RollupTallies, step: timedelta) -> 
 def select_changed(period: Period, fresh: RollupTallies, only_changed: bool) -> RollupTallies:
     """Return the rollups with at least as many checks as the stored ones, without equal ones if `only_changed`."""
     known = load_counts(period, fresh)
-    nothing = (0, 0, 0, 0)
     return {
         key: tally
         for key, tally in fresh.items()
-        if tally.seen >= checks_seen(known.get(key, nothing)) and not (only_changed and tally.counts == known.get(key))
+        if checks_seen(tally.counts) >= checks_seen(known.get(key, NO_COUNTS))
+        and not (only_changed and tally.counts == known.get(key))
     }
 
 
@@ -220,17 +213,7 @@ def load_counts(period: Period, tallies: RollupTallies) -> dict[tuple[int, datet
 
 def store_rollups(period: Period, tallies: Mapping[tuple[int, datetime], RollupTally]) -> None:
     rows = [
-        Rollup(
-            target_id=target,
-            period=period,
-            start=start,
-            checks=tally.checks,
-            failures=tally.failures,
-            excused=tally.excused,
-            retried=tally.retried,
-            latency_sum_ms=tally.latency_sum_ms,
-            histogram=tally.histogram,
-        )
+        Rollup(target_id=target, period=period, start=start, **vars(tally))
         for (target, start), tally in sorted(tallies.items(), key=lambda item: item[0])
     ]
     Rollup.objects.bulk_create(

@@ -7,8 +7,6 @@ from monitoring.models.targets import CheckResult, Exclusion, Target
 __all__ = [
     "CheckResult",
     "Exclusion",
-    "FeedbackTag",
-    "FeedbackWindow",
     "Incident",
     "IncidentEvent",
     "MaintenanceWindow",

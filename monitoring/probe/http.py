@@ -220,16 +220,10 @@ def classify_error(error: OSError | HTTPException, step: str) -> CheckFailure:
         case ssl.SSLError():
             return CheckFailure(ErrorKind.TLS, error.reason or "TLS")
         case IncompleteRead(partial=partial):
-            return classify_incomplete(partial, step)
+            return CheckFailure(ErrorKind.CONNECT, "incomplete" if partial or step != "headers" else "closed")
         case OSError():
             return CheckFailure(ErrorKind.CONNECT, errno.errorcode.get(error.errno or 0, type(error).__name__))
     return CheckFailure(ErrorKind.PROTOCOL, PROTOCOL_FAULTS.get(type(error), "invalid"))
-
-
-def classify_incomplete(partial: bytes, step: str) -> CheckFailure:
-    if step == "headers" and not partial:
-        return CheckFailure(ErrorKind.CONNECT, "closed")
-    return CheckFailure(ErrorKind.CONNECT, "incomplete")
 
 
 def resolver_error_code(error: BaseException) -> str:

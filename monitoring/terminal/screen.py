@@ -33,7 +33,7 @@ def format_round(swept: ShownRound) -> str:
         return _("The round could not be written down.")
     if swept.round is None:
         return _("Nothing was checked.")
-    return GAP.join([*round_figures(swept.round), *round_remarks(swept)])
+    return GAP.join([*round_figures(swept.round), *round_remarks(swept.round, swept)])
 
 
 def round_figures(found: Round) -> Iterable[str]:
@@ -56,12 +56,10 @@ def format_p95(p95_ms: float | None) -> str:
     return _("%(p95)s, slow") % {"p95": shown} if p95_ms > settings.FLEET_LATENCY_SHOWN_MS else shown
 
 
-def round_remarks(swept: ShownRound) -> Iterable[str]:
-    retried = swept.round.retried if swept.round else 0
-    if retried:
+def round_remarks(found: Round, swept: ShownRound) -> Iterable[str]:
+    if retried := found.retried:
         yield ngettext("%(count)d retried", "%(count)d retried", retried) % {"count": retried}
-    excused = swept.round.excused if swept.round else 0
-    if excused:
+    if excused := found.excused:
         yield ngettext("%(count)d not counted", "%(count)d not counted", excused) % {"count": excused}
     if swept.is_too_long:
         yield _("took %(seconds).1f s, longer than the interval") % {"seconds": swept.seconds}

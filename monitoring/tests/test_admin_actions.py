@@ -7,7 +7,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from monitoring.admin import actions, asking
+from monitoring.admin import actions, base
 from monitoring.alerts.incidents import IncidentOpening, open_incidents
 from monitoring.clock import mark
 from monitoring.models import Incident, Target
@@ -55,7 +55,7 @@ class TestChecking:
         assert bool(locks) == connection.features.has_select_for_update  # without, writers wait for each other anyway
 
     def test_too_many_at_once_are_refused(self, admin_client, make_target, monkeypatch):
-        monkeypatch.setattr(asking, "MOST_AT_ONCE", 1)
+        monkeypatch.setattr(base, "MOST_AT_ONCE", 1)
         response = post_action(admin_client, "pause", make_target("a"), make_target("b"))
         assert "Choose at most 1 targets at once. Nothing was done." in messages_of(response)
         assert Target.objects.active().count() == 2

@@ -8,7 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from monitoring.admin import asking
+from monitoring.admin import base
 from monitoring.alerts.incidents import IncidentOpening, acknowledge_incidents, open_incidents, resolve_incidents
 from monitoring.checks.active_round import MOST_NAMED
 from monitoring.clock import mark
@@ -205,7 +205,7 @@ class TestActions:
         assert incident.cause == ""
 
     def test_too_many_at_once_are_refused(self, admin_client, opened, monkeypatch):
-        monkeypatch.setattr(asking, "MOST_AT_ONCE", 1)
+        monkeypatch.setattr(base, "MOST_AT_ONCE", 1)
         response = post_action(admin_client, "acknowledge", opened("a"), opened("b"))
         assert "Choose at most 1 incidents at once. Nothing was done." in messages_of(response)
         assert not Incident.objects.exclude(acknowledged_at=None).exists()

@@ -40,7 +40,7 @@ def test_rank_is_computed_in_integers(percent):
 
 def test_percentile_of_nothing_is_none():
     assert histogram.nearest_rank([], 0.95) is None
-    assert histogram.percentile({}, 0.95) is None
+    assert histogram.percentiles({}, [0.95]) == [None]
 
 
 def test_smallest_share_is_the_smallest_value():
@@ -85,8 +85,9 @@ def test_percentile_of_a_histogram_is_within_three_percent(share):
     counted = {}
     for latency in values:
         histogram.add_latency(counted, latency)
-    assert histogram.percentile(counted, share) == pytest.approx(histogram.nearest_rank(values, share), rel=0.0301)
+    exact = histogram.nearest_rank(values, share)
+    assert histogram.percentiles(counted, [share]) == [pytest.approx(exact, rel=0.0301)]
 
 
 def test_buckets_are_sorted_by_number():
-    assert histogram.percentile({"9": 1, "100": 1}, 0.5) == histogram.bucket_latency(9)
+    assert histogram.percentiles({"9": 1, "100": 1}, [0.5]) == [histogram.bucket_latency(9)]

@@ -30,7 +30,7 @@ def target(db):
 @pytest.fixture
 def roll(lease):
     def rolling(now):
-        return rollups.roll_up_unrolled(now, lease)
+        return rollups.roll_up(lease, now)
 
     return rolling
 
@@ -264,7 +264,7 @@ def test_lost_lease_of_the_job_writes_nothing(target, lease):
     create_check(target, NOON)
     overtaken = Lease(lease.pk, lease.job, lease.cycle_key, lease.fence - 1)
     with pytest.raises(LeaseLost):
-        rollups.roll_up_unrolled(NOON, overtaken)
+        rollups.roll_up(overtaken, NOON)
     assert Rollup.objects.count() == 0
 
 
@@ -278,7 +278,7 @@ def test_lost_exclusive_lease_writes_nothing(target, lease, monkeypatch):
     counted = rollups.count_checks
     monkeypatch.setattr(rollups, "count_checks", overtaken_meanwhile)
     with pytest.raises(LeaseLost):
-        rollups.roll_up_unrolled(NOON, lease)
+        rollups.roll_up(lease, NOON)
     assert Rollup.objects.count() == 0
 
 

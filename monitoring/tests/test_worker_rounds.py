@@ -627,7 +627,7 @@ def test_pulse_enqueues_nothing_while_a_worker_watches(targets):
     lease.release()
     ensure_watched(timezone.now())
     assert queued() == 0
-    ensure_watched(timezone.now() + 2 * worker_rounds.HAND_OVER)
+    ensure_watched(timezone.now() + timedelta(seconds=2 * worker_rounds.HAND_OVER_SECONDS))
     assert queued() == 1
 
 

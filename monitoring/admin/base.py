@@ -1,4 +1,4 @@
-"""Actions on several rows: a limit for the selection, and a page with the form of the action."""
+"""Bases of the admins: the list with its style, and actions on several rows, which may ask with a form first."""
 
 from __future__ import annotations
 
@@ -18,7 +18,15 @@ from portal.admin.base import VigieModelAdmin
 MOST_AT_ONCE = 500
 
 
-class AskingAdmin(VigieModelAdmin):
+class MonitoringAdmin(VigieModelAdmin):
+    class Media:
+        css = {"all": ("monitoring/monitoring.css",)}
+
+    change_list_template = "monitoring/list.html"
+    actions: Sequence[Any] = ("export_chosen", "export_chosen_xlsx")
+
+
+class AskingAdmin(MonitoringAdmin):
     """`too_many` is the message with a placeholder for `count`, the most rows that may be chosen."""
 
     too_many: ClassVar[Any]
@@ -41,8 +49,8 @@ class AskingAdmin(VigieModelAdmin):
     def ask(
         self, request: HttpRequest, action: str, form: forms.Form, chosen: Sequence[tuple[int, str, str]], **words: Any
     ) -> TemplateResponse:
-        """The form of an action. `chosen` are each a key, a name and what stands beside it; `words` are those of the
-        page: `title`, `lead` and `submit`.
+        """Return the page with the form of an action. `chosen` are key, name and remark of each row, `words` are the
+        page's `title`, `lead` and `submit`.
         """
         context = {
             "chosen": chosen,

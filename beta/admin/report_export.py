@@ -11,12 +11,15 @@ from django.urls import path
 
 from beta.formats import FORMATS, report_response
 from beta.report.gather import Report
+from monitoring.admin.base import MonitoringAdmin
 from portal import audit
-from portal.admin.base import VigieModelAdmin
 
 
-class ReportExportAdmin(VigieModelAdmin):
+class ReportExportAdmin(MonitoringAdmin):
     """Base of the admins whose rows have a report."""
+
+    class Media:
+        css = {"all": ("beta/beta.css",)}
 
     def get_urls(self) -> list[Any]:
         wrap, name = self.admin_site.admin_view, f"{self.opts.app_label}_{self.opts.model_name}_report"
