@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import zstandard
-from vigie_client.contract import DumpEnds, dump_doubts
+from vigie_client.contract import DumpSample, dump_doubts
 
 BUDGET_SECONDS = 1_800.0
 # The longest magic number of a member.
@@ -58,7 +58,7 @@ class ContentCheck:
     def __init__(self, name: str, magic: bytes, *, deep: bool = True) -> None:
         self.name, self.deep = name, deep
         self.format: CompressionFormat | None = next((known for known in FORMATS if known.magic.match(magic)), None)
-        self.content = DumpEnds()
+        self.content = DumpSample()
         self.member: Any = None
         # Too few bytes to recognize the next member.
         self.waiting = b""

@@ -11,9 +11,8 @@ from typing import Any, Callable, Iterator
 
 import pytest
 from client.tests.helpers.portal import Answer, FakePortal, reset_connection
-from client.tests.helpers.processes import PATIENCE
+from client.tests.helpers.processes import PATIENCE, SOURCE, start_program
 
-SOURCE = str(Path(__file__).resolve().parents[1] / "src")
 sys.path.insert(0, SOURCE)  # test this tree, not an installed copy
 
 TOKEN = "vigie_agent_AAAAAAAAAAAA_" + "s" * 43 + "_000000"
@@ -81,17 +80,11 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Return a function that starts a Python program which can import vigie_client. Kill it at the end."""
     programs: list[subprocess.Popen[str]] = []
 
-    def start_program(source: str, *arguments: Any) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", source, *map(str, arguments)]
-        environment = {**os.environ, "PYTHONPATH": SOURCE}
-        programs.append(
-            subprocess.Popen(
-                command, env=environment, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-            )
-        )
+    def start_one(source: str, *arguments: Any) -> subprocess.Popen[str]:
+        programs.append(start_program(source, *arguments, folder=tmp_path))
         return programs[-1]
 
-    yield start_program
+    yield start_one
     for program in programs:
         program.kill()
         program.communicate()

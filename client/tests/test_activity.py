@@ -19,7 +19,7 @@ from client.tests.helpers.processes import PATIENCE
 
 from vigie_client import ActivityTracker, SpoolStats, __version__, make_session, spool_stats
 from vigie_client.http.times import parse_time
-from vigie_client.report.activity_calls import LISTS
+from vigie_client.report.senders import LISTS
 
 EVENTS = "/api/v1/usage/events"
 TOKEN_LIKE = "vigie_client_0123456789ab_secret"
@@ -254,15 +254,15 @@ def test_retry_waits_for_the_end_of_the_pause(
     tracker: ActivityTracker, spool: Path, monkeypatch: pytest.MonkeyPatch, seconds: Any, pause: float
 ) -> None:
     stats = SpoolStats(1, 1, 1, None if seconds is None else 1000.0 + seconds, 0, {})
-    monkeypatch.setattr("vigie_client.spool.courier.spool_stats", lambda _: stats)
-    monkeypatch.setattr("vigie_client.spool.courier.time", lambda: 1000.0)
-    assert tracker._courier.deliver() == pause
-    monkeypatch.setattr("vigie_client.spool.courier.spool_stats", lambda _: stats._replace(pending=0))
-    assert tracker._courier.deliver() is None
-    monkeypatch.setattr("vigie_client.spool.courier.spool_stats", Raising())
-    assert tracker._courier.deliver() == 300.0
+    monkeypatch.setattr("vigie_client.spool.background.spool_stats", lambda _: stats)
+    monkeypatch.setattr("vigie_client.spool.background.time", lambda: 1000.0)
+    assert tracker._spool.deliver() == pause
+    monkeypatch.setattr("vigie_client.spool.background.spool_stats", lambda _: stats._replace(pending=0))
+    assert tracker._spool.deliver() is None
+    monkeypatch.setattr("vigie_client.spool.background.spool_stats", Raising())
+    assert tracker._spool.deliver() == 300.0
     monkeypatch.setenv("VIGIE_TELEMETRY", "off")
-    assert tracker._courier.deliver() is None
+    assert tracker._spool.deliver() is None
 
 
 def test_flush_delivers_recorded_events(portal: Any, tracker: ActivityTracker, spool: Path, token: str) -> None:
@@ -355,7 +355,12 @@ class Raising:
 
 @pytest.mark.parametrize(
     "broken",
-    ["spool.courier.spool_payload", "report.activity.uuid.uuid4", "report.activity.format_utc", "report.activity._now"],
+    [
+        "spool.background.spool_payload",
+        "report.activity.uuid.uuid4",
+        "report.activity.format_utc",
+        "report.activity._now",
+    ],
 )
 def test_internal_failure_does_not_reach_the_program(
     tracker: ActivityTracker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, broken: str

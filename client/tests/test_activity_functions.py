@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from client.tests.helpers.processes import PATIENCE
 
-from vigie_client.report.features import Feature
+from vigie_client.report.features import FeatureTimer
 
 
 class Uses:
@@ -19,7 +19,7 @@ class Uses:
 
     def __init__(self) -> None:
         self.failures: list[Any] = []
-        self.feature = Feature(lambda at, seconds, raised: self.failures.append(raised))
+        self.feature = FeatureTimer(lambda at, seconds, raised: self.failures.append(raised))
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_concurrent_coroutines_are_timed_separately(uses: Uses) -> None:
 def test_each_call_is_timed_separately() -> None:
     """The first of two overlapping uses to start is the first to end."""
     moments: list[Any] = []
-    feature = Feature(lambda at, seconds, raised: moments.append(at))
+    feature = FeatureTimer(lambda at, seconds, raised: moments.append(at))
 
     @feature
     async def wait() -> None:

@@ -13,7 +13,7 @@ import pytest
 from client.tests.helpers.processes import PATIENCE, every_instant, fork, was_killed
 
 from vigie_client import ActivityTracker, SpoolLimits, flush_spool, make_session, spool_payload, spool_stats
-from vigie_client.report.activity_calls import LISTS, ActivityClient
+from vigie_client.report.senders import LISTS, ActivitySender
 
 EVENTS = "/api/v1/usage/events"
 
@@ -190,7 +190,7 @@ def test_expired_events_are_dropped_after_a_failed_delivery(portal: Any, track: 
 
 def test_concurrent_flushers_send_each_event_once(portal: Any, track: Any, spool: Path, token: str) -> None:
     """The second flush starts while the portal handles the events of the first."""
-    first, second = track(), ActivityClient(portal.url, make_session(token), 20)
+    first, second = track(), ActivitySender(portal.url, make_session(token), 20)
     note(first, *"abc")
     late: list[int] = []
     with pytest.MonkeyPatch.context() as patch:

@@ -122,7 +122,7 @@ def test_narrowing_down_goes_on_in_the_next_flush(
 ) -> None:
     """Each call takes more than half the time of a flush."""
     hours = iter(range(100))
-    monkeypatch.setattr("vigie_client.spool.replay.monotonic", lambda: next(hours) * 3600.0)
+    monkeypatch.setattr("vigie_client.spool.flush.monotonic", lambda: next(hours) * 3600.0)
     fill(*numbered(4))
     for path in (REPORT, BATCH):
         portal.answer_with(path, refusing(answer, "000", 400, "malformed_json"))

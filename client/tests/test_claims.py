@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
-from client.tests.helpers.processes import PATIENCE
+from client.tests.helpers.processes import PATIENCE, start_program
 
-from vigie_client import flush_spool, spool_stats
+from vigie_client import SpoolLimits, flush_spool, spool_stats
 
 HOLDER = """
 import sys
@@ -22,7 +22,8 @@ class Holding:
         print("holding", payload["run_id"], flush=True)
         return sys.stdin.readline() == "go\\n"
 
-print("delivered", flush_spool(sys.argv[1], Holding()), flush=True)
+for path in sys.stdin:
+    print("delivered", flush_spool(path.strip(), Holding()), flush=True)
 """
 
 # Its report forks a child that outlives it, with a copy of every descriptor that was open.
@@ -51,77 +52,99 @@ class Recording:
         return True
 
 
-def tell(program: Any, text: str) -> None:
-    program.stdin.write(text)
-    program.stdin.flush()
+class Holder:
+    """A program that flushes a spool and holds each run until it is told its outcome."""
+
+    def __init__(self, folder: Path) -> None:
+        self.program = start_program(HOLDER, folder=folder)
+        self.line = "delivered"
+
+    def tell(self, text: object) -> str:
+        """Send a line, and return the program's next one."""
+        assert self.program.stdin is not None
+        assert self.program.stdout is not None
+        self.program.stdin.write(f"{text}\n")
+        self.program.stdin.flush()
+        self.line = self.program.stdout.readline().strip()
+        return self.line
+
+    def kill(self) -> None:
+        self.program.kill()
+        self.program.communicate()
 
 
-def flights(spool: Path) -> list[Path]:
+@pytest.fixture(scope="module")
+def living(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Holder]:
+    """A holder for the tests that leave it alive."""
+    holder = Holder(tmp_path_factory.mktemp("holder"))
+    yield holder
+    holder.kill()
+
+
+@pytest.fixture
+def holder(living: Holder) -> Iterator[Holder]:
+    yield living
+    while not living.line.startswith("delivered"):
+        living.tell("no")
+
+
+def claims(spool: Path) -> list[Path]:
     return list(spool.parent.glob(spool.name + ".flight-*"))
 
 
-def test_runs_claimed_by_a_living_flusher_are_left_alone(spool: Path, fill: Any, start: Any) -> None:
+def test_runs_claimed_by_a_living_flusher_are_left_alone(spool: Path, fill: Any, holder: Holder) -> None:
     fill("a", "b")
-    holder = start(HOLDER, spool)
-    assert holder.stdout.readline() == "holding a\n"
+    assert holder.tell(spool) == "holding a"
     client = Recording()
     assert (flush_spool(spool, client), client.seen) == (1, ["b"])
-    tell(holder, "go\n")
-    assert holder.stdout.readline() == "delivered 1\n"
+    assert holder.tell("go") == "delivered 1"
     assert spool_stats(spool).pending == 0
 
 
-def test_claim_of_a_living_flusher_never_expires(spool: Path, fill: Any, start: Any) -> None:
+def test_claim_of_a_living_flusher_never_expires(spool: Path, fill: Any, holder: Holder) -> None:
     fill("a")
-    holder = start(HOLDER, spool)
-    assert holder.stdout.readline() == "holding a\n"
+    assert holder.tell(spool) == "holding a"
     for file in spool.parent.iterdir():
         os.utime(file, (0, 0))
     client = Recording()
     assert (flush_spool(spool, client, now=lambda: 9e9), client.seen) == (0, [])
 
 
-def test_claim_of_a_killed_flusher_expires_at_once(spool: Path, fill: Any, start: Any) -> None:
+def test_claim_of_a_killed_flusher_expires_at_once(spool: Path, fill: Any, tmp_path: Path) -> None:
     fill("a", "b")
-    holder = start(HOLDER, spool)
-    assert holder.stdout.readline() == "holding a\n"
-    tell(holder, "go\n")
-    assert holder.stdout.readline() == "holding b\n"
+    holder = Holder(tmp_path)
+    assert holder.tell(spool) == "holding a"
+    assert holder.tell("go") == "holding b"
     holder.kill()
-    holder.wait()
     client = Recording()
     assert (flush_spool(spool, client), client.seen) == (1, ["b"])
-    assert flights(spool) == []
+    assert claims(spool) == []
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork")
 def test_claim_of_a_killed_flusher_expires_although_its_child_lives(spool: Path, fill: Any, start: Any) -> None:
     fill("a")
-    holder = start(FORKER, spool)
-    assert holder.stdout.readline() == "holding a\n"
-    os.kill(holder.pid, signal.SIGKILL)
-    holder.wait()
+    forker = start(FORKER, spool)
+    assert forker.stdout.readline() == "holding a\n"
+    os.kill(forker.pid, signal.SIGKILL)
+    forker.wait()
     assert flush_spool(spool, Recording()) == 1
 
 
-def test_undelivered_runs_are_released(spool: Path, fill: Any, start: Any) -> None:
+def test_undelivered_runs_are_released(spool: Path, fill: Any, holder: Holder) -> None:
     fill("a")
-    holder = start(HOLDER, spool)
-    assert holder.stdout.readline() == "holding a\n"
-    tell(holder, "no\n")
-    assert holder.stdout.readline() == "delivered 0\n"
+    assert holder.tell(spool) == "holding a"
+    assert holder.tell("no") == "delivered 0"
     assert flush_spool(spool, Recording()) == 1
 
 
-def test_lines_do_not_move_while_another_flusher_is_in_flight(spool: Path, fill: Any, start: Any) -> None:
+def test_lines_do_not_move_while_another_flusher_has_a_claim(spool: Path, fill: Any, holder: Holder) -> None:
     fill("a", "b", "c")
-    holder = start(HOLDER, spool)
-    assert holder.stdout.readline() == "holding a\n"
+    assert holder.tell(spool) == "holding a"
     fill("d")
     assert flush_spool(spool, Recording()) == 3
     fill("e")
-    tell(holder, "go\n")
-    assert holder.stdout.readline() == "delivered 1\n"
+    assert holder.tell("go") == "delivered 1"
     client = Recording()
     assert (flush_spool(spool, client), client.seen) == (1, ["e"])
 
@@ -170,12 +193,8 @@ def test_threads_deliver_each_run_once(spool: Path, fill: Any, gate: threading.E
     assert not spool.exists()
 
 
-def test_no_flight_starts_in_a_crowded_file_before_others_land(spool: Path, fill: Any, start: Any) -> None:
-    from vigie_client import SpoolLimits  # noqa: PLC0415
-
+def test_no_flush_starts_in_a_crowded_file_before_others_finish(spool: Path, fill: Any, holder: Holder) -> None:
     fill("a", "b")
-    holder = start(HOLDER, spool)
-    assert holder.stdout.readline() == "holding a\n"
+    assert holder.tell(spool) == "holding a"
     assert flush_spool(spool, Recording(), limits=SpoolLimits(max_bytes=10)) == 0
-    tell(holder, "go\n")
-    assert holder.stdout.readline() == "holding b\n"
+    assert holder.tell("go") == "holding b"

@@ -13,7 +13,7 @@ import pytest
 from client.tests.helpers.processes import every_instant, fork, was_killed
 
 from vigie_client import DepositFolder, DepositPortal, Dump, Patience, deposit, make_session
-from vigie_client.deposits.temporaries import Temporaries
+from vigie_client.deposits.temporary_files import TemporaryFiles
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="fork and SIGKILL")
 
@@ -83,7 +83,7 @@ def test_next_call_deletes_temporary_files_of_another_folder(tmp_path: Path) -> 
         (tmp_path / name).mkdir()
 
     def killed_with_a_part() -> None:
-        with Temporaries(str(tmp_path / "state" / "deposits")) as temporaries:
+        with TemporaryFiles(str(tmp_path / "state" / "deposits")) as temporaries:
             temporaries.create(str(tmp_path / "one" / "a"), 0o600)
             os.kill(os.getpid(), 9)
 
@@ -98,25 +98,25 @@ def test_temporary_files_on_an_unmounted_share_are_deleted_later(tmp_path: Path)
     share.mkdir()
 
     def killed_with_a_part() -> None:
-        with Temporaries(str(tmp_path / "state")) as temporaries:
+        with TemporaryFiles(str(tmp_path / "state")) as temporaries:
             temporaries.create(str(share / "a"), 0o600)
             os.kill(os.getpid(), 9)
 
     assert was_killed(fork(killed_with_a_part, 10**6))
     share.rename(away)
-    with Temporaries(str(tmp_path / "state")):
+    with TemporaryFiles(str(tmp_path / "state")):
         pass
     away.rename(share)
-    with Temporaries(str(tmp_path / "state")):
+    with TemporaryFiles(str(tmp_path / "state")):
         pass
     assert leftovers(tmp_path) == []
 
 
 def test_temporary_files_of_a_living_call_are_kept(tmp_path: Path) -> None:
-    with Temporaries(str(tmp_path / "state")) as living:
+    with TemporaryFiles(str(tmp_path / "state")) as living:
         part, descriptor = living.create(str(tmp_path / "a"), 0o600)
         os.close(descriptor)
-        with Temporaries(str(tmp_path / "state")):
+        with TemporaryFiles(str(tmp_path / "state")):
             pass
         assert os.path.exists(part)
     assert leftovers(tmp_path) == []
@@ -127,7 +127,7 @@ def test_torn_record_is_ignored(tmp_path: Path) -> None:
     for path in (precious, torn):
         path.write_text("x")
     (tmp_path / "dead.record").write_text(f'"{precious}"\n[1]\n"{torn}"\n"{tmp_path}/other.pa')
-    with Temporaries(str(tmp_path)):
+    with TemporaryFiles(str(tmp_path)):
         pass
     assert precious.exists()
     assert leftovers(tmp_path) == []

@@ -229,8 +229,8 @@ def peak():
 
 what, where = sys.argv[1:]
 dump = {
-    "zeros": Dump("a", command="head -c 200000000 /dev/zero"),
-    "bomb": Dump("a", command="head -c 200000000 /dev/zero | gzip"),
+    "zeros": Dump("a", command="head -c 80000000 /dev/zero"),
+    "bomb": Dump("a", command="head -c 80000000 /dev/zero | gzip"),
     "zstd": Dump("a", file="sparse.zst"),
 }[what]
 place = DepositPortal(where, make_session("t"), Patience(deadline=9)) if where.startswith("http") else DepositFolder(where)
@@ -249,17 +249,17 @@ def test_large_dump_needs_little_memory(deposits: Any, start: Any, what: str) ->
     grown, _ = start(PEAK, what, deposits.folder).communicate()
     assert int(grown) < 40
     (report,) = deposits.reports()
-    assert report["databases"]["a"]["backup_process"]["size"] == 200_000_000
+    assert report["databases"]["a"]["backup_process"]["size"] == 80_000_000
 
 
 @needs_proc
 def test_large_upload_needs_little_memory(portal: Any, start: Any, tmp_path: Path) -> None:
     with (tmp_path / "sparse.zst").open("wb") as file:
         file.write(ZSTD)
-        file.truncate(200_000_000)
+        file.truncate(80_000_000)
     grown, _ = start(PEAK, "zstd", portal.url).communicate()
     assert int(grown) < 40
-    assert [upload.size for upload in portal.uploads][:1] == [200_000_000]
+    assert [upload.size for upload in portal.uploads][:1] == [80_000_000]
 
 
 def test_packed_file_is_readable_by_gunzip(deposits: Any) -> None:

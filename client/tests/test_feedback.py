@@ -16,7 +16,7 @@ from client.tests.helpers.processes import PATIENCE, every_instant, fork, was_ki
 
 from vigie_client import FeedbackClient, SpoolLimits, flush_spool, make_session, spool_payload, spool_stats
 from vigie_client.http.times import parse_time
-from vigie_client.report.feedback_calls import FEEDBACK_PATH, FeedbackCalls
+from vigie_client.report.senders import FEEDBACK_PATH, FeedbackSender
 
 CAROL = "carol@example.org"
 TOKEN_LIKE = "vigie_client_0123456789ab_secret"
@@ -355,7 +355,7 @@ def test_concurrent_programs_send_feedback_once(client: Any, portal: Any, spool:
     late: list[int] = []
 
     def answer_late(body: Any) -> Any:
-        late.append(flush_spool(spool, FeedbackCalls(portal.url, make_session(token), 20)))
+        late.append(flush_spool(spool, FeedbackSender(portal.url, make_session(token), 20)))
         return record_feedback(portal, body)
 
     client().send(CAROL, comment="x")

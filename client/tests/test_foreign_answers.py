@@ -11,8 +11,7 @@ import requests
 from client.tests.helpers.processes import PATIENCE
 
 from vigie_client import SpoolStats, UsageTelemetryClient, flush_spool, spool_payload, spool_stats
-from vigie_client.report.activity_calls import ActivityClient
-from vigie_client.report.feedback_calls import FeedbackCalls
+from vigie_client.report.senders import ActivitySender, FeedbackSender
 from vigie_client.spool.client import SpoolClient
 
 PLAIN, HTML, JSON, PROBLEM = "text/plain", "text/html", "application/json", "application/problem+json"
@@ -88,8 +87,8 @@ def feedback(number: int) -> dict[str, Any]:
 
 SPOOLS: list[tuple[type[SpoolClient], Callable[[int], dict[str, Any]]]] = [
     (UsageTelemetryClient, run),
-    (ActivityClient, event),
-    (FeedbackCalls, feedback),
+    (ActivitySender, event),
+    (FeedbackSender, feedback),
 ]
 
 
@@ -132,7 +131,7 @@ class Slow(Session):
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__()
         self.now = 0.0
-        monkeypatch.setattr("vigie_client.spool.replay.monotonic", lambda: self.now)
+        monkeypatch.setattr("vigie_client.spool.flush.monotonic", lambda: self.now)
 
     def post(self, url: str, json: dict[str, Any], timeout: float) -> requests.Response:
         self.now += 3

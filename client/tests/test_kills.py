@@ -154,8 +154,8 @@ def test_concurrent_processes_killed_at_random_lose_no_run(tmp_path: Path) -> No
 
     appenders, flushers = [], []
     for turn, client in enumerate(clients):
-        appenders.append(fork(partial(append, turn), dice.randrange(5, 60)))
-        flushers.append(fork(partial(flush, client), dice.randrange(5, 120)))
+        appenders.append(fork(partial(append, turn), dice.randrange(3, 30)))
+        flushers.append(fork(partial(flush, client), dice.randrange(3, 60)))
     assert sum(was_killed(child) for child in appenders) > 8
     killed = [client for child, client in zip(flushers, clients) if was_killed(child)]
     in_flight = Counter(chain.from_iterable(chain.from_iterable(client.calls()[-1:] for client in killed)))

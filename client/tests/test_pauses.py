@@ -64,7 +64,7 @@ def test_success_resets_the_pause(portal: Any, spool: Path, fill: Any, flush: Fl
 def test_retry_after_sets_the_pause(
     portal: Any, spool: Path, fill: Any, flush: Flush, answer: Any, status: int, header: str, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("vigie_client.report.telemetry.time.time", lambda: NOW)
+    monkeypatch.setattr("vigie_client.report.senders.time.time", lambda: NOW)
     fill("a")
     portal.answer_with(REPORT, answer(status, {}, {"Retry-After": header}), None)
     assert [flush(0), pause_of(spool), flush(39), flush(40)] == [0, 40, 0, 1]

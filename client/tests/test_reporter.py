@@ -71,13 +71,13 @@ def test_backlog_longer_than_a_flush_is_delivered_without_a_pause(
 ) -> None:
     """Each call takes most of the time of a flush."""
     calls = iter(range(100))
-    monkeypatch.setattr("vigie_client.spool.replay.monotonic", lambda: next(calls) * 0.6 * PATIENCE)
+    monkeypatch.setattr("vigie_client.spool.flush.monotonic", lambda: next(calls) * 0.6 * PATIENCE)
     for number in range(101):
         spool_payload(spool, run(str(number)))
     reporting = reporter()
-    assert reporting._courier.deliver() == 1.0
+    assert reporting._spool.deliver() == 1.0
     assert spool_stats(spool).pending == 1
-    assert reporting._courier.deliver() is None
+    assert reporting._spool.deliver() is None
 
 
 @pytest.mark.parametrize("number", DISK)

@@ -3,7 +3,7 @@
 import pytest
 from django.db import connections
 from vigie_client import ActivityTracker, make_session, spool_stats
-from vigie_client.report import activity_rules
+from vigie_client.report import payload_rules
 
 from portal.access.tokens.issuing import issue_token
 from portal.api.payloads import PayloadReader
@@ -90,9 +90,9 @@ def test_portal_and_tracker_agree_on_valid_values(given):
     """Neither side accepts what the other would refuse."""
     reader = PayloadReader()
     taken = {
-        activity_rules.reduce_feature_name: read_feature(reader, {"feature_name": given}),
-        activity_rules.name_error: read_error_type(reader, {"error_type": given}),
-        activity_rules.reduce_endpoint: read_route(reader, {"endpoint": given}),
+        payload_rules.reduce_feature_name: read_feature(reader, {"feature_name": given}),
+        payload_rules.name_error: read_error_type(reader, {"error_type": given}),
+        payload_rules.reduce_endpoint: read_route(reader, {"endpoint": given}),
     }
     refused = {error.field for error in reader.errors}
     fields = ("feature_name", "error_type", "endpoint")

@@ -17,7 +17,7 @@ from vigie_client.report.feedback import FeedbackClient
 from vigie_client.report.pages import page_count_for
 from vigie_client.report.payload import build_usage_payload, new_run_id
 from vigie_client.report.reporter import UsageReporter
-from vigie_client.report.telemetry import UsageTelemetryClient
+from vigie_client.report.senders import UsageTelemetryClient
 from vigie_client.spool.limits import SpoolLimits
 from vigie_client.spool.spooling import flush_spool, spool_payload, spool_stats
 from vigie_client.spool.store import SpoolStats

@@ -304,7 +304,7 @@ CUSTOM_ARCHIVE, CUSTOM_FORMAT_AT, CUSTOM_FORMAT = b"PGDMP", 10, 1
 TAR_MAGIC, TAR_MAGIC_AT = b"ustar", 257
 
 
-class DumpEnds:
+class DumpSample:
     """Keeps the size and the first and last bytes of a dump that is fed piece by piece."""
 
     def __init__(self) -> None:

@@ -1,33 +1,51 @@
-"""Processes that are killed at a chosen instant.
+"""Other programs, and processes that are killed at a chosen instant.
 
-An instant is a call that changes the disk. The child is killed right before its n-th one, or in the middle of a write;
-n grows until a child ends by itself, so that every instant is tested.
+An instant is right before a call that changes the disk, or in the middle of a write. Opening a file that exists and
+syncing change nothing. The child is killed at its n-th instant; n grows until a child ends by itself, so that every state
+of the disk is tested.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, Callable, NoReturn
 
 PATIENCE = 120
 """Seconds to wait for anything, however busy the machine is. Passing tests never wait as long."""
 
-CHANGES = ("write", "fsync", "replace", "unlink", "ftruncate", "open", "link", "mkdir")
+SOURCE = str(Path(__file__).resolve().parents[2] / "src")
+CHANGES = ("write", "replace", "unlink", "ftruncate", "open", "link", "mkdir")
+
+
+def start_program(source: str, *arguments: Any, folder: Path) -> subprocess.Popen[str]:
+    """Start a Python program in `folder` that can import vigie_client."""
+    return subprocess.Popen(
+        [sys.executable, "-c", source, *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": SOURCE},
+        cwd=folder,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
 
 def die_at(instant: int) -> None:
-    """Make this process kill itself at its `instant`-th change of the disk."""
+    """Make this process kill itself at its `instant`-th instant: a write has one before and one in its middle."""
     left = instant
 
     def deadly(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         def change(*arguments: Any, **options: Any) -> Any:
             nonlocal left
-            left -= 1
-            if left == 0:
-                if name == "write":
-                    real(arguments[0], bytes(arguments[1])[: len(arguments[1]) // 2])
+            if name == "open" and os.path.exists(arguments[0]):
+                return real(*arguments, **options)
+            left -= 2 if name == "write" else 1
+            if name == "write" and left == 0:
+                real(arguments[0], bytes(arguments[1])[: len(arguments[1]) // 2])
+            if left <= 0:
                 os.kill(os.getpid(), signal.SIGKILL)
             return real(*arguments, **options)
 

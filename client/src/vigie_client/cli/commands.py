@@ -15,7 +15,7 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Any, NoReturn, Optional, Union
+from typing import Any, Optional, Union
 
 from vigie_client.cli.deposit_options import parse_dumps
 from vigie_client.cli.options import parse_arguments, read_token
@@ -31,7 +31,7 @@ from vigie_client.machine.heartbeat import HeartbeatThread, send_heartbeat
 from vigie_client.machine.host import default_state_dir
 from vigie_client.machine.token_store import TokenStore
 from vigie_client.report.payload import build_usage_payload, new_run_id
-from vigie_client.report.telemetry import UsageTelemetryClient
+from vigie_client.report.senders import UsageTelemetryClient
 from vigie_client.spool.client import is_telemetry_off
 from vigie_client.spool.spooling import (
     count_quarantined,
@@ -101,16 +101,20 @@ def _report(options: argparse.Namespace) -> int:
     """Spool, then flush, so that the run is safe before any call. Send it directly if the disk fails."""
     if is_telemetry_off():
         return _print_telemetry_off(options)
-    started_at = datetime.now(timezone.utc)
-    payload = _build_payload(
-        run_id=new_run_id(),
-        app_name=options.app_name,
-        app_version=options.app_version,
-        license_ref=options.license_ref,
-        machine_id=options.machine_id or _default_machine_id(options),
-        documents=describe_documents(_find_files(options)),
-        started_at=started_at,
-    )
+    started_at, own = datetime.now(timezone.utc), _token_store(options).load()
+    try:
+        payload = build_usage_payload(
+            run_id=new_run_id(),
+            app_name=options.app_name,
+            app_version=options.app_version,
+            license_ref=options.license_ref,
+            machine_id=options.machine_id or (own.machine_id if own else host.default_machine_id()),
+            documents=describe_documents(find_files(options.files)),
+            started_at=started_at,
+            strict=True,
+        )
+    except ValueError as error:
+        raise UsageError(f"report: {error}") from None
     counts = {key: payload[key] for key in ("run_id", "document_count", "failed_count", "total_pages")}
     if spool_payload(_spool_path(options), payload):
         return _flush(options, counts)
@@ -118,20 +122,6 @@ def _report(options: argparse.Namespace) -> int:
     if client is None or not client.report(payload):
         return _fail(FAILED, "report: the run can neither be written to the state directory nor sent")
     return _print_result(options, {**counts, "delivered": 1, "pending": None})
-
-
-def _find_files(options: argparse.Namespace) -> list[str]:
-    try:
-        return find_files(options.files)
-    except ValueError as error:
-        raise UsageError(f"report: {error}") from None
-
-
-def _build_payload(**known: Any) -> dict[str, Any]:
-    try:
-        return build_usage_payload(**known, strict=True)
-    except ValueError as error:
-        raise UsageError(f"report: {error}") from None
 
 
 def _flush(options: argparse.Namespace, counts_of_run: Optional[Mapping[str, Any]] = None) -> int:
@@ -144,12 +134,13 @@ def _flush(options: argparse.Namespace, counts_of_run: Optional[Mapping[str, Any
     after = spool_stats(spool)
     counts = {"delivered": delivered, "pending": after.pending, "dropped": sum(after.dropped.values())}
     _print_result(options, {**(counts_of_run or {}), **counts})
+    # Another process may have lost items meanwhile: that is worth a failure too.
     has_no_loss = (after.quarantined, after.dropped) == (before.quarantined, before.dropped)
     return DONE if after.pending == 0 and has_no_loss else FAILED
 
 
 def _make_client(options: argparse.Namespace) -> Optional[UsageTelemetryClient]:
-    token = _find_token(options)
+    token = _find_token_source(options)
     if token is None:
         logging.warning("not enrolled: what is spooled is kept for later")
         return None
@@ -159,13 +150,11 @@ def _make_client(options: argparse.Namespace) -> Optional[UsageTelemetryClient]:
 def _quarantine(options: argparse.Namespace) -> int:
     spool, code = _spool_path(options), options.code
     if options.action == "list":
-        return _print_result(
-            options, {"items": [item for item in quarantined(spool) if code in (None, item.get("code"))]}
-        )
+        items = [item for item in quarantined(spool) if code in (None, item.get("code"))]
+        return _print_result(options, {"items": items})
     if options.action == "retry":
-        return _print_result(
-            options, {"retried": retry_quarantined(spool, code), "pending": spool_stats(spool).pending}
-        )
+        retried = retry_quarantined(spool, code)
+        return _print_result(options, {"retried": retried, "pending": spool_stats(spool).pending})
     return _print_result(options, {"dropped": drop_quarantined(spool, code)})
 
 
@@ -176,15 +165,13 @@ def _print_telemetry_off(options: argparse.Namespace) -> int:
 
 
 def _heartbeat(options: argparse.Namespace) -> int:
-    token = _find_token(options)
-    if token is None:
-        raise LookupError("this machine isn't enrolled")
+    session = _make_session(_require_token_source(options))
     known = {"version": options.app_version, "os_info": host.describe_os(), "timeout": options.timeout}
     if options.watch:
         with contextlib.suppress(KeyboardInterrupt):
-            HeartbeatThread(_require_server(options), _make_session(token), **known).run()  # in this thread
+            HeartbeatThread(_require_server(options), session, **known).run()  # in this thread
         return DONE
-    interval = send_heartbeat(_require_server(options), _make_session(token), hostname=socket.gethostname(), **known)
+    interval = send_heartbeat(_require_server(options), session, hostname=socket.gethostname(), **known)
     return _print_result(options, {"next_heartbeat_seconds": interval})
 
 
@@ -210,20 +197,19 @@ def _deposit_place(options: argparse.Namespace) -> DepositPlace:
     server = _require_server(options)
     if not server.lower().startswith(("http://", "https://")):
         raise UsageError("the server's address begins with https:// or http://")
-    token = _find_token(options)
-    if token is None:
-        raise LookupError("this machine isn't enrolled")
-    return DepositPortal(server, _make_session(token), Patience(deadline=options.deadline, timeout=options.timeout))
+    session = _make_session(_require_token_source(options))
+    return DepositPortal(server, session, Patience(deadline=options.deadline, timeout=options.timeout))
 
 
 def _choose_agent_id(options: argparse.Namespace) -> str:
     credentials = _token_store(options).load()
     if credentials is None:
-        return str(options.agent_id or _refuse("this machine isn't enrolled: give --agent-id ID"))
-    if options.agent_id is None or options.agent_id.lower() == credentials.machine_id.lower():
+        if not options.agent_id:
+            raise UsageError("this machine isn't enrolled: give --agent-id ID")
+    elif options.agent_id is None or options.agent_id.lower() == credentials.machine_id.lower():
         return credentials.machine_id
-    if options.to is None and options.token_file is None:
-        _refuse("over HTTP a machine deposits under its own id alone")
+    elif options.to is None and options.token_file is None:
+        raise UsageError("over HTTP a machine deposits under its own id alone")
     return str(options.agent_id)
 
 
@@ -254,7 +240,7 @@ def _make_session(token: Union[str, TokenStore]) -> Any:
         raise UsageError(str(error)) from None
 
 
-def _find_token(options: argparse.Namespace) -> Union[str, TokenStore, None]:
+def _find_token_source(options: argparse.Namespace) -> Union[str, TokenStore, None]:
     """Return the token of --token-file, else this machine's store, else VIGIE_TOKEN, for example an application's."""
     store = _token_store(options)
     if options.token_file is None and store.load() is not None:
@@ -262,9 +248,11 @@ def _find_token(options: argparse.Namespace) -> Union[str, TokenStore, None]:
     return read_token(options.token_file)
 
 
-def _default_machine_id(options: argparse.Namespace) -> str:
-    credentials = _token_store(options).load()
-    return credentials.machine_id if credentials else host.default_machine_id()
+def _require_token_source(options: argparse.Namespace) -> Union[str, TokenStore]:
+    source = _find_token_source(options)
+    if source is None:
+        raise LookupError("this machine isn't enrolled")
+    return source
 
 
 def _token_store(options: argparse.Namespace) -> TokenStore:
@@ -276,11 +264,8 @@ def _spool_path(options: argparse.Namespace) -> str:
     return getattr(options, "spool", None) or os.path.join(options.state_dir, "spool.jsonl")
 
 
-def _refuse(sentence: str) -> NoReturn:
-    raise UsageError(sentence)
-
-
 def _print_result(options: argparse.Namespace, result: Mapping[str, Any]) -> int:
+    """Print the result with the size of the quarantine, which every command shows."""
     sys.stdout.write(json.dumps({**result, "quarantined": count_quarantined(_spool_path(options))}) + "\n")
     return DONE
 

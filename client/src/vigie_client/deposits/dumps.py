@@ -13,7 +13,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Optional, Union
 
-from vigie_client.deposits.commands import command_output, parse_command
+from vigie_client.deposits.dump_commands import command_output, parse_command
 from vigie_client.deposits.errors import DumpFailed, error_text
 
 CHUNK = 256 * 1024

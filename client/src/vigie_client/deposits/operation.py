@@ -13,16 +13,17 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timezone
+from functools import partial
 from typing import Callable, Optional, Union
 
 from vigie_client.contract import path_name
 from vigie_client.deposits.dumps import Dump
 from vigie_client.deposits.errors import DumpFailed, error_text
 from vigie_client.deposits.names import ReportNames, staged_name
-from vigie_client.deposits.packing import Packed, pack
+from vigie_client.deposits.packing import PackedFile, pack
 from vigie_client.deposits.places import Delivery, DepositPlace
 from vigie_client.deposits.report import Backup, DepositResult, serialize_report, summarize_backups
-from vigie_client.deposits.temporaries import Temporaries
+from vigie_client.deposits.temporary_files import TemporaryFiles
 from vigie_client.deposits.uploads import TransferFailed
 from vigie_client.disk.durable import write_all
 from vigie_client.disk.locks import FileLock
@@ -49,38 +50,36 @@ def deposit(
     databases would have the same file name, or if a command cannot run here; OSError if `state_dir` cannot be used.
     """
     backups = _plan_backups(dumps)
-    operation = _Operation(agent_id, os.path.join(os.fspath(state_dir), "deposits"), now)
-    with Temporaries(operation.directory) as temporaries:
+    with TemporaryFiles(os.path.join(os.fspath(state_dir), "deposits")) as temporary_files:
         try:
-            delivery = place.delivery(operation.agent_id, temporaries, operation.directory)
+            delivery = place.delivery(agent_id, temporary_files)
         except OSError as error:
-            return operation.fail_all(backups, error_text(error))
+            why = error_text(error)
+            for backup in backups:
+                backup.transfer_error = why
+            return summarize_backups(backups, None, why)
+        operation = _Operation(agent_id, temporary_files, delivery, now)
         for backup in backups:
-            operation.stage(backup, delivery, temporaries, dump_timeout)
-        with FileLock(os.path.join(operation.directory, "delivery.lock")):
-            return operation.deliver(backups, delivery)
+            operation.dump_to_part(backup, dump_timeout)
+        with FileLock(os.path.join(temporary_files.directory, "delivery.lock")):
+            return operation.deliver(backups)
 
 
 class _Operation:
-    """One call of `deposit`: the agent, its state directory and its clock."""
+    """The steps of one call of `deposit`."""
 
-    def __init__(self, agent_id: str, directory: str, now: Clock) -> None:
-        self.agent_id = agent_id
-        self.directory = directory
+    def __init__(self, agent_id: str, temporary_files: TemporaryFiles, delivery: Delivery, now: Clock) -> None:
+        self._agent_id = agent_id
+        self._temporary_files = temporary_files
+        self._delivery = delivery
         self._now = now
 
-    def fail_all(self, backups: Sequence[Backup], why: str) -> DepositResult:
-        for backup in backups:
-            backup.transfer_error = why
-        return summarize_backups(backups, None, why)
-
-    def stage(self, backup: Backup, delivery: Delivery, temporaries: Temporaries, timeout: Optional[float]) -> None:
+    def dump_to_part(self, backup: Backup, timeout: Optional[float]) -> None:
         """Dump and pack one database into a temporary file, or keep the error."""
         backup.started = self._now_utc()
+        path = os.path.join(self._delivery.part_directory, path_name(backup.name))
         try:
-            backup.part, descriptor = temporaries.create(
-                os.path.join(delivery.staging, path_name(backup.name)), delivery.mode
-            )
+            backup.part, descriptor = self._temporary_files.create(path, self._delivery.mode)
             try:
                 backup.packed = _pack_dump(backup.dump, descriptor, timeout)
             finally:
@@ -95,22 +94,24 @@ class _Operation:
                 os.unlink(backup.part)
         backup.ended = self._now_utc()
 
-    def deliver(self, backups: Sequence[Backup], delivery: Delivery) -> DepositResult:
+    def deliver(self, backups: Sequence[Backup]) -> DepositResult:
         for backup in backups:
             if backup.packed is not None:
-                self._send(backup, backup.packed, delivery)
+                self._send(backup, backup.packed)
         ended = self._now_utc()
-        names = ReportNames(os.path.join(self.directory, "names.json")).free_names(ended, self.agent_id)
+        name_store = os.path.join(self._temporary_files.directory, "names.json")
+        names = ReportNames(name_store).free_names(ended, self._agent_id)
         try:
-            return summarize_backups(backups, delivery.report(serialize_report(self.agent_id, ended, backups), names))
+            content = serialize_report(self._agent_id, ended, backups)
+            return summarize_backups(backups, self._delivery.send_report(content, names))
         except (TransferFailed, OSError) as error:
             why = error_text(error) if isinstance(error, OSError) else str(error)
             log(logging.ERROR, "the report can't be delivered: %s", why)
             return summarize_backups(backups, None, why)
 
-    def _send(self, backup: Backup, packed: Packed, delivery: Delivery) -> None:
+    def _send(self, backup: Backup, packed: PackedFile) -> None:
         try:
-            delivery.send(backup.part, staged_name(backup.name, packed.suffix), packed)
+            self._delivery.send(backup.part, staged_name(backup.name, packed.suffix), packed)
         except TransferFailed as error:
             backup.transfer_error = str(error)
             log(logging.ERROR, "%s can't be delivered: %s", backup.name, error)
@@ -119,14 +120,10 @@ class _Operation:
         return datetime.fromtimestamp(self._now(), timezone.utc)
 
 
-def _pack_dump(dump: Dump, descriptor: int, timeout: Optional[float]) -> Packed:
+def _pack_dump(dump: Dump, descriptor: int, timeout: Optional[float]) -> PackedFile:
     name = "" if dump.file is None else os.path.basename(os.fspath(dump.file))
-
-    def write(data: bytes) -> None:
-        write_all(descriptor, data)
-
     with contextlib.closing(dump.content(timeout)) as chunks:
-        packed = pack(chunks, write, name=name)
+        packed = pack(chunks, partial(write_all, descriptor), name=name)
     os.fsync(descriptor)
     return packed
 

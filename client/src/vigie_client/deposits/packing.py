@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Callable, Optional, Protocol
 
-from vigie_client.contract import DumpEnds, dump_doubts, is_error_message
+from vigie_client.contract import DumpSample, dump_doubts, is_error_message
 from vigie_client.deposits.errors import DumpFailed
 from vigie_client.disk.logs import log
 
@@ -29,7 +29,7 @@ _GZIP = b"\x1f\x8b"
 # A frame, or a skippable frame, with which parallel compressors begin.
 _ZSTD = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18", re.DOTALL)
 _MAGIC_BYTES = 4
-_GZIP_FORMAT = 31
+_GZIP_WBITS = 31
 _GZIP_SLICE = 16 * 1024
 """Input per step. Deflate expands at most 1,032 times, so this limits the output."""
 _ZSTD_SLICE = 1024
@@ -42,7 +42,7 @@ _DOUBT_ERRORS = {
 
 
 @dataclass(frozen=True)
-class Packed:
+class PackedFile:
     """The packed file: SHA-256 and size on disk, size of the unpacked dump, and suffix."""
 
     sha256: str
@@ -51,42 +51,42 @@ class Packed:
     suffix: str
 
 
-class Packing(Protocol):
-    """A way to produce the deposited bytes. `ends` belong to the unpacked dump, None if it cannot be unpacked here."""
+class Packer(Protocol):
+    """Produces the deposited bytes. `sample` is of the unpacked dump, None if it cannot be unpacked here."""
 
     suffix: str
 
     @property
-    def ends(self) -> Optional[DumpEnds]: ...
+    def sample(self) -> Optional[DumpSample]: ...
 
     def feed(self, data: bytes) -> bytes: ...
 
     def finish(self) -> bytes: ...
 
 
-class _Compressing:
+class _GzipPacker:
     """Compresses with a gzip header without name and time: the same dump always gives the same bytes."""
 
     suffix = ".gz"
 
     def __init__(self) -> None:
-        self.ends = DumpEnds()
-        self._deflate = zlib.compressobj(6, zlib.DEFLATED, _GZIP_FORMAT)
+        self.sample = DumpSample()
+        self._deflate = zlib.compressobj(6, zlib.DEFLATED, _GZIP_WBITS)
 
     def feed(self, data: bytes) -> bytes:
-        self.ends.add(data)
+        self.sample.add(data)
         return self._deflate.compress(data)
 
     def finish(self) -> bytes:
         return self._deflate.flush()
 
 
-class _Compressed:
+class _PassThrough:
     """Passes gzip or zstd on unchanged and unpacks it to check it, member by member, with padding between them."""
 
     def __init__(self, suffix: str, decompressor: Callable[[], Any], slice_: int, errors: type[Exception]) -> None:
         self.suffix = suffix
-        self.ends = DumpEnds()
+        self.sample = DumpSample()
         self._decompressor = decompressor
         self._slice = slice_
         self._errors = errors
@@ -110,7 +110,7 @@ class _Compressed:
                     return
                 self._member = self._decompressor()
             try:
-                self.ends.add(self._member.decompress(data))
+                self.sample.add(self._member.decompress(data))
             except self._errors:
                 raise DumpFailed(f"the {_NAMES[self.suffix]} data is damaged") from None
             data = self._member.unused_data
@@ -118,11 +118,11 @@ class _Compressed:
                 self._member = None
 
 
-class _Opaque:
+class _UncheckedPassThrough:
     """Passes zstd on unchecked if `zstandard` is not installed. The file's size stands for that of the dump."""
 
     suffix = ".zst"
-    ends = None
+    sample = None
 
     def feed(self, data: bytes) -> bytes:
         return data
@@ -132,73 +132,61 @@ class _Opaque:
         return b""
 
 
-def pack(chunks: Iterator[bytes], write: Callable[[bytes], None], *, name: str = "") -> Packed:
+def pack(chunks: Iterator[bytes], write: Callable[[bytes], None], *, name: str = "") -> PackedFile:
     """Write a dump's `chunks` through `write`, in constant memory. `name` is that of the source file, if any.
 
     Raises DumpFailed if the dump is empty, incomplete, an error message, or not of the format that its name says.
     """
-    head, rest = _split_head(chunks)
-    packing = _choose_packing(head, name)
+    head = b""
+    while len(head) < _MAGIC_BYTES and (chunk := next(chunks, None)) is not None:  # a pipe may return single bytes
+        head += chunk
+    packer = _choose_packer(head, name)
     digest, size = hashlib.sha256(), 0
-    for data in _feed_all(packing, itertools.chain([head], rest)):
+    for data in _feed_all(packer, itertools.chain([head], chunks)):
         digest.update(data)
         size += len(data)
         write(data)
-    if packing.ends is not None:
-        _check_usable(packing.ends)
-    return Packed(digest.hexdigest(), size, packing.ends.size if packing.ends else size, packing.suffix)
+    if packer.sample is not None:
+        _check_usable(packer.sample)
+    return PackedFile(digest.hexdigest(), size, packer.sample.size if packer.sample else size, packer.suffix)
 
 
-def _check_usable(ends: DumpEnds) -> None:
+def _check_usable(sample: DumpSample) -> None:
     """Raise DumpFailed for a dump that cannot be restored. An unknown format is only logged."""
-    if is_error_message(ends.head):
+    if is_error_message(sample.head):
         raise DumpFailed("the dump is an error message")
-    for doubt in dump_doubts(ends.head, ends.tail):
+    for doubt in dump_doubts(sample.head, sample.tail):
         if doubt in _DOUBT_ERRORS:
             raise DumpFailed(_DOUBT_ERRORS[doubt])
         log(logging.WARNING, "the dump doesn't begin like one of a database; it's deposited as it is")
 
 
-def _feed_all(packing: Packing, chunks: Iterable[bytes]) -> Iterator[bytes]:
-    for chunk in chunks:
-        if data := packing.feed(chunk):
-            yield data
-    if data := packing.finish():
-        yield data
+def _feed_all(packer: Packer, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    yield from map(packer.feed, chunks)
+    yield packer.finish()
 
 
-def _split_head(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
-    """Read enough bytes to recognize the format. A pipe may return them one by one."""
-    head = b""
-    while len(head) < _MAGIC_BYTES:
-        chunk = next(chunks, None)
-        if chunk is None:
-            break
-        head += chunk
-    return head, chunks
-
-
-def _choose_packing(head: bytes, name: str) -> Packing:
-    packing: Packing = _Compressing()
+def _choose_packer(head: bytes, name: str) -> Packer:
+    packer: Packer = _GzipPacker()
     if head.startswith(_GZIP):
-        packing = _Compressed(".gz", lambda: zlib.decompressobj(_GZIP_FORMAT), _GZIP_SLICE, zlib.error)
+        packer = _PassThrough(".gz", lambda: zlib.decompressobj(_GZIP_WBITS), _GZIP_SLICE, zlib.error)
     elif _ZSTD.match(head):
-        packing = _zstd_packing()
+        packer = _zstd_packer()
     lower_name = name.lower()
     if (
         head
         and lower_name.endswith((".gz", ".zst"))
-        and (isinstance(packing, _Compressing) or not lower_name.endswith(packing.suffix))
+        and (isinstance(packer, _GzipPacker) or not lower_name.endswith(packer.suffix))
     ):
         raise DumpFailed("the file isn't what its name says")
-    return packing
+    return packer
 
 
-def _zstd_packing() -> Packing:
+def _zstd_packer() -> Packer:
     if zstandard is None:
-        return _Opaque()
+        return _UncheckedPassThrough()
     max_window = 2 ** (31 if sys.maxsize > 2**32 else 30)  # what `zstd --long` can make
-    return _Compressed(
+    return _PassThrough(
         ".zst",
         lambda: zstandard.ZstdDecompressor(max_window_size=max_window).decompressobj(),
         _ZSTD_SLICE,

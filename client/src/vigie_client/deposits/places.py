@@ -7,14 +7,14 @@ import hashlib
 import io
 import os
 from collections.abc import Iterator
-from typing import Any, BinaryIO, Optional, Protocol, Union
+from typing import Any, Optional, Protocol, Union
 
 from vigie_client.contract import path_name
 from vigie_client.deposits.errors import error_text
-from vigie_client.deposits.packing import Packed
-from vigie_client.deposits.temporaries import Temporaries
+from vigie_client.deposits.packing import PackedFile
+from vigie_client.deposits.temporary_files import TemporaryFiles
 from vigie_client.deposits.uploads import Patience, TransferFailed, Uploader
-from vigie_client.disk.durable import rename_durably, sync_directory, write_all
+from vigie_client.disk.durable import open_regular, rename_durably, sync_directory, write_all
 
 DEPOSITS_PATH = "/api/v1/backups/deposits"
 
@@ -22,24 +22,24 @@ DEPOSITS_PATH = "/api/v1/backups/deposits"
 class DepositPlace(Protocol):
     """A destination: `DepositFolder` or `DepositPortal`."""
 
-    def delivery(self, agent_id: str, temporaries: Temporaries, state_directory: str) -> Delivery:
+    def delivery(self, agent_id: str, temporary_files: TemporaryFiles) -> Delivery:
         """Start the delivery of one operation. Raises OSError if the place does not exist."""
         ...
 
 
 class Delivery(Protocol):
-    """The delivery of one operation, which writes only through its temporary files."""
+    """The delivery of one operation, which never leaves a partial file under its final name."""
 
     mode: int
-    """Mode of staged files, before the umask."""
-    staging: str
-    """Directory in which to stage files."""
+    """Mode of the temporary files, before the umask."""
+    part_directory: str
+    """Directory of the temporary files, from which they are delivered."""
 
-    def send(self, part: str, name: str, packed: Packed) -> None:
-        """Deliver the staged file `part` as `name`. Raises TransferFailed."""
+    def send(self, part: str, name: str, packed: PackedFile) -> None:
+        """Deliver the temporary file `part` as `name`. Raises TransferFailed."""
         ...
 
-    def report(self, content: bytes, names: Iterator[str]) -> str:
+    def send_report(self, content: bytes, names: Iterator[str]) -> str:
         """Deliver the report and return its name, the first free one of `names`. Raises TransferFailed, OSError."""
         ...
 
@@ -53,10 +53,10 @@ class DepositFolder:
     def __init__(self, path: Union[str, os.PathLike[str]]) -> None:
         self.path = os.path.abspath(os.fspath(path))
 
-    def delivery(self, agent_id: str, temporaries: Temporaries, state_directory: str) -> Delivery:
+    def delivery(self, agent_id: str, temporary_files: TemporaryFiles) -> Delivery:
         if not os.path.isdir(self.path):
             raise NotADirectoryError(None, "the deposit folder isn't there")
-        return _FolderDelivery(os.path.join(self.path, path_name(agent_id)), temporaries)
+        return _FolderDelivery(os.path.join(self.path, path_name(agent_id)), temporary_files)
 
 
 class DepositPortal:
@@ -67,28 +67,28 @@ class DepositPortal:
         self.session = session
         self.patience = patience or Patience()
 
-    def delivery(self, agent_id: str, temporaries: Temporaries, state_directory: str) -> Delivery:
-        return _PortalDelivery(self, state_directory)
+    def delivery(self, agent_id: str, temporary_files: TemporaryFiles) -> Delivery:
+        return _PortalDelivery(self, temporary_files.directory)
 
 
 class _FolderDelivery:
     mode = 0o666  # the umask decides who may read them
 
-    def __init__(self, path: str, temporaries: Temporaries) -> None:
-        self.staging = os.path.join(path, "database")
+    def __init__(self, path: str, temporary_files: TemporaryFiles) -> None:
+        self.part_directory = os.path.join(path, "database")
         self._log = os.path.join(path, "log")
-        self._temporaries = temporaries
-        os.makedirs(self.staging, exist_ok=True)
+        self._temporary_files = temporary_files
+        os.makedirs(self.part_directory, exist_ok=True)
         os.makedirs(self._log, exist_ok=True)
 
-    def send(self, part: str, name: str, packed: Packed) -> None:
+    def send(self, part: str, name: str, packed: PackedFile) -> None:
         try:
-            rename_durably(part, os.path.join(self.staging, name))
+            rename_durably(part, os.path.join(self.part_directory, name))
         except OSError as error:
             raise TransferFailed(error_text(error)) from None
 
-    def report(self, content: bytes, names: Iterator[str]) -> str:
-        part, descriptor = self._temporaries.create(os.path.join(self._log, "report"), self.mode)
+    def send_report(self, content: bytes, names: Iterator[str]) -> str:
+        part, descriptor = self._temporary_files.create(os.path.join(self._log, "report"), self.mode)
         try:
             write_all(descriptor, content)
             os.fsync(descriptor)
@@ -100,20 +100,17 @@ class _FolderDelivery:
 class _PortalDelivery:
     mode = 0o600
 
-    def __init__(self, place: DepositPortal, state_directory: str) -> None:
-        self.staging = state_directory
+    def __init__(self, place: DepositPortal, part_directory: str) -> None:
+        self.part_directory = part_directory
         self._place = place
         self._uploader = Uploader(place.session, place.patience)
 
-    def send(self, part: str, name: str, packed: Packed) -> None:
-        def open_file() -> BinaryIO:
-            return open(part, "rb")
-
-        self._uploader.put(self._url("database", name), open_file, packed.size, packed.sha256)
+    def send(self, part: str, name: str, packed: PackedFile) -> None:
+        self._uploader.put(self._url("database", name), lambda: open_regular(part), packed.size, packed.sha256)
         with contextlib.suppress(OSError):  # free the space early
             os.unlink(part)
 
-    def report(self, content: bytes, names: Iterator[str]) -> str:
+    def send_report(self, content: bytes, names: Iterator[str]) -> str:
         name, sha256 = next(names), hashlib.sha256(content).hexdigest()
         self._uploader.put(self._url("log", name), lambda: io.BytesIO(content), len(content), sha256)
         return name

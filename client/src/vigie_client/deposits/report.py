@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from typing import Any, Optional
 
 from vigie_client.deposits.dumps import Dump
-from vigie_client.deposits.packing import Packed
+from vigie_client.deposits.packing import PackedFile
 from vigie_client.http.times import format_utc
 
 _EPOCH = datetime.fromtimestamp(0, timezone.utc)
@@ -25,7 +25,7 @@ class Backup:
     started: datetime = _EPOCH
     ended: datetime = _EPOCH
     part: str = ""
-    packed: Optional[Packed] = None
+    packed: Optional[PackedFile] = None
     dump_error: Optional[str] = None
     transfer_error: Optional[str] = None
 

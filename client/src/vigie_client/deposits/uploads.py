@@ -14,10 +14,10 @@ from vigie_client.http.backoff import Rng, backoff_delay
 from vigie_client.http.deadlines import CallFailed, DeadlineRunner
 from vigie_client.http.outcomes import Outcome, Result, classify_response, json_body, no_answer
 
-SLOWEST = 32 * 1024
-"""Bytes per second. An upload at this rate may finish even beyond the deadline for new attempts."""
-SHORTEST = 60.0
-"""Seconds that every attempt gets. Each file and the report get one attempt even after the deadline."""
+SLOWEST_BYTES_PER_SECOND = 32 * 1024
+"""An upload at this rate may finish even beyond the deadline for new attempts."""
+SHORTEST_ATTEMPT_SECONDS = 60.0
+"""Every attempt gets these. Each file and the report get one attempt even after the deadline."""
 
 _runner = DeadlineRunner()
 
@@ -72,9 +72,9 @@ class Uploader:
         try:
             body = _Body(open_file(), size)
         except OSError as error:
-            return _unreadable(error)
+            return _unreadable_outcome(error)
         try:
-            limit = max(self._left(), SHORTEST) + size / SLOWEST
+            limit = max(self._left(), SHORTEST_ATTEMPT_SECONDS) + size / SLOWEST_BYTES_PER_SECOND
             return _runner.run(lambda: self._call(url, body, sha256), limit)
         except CallFailed as failure:
             return no_answer(failure.kind)
@@ -86,7 +86,7 @@ class Uploader:
         try:
             response = self._session.put(url, data=body, headers=headers, timeout=self._patience.timeout)
         except _Unreadable as error:
-            return _unreadable(error)
+            return _unreadable_outcome(error)
         except requests.RequestException as error:
             kind = type(error).__name__
             # Those that are also a ValueError concern an invalid URL.
@@ -111,21 +111,21 @@ class _Body:
         self._file = file
         self.len = size
 
-    def read(self, most: int = -1) -> bytes:
+    def read(self, size: int = -1) -> bytes:
         try:
-            return self._file.read(most)
+            return self._file.read(size)
         except (OSError, ValueError) as error:  # ValueError: it's closed
             raise _Unreadable(type(error).__name__) from None
 
     def __iter__(self) -> Any:
         """Exists only so that requests treats the body as a stream."""
-        return iter(lambda: self.read(SLOWEST), b"")
+        return iter(lambda: self.read(64 * 1024), b"")
 
     def close(self) -> None:
         self._file.close()
 
 
-def _unreadable(error: Exception) -> Outcome:
+def _unreadable_outcome(error: Exception) -> Outcome:
     return Outcome(Result.REFUSED, code=f"unreadable: {error}")
 
 

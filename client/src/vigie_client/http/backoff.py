@@ -16,11 +16,11 @@ AUTH_PAUSE = 900.0
 """Seconds to pause after a refused token, which only a person can fix."""
 
 
-def backoff_delay(failures: int, rng: Rng, *, cap: float = LONGEST_DELAY) -> float:
-    """Return the seconds to wait after `failures` in a row: 1, 2, 4 ... up to `cap`, add_jitter."""
+def backoff_delay(failures: int, rng: Rng) -> float:
+    """Return the seconds to wait after `failures` in a row: 1, 2, 4 ... up to LONGEST_DELAY, shortened at random."""
     if failures <= 0:
         return 0.0
-    return add_jitter(min(cap, FIRST_DELAY * 2.0 ** min(failures - 1, 32)), rng)
+    return add_jitter(min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(failures - 1, 32)), rng)
 
 
 def add_jitter(seconds: float, rng: Rng) -> float:

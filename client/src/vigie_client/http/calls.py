@@ -15,9 +15,9 @@ _runner = DeadlineRunner()
 class PortalError(Exception):
     """A call failed.
 
-    `permanent` is True if a retry cannot help; `code` is the portal's stable code, or the reason why it did not answer;
-    `status` is None without an answer; `retry_after` is in seconds; `detail` is the portal's sentence, or empty. Never
-    holds a token.
+    `permanent` is True if a retry cannot help until a person acts; `code` is the portal's stable code, or the reason
+    why it did not answer; `status` is None without an answer; `retry_after` is in seconds; `detail` is the portal's
+    sentence, or empty. Never holds a token.
     """
 
     def __init__(self, outcome: Outcome, detail: str = "") -> None:

@@ -31,12 +31,12 @@ class DeadlineRunner:
     """
 
     def __init__(self, max_threads: int = 8) -> None:
-        self._most_threads = max_threads
+        self._max_threads = max_threads
         self.renew()
         renew_after_fork(self)
 
     def renew(self) -> None:
-        self._slots = threading.BoundedSemaphore(self._most_threads)
+        self._slots = threading.BoundedSemaphore(self._max_threads)
 
     def run(self, call: Callable[[], T], timeout: float) -> T:
         """Return the result of `call()`. Raises CallFailed if it raises or takes longer than `timeout` seconds."""

@@ -20,9 +20,9 @@ _PROBLEM = "application/problem+json"
 _TRANSIENT = frozenset({408, 429})
 _RECEIPTS = ("recorded", "duplicate")
 _REFUSALS = ("conflict", "invalid")
-# The token may not send this item. As with a 403 for the whole call, only a person can fix that.
+# The token may not send this item. As with a 403 for the whole call, a person must first correct the token.
 _AUTH_CODES = frozenset({"machine_mismatch", "app_mismatch", "licence_mismatch"})
-# Refusals that end once a person has acted: worth a retry.
+# Refusals that an operator is asked to lift within minutes: retry soon.
 _PENDING_CODES = frozenset({"approval_required"})
 
 
@@ -61,7 +61,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class BatchOutcome:
-    """The result of a batch: `items` has one outcome per item, in the order sent, and none unless `whole` delivered."""
+    """The result of a batch: `items` has one outcome per item, in the order sent. Empty unless `whole` is delivered."""
 
     whole: Outcome
     items: tuple[Outcome, ...] = ()
@@ -114,8 +114,8 @@ def classify_batch(whole: Outcome, answer: object, items: Sequence[Any], key: st
     results = answer.get("results") if isinstance(answer, Mapping) else None
     if not isinstance(results, list):
         return BatchOutcome(replace(_NO_RECEIPT, status=whole.status))
-    given = results + [None] * (len(items) - len(results))
-    return BatchOutcome(whole, tuple(_classify_item(result, item, key) for result, item in zip(given, items)))
+    padded = results + [None] * (len(items) - len(results))
+    return BatchOutcome(whole, tuple(_classify_item(result, item, key) for result, item in zip(padded, items)))
 
 
 def json_body(response: Any) -> Any:

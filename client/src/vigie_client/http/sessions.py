@@ -44,7 +44,12 @@ class BearerAuth(AuthBase):
         self._token = token if isinstance(token, CredentialSource) else _validate_token(token)
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        token = _load_token(self._token) if isinstance(self._token, CredentialSource) else self._token
+        token = self._token
+        if isinstance(token, CredentialSource):
+            credentials = token.load()
+            if credentials is None:
+                raise NotEnrolled("this machine isn't enrolled")
+            token = _validate_token(credentials.api_token)
         request.headers["Authorization"] = f"Bearer {token}"
         return request
 
@@ -100,16 +105,9 @@ def make_session(
     return session
 
 
-def ensure_session(given: Any) -> Any:
-    """Return `given` unchanged if it is a session, else a session for this token or token store."""
-    return make_session(given) if isinstance(given, (str, CredentialSource)) else given
-
-
-def _load_token(source: CredentialSource) -> str:
-    credentials = source.load()
-    if credentials is None:
-        raise NotEnrolled("this machine isn't enrolled")
-    return _validate_token(credentials.api_token)
+def ensure_session(session_or_token: Any) -> Any:
+    """Return a session unchanged; for a token or a token store, make one."""
+    return make_session(session_or_token) if isinstance(session_or_token, (str, CredentialSource)) else session_or_token
 
 
 def _validate_token(token: Any) -> str:

@@ -1,8 +1,7 @@
-"""Enrol a machine, rotate its token, uninstall it."""
+"""Enrol a machine, rotate its token, uninstall it. The wire and the public function spell it `enroll`."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
 from vigie_client.contract import DESCRIPTION, MACHINE_ID, NEVER_CUT, machine_name, reduce_description
-from vigie_client.disk.durable import replace_file
+from vigie_client.disk.durable import remove_file, replace_file
 from vigie_client.http.calls import PortalError, post_json, require_text
 from vigie_client.http.outcomes import Result, no_answer
 from vigie_client.http.sessions import Credentials, make_session
@@ -69,7 +68,7 @@ def enroll(
     the machine has no token, and only the same `enrollment_id`, on disk since before the first attempt, gets it one.
     Raises PortalError, OSError, and ValueError for an invalid token.
     """
-    given = {
+    details = {
         "user_name": user_name,
         "user_email": user_email,
         "user_id": user_id,
@@ -78,19 +77,21 @@ def enroll(
         "version": version,
     }
     with store.exclusive():
-        own, description = _find_own_credentials(store, machine_id), _describe_machine(given)
-        url, answer = _url(base_url, ENROL_PATH), None
+        own = _find_own_credentials(store, machine_id)
+        description = _describe_machine(details)
+        url = _url(base_url, ENROL_PATH)
+        answer = None
         if own is not None:
             session = session_factory(own.api_token)
             answer = _renew_token(session, url, description, timeout, has_alternative=bool(enrolment_token))
         if answer is None:
             session = session_factory(enrolment_token)
             attempt = _load_or_create_attempt(store, own.machine_id if own is not None else machine_id)
-            body = {**description, **vars(attempt), "allow_reactivate": allow_reactivate}
+            body = {**description, **vars(attempt), "allow_reactivate": allow_reactivate}  # its fields are wire names
             answer = post_json(session, url, body, timeout)
         credentials = Credentials(require_text(answer, "machine_id"), require_text(answer, "api_token"))
         store.save(credentials)
-        _delete_attempt(store)
+        remove_file(_attempt_path(store))
     agent = answer.get("agent")
     return Enrolment(str(answer.get("status")), credentials, agent if isinstance(agent, Mapping) else {})
 
@@ -104,7 +105,9 @@ def rotate_token(
     machine is not enrolled.
     """
     with store.exclusive():
-        credentials = _require_credentials(store)
+        credentials = store.load()
+        if credentials is None:
+            raise LookupError("this machine isn't enrolled")
         session = session_factory(credentials.api_token)
         answer = post_json(session, _url(base_url, ROTATE_PATH), {}, timeout)
         machine_id = str(answer.get("machine_id") or credentials.machine_id)
@@ -139,18 +142,11 @@ def uninstall(
             if error.code not in ("agent_unknown", "token_revoked"):  # already uninstalled
                 raise
         store.clear()
-        _delete_attempt(store)
+        remove_file(_attempt_path(store))
 
 
 def _url(base_url: str, path: str) -> str:
     return base_url.rstrip("/") + path
-
-
-def _require_credentials(store: TokenStore) -> Credentials:
-    credentials = store.load()
-    if credentials is None:
-        raise LookupError("this machine isn't enrolled")
-    return credentials
 
 
 def _find_own_credentials(store: TokenStore, machine_id: Optional[str]) -> Optional[Credentials]:
@@ -173,10 +169,10 @@ def _renew_token(
         raise
 
 
-def _describe_machine(given: Mapping[str, Optional[str]]) -> dict[str, str]:
+def _describe_machine(details: Mapping[str, Optional[str]]) -> dict[str, str]:
     """Reduce the description to what the portal accepts: no invalid value may fail the enrolment."""
     description = {}
-    for name, value in given.items():
+    for name, value in details.items():
         if value is None:
             continue
         text = reduce_description(str(value), DESCRIPTION[name], may_cut=name not in NEVER_CUT)
@@ -191,7 +187,7 @@ def _normalize_machine_id(machine_id: str) -> str:
 
 
 def _load_or_create_attempt(store: TokenStore, machine_id: Optional[str]) -> _Attempt:
-    """Return the attempt under way, or save a new one before anything is sent. Without `machine_id`, any will do."""
+    """Return the attempt under way, or save a new one before anything is sent. Without `machine_id`, any id is kept."""
     machine_id = None if machine_id is None else _normalize_machine_id(machine_id)
     stored = _load_attempt(store)
     if stored is not None and machine_id in (None, stored.machine_id):
@@ -208,11 +204,6 @@ def _load_attempt(store: TokenStore) -> Optional[_Attempt]:
         return _Attempt(str(stored["machine_id"]), str(stored["enrollment_id"]))
     except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
         return None
-
-
-def _delete_attempt(store: TokenStore) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(_attempt_path(store))
 
 
 def _attempt_path(store: TokenStore) -> str:

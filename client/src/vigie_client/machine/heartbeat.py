@@ -59,8 +59,9 @@ class HeartbeatThread(threading.Thread):
         super().__init__(name="vigie-heartbeat", daemon=True)
         self._base_url = base_url
         self._session = session
-        fields = {"version": version, "os_info": os_info, "hostname": socket.gethostname()}
-        self._fields: dict[str, Any] = {**fields, "timeout": timeout}
+        self._call_options: dict[str, Any] = {
+            "version": version, "os_info": os_info, "hostname": socket.gethostname(), "timeout": timeout
+        }  # fmt: skip
         self._logger = logger
         self._rng = rng
         self._failures = 0
@@ -79,7 +80,7 @@ class HeartbeatThread(threading.Thread):
     def beat(self) -> float:
         """Send one heartbeat. Return the seconds to wait before the next. Never raises."""
         try:
-            interval = send_heartbeat(self._base_url, self._session, **self._fields)
+            interval = send_heartbeat(self._base_url, self._session, **self._call_options)
         except PortalError as error:
             return self._pause_after(error)
         except Exception as error:

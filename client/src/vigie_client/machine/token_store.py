@@ -15,8 +15,8 @@ from vigie_client.disk.locks import FileLock
 from vigie_client.http.sessions import Credentials, CredentialSource
 from vigie_client.machine.host import default_machine_id, default_state_dir, shared_state_dir
 
-STORE = "token.json"
-OLDER_STORE = "agent.token"
+STORE_FILE = "token.json"
+OLDER_STORE_FILE = "agent.token"
 
 
 class TokenStore(CredentialSource):
@@ -29,7 +29,7 @@ class TokenStore(CredentialSource):
     def __init__(self, directory: Optional[Union[str, os.PathLike[str]]] = None) -> None:
         chosen = os.environ.get("VIGIE_STATE_DIR") or _default_directory() if directory is None else directory
         self.directory = os.path.abspath(os.fspath(chosen))
-        self.path = os.path.join(self.directory, STORE)
+        self.path = os.path.join(self.directory, STORE_FILE)
 
     def load(self) -> Optional[Credentials]:
         """Return the credentials, or None if they are missing or damaged."""
@@ -44,7 +44,7 @@ class TokenStore(CredentialSource):
     def _load_older(self) -> Optional[Credentials]:
         """Return the credentials of an earlier installer, which stored only the token and used the computer's name."""
         try:
-            token = _read_token(os.path.join(self.directory, OLDER_STORE))
+            token = _read_token(os.path.join(self.directory, OLDER_STORE_FILE))
         except FileNotFoundError:
             return None
         return Credentials(os.environ.get("COMPUTERNAME") or default_machine_id(), token) if token else None
@@ -56,9 +56,9 @@ class TokenStore(CredentialSource):
         """
         os.makedirs(self.directory, mode=0o700, exist_ok=True)
         stored = {"machine_id": credentials.machine_id, "api_token": credentials.api_token}
-        with FileLock(self.path + ".lock"):
+        with FileLock(self.path + ".lock"):  # as `replace_file` requires, for a caller outside of `exclusive`
             replace_file(self.path, json.dumps(stored).encode(), protect=self._protect)
-        remove_file(os.path.join(self.directory, OLDER_STORE))
+        remove_file(os.path.join(self.directory, OLDER_STORE_FILE))
 
     def _protect(self, path: str) -> None:
         restrict_to_owner(path)
@@ -68,7 +68,7 @@ class TokenStore(CredentialSource):
                 os.chown(path, before.st_uid, before.st_gid)
 
     def clear(self) -> None:
-        for name in (STORE, OLDER_STORE):
+        for name in (STORE_FILE, OLDER_STORE_FILE):
             remove_file(os.path.join(self.directory, name))
 
     def exclusive(self) -> FileLock:
@@ -90,7 +90,7 @@ def _read_token(path: str) -> str:
 
 def _default_directory() -> str:
     own, shared = default_state_dir(), shared_state_dir()
-    names = (STORE, OLDER_STORE)
+    names = (STORE_FILE, OLDER_STORE_FILE)
     used = [folder for folder in (own, shared) if any(os.path.isfile(os.path.join(folder, name)) for name in names)]
     return used[0] if used else own
 

@@ -13,11 +13,17 @@ from typing import Any, Callable, NamedTuple, Optional, Union
 from vigie_client.contract import MAX_INTEGER, normalize_email, wire_integer
 from vigie_client.disk.logs import log
 from vigie_client.http.times import format_utc
-from vigie_client.report.activity_calls import ActivityClient
-from vigie_client.report.activity_rules import NAME_RULE, name_error, reduce_endpoint, reduce_feature_name
-from vigie_client.report.features import Feature
-from vigie_client.report.payload_rules import UNNAMED, to_whole_number
-from vigie_client.spool.courier import Courier
+from vigie_client.report.features import FeatureTimer
+from vigie_client.report.payload_rules import (
+    FEATURE_NAME_RULE,
+    UNNAMED,
+    name_error,
+    reduce_endpoint,
+    reduce_feature_name,
+    to_whole_number,
+)
+from vigie_client.report.senders import ActivitySender
+from vigie_client.spool.background import BackgroundSpool
 from vigie_client.spool.limits import SpoolLimits
 from vigie_client.spool.spooling import DEFAULT_LIMITS, SpoolPath
 from vigie_client.version import __version__
@@ -29,8 +35,8 @@ ErrorLike = Union[BaseException, type, str]
 
 class _Session(NamedTuple):
     id: str
-    start: datetime
-    started: float
+    started_at: datetime
+    started_monotonic: float
 
 
 def _never_raises(method: Callable[..., None]) -> Callable[..., None]:
@@ -67,8 +73,8 @@ class ActivityTracker:
         deliver_after: float = 5.0,
         logger: Optional[Any] = None,
     ) -> None:
-        client = ActivityClient(base_url, session, timeout, logger)
-        self._courier = Courier(client, spool_path, limits, deliver_after)
+        client = ActivitySender(base_url, session, timeout, logger)
+        self._spool = BackgroundSpool(client, spool_path, limits, deliver_after)
         self._user_email = normalize_email(user_email)
         self._logger = logger
         self._session: Optional[_Session] = None
@@ -82,7 +88,7 @@ class ActivityTracker:
 
     def __exit__(self, *_: Any) -> None:
         self.end_session()
-        self._courier.finish()
+        self._spool.finish()
 
     @_never_raises
     def start_session(self) -> None:
@@ -97,19 +103,17 @@ class ActivityTracker:
         session, self._session = self._session, None
         if session is not None:
             # The monotonic clock: the wall clock may have been set back meanwhile.
-            self._record_session(session, session.start + timedelta(seconds=monotonic() - session.started))
+            self._record_session(
+                session, session.started_at + timedelta(seconds=monotonic() - session.started_monotonic)
+            )
 
-    def feature(self, name: str, *, endpoint: Optional[str] = None) -> Feature:
+    def feature(self, name: str, *, endpoint: Optional[str] = None) -> FeatureTimer:
         """Time a use of the feature `name`: `with tracker.feature("export"):` or `@tracker.feature("export")`.
 
-        `endpoint` is an optional route. An exception makes the use a failure and records an error of its class. Use a
-        new object for each block, since one object times one block at a time.
+        `endpoint` is an optional route. An exception makes the use a failure and records an error of its class. Blocks
+        of one object may be nested, but threads must not share it.
         """
-
-        def record_use(at: datetime, seconds: float, failure: Optional[type]) -> None:
-            self._record_use(name, endpoint, at, seconds, failure)
-
-        return Feature(record_use)
+        return FeatureTimer(functools.partial(self._record_use, name, endpoint))
 
     @_never_raises
     def error(
@@ -132,7 +136,7 @@ class ActivityTracker:
 
     def flush(self, *, force: bool = False) -> int:
         """Deliver waiting events now, in the calling thread, like `flush_spool`. Return the number delivered."""
-        return self._courier.flush(force=force)
+        return self._spool.flush(force=force)
 
     @_never_raises
     def _record_use(self, name: Any, endpoint: Any, at: datetime, seconds: float, failure: Optional[type]) -> None:
@@ -152,13 +156,13 @@ class ActivityTracker:
         kept = reduce_feature_name(name)
         if kept == UNNAMED != name and not self._warned:
             self._warned = True
-            log(logging.WARNING, "a feature's name becomes %s: %s", UNNAMED, NAME_RULE, logger=self._logger)
+            log(logging.WARNING, "a feature's name becomes %s: %s", UNNAMED, FEATURE_NAME_RULE, logger=self._logger)
         return kept
 
     def _record_session(self, session: _Session, end: Optional[datetime]) -> None:
         event = {
             "id": session.id,
-            "session_start": format_utc(session.start),
+            "session_start": format_utc(session.started_at),
             "session_end": end and format_utc(end),
             "user_agent": f"vigie-client/{__version__}",
         }
@@ -168,7 +172,7 @@ class ActivityTracker:
         if not self._user_email:
             return
         event = {"id": uuid.uuid4().hex, "user_email": self._user_email, **event}
-        self._courier.spool({"list": name, "event": event})
+        self._spool.add({"list": name, "event": event})
 
 
 def _now() -> datetime:

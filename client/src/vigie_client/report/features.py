@@ -16,7 +16,7 @@ UseRecorder = Callable[[datetime, float, Optional[type]], None]
 """Receives the start of a use, its seconds, and the class of the exception that failed it. Never raises."""
 
 
-class Feature:
+class FeatureTimer:
     """A context manager and a decorator, through which exceptions pass unchanged.
 
     A decorated generator is timed from its first value to its end, a coroutine while it is awaited.
@@ -26,7 +26,7 @@ class Feature:
         self._record_use = record_use
         self._starts: list[tuple[datetime, float]] = []
 
-    def __enter__(self) -> Feature:
+    def __enter__(self) -> FeatureTimer:
         self._starts.append((datetime.now(timezone.utc), monotonic()))
         return self
 
@@ -38,7 +38,7 @@ class Feature:
         return cast(F, functools.wraps(function)(self._wrapper(function)))
 
     def _wrapper(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Wrap `function`. Each call has its own Feature, since several may run at once."""
+        """Wrap `function`. Each call has its own FeatureTimer, since several may run at once."""
         if inspect.isasyncgenfunction(function):
             return self._async_generator(function)
         if inspect.isgeneratorfunction(function):
@@ -47,21 +47,21 @@ class Feature:
             return self._coroutine(function)
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            with Feature(self._record_use):
+            with FeatureTimer(self._record_use):
                 return function(*args, **kwargs)
 
         return call
 
     def _generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-            with Feature(self._record_use):
+            with FeatureTimer(self._record_use):
                 return (yield from function(*args, **kwargs))
 
         return call
 
     def _coroutine(self, function: Callable[..., Any]) -> Callable[..., Any]:
         async def call(*args: Any, **kwargs: Any) -> Any:
-            with Feature(self._record_use):
+            with FeatureTimer(self._record_use):
                 return await function(*args, **kwargs)
 
         return call
@@ -71,7 +71,7 @@ class Feature:
 
         async def call(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
             generator = function(*args, **kwargs)
-            with Feature(self._record_use):
+            with FeatureTimer(self._record_use):
                 step = generator.__anext__()
                 while True:
                     try:

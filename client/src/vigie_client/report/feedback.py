@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import uuid
 from typing import Any, Optional
 
-from vigie_client.contract import participant_name
+from vigie_client.contract import (
+    FEEDBACK_SEVERITIES,
+    FEEDBACK_TYPES,
+    MAX_BODY,
+    MAX_COMMENT,
+    MAX_PAGE,
+    MAX_VERSION,
+    is_score,
+    participant_name,
+    strip_query,
+)
 from vigie_client.disk.logs import log
 from vigie_client.http.times import format_now
-from vigie_client.report.feedback_calls import FeedbackCalls
-from vigie_client.report.feedback_rules import cut_comment, cut_version, reduce_page, refusal_reason
-from vigie_client.spool.courier import Courier
+from vigie_client.report.payload_rules import convert_text
+from vigie_client.report.senders import FeedbackSender
+from vigie_client.spool.background import BackgroundSpool
 from vigie_client.spool.limits import SpoolLimits
 from vigie_client.spool.spooling import DEFAULT_LIMITS, SpoolPath
+
+# JSON bytes of a comment, which leaves room for the other fields.
+_MAX_COMMENT_BYTES = MAX_BODY - 134 * 1024
+_LONGEST_ESCAPE = len(json.dumps("😀")) - len('""')
 
 
 class FeedbackClient:
@@ -39,8 +54,8 @@ class FeedbackClient:
         deliver_after: float = 0.0,
         logger: Optional[Any] = None,
     ) -> None:
-        calls = FeedbackCalls(base_url, session, timeout, logger)
-        self._courier = Courier(calls, spool_path, limits, deliver_after)
+        sender = FeedbackSender(base_url, session, timeout, logger)
+        self._spool = BackgroundSpool(sender, spool_path, limits, deliver_after)
         self._programme = programme
         self._app_version = cut_version(app_version)
         self._logger = logger
@@ -49,7 +64,7 @@ class FeedbackClient:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        self._courier.finish()
+        self._spool.finish()
 
     def send(
         self,
@@ -82,11 +97,46 @@ class FeedbackClient:
 
     def flush(self, *, force: bool = False) -> int:
         """Deliver waiting feedback now, in the calling thread, like `flush_spool`. Return the number delivered."""
-        return self._courier.flush(force=force)
+        return self._spool.flush(force=force)
 
     def _spool_or_send(self, given: dict[str, Any]) -> bool:
         """Spool the fields that are not empty."""
         now = format_now()
         fields = {"programme": self._programme, "app_version": self._app_version, **given}
         feedback = {name: value for name, value in fields.items() if value not in (None, "")}
-        return self._courier.spool_or_send({"feedback": {"id": uuid.uuid4().hex, "given_at": now, **feedback}})
+        return self._spool.add_or_send({"feedback": {"id": uuid.uuid4().hex, "given_at": now, **feedback}})
+
+
+# --- Rules of the portal: nothing is taken that it would refuse ------------------------------------------------------
+
+
+def refusal_reason(participant: Any, kind: Any, severity: Any, nps_score: Any, comment: Any) -> Optional[str]:
+    """Return why the portal would refuse this feedback, without repeating a value; None if it would not."""
+    if not participant_name(participant):
+        return "no participant"
+    if kind not in (*FEEDBACK_TYPES, "", None):
+        return "no such type"
+    if severity not in (*FEEDBACK_SEVERITIES, "", None):
+        return "no such severity"
+    if nps_score is not None and not is_score(nps_score):
+        return "no such score"
+    if comment is not None and not isinstance(comment, str):
+        return "the comment is no text"
+    is_empty = nps_score is None and not (isinstance(comment, str) and comment.strip())
+    return "neither score nor comment" if is_empty else None
+
+
+def cut_comment(value: Any) -> str:
+    """Cut a comment to the length that fits one call as JSON."""
+    comment = value[:MAX_COMMENT] if isinstance(value, str) else ""
+    if len(json.dumps(comment)) <= _MAX_COMMENT_BYTES:
+        return comment
+    return comment[: _MAX_COMMENT_BYTES // _LONGEST_ESCAPE]
+
+
+def reduce_page(value: Any) -> str:
+    return strip_query(value).strip()[:MAX_PAGE] if isinstance(value, str) else ""
+
+
+def cut_version(value: Any) -> str:
+    return convert_text(value)[:MAX_VERSION]

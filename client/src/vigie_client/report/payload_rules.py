@@ -1,6 +1,6 @@
-"""Convert the values of a run to what the portal accepts, if their meaning is certain.
+"""Convert the values of runs and events to what the portal accepts, before they are written to any disk.
 
-`Mistakes` collects the invalid fields with their rules, but no values, which may be private.
+`Mistakes` collects the invalid fields of a run with their rules, but no values, which may be private.
 """
 
 from __future__ import annotations
@@ -18,17 +18,20 @@ from vigie_client.contract import (
     OTHER,
     STATUSES,
     UUID,
+    has_file_name,
     has_token,
+    is_error_name,
     is_identifier,
     machine_name,
     normal_form,
     normalize_extension,
+    reduce_route,
 )
 from vigie_client.disk.logs import log
 
 UNNAMED = "unnamed"
 _DIGITS = re.compile(r"[0-9]{1,10}")
-_SYNONYMS = {
+_STATUS_SYNONYMS = {
     "ok": "success",
     "succeeded": "success",
     "successful": "success",
@@ -37,13 +40,12 @@ _SYNONYMS = {
     "error": "failed",
 }
 _MAX_SENTENCES = 3
+FEATURE_NAME_RULE = "1 to 128 of A-Z a-z 0-9 . _ : + - and space are expected, without a token or the name of a file"
 _IDENTIFIER_RULE = "1 to 128 of A-Z a-z 0-9 . _ : + - and space, and no token, are expected"
-_RUN_NAMES = uuid.UUID("5b0f3c1e-6a54-4d0c-9a4f-7c9d2c7f6c11")
+_RUN_ID_NAMESPACE = uuid.UUID("5b0f3c1e-6a54-4d0c-9a4f-7c9d2c7f6c11")
 
 
 class Mistakes:
-    """Collects the invalid values of one payload."""
-
     def __init__(self) -> None:
         self._sentences: list[str] = []
         self._count = 0
@@ -75,7 +77,7 @@ def normalize_run_id(value: Any, mistakes: Mistakes) -> str:
         return uuid.UUID(text).hex  # in braces, as .NET and the registry write it
     except ValueError:
         mistakes.add("run_id", "a UUID in 32 hexadecimal digits, with its dashes or without, is expected")
-    return uuid.uuid5(_RUN_NAMES, text.encode("utf-8", "replace").decode()).hex if text else uuid.uuid4().hex
+    return uuid.uuid5(_RUN_ID_NAMESPACE, text.encode("utf-8", "replace").decode()).hex if text else uuid.uuid4().hex
 
 
 def normalize_name(field: str, value: Any, mistakes: Mistakes) -> str:
@@ -126,7 +128,7 @@ def convert_status(field: str, value: Any, mistakes: Mistakes) -> Optional[str]:
     if isinstance(value, bool):
         return STATUSES[0] if value else STATUSES[1]
     text = value.strip().lower() if isinstance(value, str) else ""
-    known = _SYNONYMS.get(text, text)
+    known = _STATUS_SYNONYMS.get(text, text)
     if known in (*STATUSES, OTHER):
         return known
     mistakes.add(field, "success, failed or other is expected")
@@ -134,7 +136,7 @@ def convert_status(field: str, value: Any, mistakes: Mistakes) -> Optional[str]:
 
 
 def convert_extension(field: str, value: Any, mistakes: Mistakes) -> Optional[str]:
-    """Return the extension in lower case; `other` for an invalid one, which may be part of a file name."""
+    """Return the extension in lower case, with its dot if any; `other` for an invalid one: it may be a file name's."""
     if value is None:
         return None
     if not isinstance(value, str):
@@ -171,3 +173,28 @@ def to_whole_number(value: Any, *, rounded: bool = False) -> Optional[int]:
     except Exception:
         return None
     return round(number) if math.isfinite(number) and (rounded or number.is_integer()) else None
+
+
+# --- Events ----------------------------------------------------------------------------------------------------------
+
+
+def reduce_feature_name(value: Any) -> str:
+    """Return a valid name without surrounding spaces, `unnamed` otherwise."""
+    return value.strip(" ") if _is_valid_name(value) else UNNAMED
+
+
+def name_error(error: Any) -> str:
+    """Return the class name of an exception or class, or the name passed; `Exception` for an invalid one."""
+    if isinstance(error, BaseException):
+        error = type(error)
+    name = error.__name__ if isinstance(error, type) else error
+    return name if _is_valid_name(name) and is_error_name(name) else "Exception"
+
+
+def reduce_endpoint(endpoint: Any) -> Optional[str]:
+    """Return the route without query and parameter values; None if it is too long or no route, such as a path."""
+    return (reduce_route(endpoint) if isinstance(endpoint, str) else None) or None
+
+
+def _is_valid_name(value: Any) -> bool:
+    return isinstance(value, str) and is_identifier(value.strip(" ")) and not has_file_name(value)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Optional, Union
 
 from vigie_client.machine.token_store import TokenStore
-from vigie_client.report.telemetry import UsageTelemetryClient
+from vigie_client.report.senders import UsageTelemetryClient
+from vigie_client.spool.background import BackgroundSpool
 from vigie_client.spool.client import DEFAULT_TIMEOUT
-from vigie_client.spool.courier import Courier
 from vigie_client.spool.limits import SpoolLimits
 from vigie_client.spool.spooling import DEFAULT_LIMITS, SpoolPath
 
@@ -34,21 +34,21 @@ class UsageReporter:
         logger: Optional[Any] = None,
     ) -> None:
         client = UsageTelemetryClient(base_url, token, timeout, logger)
-        self._courier = Courier(client, spool_path, limits, deliver_after)
+        self._spool = BackgroundSpool(client, spool_path, limits, deliver_after)
 
     def __enter__(self) -> UsageReporter:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        self._courier.finish()
+        self._spool.finish()
 
     def report(self, payload: Mapping[str, Any]) -> bool:
         """Return True once the run is safe: on disk, or in the portal if the disk fails (read-only, full, absent).
 
         Returns False and logs the reason if both fail; returns False silently with VIGIE_TELEMETRY=off.
         """
-        return self._courier.spool_or_send(payload)
+        return self._spool.add_or_send(payload)
 
     def flush(self, *, force: bool = False) -> int:
         """Deliver waiting runs now, in the calling thread, like `flush_spool`. Return the number delivered."""
-        return self._courier.flush(force=force)
+        return self._spool.flush(force=force)

@@ -1,26 +1,35 @@
-"""Deliver in a background thread, one delivery at a time, without blocking the caller."""
+"""A spool whose items are delivered by a background thread, without blocking the caller."""
 
 from __future__ import annotations
 
+import os
 import threading
-from time import monotonic
-from typing import Callable, Optional
+from collections.abc import Mapping
+from time import monotonic, time
+from typing import Any, Callable, Optional
 
+from vigie_client.http.backoff import FIRST_DELAY, LONGEST_DELAY
+from vigie_client.spool.client import SpoolClient, is_telemetry_off
+from vigie_client.spool.limits import SpoolLimits
+from vigie_client.spool.spooling import SpoolPath, flush_spool, spool_payload, spool_stats
+
+_CLAIMED_DELAY = 5.0
 # The thread that retries, by spool: only one of the threads of a spool does.
 _retrying: dict[str, threading.Thread] = {}
 
 
 class BackgroundDelivery:
-    """Calls `flush` in a daemon thread, `gather` seconds after a request, so that it covers later requests too.
+    """Calls `flush` in a daemon thread, `delay` seconds after a request, so that it covers later requests too.
 
     `flush` returns the seconds after which to call it again, or None to end the thread. There is no lock, which a fork
     could leave locked: two threads at once would only flush once too often. A forked child, in which the parent's
-    thread does not exist, starts its own.
+    thread does not exist, starts its own. `_requested` ends a pause, `_hurry` the delay, and `_flushed` the wait of
+    `finish`.
     """
 
-    def __init__(self, flush: Callable[[], Optional[float]], gather: float, spool: str) -> None:
+    def __init__(self, flush: Callable[[], Optional[float]], delay: float, spool: str) -> None:
         self._flush = flush
-        self._gather = gather
+        self._delay = delay
         self._spool = spool
         self._thread: Optional[threading.Thread] = None
         self._requested, self._hurry, self._flushed = (threading.Event() for _ in range(3))
@@ -59,17 +68,17 @@ class BackgroundDelivery:
             self._thread = None
 
     def _run(self) -> None:
-        gather = self._gather
+        delay = self._delay
         while True:
-            self._hurry.wait(gather)
+            self._hurry.wait(delay)
             pause = self._flush_now()
-            gather = self._gather
+            delay = self._delay
             if self._is_pending:
                 continue
             if pause is None or not self._owns_retries():
                 return
             if not self._requested.wait(pause):
-                gather = 0
+                delay = 0
 
     def _flush_now(self) -> Optional[float]:
         self._is_flushing, self._is_pending = True, False
@@ -87,3 +96,52 @@ class BackgroundDelivery:
         if other is None or not other.is_alive():
             other = _retrying[self._spool] = threading.current_thread()
         return other is threading.current_thread()
+
+
+class BackgroundSpool:
+    """Spools payloads at `spool_path` and delivers them through `client` in a daemon thread.
+
+    The thread starts `deliver_after` seconds later, with all payloads that came meanwhile, and retries once the spool's
+    pause is over.
+    """
+
+    def __init__(self, client: SpoolClient, spool_path: SpoolPath, limits: SpoolLimits, deliver_after: float) -> None:
+        self._client = client
+        self._spool_path = os.path.abspath(os.fspath(spool_path))  # the program may change its directory later
+        self._limits = limits
+        self._delivery = BackgroundDelivery(self.deliver, deliver_after, self._spool_path)
+
+    def add(self, payload: Mapping[str, Any]) -> bool:
+        """Write the payload to disk, like `spool_payload`, and schedule its delivery."""
+        if not spool_payload(self._spool_path, payload, limits=self._limits):
+            return False
+        self._delivery.request()
+        return True
+
+    def add_or_send(self, payload: Mapping[str, Any]) -> bool:
+        """Spool the payload, or send it directly if the disk fails. Return True once it is safe."""
+        return self.add(payload) or self._client.send(payload).delivered
+
+    def flush(self, *, force: bool = False) -> int:
+        """Flush in the calling thread, like `flush_spool`."""
+        return flush_spool(self._spool_path, self._client, force=force, limits=self._limits)
+
+    def finish(self) -> None:
+        """Wait until everything spooled was tried once, at most for the timeout of one call."""
+        self._delivery.finish(self._client.timeout)
+
+    def deliver(self) -> Optional[float]:
+        """Flush, and return the seconds until the next attempt; None if nothing waits."""
+        delivered = self.flush()
+        if is_telemetry_off():
+            return None
+        try:
+            stats = spool_stats(self._spool_path)
+        except Exception:
+            return LONGEST_DELAY
+        if not stats.pending:
+            return None
+        if stats.retry_at is not None:
+            return min(max(stats.retry_at - time(), FIRST_DELAY), LONGEST_DELAY)
+        # Without a pause, either the flush ran out of time, or another process has claimed the items.
+        return FIRST_DELAY if delivered else _CLAIMED_DELAY

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable, Optional
 
 from vigie_client.contract import MAX_RUNS_IN_BATCH
 from vigie_client.disk.logs import log
 from vigie_client.http.deadlines import CallFailed, DeadlineRunner
-from vigie_client.http.outcomes import BatchOutcome, Outcome, Result, no_answer
+from vigie_client.http.outcomes import BatchOutcome, Outcome, Result, classify_single, no_answer
 from vigie_client.http.sessions import ensure_session
+from vigie_client.http.times import format_now
 
 DEFAULT_TIMEOUT = 4.0
 
@@ -57,6 +59,17 @@ class SpoolClient:
     def _post(self, path: str, body: Mapping[str, Any]) -> Any:
         return self._session.post(self.base_url + path, json=body, timeout=self.timeout)
 
+    def _send_item(self, path: str, item: Mapping[str, Any], key: str, timeout: Optional[float]) -> Outcome:
+        """Send one item, identified by its field `key`, which the answer repeats."""
+
+        def send() -> BatchOutcome:
+            body = with_sent_at(item)
+            if body is None:
+                return BatchOutcome(UNSERIALIZABLE)
+            return BatchOutcome(classify_single(self._post(path, body), body, time.time(), key))
+
+        return self._within_deadline(send, timeout).whole
+
     def _within_deadline(self, call: Callable[[], BatchOutcome], timeout: Optional[float]) -> BatchOutcome:
         if is_telemetry_off():
             return BatchOutcome(_TELEMETRY_OFF)
@@ -69,10 +82,11 @@ class SpoolClient:
         return outcome
 
 
-def is_serializable(body: Any) -> bool:
-    """Return True if `body` can be encoded as JSON, which a set, NaN or a cycle cannot."""
+def with_sent_at(body: Mapping[str, Any]) -> Optional[dict[str, Any]]:
+    """Add the time of sending. Return None for what JSON cannot hold, such as a set, NaN or a cycle."""
     try:
-        json.dumps(body, allow_nan=False)
+        stamped = {**body, "sent_at": format_now()}
+        json.dumps(stamped, allow_nan=False)
     except Exception:
-        return False
-    return True
+        return None
+    return stamped

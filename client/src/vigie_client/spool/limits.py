@@ -10,9 +10,9 @@ from vigie_client.spool.lines import Line, LineTotals
 
 @dataclass(frozen=True)
 class SpoolLimits:
-    """Limits of a spool. Beyond `max_runs` items or `max_bytes` bytes the oldest items are dropped for a new one.
+    """Limits of a spool. One beyond `max_runs` items or `max_bytes` bytes drops its oldest items for a new one.
 
-    A twentieth of the items is dropped along with them, so that a full spool does not make room at each line.
+    Another twentieth of the items is dropped with them, so that not every append to a full spool has to drop.
     `max_age_seconds` is checked after a failed delivery: an item that can be delivered is never too old. Only the time
     between flushes counts as age, at most a day each, whatever the clock says. Beyond `quarantine_bytes` the oldest
     items of the quarantine are dropped.

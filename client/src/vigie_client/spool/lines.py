@@ -15,7 +15,7 @@ DONE = b"#"
 
 
 class Line(NamedTuple):
-    """A waiting line: its content and its offsets, from `start` up to `end`, which is the next line's start."""
+    """A line that is not commented out: its content, and its offsets from `start` to `end`, the next line's start."""
 
     start: int
     end: int
@@ -39,7 +39,7 @@ def count_waiting(path: str) -> LineTotals:
 
 
 def count_all_lines(path: str) -> LineTotals:
-    """Count all lines, including finished ones, which is cheap enough for every append."""
+    """Return an upper bound of the lines, including finished ones, cheaply enough for every append."""
     content = _read_content(path)
     return LineTotals(content.count(b"\n") + 1, len(content))
 

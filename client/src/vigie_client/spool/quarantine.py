@@ -48,12 +48,12 @@ def parse_record(line: Line) -> dict[str, Any]:
     return {"code": "damaged_line", "status": None, "at": None, "line": line.body.decode("utf-8", "backslashreplace")}
 
 
-def spool_line_for(line: Line, code: Optional[str]) -> bytes:
-    """Return the spool line that retries a record; empty if it has another `code` or no payload."""
+def spool_line_for(line: Line, code: Optional[str]) -> Optional[bytes]:
+    """Return the spool line that retries a record, or None if it has another `code` or no payload."""
     record = parse_record(line)
     if code not in (None, record.get("code")) or not isinstance(record.get("payload"), dict):
-        return b""
+        return None
     try:
         return json.dumps(record["payload"], allow_nan=False).encode("ascii")
     except ValueError:
-        return b""
+        return None

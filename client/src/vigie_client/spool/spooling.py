@@ -15,10 +15,10 @@ from typing import Any, Callable, Optional, Union
 
 from vigie_client.disk.logs import describe_error, log
 from vigie_client.http.backoff import Rng
-from vigie_client.spool.client import DEFAULT_TIMEOUT, SpoolClient, is_telemetry_off
+from vigie_client.spool.client import SpoolClient, is_telemetry_off
+from vigie_client.spool.flush import Flush, ForeignClient
 from vigie_client.spool.limits import SpoolLimits
 from vigie_client.spool.lines import count_waiting
-from vigie_client.spool.replay import Replay
 from vigie_client.spool.store import SpoolStats, SpoolStore, quarantine_path
 
 SpoolPath = Union[str, "os.PathLike[str]"]
@@ -67,26 +67,25 @@ def flush_spool(
     """
     if is_telemetry_off():
         return 0
-    replay = None
+    flush = None
     try:
         store = _open_store(path, limits, now)
-        flight = store.start_flight(force=force) if os.path.exists(path) else None
-        if flight is None:
+        claim = store.start_flush(force=force) if os.path.exists(path) else None
+        if claim is None:
             return 0
-        if timeout is None:
-            timeout = client.timeout if isinstance(client, SpoolClient) else DEFAULT_TIMEOUT
-        replay = Replay(store, flight, client, store.failures(), timeout)
+        sender = client if isinstance(client, SpoolClient) else ForeignClient(client)
+        flush = Flush(store, claim, sender, sender.timeout if timeout is None else timeout)
         try:
-            while replay.send_next_batch():
+            while flush.send_next_batch():
                 pass
         finally:
             try:
-                store.land(flight, replay.outcomes, replay.tried, rng)
+                store.finish_flush(claim, flush.outcomes, flush.tried, rng)
             finally:
-                flight.end()  # even if the disk failed: a long-lived process must not keep its range
+                claim.end()  # even if the disk failed: a long-lived process must not keep its range
     except Exception as error:
         log(logging.ERROR, "the spool can't be flushed: %s", describe_error(error))
-    return replay.delivered if replay else 0
+    return flush.delivered if flush else 0
 
 
 def spool_stats(path: SpoolPath) -> SpoolStats:

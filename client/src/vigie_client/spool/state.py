@@ -21,9 +21,10 @@ LONGEST_STEP = 86_400.0
 class SpoolState:
     """The state of a spool. `flushed_at` and `retry_at` are Unix times.
 
-    `failures` is the streak of flushes that delivered nothing; `dropped` counts items by reason and is never reset.
-    `waited` is the age of the oldest item: the seconds between failed flushes since the spool was last empty. The time
-    between two flushes counts as a day at most, so that a clock correction ages nothing by years.
+    `failures` is the streak of flushes that delivered nothing, 1 after one that delivered a part; `dropped` counts
+    items by reason and is never reset. `waited` is a clock: the seconds between failed flushes since the spool was last
+    empty, each gap a day at most, so that a clock correction ages nothing by years. An item's age is `waited` minus its
+    mark.
     """
 
     failures: int = 0

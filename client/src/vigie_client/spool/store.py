@@ -1,8 +1,8 @@
 """The files of a spool and all changes to them. Each public method is one critical section under the spool's lock.
 
 `path` holds the waiting items, one JSON payload per line. The files beside it are `.lock`, `.state` (pause and
-counters), `.quarantine` and one `.flight-*` per living flusher. While any flight exists no line moves: finished lines
-are commented out in place, and the last flusher to land sweeps them.
+counters), `.quarantine` and one `.flight-*` per claim of a living flusher. While any claim exists no line moves:
+finished lines are commented out in place, and the last flush to finish sweeps them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from vigie_client.disk.logs import log
 from vigie_client.http.backoff import Rng
 from vigie_client.http.outcomes import Outcome, Result
 from vigie_client.spool import quarantine
-from vigie_client.spool.flights import Flight, Range, claimed_ranges
+from vigie_client.spool.claims import NOTHING, FlushClaim, Range, claimed_ranges
 from vigie_client.spool.limits import SpoolLimits
 from vigie_client.spool.lines import (
     Line,
@@ -38,7 +38,7 @@ BATCH_BYTES = 256 * 1024
 _BATCH_FRAME = len('{"runs": []}')
 _RUN_FRAME = len(', "sent_at": "2026-03-10T09:21:03.123456Z", ')
 _DAMAGED = Outcome(Result.REFUSED, code="damaged_line")
-# Key of a spooled payload: the age of the spool when the item came (see `SpoolState.waited`).
+# Key of a spooled payload: the value of `SpoolState.waited` when the item came.
 _MARK = "spool_waited"
 
 
@@ -57,7 +57,7 @@ class SpoolStats(NamedTuple):
 
 
 class WaitingItem(NamedTuple):
-    """A line with its payload, and `mark`, the age of the spool when it came."""
+    """A line with its payload, and `mark`, the value of `SpoolState.waited` when it came."""
 
     line: Line
     payload: dict[str, Any]
@@ -73,7 +73,7 @@ class SpoolStore:
         self._clock = clock
         self._state_path = self.path + ".state"
         self._quarantine_path = quarantine_path(self.path)
-        self._flight_prefix = self.path + ".flight-"
+        self._claim_prefix = self.path + ".flight-"
 
     def append(self, body: bytes) -> tuple[bool, Counter[str]]:
         """Append a line. Return whether it fit, and how many items were dropped by reason: the oldest, or itself."""
@@ -89,54 +89,57 @@ class SpoolStore:
                 dropped["bytes"] += 1
             return fits, dropped
 
-    def start_flight(self, *, force: bool) -> Optional[Flight]:
-        """Start a flight for the items that wait now. Return None during a pause, unless `force`.
+    def start_flush(self, *, force: bool) -> Optional[FlushClaim]:
+        """Start a flush of the items that wait now. Return None during a pause, unless `force`.
 
-        Also return None if the file is crowded and other flights must land first: lines are swept only without flights,
-        so flushes that always overlap would fill the spool with finished lines.
+        Also return None if the file is crowded and other flushes must finish first: lines are swept only without
+        claims, so flushes that always overlap would fill the spool with finished lines.
         """
         with self._locked():
             if self._load_state().is_paused(self._clock()) and not force:
                 return None
-            if self._exceeds_limit(1) and claimed_ranges(self._flight_prefix):
+            if self._exceeds_limit(1) and claimed_ranges(self._claim_prefix):
                 return None
-            return Flight(self._flight_prefix, until=file_size(self.path))
+            return FlushClaim(self._claim_prefix, spool_end=file_size(self.path))
 
-    def take(self, flight: Flight, *, start: int, max_items: int) -> list[WaitingItem]:
+    def take(self, claim: FlushClaim, *, start: int, max_items: int) -> list[WaitingItem]:
         """Claim the next free items from the offset `start` on: at most `max_items`, and the bytes of one batch."""
         with self._locked():
-            lines = (line for line in self._free_lines(start, but=flight) if line.start < flight.until)
+            lines = (line for line in self._free_lines(start, excluded=claim) if line.start < claim.spool_end)
             taken, damaged = _next_batch(lines, max_items)
             self._quarantine([(line, None, _DAMAGED) for line in damaged])
             if taken:
-                flight.claim(Range(taken[0].line.start, taken[-1].line.end))
+                claim.set_range(Range(taken[0].line.start, taken[-1].line.end))
             return taken
 
-    def settle(self, flight: Flight, taken: Sequence[WaitingItem], outcomes: Sequence[Outcome]) -> int:
+    def apply_outcomes(self, claim: FlushClaim, taken: Sequence[WaitingItem], outcomes: Sequence[Outcome]) -> int:
         """Apply the outcomes of the claimed items and release them. Return how many were dropped for their age.
 
         Delivered items come first: on a full disk nothing else may succeed, and removing them makes room.
         """
         with self._locked():
-            ends = list(zip(taken, outcomes))
-            mark_done(self.path, [each.line for each, end in ends if end.delivered])
+            pairs = list(zip(taken, outcomes))
+            mark_done(self.path, [item.line for item, outcome in pairs if outcome.delivered])
             oldest = self._load_state().waited - self._limits.max_age_seconds
-            too_old = [each.line for each, end in ends if end.keeps_item and each.mark < oldest]
+            too_old = [item.line for item, outcome in pairs if outcome.keeps_item and item.mark < oldest]
             if too_old:
                 self._drop({"age": too_old})
-            self._quarantine([(each.line, each.payload, end) for each, end in ends if end.result is Result.REFUSED])
-            flight.release()
+            refused = [
+                (item.line, item.payload, outcome) for item, outcome in pairs if outcome.result is Result.REFUSED
+            ]
+            self._quarantine(refused)
+            claim.set_range(NOTHING)
             return len(too_old)
 
-    def land(self, flight: Flight, outcomes: Sequence[Outcome], tried: Collection[int], rng: Rng) -> None:
-        """End `flight` and save the pause that follows from its `outcomes`. The last to land sweeps.
+    def finish_flush(self, claim: FlushClaim, outcomes: Sequence[Outcome], tried: Collection[int], rng: Rng) -> None:
+        """End the claim and save the pause that follows from the `outcomes`. The last flush to finish sweeps.
 
         Lines at the offsets `tried` failed and are moved behind the others, so that none can block the spool.
         """
         with self._locked():
-            flight.end()
+            claim.end()
             try:
-                if not claimed_ranges(self._flight_prefix):
+                if not claimed_ranges(self._claim_prefix):
                     self._sweep(tried)
             finally:
                 state = after_flush(self._load_state(), outcomes, self._clock(), rng)
@@ -162,10 +165,11 @@ class SpoolStore:
             back: list[bytes] = []
             kept: list[Line] = []
             for line in read_lines(self._quarantine_path):
-                body = _add_mark(quarantine.spool_line_for(line, code), waited)
-                if body and self._limits.has_room(room, len(body) + 1):
-                    room = room.plus(body)
-                    back.append(body)
+                body = quarantine.spool_line_for(line, code)
+                marked = _add_mark(body, waited) if body else b""
+                if marked and self._limits.has_room(room, len(marked) + 1):
+                    room = room.plus(marked)
+                    back.append(marked)
                 else:
                     kept.append(line)
             if back:
@@ -214,8 +218,8 @@ class SpoolStore:
         """Return True if the file, finished lines included, would exceed its limit `times` over."""
         return file_size(self.path) + incoming > times * self._limits.max_bytes
 
-    def _free_lines(self, start: int = 0, *, but: Optional[Flight] = None) -> Iterator[Line]:
-        held = claimed_ranges(self._flight_prefix, but=but)
+    def _free_lines(self, start: int = 0, *, excluded: Optional[FlushClaim] = None) -> Iterator[Line]:
+        held = claimed_ranges(self._claim_prefix, excluded=excluded)
         return (line for line in read_lines(self.path, start) if not any(part.contains(line) for part in held))
 
     def _make_room(self, incoming: int) -> Counter[str]:
@@ -226,7 +230,7 @@ class SpoolStore:
         if going:
             self._drop(going)
         # Sweep now, so that finished lines are not read again at each append.
-        if not claimed_ranges(self._flight_prefix):
+        if not claimed_ranges(self._claim_prefix):
             self._sweep()
         return Counter({reason: len(gone) for reason, gone in going.items()})
 
@@ -235,19 +239,19 @@ class SpoolStore:
         self._save_state(self._load_state().with_dropped({reason: len(lines) for reason, lines in going.items()}))
         mark_done(self.path, [line for lines in going.values() for line in lines])
 
-    def _quarantine(self, ends: Sequence[tuple[Line, Optional[dict[str, Any]], Outcome]]) -> None:
+    def _quarantine(self, refused: Sequence[tuple[Line, Optional[dict[str, Any]], Outcome]]) -> None:
         """Append to the quarantine first: a kill in between leaves an item in both files rather than in neither."""
-        if not ends:
+        if not refused:
             return
         now = self._clock()
-        records = [quarantine.make_record(payload, line.body, outcome, now) for line, payload, outcome in ends]
+        records = [quarantine.make_record(payload, line.body, outcome, now) for line, payload, outcome in refused]
         going, kept = quarantine.split_surplus(self._quarantine_path, records, self._limits.quarantine_bytes)
         if going:
             self._save_state(self._load_state().with_dropped({"quarantine": len(going)}))
             replace_lines(self._quarantine_path, kept)
             log(logging.WARNING, "the quarantine of a spool is full: dropped %d", len(going))
         append_lines(self._quarantine_path, records)
-        mark_done(self.path, [line for line, _, _ in ends])
+        mark_done(self.path, [line for line, _, _ in refused])
 
     def _sweep(self, tried: Collection[int] = ()) -> None:
         lines = list(read_lines(self.path))
@@ -292,7 +296,7 @@ def _parse_line(line: Line) -> Optional[WaitingItem]:
 
 
 def _add_mark(body: bytes, waited: float) -> bytes:
-    """Add the mark to the JSON object `body`, unless the spool's age is 0."""
-    if not body or not waited:
+    """Add the mark to the JSON object `body`, unless it is 0."""
+    if not waited:
         return body
     return body[:-1] + (b", " if body != b"{}" else b"") + f'"{_MARK}": {waited!r}}}'.encode()

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Generator, Sequence
-from typing import Any, NoReturn, Optional, Union
+from typing import Any, Optional, Union
 
 from vigie_client.deposits.errors import DumpFailed, error_text, sanitize_line
 
@@ -32,13 +32,18 @@ def needs_shell(command: str) -> bool:
 
 def parse_command(command: Union[str, Sequence[str]]) -> Union[str, list[str]]:
     """Return the arguments to start. Raises ValueError for an empty command, an open quote or a missing bash."""
+    if not command or (isinstance(command, str) and not command.strip()):
+        raise ValueError("the dump command is empty")
     if not isinstance(command, str):
-        arguments = list(command)
-        return arguments if arguments else _refuse("the dump command is empty")
-    if not command.strip():
-        _refuse("the dump command is empty")
+        return list(command)
     if needs_shell(command):
-        return [_find_bash(), "-o", "pipefail", "-c", command]
+        bash = shutil.which("bash")
+        if bash is None:
+            raise ValueError(
+                "the dump command has shell operators and there is no bash here: quote them, or put the command in a "
+                "script"
+            )
+        return [bash, "-o", "pipefail", "-c", command]
     return command if _WINDOWS else shlex.split(command)
 
 
@@ -69,9 +74,9 @@ class _Running:
             self._timer.daemon = True
             self._timer.start()
 
-    def read(self, most: int) -> bytes:
+    def read(self, max_bytes: int) -> bytes:
         assert self._process.stdout is not None  # noqa: S101 - it's a pipe, for mypy
-        return os.read(self._process.stdout.fileno(), most)
+        return os.read(self._process.stdout.fileno(), max_bytes)
 
     def check(self) -> None:
         """Wait for the command to end. Raises DumpFailed unless it succeeded."""
@@ -174,14 +179,3 @@ def _is_operator(word: str) -> bool:
         return word in _OPERATORS
     # Inside double quotes, bash expands only these.
     return not _WINDOWS and word.startswith('"') and re.search(r"[$`]", re.sub(r"\\.", "", word)) is not None
-
-
-def _find_bash() -> str:
-    found = shutil.which("bash")
-    return found or _refuse(
-        "the dump command has shell operators and there is no bash here: quote them, or put the command in a script"
-    )
-
-
-def _refuse(sentence: str) -> NoReturn:
-    raise ValueError(sentence)

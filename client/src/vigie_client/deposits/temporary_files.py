@@ -18,18 +18,18 @@ from vigie_client.disk.locks import FileLock
 from vigie_client.disk.logs import log
 
 
-class Temporaries:
+class TemporaryFiles:
     """The temporary files of this call. Entering the `with` block deletes those of dead calls. Raises OSError."""
 
     def __init__(self, directory: str) -> None:
-        self._directory = os.path.realpath(directory)
-        self._record = os.path.join(self._directory, f"{uuid.uuid4().hex}.record")
+        self.directory = os.path.realpath(directory)
+        self._record = os.path.join(self.directory, f"{uuid.uuid4().hex}.record")
         self._lock = FileLock(self._record)
 
-    def __enter__(self) -> Temporaries:
-        os.makedirs(self._directory, mode=0o700, exist_ok=True)
+    def __enter__(self) -> TemporaryFiles:
+        os.makedirs(self.directory, mode=0o700, exist_ok=True)
         with self._exclusive():
-            _sweep(self._directory)
+            _sweep(self.directory)
             self._lock.acquire()
         return self
 
@@ -57,7 +57,7 @@ class Temporaries:
 
     def _exclusive(self) -> FileLock:
         """Return the lock for creating and deleting records, so that none is visible before it is locked."""
-        return FileLock(os.path.join(self._directory, "records.lock"))
+        return FileLock(os.path.join(self.directory, "records.lock"))
 
 
 def _sweep(directory: str) -> None:

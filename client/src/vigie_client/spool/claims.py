@@ -1,8 +1,8 @@
 """Claims of flushers on the lines they are sending, so that no two send the same line.
 
-A flight is a small file beside the spool that names the claimed range. Its owner keeps it locked while it lives. A
-flight whose lock is free belongs to a dead flusher and expires at once, whatever its age. If a full disk prevents
-writing the range, the empty flight claims everything. Every call is made under the spool's lock.
+A claim is a small file beside the spool that names the claimed range. Its flusher keeps it locked while it lives. A
+claim whose lock is free belongs to a dead flusher and expires at once, whatever its age. If a full disk prevents
+writing the range, the empty file claims everything. Every call is made under the spool's lock.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ class Range(NamedTuple):
 NOTHING, ALL = Range(0, 0), Range(0, sys.maxsize)
 
 
-class Flight:
-    """The flight of this flusher until `end()`. `until` is the offset at which the spool ended when it began."""
+class FlushClaim:
+    """The claim of this flush until `end()`. `spool_end` is the offset at which the spool ended when it began."""
 
-    def __init__(self, prefix: str, until: int) -> None:
-        self.until = until
+    def __init__(self, prefix: str, spool_end: int) -> None:
+        self.spool_end = spool_end
         self.path = f"{prefix}{os.getpid()}-{uuid.uuid4().hex}"
         self._lock = FileLock(self.path)
         self._lock.acquire()
         try:
-            self.claim(NOTHING)
+            self.set_range(NOTHING)
         except BaseException:
             self.end()
             raise
 
-    def claim(self, claimed: Range) -> None:
+    def set_range(self, claimed: Range) -> None:
         """Overwrite the claimed range in place, which needs no space on a full disk."""
         descriptor = os.open(self.path, os.O_WRONLY | BINARY)
         try:
@@ -55,9 +55,6 @@ class Flight:
         finally:
             os.close(descriptor)
 
-    def release(self) -> None:
-        self.claim(NOTHING)
-
     def end(self) -> None:
         """Give up the claim and delete the file. Idempotent."""
         if self._lock.release():  # before unlink: Windows cannot delete an open file
@@ -65,12 +62,12 @@ class Flight:
                 os.unlink(self.path)
 
 
-def claimed_ranges(prefix: str, *, but: Optional[Flight] = None) -> list[Range]:
-    """Return the ranges claimed by living flushers, and delete the flights of dead ones."""
+def claimed_ranges(prefix: str, *, excluded: Optional[FlushClaim] = None) -> list[Range]:
+    """Return the ranges claimed by living flushers, and delete the claims of dead ones."""
     directory, name = os.path.split(prefix)
     with os.scandir(directory) as entries:
         paths = [entry.path for entry in entries if entry.name.startswith(name)]
-    ranges = (_live_range(path) for path in paths if but is None or path != but.path)
+    ranges = (_live_range(path) for path in paths if excluded is None or path != excluded.path)
     return [claimed for claimed in ranges if claimed is not None]
 
 
