@@ -125,7 +125,7 @@ class AgentAdmin(ReadOnlyAdmin):
         "machine_id", "user_name", "user_email", "user_id", "hostname", "os_info", "version", "status", "enrolled_at",
         "last_seen_at", "uninstalled_at", "uninstall_reason", "license_ref",
     )  # fmt: skip
-    facts = (
+    titled_facts = (
         (
             _("Enrolment"),
             (
@@ -311,18 +311,13 @@ class EnrolmentRequestAdmin(ReadOnlyAdmin):
         "allowed_until",
     )
     facts = (
-        (
-            None,
-            (
-                "machine_id",
-                "state",
-                moment_column("allowed_until", _("enrolment allowed until"), show=exact_moment),
-                "token",
-                "address",
-                moment_column("asked_at", _("first requested"), show=exact_moment),
-                moment_column("last_asked_at", _("last requested"), show=exact_moment),
-            ),
-        ),
+        "machine_id",
+        "state",
+        moment_column("allowed_until", _("enrolment allowed until"), show=exact_moment),
+        "token",
+        "address",
+        moment_column("asked_at", _("first requested"), show=exact_moment),
+        moment_column("last_asked_at", _("last requested"), show=exact_moment),
     )
 
     @admin.display(description=_("status"))

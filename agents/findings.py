@@ -12,8 +12,7 @@ from django.utils.translation import gettext as _
 from agents.approval import KEPT_FOR
 from agents.models import Agent, EnrolmentRequest
 from agents.panels import fleet_totals
-from portal.base.findings import SHOWN, Finding, count_finding, finding_sources, worst_first
-from portal.base.severity import Severity
+from portal.base.findings import SHOWN, Finding, Severity, count_finding, finding_sources, worst_first
 from portal.base.words import format_count, format_relative
 from portal.desk.history import describe_event
 from portal.models import ApiToken, AuditEvent

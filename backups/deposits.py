@@ -33,7 +33,7 @@ from backups.scanner import report
 from backups.scanner.disk import paths
 from backups.scanner.disk.copying import WRITE_FLAGS, require_space, write_all
 from backups.scanner.disk.opening import UnusablePath, open_deposit_folder
-from portal.api.streams import UNREADABLE
+from portal.api.bodies import UNREADABLE
 from portal.base import disks
 from portal.base.files import sync_folder
 from portal.base.problems import Problem, invalid_field

@@ -17,8 +17,7 @@ from backups.protection import DAMAGED, FAILING, suspicious
 from backups.querysets import STORED, UNSTORED, watched
 from backups.scanner.disk import paths
 from backups.scanner.orchestration import active_leases, lease_key
-from portal.base.findings import SHOWN, Finding, count_finding, finding_sources, worst_first
-from portal.base.severity import Severity
+from portal.base.findings import SHOWN, Finding, Severity, count_finding, finding_sources, worst_first
 from portal.base.words import format_count, format_relative
 
 STORED_WITHIN = timedelta(hours=1)

@@ -17,8 +17,7 @@ from beta.models import BetaFeedback, BetaProgramme
 from beta.report import wording
 from beta.report.status import running_programmes
 from beta.report.verdict import GO
-from portal.base.findings import Finding, count_finding, finding_sources, worst_first
-from portal.base.severity import Severity
+from portal.base.findings import Finding, Severity, count_finding, finding_sources, worst_first
 
 HIGH_FOR, UNRATED_FOR = timedelta(days=3), timedelta(days=2)
 ENDS_SOON = timedelta(days=3)

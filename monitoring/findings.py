@@ -14,8 +14,7 @@ from monitoring.alerts import maintenance
 from monitoring.alerts.notices import incident_headline, incident_reason
 from monitoring.checks.worker_rounds import HEARTBEAT
 from monitoring.models import Incident, MaintenanceWindow, Round, Target
-from portal.base.findings import Finding, count_finding, finding_sources, worst_first
-from portal.base.severity import Severity
+from portal.base.findings import Finding, Severity, count_finding, finding_sources, worst_first
 from portal.base.words import format_moment
 from portal.models import Heartbeat
 

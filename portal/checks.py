@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from ipaddress import ip_address
 from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Tags, Warning, register
 
+from portal.base.addresses import is_this_machine
 from portal.base.private_files import exposed_paths, others_deposit
 
 
@@ -42,10 +42,3 @@ def check_https(app_configs: Sequence[AppConfig] | None, **options: Any) -> list
             id="vigie.W002",
         )
     ]
-
-
-def is_this_machine(host: str) -> bool:
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from portal.access.models import GuessWindow as GuessWindow
 from portal.access.models import SecondFactorGrace as SecondFactorGrace
 from portal.access.tokens import credential
-from portal.base.severity import Severity
+from portal.base.findings import Severity
 from portal.querysets import (
     ApiTokenQuerySet,
     AuditEventQuerySet,

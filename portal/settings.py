@@ -13,7 +13,7 @@ from portal.access.sso import issuer
 from portal.access.tokens import peppers
 from portal.base import encryption
 from portal.base.addresses import parse_networks
-from portal.base.env import Environment, at_least, host_of
+from portal.base.env import SQLITE, Environment, at_least, host_of
 from portal.base.logs import SUSPICIOUS
 
 # The least that Python allows: reading digits takes quadratic time, and no number here has more.
@@ -107,7 +107,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "portal.base.addresses.ClientAddressMiddleware",
     "portal.base.logs.AccessLogMiddleware",
-    "portal.access.no_store.NoStoreMiddleware",
+    "portal.access.middleware.NoStoreMiddleware",
     "usage.tracking.middleware.TrackingMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "corsheaders.middleware.CorsMiddleware",
@@ -190,7 +190,7 @@ SOCIALACCOUNT_PROVIDERS, SOCIALACCOUNT_ADAPTER = oidc.providers(), "portal.acces
 # --- Database --------------------------------------------------------------------------------------------------------
 
 database = env.database("DATABASE_URL", VIGIE_DATA_DIR / "db.sqlite3")
-if database["ENGINE"] == "django.db.backends.sqlite3":
+if database["ENGINE"] == SQLITE:
     database["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,

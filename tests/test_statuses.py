@@ -16,7 +16,7 @@ from monitoring.api.serializers import OVERALL, STATES
 from monitoring.models import Incident
 from monitoring.models.targets import Exclusion
 from monitoring.probe.kinds import ErrorKind
-from portal.base.severity import Severity
+from portal.base.findings import Severity
 from portal.models import JobRun, OutboxMessage
 from portal.status import health
 from usage.api.serializers import ITEM_STATUSES

@@ -10,8 +10,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from portal.base.findings import SHOWN, Finding, count_finding, finding_sources
-from portal.base.severity import Severity
+from portal.base.findings import SHOWN, Finding, Severity, count_finding, finding_sources
 from portal.base.words import format_count
 from portal.models import AuditEvent
 from usage.models import Licence, RollupProgress, Run, TrackingWriter

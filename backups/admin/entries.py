@@ -46,7 +46,7 @@ class BackupEntryAdmin(ReadOnlyAdmin):
         "agent_sha256", "agent_size", "server_sha256", "server_size", "report_name", "report_at", "staged_name",
         "steps", "promotion", "promotion_reason", "stored_path", "recorded_at", "changed_at",
     )  # fmt: skip
-    facts = (
+    titled_facts = (
         (
             _("What became of it"),
             (

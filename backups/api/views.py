@@ -27,9 +27,9 @@ from backups.models import BackupEntry, ExpectedBackupJob, Scan
 from backups.protection import protected
 from backups.scanner import orchestration
 from portal import audit
+from portal.api.bodies import body_stream
 from portal.api.pagination import PAGE_PARAMETERS, CursorPagination
 from portal.api.schema import text_like
-from portal.api.streams import body_stream
 from portal.api.views import ApiView, Kind, request_token
 from portal.base.moments import format_iso, format_iso_seconds
 from portal.base.problems import Problem

@@ -11,7 +11,7 @@ from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Status
 from backups.reasons import make_reason
 from backups.scanner.orchestration import LEASE_NAME, lease_key
 from backups.tests.factories import make_entry, make_finished_scan, set_status
-from portal.base.severity import Severity
+from portal.base.findings import Severity
 from portal.desk.findings import current_findings
 from portal.tests.helpers.queries import count_queries
 from portal.work.jobs import claim_cycle

@@ -69,7 +69,7 @@ class BetaSnapshotAdmin(ReportExportAdmin, ReadOnlyAdmin):
         "programme__name", "taken_at", "verdict", "reason", "taken_by", *(path for path, _show in FIGURES.values()),
         "data__performance__mean_ms", "data__performance__error_rate",
     )  # fmt: skip
-    facts = ((None, ("of", moment_column("taken_at", _("kept"), show=exact_moment), "reason", "by")),)
+    facts = ("of", moment_column("taken_at", _("kept"), show=exact_moment), "reason", "by")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[BetaSnapshot]:
         return with_snapshot_figures(super().get_queryset(request).select_related("programme"))

@@ -23,7 +23,7 @@ from beta import programmes
 from beta.feedback import intake, origins
 from beta.feedback.forms import FeedbackForm
 from beta.models import BetaProgramme
-from portal.api.streams import UNREADABLE, body_stream
+from portal.api.bodies import UNREADABLE, body_stream
 from portal.base.failures import Failure
 from portal.base.problems import CODES
 from portal.base.uploads import parse_form

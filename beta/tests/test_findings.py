@@ -10,8 +10,7 @@ from beta.findings import unready_programmes, waiting_bugs
 from beta.models import BetaFeedback
 from beta.tests.factories import create_feedback, create_programme
 from monitoring.figures.uptime import DAY, HOUR
-from portal.base.findings import finding_sources
-from portal.base.severity import Severity
+from portal.base.findings import Severity, finding_sources
 from portal.desk.findings import current_findings
 
 pytestmark = pytest.mark.django_db

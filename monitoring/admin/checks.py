@@ -49,12 +49,7 @@ class CheckResultAdmin(MonitoringAdmin, ReadOnlyAdmin):
     export_columns = (
         "target__name", "at", "error_kind", "detail", "status", "latency_ms", "retried", "retried_kind", "excuse",
     )  # fmt: skip
-    facts = (
-        (
-            None,
-            (moment_column("at", _("checked"), show=exact_moment), "page", "outcome", "status", "latency", "error"),
-        ),
-    )
+    facts = (moment_column("at", _("checked"), show=exact_moment), "page", "outcome", "status", "latency", "error")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[CheckResult], search_term: str

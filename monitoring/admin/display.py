@@ -34,7 +34,7 @@ from portal.admin.display import (
     join_inline,
     stack_lines,
 )
-from portal.base.severity import Severity
+from portal.base.findings import Severity
 from portal.base.text import truncate_text
 from portal.base.words import (
     EMPTY_VALUE,

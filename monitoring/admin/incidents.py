@@ -95,7 +95,7 @@ class IncidentAdmin(IncidentActions):
         "id", "subject", "target__name", "rule", "opened_at", "acknowledged_at", "acknowledged_by", "resolved_at",
         "is_withdrawn", "duration", "error_kind", "detail", "cause", "told_at", "reminders",
     )  # fmt: skip
-    facts = (
+    titled_facts = (
         (
             _("What happened"),
             (

@@ -47,7 +47,7 @@ class RoundAdmin(MonitoringAdmin, ReadOnlyAdmin):
         "number", "started_at", "finished_at", "checks", "failures", "excused", "retried", "mean_ms", "p95_ms",
         "judged_checks", "judged_failures", "failing", "is_online",
     )  # fmt: skip
-    facts = (
+    titled_facts = (
         (
             _("The round"),
             (

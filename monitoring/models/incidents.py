@@ -10,7 +10,7 @@ from monitoring.clock import Mark
 from monitoring.error_texts import ERROR_CHOICES
 from monitoring.models.targets import Target
 from monitoring.querysets import IncidentQuerySet
-from portal.base.severity import Severity
+from portal.base.findings import Severity
 
 
 class Incident(models.Model):

@@ -13,7 +13,7 @@ from monitoring.clock import mark
 from monitoring.figures.uptime import DAY, HOUR, MINUTE
 from monitoring.models import Incident, MaintenanceWindow, Round, Target
 from monitoring.tests.helpers.admin_pages import page_url
-from portal.base.severity import Severity
+from portal.base.findings import Severity
 from portal.models import Heartbeat
 
 pytestmark = pytest.mark.django_db

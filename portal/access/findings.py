@@ -10,8 +10,7 @@ from django.db.models import Case, IntegerField, Value, When
 from django.utils.translation import gettext as _
 
 from portal.access.signin.guessing import LIMITS, Kind, keyed_hash
-from portal.base.findings import Finding, admin_url, finding_sources, worst_first
-from portal.base.severity import Severity
+from portal.base.findings import Finding, Severity, admin_url, finding_sources, worst_first
 from portal.models import GuessWindow
 
 SHOWN = timedelta(hours=1)  # after the last attempt was possible

@@ -1,8 +1,7 @@
-"""The sessions of every request: kept alive, and held to the second factor that is due."""
+"""Middleware of access control: sessions kept alive and held to a due second factor, and answers kept nowhere."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
@@ -10,6 +9,7 @@ from django.contrib.auth import SESSION_KEY
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
 from django.utils import timezone
+from django.utils.deprecation import MiddlewareMixin
 
 from portal.access.signin.sessions import DUE, is_fresh, refresh_session
 from portal.api.errors import is_api, problem_response
@@ -26,14 +26,16 @@ SET_UP = frozenset(
 )
 
 
-class SignedInMiddleware:
+class NoStoreMiddleware(MiddlewareMixin):
+    """Forbid browsers and proxies to store an answer whose view does not say otherwise: most hold personal data."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+
+class SignedInMiddleware(MiddlewareMixin):
     """Looks at requests that show the cookie of a session; machines show a token, and cost nothing here."""
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        return self.get_response(request)
 
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponseBase | None:
         name = request.resolver_match.view_name if request.resolver_match else ""

@@ -13,14 +13,8 @@ from django.utils.translation import gettext_lazy as _
 FORGOTTEN_AFTER = timedelta(days=1)
 WINDOW = timedelta(minutes=1)
 LONGEST_WINDOW = timedelta(hours=1)
-
-
-def window_lengths() -> list[timedelta]:
-    """Return 1, 2, 4 … minutes: after each further limit of failures the next window is twice as long."""
-    lengths = [WINDOW]
-    while lengths[-1] * 2 < LONGEST_WINDOW:
-        lengths.append(lengths[-1] * 2)
-    return lengths
+# After each further limit of failures the next window is twice as long: 1, 2, 4 … minutes.
+WINDOW_LENGTHS = [WINDOW * 2**doublings for doublings in range(6)]
 
 
 class GuessWindowQuerySet(models.QuerySet["GuessWindow"]):
@@ -30,7 +24,7 @@ class GuessWindowQuerySet(models.QuerySet["GuessWindow"]):
         One conditional UPDATE, so that of simultaneous guesses no more than `limit` get through.
         """
         is_open, is_forgotten = Q(window_ends_at__gt=now), Q(window_ends_at__lte=now - FORGOTTEN_AFTER)
-        longer = [When(total__lt=limit * n, then=Value(now + length)) for n, length in enumerate(window_lengths(), 1)]
+        longer = [When(total__lt=limit * n, then=Value(now + length)) for n, length in enumerate(WINDOW_LENGTHS, 1)]
         # An account's window stays open while attempts keep coming: no minute has more than the limit. Behind one
         # address there may be many users.
         kept = is_open & (Q(account="") | Q(window_ends_at__gt=now + WINDOW))

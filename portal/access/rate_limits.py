@@ -17,13 +17,8 @@ from portal.models import AuthFailure, CountingWindow
 WINDOW = timedelta(minutes=1)
 
 
-def count_failure(address: str) -> int | None:
-    """Counts one failure. The seconds to wait where the address is over the limit, else None."""
-    return count_within(AuthFailure, {"address": address}, settings.AUTH_FAILURES_PER_MINUTE, WINDOW)
-
-
 def count_within(windows: type[CountingWindow], of: dict[str, Any], limit: int, length: timedelta) -> int | None:
-    """Counts once for whom `of` names. The seconds to wait where that is over the limit, else None."""
+    """Count once for the one that `of` names. Return the seconds to wait above the limit, else None."""
     now = timezone.now()
     rows = windows._default_manager
     row = rows.filter(**of)
@@ -36,14 +31,14 @@ def count_within(windows: type[CountingWindow], of: dict[str, Any], limit: int, 
     if not row.update(**once_more):
         rows.bulk_create([windows(**of, window_started_at=now, count=0)], ignore_conflicts=True)
         row.update(**once_more)
-    # Nothing where a success has made it forgotten meanwhile.
+    # The row is gone if a success deleted it meanwhile.
     started, count = row.values_list("window_started_at", "count").first() or (now, 0)
     return None if count <= limit else max(1, round((started + length - now).total_seconds()))
 
 
 def failure_answer(problem: Problem, address: str) -> Problem:
-    """Return the answer to a failed authentication: its own refusal or, above the limit, `throttled`."""
-    wait = count_failure(address)
+    """Count a failed authentication and return its answer: its own refusal or, above the limit, `throttled`."""
+    wait = count_within(AuthFailure, {"address": address}, settings.AUTH_FAILURES_PER_MINUTE, WINDOW)
     return problem if wait is None else Problem("throttled", headers={"Retry-After": str(wait)})
 
 

@@ -1,4 +1,4 @@
-"""Roles: groups whose permissions follow from the names of the permissions in code.
+"""Permissions, and roles: groups whose permissions follow from the names of the permissions in code.
 
 An app contributes by what it calls its permissions: `view_…` is for everybody who looks, `export_…` lets data leave the
 portal, and whatever else it names (issuing, revoking, uninstalling) is an operator's. Users and groups stay with
@@ -7,21 +7,20 @@ superusers: who may change a user may become any user.
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.apps import apps
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Group, Permission
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 VIEWER, STAFF, OPERATOR = "viewer", "staff", "operator"
-PREFIXES = {
-    VIEWER: ("view_",),
-    STAFF: ("view_", "export_"),
-    OPERATOR: ("",),
-}
+# Beginnings of the codenames that a role has.
+PREFIXES = {VIEWER: "view_", STAFF: "(view|export)_", OPERATOR: ""}
 DESCRIPTIONS: dict[str, Promise] = {
     VIEWER: _("sees everything, changes and exports nothing"),
     STAFF: _("sees everything and exports data"),
@@ -31,15 +30,18 @@ DESCRIPTIONS: dict[str, Promise] = {
 }
 
 
+def is_allowed(user: Any, permission: str) -> bool:
+    """Return whether the user has the permission; one to export counts only beside the one to view."""
+    return bool(user.has_perms({permission, permission.replace(".export_", ".view_")}))
+
+
 def own_apps() -> list[str]:
     return [app.label for app in apps.get_app_configs() if app.name in settings.OWN_APPS]
 
 
 def role_permissions(role: str) -> QuerySet[Permission]:
-    condition = Q()
-    for prefix in PREFIXES[role]:
-        condition |= Q(codename__startswith=prefix)
-    return Permission.objects.filter(condition, content_type__app_label__in=own_apps())
+    beginning = f"^{PREFIXES[role]}"
+    return Permission.objects.filter(codename__regex=beginning, content_type__app_label__in=own_apps())
 
 
 def describe_role(group: Group) -> str:

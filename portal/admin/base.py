@@ -24,8 +24,7 @@ from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
 from portal import audit
-from portal.access.permissions import is_allowed
-from portal.admin.guarded import GuardedAdmin
+from portal.access.roles import is_allowed
 from portal.admin.paginator import CappedPaginator
 from portal.base import prefix  # noqa: F401 - the lookup `begins` that search_fields name
 from portal.desk.exports import csv_response, xlsx_response
@@ -78,8 +77,36 @@ class BoundedChangeList(ChangeList):
         self.result_list = self.result_list[: self.list_max_show_all]
 
 
-class Audited(GuardedAdmin):
-    """Whatever an operator adds, changes, deletes or does by an action leaves an audit event."""
+class GuardedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """The base class of every ModelAdmin: permission before lookup, and an audit event for each change and action.
+
+    `lookups` are the list parameters in addition to those of its filters, used by links of the portal. Django would
+    accept any lookup on any column: expensive ones, and on columns that no page shows.
+    """
+
+    lookups: ClassVar[Sequence[str]] = ()
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """Return whether the list may be filtered so; Django answers 400 where not."""
+        filters = {getattr(filter_class, "parameter_name", "") for filter_class in self.list_filter}
+        return lookup in filters or lookup in self.lookups
+
+    def to_field_allowed(self, request: HttpRequest, to_field: str) -> bool:
+        """Return whether a popup may refer to rows by this field: only by the primary key."""
+        return to_field == self.opts.pk.attname
+
+    def render_page(self, request: HttpRequest, template: str, title: Any, **context: Any) -> TemplateResponse:
+        """Return a page of this model beside Django's own, in the frame of the admin."""
+        frame = {"title": title, "opts": self.opts, **self.admin_site.each_context(request)}
+        return TemplateResponse(request, template, frame | context)
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """Look a row up only for users who may view the model: nobody else learns which rows exist."""
+        if not self.has_view_or_change_permission(request):
+            raise PermissionDenied
+        return super().get_object(request, object_id, from_field)
+
+    # --- Audit -------------------------------------------------------------------------------------------------------
 
     def log_addition(self, request: HttpRequest, obj: Model, message: Any) -> Any:
         self.note(request, "added", obj, message)
@@ -155,7 +182,7 @@ class Button:
     dangerous: bool
 
 
-class VigieModelAdmin(Audited):
+class VigieModelAdmin(GuardedAdmin):
     """A list that stays fast at ten million rows, its export, and actions on a row's own page.
 
     `object_actions` are buttons on a row's page; `can_act` says whether one applies to the row.
@@ -280,17 +307,19 @@ class SettingsAdmin(VigieModelAdmin):
 class ReadOnlyAdmin(VigieModelAdmin):
     """Rows that the portal writes: nobody adds, changes or deletes one by hand.
 
-    `facts` are what the page of one row shows: groups of fields, methods or callables, each with its title or None.
+    The page of one row shows `facts`, which are fields, methods or callables, and below them those with a title.
     Actions that act on rows ask for `permissions=["manage"]`, which is Django's change permission.
     """
 
-    facts: ClassVar[Sequence[tuple[Any, Sequence[Any]]]] = ()
+    facts: ClassVar[Sequence[Any]] = ()
+    titled_facts: ClassVar[Sequence[tuple[Any, Sequence[Any]]]] = ()
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        return [(title, {"fields": fields}) for title, fields in self.facts]
+        groups = [(None, self.facts), *self.titled_facts]
+        return [(title, {"fields": fields}) for title, fields in groups if fields]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return [field for _title, fields in self.facts for field in fields]
+        return [*self.facts, *chain.from_iterable(fields for _title, fields in self.titled_facts)]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.contrib import messages
@@ -10,7 +10,6 @@ from django.contrib.admin.utils import unquote
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.translation import get_language
@@ -18,16 +17,11 @@ from django.utils.translation import gettext_lazy as _
 
 from portal.access import roles
 from portal.access.accounts import invitations, mail
-from portal.admin.base import Audited
+from portal.admin.base import GuardedAdmin
 from portal.models import ApiToken
 
-if TYPE_CHECKING:
-    RoleChoiceField = forms.ModelMultipleChoiceField[Group]
-else:
-    RoleChoiceField = forms.ModelMultipleChoiceField
 
-
-class RolesField(RoleChoiceField):
+class RolesField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
     """Groups as checkboxes that say what each role may do."""
 
     widget = forms.CheckboxSelectMultiple(attrs={"class": "roles"})
@@ -60,7 +54,7 @@ class InviteForm(forms.Form):
         )
 
 
-class Inviting(Audited):
+class Inviting(GuardedAdmin):
     """A user admin whose *Add* invites. A pending invitation can be sent again or withdrawn."""
 
     change_form_template = "portal/user.html"
@@ -98,14 +92,7 @@ class Inviting(Audited):
         form = InviteForm(request.user, request.POST or None)  # type: ignore[arg-type]
         if form.is_valid():
             return self.show_invitation(request, form.invite(request))
-        context = {
-            "form": form,
-            "can_send": mail.can_send(),
-            "title": _("Invite a user"),
-            "opts": self.opts,
-            **self.admin_site.each_context(request),
-        }
-        return TemplateResponse(request, "portal/invite.html", context)
+        return self.render_page(request, "portal/invite.html", _("Invite a user"), form=form, can_send=mail.can_send())
 
     def show_invitation(self, request: HttpRequest, user: User) -> HttpResponse:
         """Mail the link. Where no mail can be sent superusers see it, once."""
@@ -120,16 +107,9 @@ class Inviting(Audited):
                 else:
                     text = _("The mail server refused the invitation (%(error)s). Invite the user again later.")
                 messages.error(request, text % {"error": type(error).__name__})
-        context = {
-            "invited": user,
-            "is_sent": is_sent,
-            "link": invitations.invitation_link(user) if sees_link and not is_sent else "",
-            "days": invitations.VALID_FOR.days,
-            "title": _("User invited"),
-            "opts": self.opts,
-            **self.admin_site.each_context(request),
-        }
-        return TemplateResponse(request, "portal/invited.html", context)
+        context = {"invited": user, "is_sent": is_sent, "days": invitations.VALID_FOR.days}
+        link = invitations.invitation_link(user) if sees_link and not is_sent else ""
+        return self.render_page(request, "portal/invited.html", _("User invited"), link=link, **context)
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         user = kwargs.get("obj")

@@ -47,21 +47,16 @@ class JobRunAdmin(ReadOnlyAdmin):
     search_help_text = begins_with(_("job"))
     export_columns = ("job", "cycle_key", "status", "fence", "started_at", "finished_at", "holder", "result", "error")
     facts = (
-        (
-            None,
-            (
-                "job",
-                "cycle_key",
-                "state",
-                "fence",
-                moment_column("started_at", _("started"), show=exact_moment),
-                moment_column("finished_at", _("finished"), show=exact_moment),
-                moment_column("lease_expires_at", _("lease expires"), show=exact_moment),
-                "holder",
-                "result",
-                "error",
-            ),
-        ),
+        "job",
+        "cycle_key",
+        "state",
+        "fence",
+        moment_column("started_at", _("started"), show=exact_moment),
+        moment_column("finished_at", _("finished"), show=exact_moment),
+        moment_column("lease_expires_at", _("lease expires"), show=exact_moment),
+        "holder",
+        "result",
+        "error",
     )
 
     @admin.display(description=_("status"))
@@ -100,20 +95,15 @@ class TaskAttemptAdmin(ReadOnlyAdmin):
     search_help_text = begins_with(_("task"))
     export_columns = ("task_id", "name", "cluster", "attempts", "worker", "started_at", "finished_at", "error")
     facts = (
-        (
-            None,
-            (
-                "name",
-                "task_id",
-                "outcome",
-                "cluster",
-                "attempts",
-                "worker",
-                moment_column("started_at", _("started"), show=exact_moment),
-                moment_column("finished_at", _("finished"), show=exact_moment),
-                "error",
-            ),
-        ),
+        "name",
+        "task_id",
+        "outcome",
+        "cluster",
+        "attempts",
+        "worker",
+        moment_column("started_at", _("started"), show=exact_moment),
+        moment_column("finished_at", _("finished"), show=exact_moment),
+        "error",
     )
 
     @admin.display(description=_("outcome"))

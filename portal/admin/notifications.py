@@ -24,7 +24,6 @@ from portal.base.words import EMPTY_VALUE
 from portal.desk.history import history_section
 from portal.desk.panels import Section
 from portal.models import ChannelState, NotificationChannel, OutboxMessage
-from portal.notifications import history  # noqa: F401 - the words for what happens to channels
 from portal.notifications.configuration import ENVIRONMENT_CHANNELS, recipients_of
 from portal.notifications.forms import ChannelForm
 from portal.notifications.selftest import send_test_messages
@@ -56,12 +55,6 @@ def enable_channels(keys: Iterable[str], request: HttpRequest) -> int:
             audit.record_event("channel.enabled", audit_subject(state.channel), request=request)
             count += 1
     return count
-
-
-def send_tests_after_commit(channels: list[NotificationChannel], request: HttpRequest) -> None:
-    """Send tests once the caller's transaction is committed, so that no row is locked during network I/O."""
-    for channel in channels:
-        transaction.on_commit(partial(send_test_and_report, channel, request))
 
 
 def send_test_and_report(channel: NotificationChannel, request: HttpRequest) -> None:
@@ -218,13 +211,13 @@ class NotificationChannelAdmin(VigieModelAdmin):
         if len(channels) > MAX_TESTED_AT_ONCE:
             text = _("At most %(count)d channels are tested at once.") % {"count": MAX_TESTED_AT_ONCE}
             self.message_user(request, text, messages.WARNING)
-        send_tests_after_commit(channels[:MAX_TESTED_AT_ONCE], request)
+        for channel in channels[:MAX_TESTED_AT_ONCE]:
+            # Once the transaction is committed, so that no row is locked during network I/O.
+            transaction.on_commit(partial(send_test_and_report, channel, request))
 
     @admin.action(description=_("Enable again"), permissions=["change"])
     def enable_again(self, request: HttpRequest, queryset: NotificationChannelQuerySet) -> None:
-        self.report_enabled(request, enable_channels((channel.key for channel in queryset), request))
-
-    def report_enabled(self, request: HttpRequest, count: int) -> None:
+        count = enable_channels((channel.key for channel in queryset), request)
         text = ngettext("%(count)d channel was enabled again.", "%(count)d channels were enabled again.", count)
         self.message_user(request, text % {"count": count}, messages.SUCCESS)
 

@@ -16,7 +16,7 @@ from django.utils.translation import ngettext
 from portal.admin.base import ReadOnlyAdmin, begins_with
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, exact_moment, moment_column
 from portal.admin.filters import ChoiceFilter, FieldFilter, PeriodFilter
-from portal.base.severity import Severity
+from portal.base.findings import Severity
 from portal.base.text import truncate_text
 from portal.base.words import EMPTY_VALUE
 from portal.models import ChannelState, NotificationChannel, OutboxMessage
@@ -73,26 +73,21 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
         "attempts", "created_at", "finished_at", "error",
     )  # fmt: skip
     facts = (
-        (
-            None,
-            (
-                "outcome",
-                "how_bad",
-                "subject",
-                "state",
-                "title",
-                "text",
-                "page",
-                "by",
-                "recipient",
-                moment_column("created_at", _("written"), show=exact_moment),
-                "attempts",
-                moment_column("next_attempt_at", _("next attempt"), show=exact_moment),
-                moment_column("finished_at", _("finished"), show=exact_moment),
-                "error",
-                "dedupe_key",
-            ),
-        ),
+        "outcome",
+        "how_bad",
+        "subject",
+        "state",
+        "title",
+        "text",
+        "page",
+        "by",
+        "recipient",
+        moment_column("created_at", _("written"), show=exact_moment),
+        "attempts",
+        moment_column("next_attempt_at", _("next attempt"), show=exact_moment),
+        moment_column("finished_at", _("finished"), show=exact_moment),
+        "error",
+        "dedupe_key",
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[OutboxMessage]:

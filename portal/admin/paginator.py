@@ -8,7 +8,7 @@ or search.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.core.paginator import Paginator
 from django.db import connections, models
@@ -16,15 +16,10 @@ from django.utils.functional import cached_property
 
 from portal.base.words import format_count
 
-if TYPE_CHECKING:
-    BasePaginator = Paginator[Any]
-else:
-    BasePaginator = Paginator
-
 CAP = 10_000
 
 
-class CappedPaginator(BasePaginator):
+class CappedPaginator(Paginator):  # type: ignore[type-arg]
     object_list: models.QuerySet[Any]
 
     @cached_property

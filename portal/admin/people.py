@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
@@ -14,16 +14,11 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from portal.access.accounts.staff_tokens import staff_tokens_note
-from portal.admin.base import Audited
+from portal.admin.base import GuardedAdmin
 from portal.admin.display import moment_column
 from portal.admin.filters import ChoiceFilter
 from portal.admin.invitations import Inviting
 from portal.base.words import EMPTY_VALUE
-
-if TYPE_CHECKING:
-    BaseUserAdmin = UserAdmin[User]
-else:
-    BaseUserAdmin = UserAdmin
 
 admin.site.unregister(User)
 admin.site.unregister(Group)
@@ -57,7 +52,7 @@ class SuperuserFilter(FlagFilter):
     field = "is_superuser"
 
 
-class ChangedBySuperusers(Audited):
+class ChangedBySuperusers(GuardedAdmin):
     """Only superusers change users and groups: others could give themselves or friends rights that they do not have."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -71,7 +66,7 @@ class ChangedBySuperusers(Audited):
 
 
 @admin.register(User)
-class VigieUserAdmin(Inviting, ChangedBySuperusers, BaseUserAdmin):
+class VigieUserAdmin(Inviting, ChangedBySuperusers, UserAdmin):  # type: ignore[type-arg]
     list_display = (
         "username",
         "email",
@@ -84,7 +79,7 @@ class VigieUserAdmin(Inviting, ChangedBySuperusers, BaseUserAdmin):
     list_filter = (ActiveFilter, StaffFilter, SuperuserFilter)
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-    fieldsets = (*(BaseUserAdmin.fieldsets or ()), (_("Staff tokens"), {"fields": ("staff_tokens",)}))
+    fieldsets = (*(UserAdmin.fieldsets or ()), (_("Staff tokens"), {"fields": ("staff_tokens",)}))
     readonly_fields = ("staff_tokens",)
 
     @admin.display(description=_("valid"))

@@ -12,7 +12,6 @@ from django.core.exceptions import PermissionDenied
 from django.core.validators import RegexValidator
 from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
@@ -201,25 +200,20 @@ class ApiTokenAdmin(ReadOnlyAdmin):
         "revoked_reason", "max_uses", "uses", "last_used_at",
     )  # fmt: skip
     facts = (
-        (
-            None,
-            (
-                "name",
-                "state",
-                "kind",
-                "key",
-                "user",
-                "may",
-                "bound_to",
-                "used",
-                moment_column("last_used_at", _("last used"), show=exact_moment, empty=_("never")),
-                moment_column("expires_at", _("expires"), show=exact_moment, empty=_("never")),
-                moment_column("created_at", _("issued"), show=exact_moment),
-                "created_by",
-                moment_column("revoked_at", _("revoked"), show=exact_moment),
-                "revoked_reason",
-            ),
-        ),
+        "name",
+        "state",
+        "kind",
+        "key",
+        "user",
+        "may",
+        "bound_to",
+        "used",
+        moment_column("last_used_at", _("last used"), show=exact_moment, empty=_("never")),
+        moment_column("expires_at", _("expires"), show=exact_moment, empty=_("never")),
+        moment_column("created_at", _("issued"), show=exact_moment),
+        "created_by",
+        moment_column("revoked_at", _("revoked"), show=exact_moment),
+        "revoked_reason",
     )
 
     @admin.display(description=_("label"))
@@ -278,22 +272,9 @@ class ApiTokenAdmin(ReadOnlyAdmin):
         form = IssueForm(request.user, request.POST or None, initial=proposed)
         if form.is_valid():
             return self.show_once(request, *form.issue(request))
-        context = {
-            "form": form,
-            "title": _("Issue a token"),
-            "opts": self.opts,
-            **self.admin_site.each_context(request),
-        }
-        return TemplateResponse(request, "portal/issue_token.html", context)
+        return self.render_page(request, "portal/issue_token.html", _("Issue a token"), form=form)
 
     def show_once(self, request: HttpRequest, token: ApiToken, plain: str) -> HttpResponse:
         """Show the token for the only time; reloading the page issues another."""
-        context = {
-            "token": token,
-            "plain": plain,
-            "guides": guides_for(token.kind),
-            "title": _("Token issued"),
-            "opts": self.opts,
-            **self.admin_site.each_context(request),
-        }
-        return TemplateResponse(request, "portal/token_issued.html", context)
+        context = {"token": token, "plain": plain, "guides": guides_for(token.kind)}
+        return self.render_page(request, "portal/token_issued.html", _("Token issued"), **context)

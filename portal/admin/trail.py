@@ -57,22 +57,17 @@ class AuditEventAdmin(ReadOnlyAdmin):
     search_help_text = begins_with("agent:…", "token:…", "backup:…", "user:…")
     export_columns = ("at", "actor", "action", "subject", "before", "after", "address", "count", "last_at")
     facts = (
-        (
-            None,
-            (
-                "what",
-                "action",
-                "subject",
-                "actor",
-                "address",
-                moment_column("at", _("when"), show=exact_moment),
-                "count",
-                moment_column("last_at", _("last time"), show=exact_moment),
-                "details",
-                "before",
-                "after",
-            ),
-        ),
+        "what",
+        "action",
+        "subject",
+        "actor",
+        "address",
+        moment_column("at", _("when"), show=exact_moment),
+        "count",
+        moment_column("last_at", _("last time"), show=exact_moment),
+        "details",
+        "before",
+        "after",
     )
 
     @admin.display(description=_("event"))

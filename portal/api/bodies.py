@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from django.http import HttpRequest
+from django.http.request import RawPostDataException
+from gunicorn.http.errors import ParseException
 from vigie_client import contract
 
-from portal.api.streams import UNREADABLE, body_stream
 from portal.base.problems import Problem
 
 MAX_SENT = contract.MAX_BODY
@@ -19,6 +20,8 @@ MAX_INFLATED = 8 * 1024 * 1024
 MAX_VALUES = 200_000
 MAX_DEPTH = 32
 MAX_MEMBERS = 64
+# What reading a body may raise: a caller gone (OSError), a length or a chunk that is none, a body read already.
+UNREADABLE = (OSError, ValueError, RawPostDataException, ParseException)
 UTF8 = re.compile(r"utf-?8", re.IGNORECASE)
 
 
@@ -61,6 +64,12 @@ def read_json_object(request: HttpRequest, limits: Limits = BY_TOKEN) -> dict[st
     if not isinstance(value, dict):
         raise Problem("malformed_json")
     return value
+
+
+def body_stream(request: HttpRequest) -> Any:
+    """Django reads as many bytes as CONTENT_LENGTH says, none where it is absent; a chunked body ends by itself."""
+    chunked = "CONTENT_LENGTH" not in request.META and request.META.get("wsgi.input_terminated")
+    return request.META["wsgi.input"] if chunked else request
 
 
 def read_limited(request: HttpRequest, limits: Limits) -> bytes:

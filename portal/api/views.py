@@ -13,7 +13,7 @@ from django.views.decorators.csrf import csrf_exempt
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from portal.access.permissions import is_allowed
+from portal.access.roles import is_allowed
 from portal.access.tokens.authentication import BearerAuthentication, TokenBearer
 from portal.api.bodies import BY_TOKEN, Limits, read_json_object
 from portal.api.errors import problem_response

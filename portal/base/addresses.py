@@ -1,11 +1,11 @@
 """The client's address: the peer's, or the one that a trusted proxy reports."""
 
-from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest
+from django.utils.deprecation import MiddlewareMixin
 
 Network = IPv4Network | IPv6Network
 OWN_PREFIX = 64  # what one subscriber of a provider has
@@ -59,16 +59,19 @@ def client_address(peer: str, forwarded_for: str) -> str:
     return address
 
 
-class ClientAddressMiddleware:
+class ClientAddressMiddleware(MiddlewareMixin):
     """Puts the client's address into REMOTE_ADDR and, where a trusted proxy says so, https into the scheme."""
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+    def process_request(self, request: HttpRequest) -> None:
         peer = request.META.get("REMOTE_ADDR", "")
         if settings.TRUSTED_PROXIES and is_trusted_proxy(peer):
             request.META["REMOTE_ADDR"] = client_address(peer, request.META.get("HTTP_X_FORWARDED_FOR", ""))
             if request.META.get("HTTP_X_FORWARDED_PROTO") == "https":
                 request.META["wsgi.url_scheme"] = "https"
-        return self.get_response(request)
+
+
+def is_this_machine(host: str) -> bool:
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

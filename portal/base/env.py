@@ -3,7 +3,6 @@
 Every name may come from the file named by NAME_FILE instead, so that a secret needs to stand in no environment.
 """
 
-import contextlib
 import os
 import re
 import secrets
@@ -16,6 +15,8 @@ from urllib.parse import parse_qsl, unquote, unquote_plus, urlsplit
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.core.validators import validate_email
 from django.utils.functional import SimpleLazyObject
+
+from portal.base.files import write_whole
 
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off", ""})
@@ -38,8 +39,6 @@ MAIL_SCHEMES = {
     "memorymail": ("locmem", ""),
     "dummymail": ("dummy", ""),
 }
-
-
 SENDS_NOTHING = "django.core.mail.backends.dummy.EmailBackend"
 
 
@@ -231,27 +230,14 @@ def kept_secret(directory: Path, name: str, size: int = 48) -> str:
     path = directory / name
     try:
         if not path.exists():
-            write_new_secret(path, secrets.token_urlsafe(size))
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_whole(path, secrets.token_urlsafe(size), replace=False)
         secret = path.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise ImproperlyConfigured(f"{path} cannot be read or written: {error.strerror}.") from error
     if not secret:
         raise ImproperlyConfigured(f"{path} is empty; remove it, and a new secret is made.")
     return secret
-
-
-def write_new_secret(path: Path, secret: str) -> None:
-    """Write a secret durably, unless another process has just done so."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secret)
-        file.flush()
-        os.fsync(file.fileno())
-    with contextlib.suppress(FileExistsError):
-        os.link(fresh, path)
-    fresh.unlink()
 
 
 def host_of(address: str) -> str:

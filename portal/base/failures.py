@@ -22,18 +22,14 @@ class Failure(NamedTuple):
 
 
 def describe_failure(error: BaseException) -> Failure:
-    return Failure(type(error).__name__, stack_frames(error))
-
-
-def stack_frames(error: BaseException) -> tuple[str, ...]:
-    found = [
+    frames = [
         f"{frame.f_globals.get('__name__', '?')}:{frame.f_code.co_name}:{line}"[:FRAME_LENGTH]
         for frame, line in traceback.walk_tb(error.__traceback__)
     ]
-    return tuple(found[-MOST_FRAMES:])
+    return Failure(type(error).__name__, tuple(frames[-MOST_FRAMES:]))
 
 
 def error_line(error: BaseException) -> str:
-    """Tokens are cut before the text is: a token cut in two would no longer look like one."""
+    """Return `Class: message` in one line. Tokens are cut before the text is: half a token does not look like one."""
     message = redact_tokens(" ".join(str(error).split()))
     return f"{type(error).__name__}: {message}".rstrip(": ")[:LENGTH]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -18,10 +19,11 @@ RANDOM = 8
 ABANDONED_AFTER_SECONDS = 3600
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Takes the place of a file that is there; readable by its owner alone. A missing folder is not made.
+def write_whole(path: Path, content: str | bytes, *, replace: bool = True) -> None:
+    """Write a file that its owner alone may read, in the place of an existing one unless `replace` is false.
 
-    A text is written as UTF-8. What was left by somebody who was killed at it goes first. Raises OSError.
+    A text is written as UTF-8. The folder must exist. Temporary files of killed processes are deleted first. Raises
+    OSError.
     """
     for unfinished in temporary_files(path):
         if is_abandoned(unfinished):
@@ -32,7 +34,11 @@ def write_whole(path: Path, content: str | bytes) -> None:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        if replace:
+            os.replace(temporary, path)
+        else:
+            with contextlib.suppress(FileExistsError):
+                os.link(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)

@@ -7,17 +7,25 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from django.db.models import QuerySet
+from django.db.models import IntegerChoices, QuerySet
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from portal.base.conventions import Collected
-from portal.base.severity import Severity
 from portal.base.words import format_count
 
 # Findings of one kind that are shown one by one; the list behind the last one shows the rest.
 SHOWN = 5
 Row = TypeVar("Row")
+
+
+class Severity(IntegerChoices):
+    """The severity of findings and messages."""
+
+    CRITICAL = 1, gettext_lazy("critical")
+    WARNING = 2, gettext_lazy("warning")
+    INFO = 3, gettext_lazy("for information")
 
 
 @dataclass(frozen=True)

@@ -7,22 +7,17 @@ It finds what begins with the text as it was typed, in capitals or in small lett
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import CharField, Lookup
 from django.db.models.sql.compiler import SQLCompiler
 
-if TYPE_CHECKING:
-    BaseLookup = Lookup[Any]
-else:
-    BaseLookup = Lookup
-
 LAST_CHARACTER = "\U0010ffff"
 
 
 @CharField.register_lookup
-class Begins(BaseLookup):
+class Begins(Lookup):
     lookup_name = "begins"
 
     def spellings(self) -> list[str]:

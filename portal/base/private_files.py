@@ -14,11 +14,12 @@ from pathlib import Path
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+from portal.base.env import SQLITE
+
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 OTHERS_ENTER = stat.S_IXGRP | stat.S_IXOTH
 SECRETS = ("SECRET_KEY", "TOKEN_PEPPERS", "METRICS_TOKEN", "ENCRYPTION_KEYS")
-SQLITE = "django.db.backends.sqlite3"
 
 
 def create_data_directory() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,8 +16,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from portal.base import disks
-from portal.base.findings import Finding, FindingSource, admin_url, finding_sources
-from portal.base.severity import Severity
+from portal.base.addresses import is_this_machine
+from portal.base.findings import Finding, FindingSource, Severity, admin_url, finding_sources
 from portal.models import ChannelState, JobRun, OutboxMessage, TaskAttempt
 from portal.notifications.configuration import ADDRESSED_ONLY, ENVIRONMENT_CHANNELS, active_channels, recipients_of
 from portal.status import health
@@ -91,17 +90,10 @@ def unsafe_settings(now: datetime) -> Iterator[Finding]:
     if settings.DEBUG:
         yield Finding(Severity.WARNING, _("DEBUG is on: errors show the inside of the portal to whoever meets them."))
     address = urlsplit(settings.PORTAL_URL)
-    if not is_local(address.hostname or "") and not (settings.HTTPS and address.scheme == "https"):
+    if not is_this_machine(address.hostname or "") and not (settings.HTTPS and address.scheme == "https"):
         yield Finding(
             Severity.WARNING, _("The portal is reached without HTTPS: tokens and passwords can be read on the way.")
         )
-
-
-def is_local(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 # --- Whether operators are told ---------------------------------------------------------------------------------------

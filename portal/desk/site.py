@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, ClassVar, NoReturn
@@ -14,7 +14,6 @@ from django.contrib import admin
 from django.contrib.admin import AdminSite
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
-from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -52,18 +51,17 @@ class VigieAdminSite(AdminSite):
     empty_value_display = "–"
 
     def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
-        models = [model_or_iterable] if isinstance(model_or_iterable, type) else model_or_iterable
-        super().register(list(visible_models(models)), admin_class, **options)
+        models: list[Any] = [model_or_iterable] if isinstance(model_or_iterable, type) else list(model_or_iterable)
+        visible = [model for model in models if model._meta.app_label not in HIDDEN_APPS]
+        super().register(visible, admin_class, **options)
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         """Return the menu: the operators' apps first, the portal's own last."""
         found = super().get_app_list(request, app_label)
         for app in found:
-            app["models"] += [menu_entry(page) for page in self.pages_of(request, app["app_label"])]
+            own = [page for page in self.pages if page.app_label == app["app_label"]]
+            app["models"] += [menu_entry(page) for page in own if request.user.has_perm(page.permission)]
         return sorted(found, key=lambda app: app["app_label"] in LAST_APPS)
-
-    def pages_of(self, request: HttpRequest, app_label: str) -> list[Page]:
-        return [each for each in self.pages if each.app_label == app_label and request.user.has_perm(each.permission)]
 
     def get_urls(self) -> list[Any]:
         """Leave out Django's redirect to a row's own page: no model has one, and it looks before it asks who may."""
@@ -83,8 +81,7 @@ class VigieAdminSite(AdminSite):
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         return redirect("account_change_password")
 
-    def password_change_done(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        return redirect("account_change_password")
+    password_change_done = password_change
 
     def autocomplete_view(self, request: HttpRequest) -> NoReturn:
         """Refuse: no form of the portal uses autocompletion, and the view would list data."""
@@ -103,10 +100,6 @@ def menu_entry(page: Page) -> dict[str, Any]:
     """Return the entry that Django's menu template expects of a model."""
     url = reverse(f"admin:{page.url_name}")
     return {"name": page.name, "object_name": page.url_name, "admin_url": url, "add_url": None, "perms": {}}
-
-
-def visible_models(models: Iterable[type[Model]]) -> Iterable[type[Model]]:
-    return (model for model in models if model._meta.app_label not in HIDDEN_APPS)
 
 
 def findings_for(request: HttpRequest, now: datetime) -> list[Finding]:

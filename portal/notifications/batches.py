@@ -15,7 +15,7 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from portal.base.severity import Severity
+from portal.base.findings import Severity
 from portal.models import OutboxMessage
 
 State = OutboxMessage.State

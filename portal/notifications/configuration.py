@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from portal import audit
 from portal.base import encryption
-from portal.base.severity import Severity
+from portal.base.findings import Severity
 from portal.models import NotificationChannel
 from portal.notifications.notices import in_portal_language
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -121,19 +120,15 @@ def plan_due_batches(channel: NotificationChannel, now: datetime) -> list[Messag
     waiting = messages.waiting().exclude(recipient__in=list(held)).order_by("pk")
     recently = messages.batches_since(now - RATE_PERIOD)
     planned: list[MessageBatch] = []
-    for recipient, own in group_by_recipient(waiting[:MAX_MESSAGES_READ]):
+    by_recipient: defaultdict[str, list[OutboxMessage]] = defaultdict(list)
+    for message in waiting[:MAX_MESSAGES_READ]:
+        by_recipient[message.recipient].append(message)
+    for recipient, own in by_recipient.items():
         batches = plan_batches(own, now, recently.get(recipient, 0))
         if not batches:
             messages.filter(recipient=recipient).hold(now + RATE_LIMIT_PAUSE)
         planned += batches
     return sorted(planned, key=lambda batch: batch.first.pk)
-
-
-def group_by_recipient(waiting: OutboxMessageQuerySet) -> Iterator[tuple[str, list[OutboxMessage]]]:
-    found: defaultdict[str, list[OutboxMessage]] = defaultdict(list)
-    for message in waiting:
-        found[message.recipient].append(message)
-    yield from found.items()
 
 
 def render_batch(batch: MessageBatch, address: str) -> RenderedMessage:

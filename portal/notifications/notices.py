@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from django.conf import settings
 from django.utils import translation
 
-from portal.base.severity import Severity
+from portal.base.findings import Severity
 from portal.models import OutboxMessage
 
 State = OutboxMessage.State

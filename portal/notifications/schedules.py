@@ -23,7 +23,7 @@ ASK_AGAIN = timedelta(seconds=30)
 task(DELIVER, is_routine=True)(deliver)
 
 
-def enqueue_due_deliveries(now: datetime) -> bool:
+def enqueue_due_deliveries(now: datetime) -> None:
     """Enqueue a delivery for each channel that can send something now."""
     keys = synchronise_states(active_channels())
     ready = ChannelState.objects.ready(now).filter(channel__in=keys)
@@ -31,7 +31,6 @@ def enqueue_due_deliveries(now: datetime) -> bool:
         with transaction.atomic():
             if ChannelState.objects.filter(channel=channel).ask(now, ASK_AGAIN):
                 enqueue(DELIVER, channel)
-    return False
 
 
 def outdated_messages(now: datetime) -> models.QuerySet[Any]:

@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.crypto import get_random_string
 from django.utils.translation import gettext as _
 
-from portal.base.severity import Severity
+from portal.base.findings import Severity
 from portal.models import ChannelState, NotificationChannel
 from portal.notifications.channels import base, send
 from portal.notifications.channels.base import DeliveryError, RenderedMessage

@@ -62,11 +62,6 @@ def anonymise_user(user: Any, subject: Subject, pseudonym: str) -> Row:
     }
 
 
-def user_condition(subject: Subject) -> Q | None:
-    found = list(users_of(subject).values_list("pk", flat=True))
-    return Q(pk__in=found) if found else None
-
-
 def refers_to_users(*columns: str) -> Any:
     """Rows that refer to the subject's accounts."""
 
@@ -79,37 +74,9 @@ def refers_to_users(*columns: str) -> Any:
     return owned
 
 
-personal_data.register(PersonalDataTable(User, owned=user_condition, also=anonymise_user, searched=lambda subject: ()))
-
-
-class Sessions:
-    """The subject's sessions, which an erasure ends."""
-
-    label = Session._meta.label
-
-    def of(self, subject: Subject) -> Iterator[Session]:
-        wanted = {str(pk) for pk in users_of(subject).values_list("pk", flat=True)}
-        if wanted:
-            for session in Session.objects.iterator(chunk_size=BATCH):
-                if session.get_decoded().get("_auth_user_id") in wanted:
-                    yield session
-
-    def rows(self, subject: Subject) -> Iterator[tuple[Any, Row]]:
-        for session in self.of(subject):
-            yield session.pk, {"expire_date": session.expire_date}
-
-    def count(self, subject: Subject) -> int:
-        return sum(1 for _ in self.of(subject))
-
-    def erase(self, subject: Subject, pseudonym: str, lease: Lease) -> int:
-        found = [session.pk for session in self.of(subject)]
-        with transaction.atomic():
-            lease.extend()
-            Session.objects.filter(pk__in=found).delete()
-        return len(found)
-
-    def remarks(self, subject: Subject) -> tuple[str, ...]:
-        return ()
+personal_data.register(
+    PersonalDataTable(User, owned=refers_to_users("pk"), also=anonymise_user, searched=lambda subject: ())
+)
 
 
 class OwnRows:
@@ -125,8 +92,8 @@ class OwnRows:
     def rows(self, subject: Subject) -> Iterator[tuple[Any, Row]]:
         secret = NEVER_SHOWN | {"data"}
         columns = [field.attname for field in self.model._meta.concrete_fields if field.name not in secret]
-        for row in self.of(subject).values(*columns):
-            yield row["id"], row
+        for row in self.of(subject):
+            yield row.pk, {name: getattr(row, name) for name in columns}
 
     def count(self, subject: Subject) -> int:
         return self.of(subject).count()
@@ -140,13 +107,23 @@ class OwnRows:
         return ()
 
 
+class Sessions(OwnRows):
+    """The subject's sessions. Each has to be decoded to find out whose it is."""
+
+    def of(self, subject: Subject) -> QuerySet[Any]:
+        users = {str(pk) for pk in users_of(subject).values_list("pk", flat=True)}
+        sessions = Session.objects.iterator(chunk_size=BATCH) if users else ()
+        own = [session.pk for session in sessions if session.get_decoded().get("_auth_user_id") in users]
+        return Session.objects.filter(pk__in=own)
+
+
 def rename_in_log(entry: LogEntry, subject: Subject, pseudonym: str) -> Row:
     """Replace the user name in entries about the account itself: in other entries it may be any word."""
     about_user = entry.content_type is not None and entry.content_type.model_class() is User
     return {"object_repr": pseudonym} if about_user and subject.is_named(entry.object_repr) else {}
 
 
-personal_data.register(Sessions())
+personal_data.register(Sessions(Session))
 for model in (UserSession, Authenticator, EmailAddress, SocialAccount, SecondFactorGrace):
     personal_data.register(OwnRows(model))
 personal_data.register(

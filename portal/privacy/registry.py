@@ -7,7 +7,7 @@ come first and are erased last, so that an interrupted erasure finds them again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from django.db import models, transaction
@@ -51,10 +51,6 @@ class PersonalDataSource(Protocol):
 personal_data: Collected[PersonalDataSource] = Collected("privacy")
 
 
-def no_changes(row: Any, subject: Subject, pseudonym: str) -> Row:
-    return {}
-
-
 @dataclass(frozen=True)
 class PersonalDataTable:
     """A model whose columns may name a subject.
@@ -74,12 +70,12 @@ class PersonalDataTable:
     written: Sequence[str] = ()
     elsewhere: Sequence[str] = ()
     indexed: Sequence[str] = ()
-    also: Changes = no_changes
+    also: Changes = lambda row, subject, pseudonym: {}
     owned: Callable[[Subject], Q | None] = lambda subject: None
     searched: Callable[[Subject], Sequence[str]] | None = None
     shown: Callable[[Any, Subject], Row] = lambda row, subject: {}
     remarks: Callable[[Subject], Iterable[str]] = lambda subject: ()
-    unread: Sequence[str] = field(default=())
+    unread: Sequence[str] = ()
 
     @property
     def label(self) -> str:

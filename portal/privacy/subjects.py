@@ -73,7 +73,7 @@ class Subject:
     @cached_property
     def whole(self) -> re.Pattern[str]:
         """Match a whole column: a person with or without a prefix, a machine with one."""
-        kind = machine_prefix_pattern() if self.is_machine else f"(?:(?:{'|'.join(PERSONAL)}):)?"
+        kind = prefix_pattern(NEVER_MACHINES) if self.is_machine else f"(?:(?:{'|'.join(PERSONAL)}):)?"
         kind = "participant:" if self.is_participant else kind
         return re.compile("|".join(f"{kind}{self.spelled(name)}" for name in self.names))
 
@@ -107,7 +107,7 @@ class Subject:
         if "@" in name:
             return rf"(?<![\w.+%-])(?<!\w[{APOSTROPHES}]){self.spelled(name)}(?![\w@-]|\.\w)"
         if self.is_machine:
-            return rf"(?<![\w.:@+-])(?:{machine_prefix_pattern()})?{self.spelled(name)}(?![\w@-]|[.:]\w)"
+            return rf"(?<![\w.:@+-])(?:{prefix_pattern(NEVER_MACHINES)})?{self.spelled(name)}(?![\w@-]|[.:]\w)"
         told = "user:" if is_told else "(?:user:)?"
         return rf"{BEFORE}{told}{self.spelled(name)}{AFTER}"
 
@@ -182,17 +182,8 @@ class Subject:
 
 
 @cache
-def prefix_pattern() -> str:
-    return any_prefix(frozenset())
-
-
-@cache
-def machine_prefix_pattern() -> str:
-    return any_prefix(NEVER_MACHINES)
-
-
-def any_prefix(never: frozenset[str]) -> str:
-    """Return a pattern of the prefixes, model names included: the audit trail uses those."""
+def prefix_pattern(never: frozenset[str] = frozenset()) -> str:
+    """Return a pattern of the prefixes but these, model names included: the audit trail uses those."""
     models = (str(model._meta.model_name) for model in apps.get_models())
     return f"(?:{'|'.join(kind for kind in dict.fromkeys([*KINDS, *models]) if kind not in never)}):"
 

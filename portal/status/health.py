@@ -133,18 +133,13 @@ def readyz(request: HttpRequest) -> HttpResponse:
 
 
 def metrics(request: HttpRequest) -> HttpResponse:
+    token, address = bearer_text(request), sender_network(request.META.get("REMOTE_ADDR", ""))
     try:
-        refuse_other_than(
-            settings.METRICS_TOKEN, bearer_text(request), sender_network(request.META.get("REMOTE_ADDR", ""))
-        )
+        if token is None:
+            raise Problem("not_authenticated")
+        if not hmac.compare_digest(token.encode(), settings.METRICS_TOKEN.encode()):
+            raise rate_limits.failure_answer(Problem("invalid_token"), address)
+        rate_limits.forget_failures(address)
         return HttpResponse(measured.render_metrics(timezone.now()), content_type=CONTENT_TYPE_PLAIN_0_0_4)
     except (Problem, DatabaseError) as error:
         return problem_response(error, request)
-
-
-def refuse_other_than(expected: str, shown: str | None, address: str) -> None:
-    if shown is None:
-        raise Problem("not_authenticated")
-    if not hmac.compare_digest(shown.encode(), expected.encode()):
-        raise rate_limits.failure_answer(Problem("invalid_token"), address)
-    rate_limits.forget_failures(address)

@@ -34,10 +34,10 @@ UNITS_PER_TICK = 100
 
 @dataclass(frozen=True)
 class Pulse:
-    """`body` is asked every `every`, and again at once as long as it finds work."""
+    """`body` is called every `every`, and again at once as long as it returns that it found work."""
 
     name: str
-    body: Callable[[datetime], bool]
+    body: Callable[[datetime], bool | None]
     every: timedelta = TICK
 
 
@@ -89,32 +89,20 @@ SILENCE = timedelta(seconds=15)
 MOST_CLAIMS = 3
 
 
-def own_beat(now: datetime) -> bool:
-    Heartbeat.objects.beat("pulse", current_process())
-    return False
-
-
-def ask_for_beats(now: datetime) -> bool:
+def ask_for_beats(now: datetime) -> None:
     """Gives an idle cluster something to do, so that its beat proves that its workers work."""
     for cluster in CLUSTERS:
         with transaction.atomic():
             is_waiting = OrmQ.objects.filter(key=cluster, lock__lte=timezone.now()).exists()
             if not is_waiting and Heartbeat.objects.ask(cluster, SILENCE, pause=SILENCE):
                 enqueue("portal.beat", cluster, cluster=cluster)
-    return False
 
 
-def node_beat(now: datetime) -> bool:
-    processes.record_heartbeat()
-    return False
-
-
-def keep_schedules(now: datetime) -> bool:
+def keep_schedules(now: datetime) -> None:
     synchronise_schedules(now)
-    return False
 
 
-def retry_cycles(now: datetime) -> bool:
+def retry_cycles(now: datetime) -> None:
     """Enqueues a job again whose current cycle failed or was left behind, with growing pauses, at most twice."""
     current = {(job.name, job.cycle_key(now)): job for job in jobs.all()}
     ended_badly = JobRun.objects.claimable(now).newest().exclude(status=JobRun.Status.WAITING)
@@ -127,11 +115,10 @@ def retry_cycles(now: datetime) -> bool:
             unchanged = JobRun.objects.filter(pk=run.pk, fence=run.fence, status=run.status)
             if unchanged.update(status=JobRun.Status.WAITING):
                 enqueue(job.name, cluster=job.cluster)
-    return False
 
 
-pulses.register(Pulse("portal.pulse", own_beat, BEAT_EVERY))
-pulses.register(Pulse("portal.node", node_beat, processes.BEAT_EVERY))
+pulses.register(Pulse("portal.pulse", lambda now: Heartbeat.objects.beat("pulse", current_process()), BEAT_EVERY))
+pulses.register(Pulse("portal.node", lambda now: processes.record_heartbeat(), processes.BEAT_EVERY))
 pulses.register(Pulse("portal.beats", ask_for_beats, BEAT_EVERY))
 pulses.register(Pulse("portal.schedules", keep_schedules, timedelta(seconds=30)))
 pulses.register(Pulse("portal.cycles", retry_cycles, timedelta(seconds=30)))

@@ -60,8 +60,7 @@ def enqueue(name: str, *args: Any, cluster: Cluster = "quick") -> str:
 
     It is started at least once, and not again once it returned or raised.
     """
-    if find_body(name) is None:
-        raise LookupError(f"no task is registered as {name!r}")
+    find_body(name)
     if json.loads(json.dumps(args)) != list(args):
         raise TypeError(f"the arguments of {name!r} are not plain JSON")
     # TaskAttempt is the record of what ran; django-q2 keeps those that failed.
@@ -123,10 +122,7 @@ def may_start(delivery: Delivery) -> bool:
 def run_attempt(delivery: Delivery, *args: Any) -> None:
     """Runs the body and notes how it ended. A timeout or sys.exit() in it is a failure like any other."""
     try:
-        body = find_body(delivery.name)
-        if body is None:
-            raise LookupError(f"no task is registered as {delivery.name!r}")
-        body(*args)
+        find_body(delivery.name)(*args)
     except BaseException as error:
         log.exception("task %s failed", delivery.name)
         attempts.finish_attempt(delivery, timezone.now(), error_line(error))
@@ -134,12 +130,12 @@ def run_attempt(delivery: Delivery, *args: Any) -> None:
     attempts.finish_attempt(delivery, timezone.now())
 
 
-def find_body(name: str) -> Body | None:
-    """A task's body. A periodic job is a task as well: of its name, and run through its current cycle."""
+def find_body(name: str) -> Body:
+    """Return a task's body. A periodic job is a task too, which runs its current cycle. Raises LookupError."""
     for registered in tasks.all():
         if registered.name == name:
             return registered.body
     for job in jobs.all():
         if job.name == name:
             return lambda: run_cycle(job)
-    return None
+    raise LookupError(f"no task is registered as {name!r}")

@@ -58,15 +58,11 @@ def delete_batch(outdated: models.QuerySet[Any], lease: Lease) -> int:
 
 # --- The portal's own retention --------------------------------------------------------------------------------------
 
-FAILURES = timedelta(hours=1)
+AUTH_FAILURES_KEPT = timedelta(hours=1)
 
 
 def outdated_audit(now: datetime) -> models.QuerySet[Any]:
     return AuditEvent.objects.filter(at__lt=now - timedelta(days=settings.AUDIT_RETENTION_DAYS))
-
-
-def outdated_sessions(now: datetime) -> models.QuerySet[Any]:
-    return Session.objects.filter(expire_date__lt=now)
 
 
 def outdated_signed_in(now: datetime) -> models.QuerySet[Any]:
@@ -75,36 +71,30 @@ def outdated_signed_in(now: datetime) -> models.QuerySet[Any]:
     return listed.exclude(session_key__in=Session.objects.values("session_key"))
 
 
-def outdated_failures(now: datetime) -> models.QuerySet[Any]:
-    return AuthFailure.objects.filter(window_started_at__lt=now - FAILURES)
+def jobs_kept_since(now: datetime) -> datetime:
+    return now - timedelta(days=settings.JOB_RETENTION_DAYS)
 
 
 def outdated_runs(now: datetime) -> models.QuerySet[Any]:
     """All but the latest run of each job: that one tells how the job stands."""
-    return JobRun.objects.ended_before(now - timedelta(days=settings.JOB_RETENTION_DAYS)).superseded()
-
-
-def outdated_attempts(now: datetime) -> models.QuerySet[Any]:
-    return TaskAttempt.objects.filter(started_at__lt=now - timedelta(days=settings.JOB_RETENTION_DAYS))
+    return JobRun.objects.ended_before(jobs_kept_since(now)).superseded()
 
 
 def outdated_nodes(now: datetime) -> models.QuerySet[Any]:
-    """Kept for as long as what was in their hands."""
-    long_ago = now - timedelta(days=settings.JOB_RETENTION_DAYS)
-    return Heartbeat.objects.filter(component__startswith=NODE, at__lt=long_ago)
-
-
-def outdated_failed_tasks(now: datetime) -> models.QuerySet[Any]:
-    failed: models.QuerySet[Any] = FailedTask.objects.all()
-    return failed.filter(stopped__lt=now - timedelta(days=settings.JOB_RETENTION_DAYS))
+    """Heartbeats of nodes, kept for as long as the runs that name a node."""
+    return Heartbeat.objects.filter(component__startswith=NODE, at__lt=jobs_kept_since(now))
 
 
 retentions.register(Retention("audit", outdated_audit))
-retentions.register(Retention("sessions", outdated_sessions))
+retentions.register(Retention("sessions", lambda now: Session.objects.filter(expire_date__lt=now)))
 retentions.register(Retention("signed_in_sessions", outdated_signed_in))
-retentions.register(Retention("auth_failures", outdated_failures))
+retentions.register(
+    Retention("auth_failures", lambda now: AuthFailure.objects.filter(window_started_at__lt=now - AUTH_FAILURES_KEPT))
+)
 retentions.register(Retention("guess_windows", GuessWindow.objects.forgotten))
 retentions.register(Retention("job_runs", outdated_runs))
-retentions.register(Retention("task_attempts", outdated_attempts))
+retentions.register(
+    Retention("task_attempts", lambda now: TaskAttempt.objects.filter(started_at__lt=jobs_kept_since(now)))
+)
 retentions.register(Retention("nodes", outdated_nodes))
-retentions.register(Retention("failed_tasks", outdated_failed_tasks))
+retentions.register(Retention("failed_tasks", lambda now: FailedTask.objects.filter(stopped__lt=jobs_kept_since(now))))

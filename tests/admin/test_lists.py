@@ -12,7 +12,7 @@ from django.db.models import UniqueConstraint
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from portal.admin.base import Audited, ReadOnlyAdmin, VigieModelAdmin
+from portal.admin.base import GuardedAdmin, ReadOnlyAdmin, VigieModelAdmin
 from portal.models import AuditEvent
 
 pytestmark = [pytest.mark.django_db, pytest.mark.slow]
@@ -76,7 +76,7 @@ def test_list_takes_no_query_per_row(admin_client, rows, label):
 def test_list_has_columns_a_search_and_an_audit_trail(label):
     assert ADMINS[label].list_display != ("__str__",)
     assert ADMINS[label].search_fields
-    assert isinstance(ADMINS[label], Audited)
+    assert isinstance(ADMINS[label], GuardedAdmin)
 
 
 @pytest.mark.parametrize("label", ADMINS)

@@ -161,19 +161,14 @@ class UserSessionAdmin(ActivityAdmin):
         "clock",
     )
     facts = (
-        (
-            None,
-            (
-                "who_in_full",
-                moment_column("session_start", _("started"), show=exact_moment),
-                moment_column("session_end", _("ended"), show=exact_moment, empty=_("not ended: nobody logged out")),
-                "lasted",
-                "user_agent",
-                "ip",
-                "told_by",
-                clock_note,
-            ),
-        ),
+        "who_in_full",
+        moment_column("session_start", _("started"), show=exact_moment),
+        moment_column("session_end", _("ended"), show=exact_moment, empty=_("not ended: nobody logged out")),
+        "lasted",
+        "user_agent",
+        "ip",
+        "told_by",
+        clock_note,
     )
 
     @admin.display(description=_("duration"))
@@ -218,19 +213,14 @@ class FeatureUsageAdmin(ActivityAdmin):
         "clock",
     )
     facts = (
-        (
-            None,
-            (
-                "feature_name",
-                "endpoint",
-                "who_in_full",
-                moment_column("timestamp", _("when"), show=exact_moment),
-                "outcome",
-                "took",
-                "told_by",
-                clock_note,
-            ),
-        ),
+        "feature_name",
+        "endpoint",
+        "who_in_full",
+        moment_column("timestamp", _("when"), show=exact_moment),
+        "outcome",
+        "took",
+        "told_by",
+        clock_note,
     )
 
     @admin.display(description=_("feature"))
@@ -271,19 +261,14 @@ class UserErrorAdmin(ActivityAdmin):
         "clock",
     )  # fmt: skip
     facts = (
-        (
-            None,
-            (
-                "what",
-                "meaning",
-                "code",
-                "where",
-                "who_in_full",
-                moment_column("timestamp", _("when"), show=exact_moment),
-                "told_by",
-                clock_note,
-            ),
-        ),
+        "what",
+        "meaning",
+        "code",
+        "where",
+        "who_in_full",
+        moment_column("timestamp", _("when"), show=exact_moment),
+        "told_by",
+        clock_note,
     )
 
     def get_sections(self, request: HttpRequest, obj: UserError) -> list[Section]:

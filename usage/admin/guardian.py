@@ -117,12 +117,7 @@ class GuardianReportAdmin(ReadOnlyAdmin):
         "period_start", "period_end", "created_at", "requested_by", "data__active_users", "data__active_machines",
         "data__active_apps", "data__total_requests", "data__total_errors",
     )  # fmt: skip
-    facts = (
-        (
-            None,
-            ("period", "origin", moment_column("created_at", _("written"), show=exact_moment), "who", "what", "sample"),
-        ),
-    )
+    facts = ("period", "origin", moment_column("created_at", _("written"), show=exact_moment), "who", "what", "sample")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[GuardianReport]:
         """Defer the JSON, which only the page of a report shows."""

@@ -127,7 +127,7 @@ class RunAdmin(UsageDashboard):
     export_columns = RUN_COLUMNS
     actions = (*UsageDashboard.actions, "count_pages")
     object_actions = ("count_pages",)
-    facts = (
+    titled_facts = (
         (
             _("Outcome"),
             (

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from portal.base.severity import Severity
+from portal.base.findings import Severity
 from usage import findings, metrics
 from usage.consumption import period_at
 from usage.models import RollupProgress, TrackingWriter

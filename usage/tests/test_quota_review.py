@@ -7,7 +7,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from portal.base.severity import Severity
+from portal.base.findings import Severity
 from portal.models import JobRun, NotificationChannel, OutboxMessage
 from portal.work.jobs import LeaseLost, claim_cycle
 from usage import quotas

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.forms import SetPasswordForm
-from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils.decorators import method_decorator
@@ -17,26 +16,15 @@ from django.views.generic import FormView
 
 from portal.access.accounts import invitations
 
-if TYPE_CHECKING:
-    UserPasswordForm = SetPasswordForm[User]
-else:
-    UserPasswordForm = SetPasswordForm
 
-
-class AcceptForm(UserPasswordForm):
+class AcceptForm(SetPasswordForm):  # type: ignore[type-arg]
     first_name = forms.CharField(label=_("First name"), max_length=150, required=False)
     last_name = forms.CharField(label=_("Last name"), max_length=150, required=False)
     field_order = ("first_name", "last_name", "new_password1", "new_password2")
 
 
-if TYPE_CHECKING:
-    BaseFormView = FormView[AcceptForm]
-else:
-    BaseFormView = FormView
-
-
 @method_decorator(sensitive_post_parameters("new_password1", "new_password2"), name="dispatch")
-class AcceptInvitationView(BaseFormView):
+class AcceptInvitationView(FormView):  # type: ignore[type-arg]
     """Answer 404 to a link that has ended: expired, replaced, withdrawn, or used."""
 
     template_name = "account/invitation.html"

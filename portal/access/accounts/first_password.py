@@ -15,8 +15,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from portal.base.env import kept_secret
-from portal.base.findings import Finding, admin_url, finding_sources
-from portal.base.severity import Severity
+from portal.base.findings import Finding, Severity, admin_url, finding_sources
 
 OPERATOR = "operator"
 FILE_NAME, PASSWORD_BYTES = "operator_password", 18

@@ -20,6 +20,7 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 
 from portal import audit
 from portal.access.accounts import mail
+from portal.access.signin import trail
 
 SALT = "vigie.access.invitation"
 VALID_FOR = timedelta(days=7)
@@ -72,9 +73,7 @@ def accept_invitation(request: HttpRequest, user: User, password: str) -> bool:
     with transaction.atomic():
         if not unaccepted.update(password=user.password, **names):
             return False
-        audit.record_event(
-            "user.invitation_accepted", audit.user_subject(user), request=request, actor=audit.user_subject(user)
-        )
+        trail.record_user_event("user.invitation_accepted", request, user)
     return True
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -13,9 +12,10 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.contrib.auth.signals import user_logged_in
 from django.core import signing
 from django.dispatch import receiver
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare, salted_hmac
+from django.utils.deprecation import MiddlewareMixin
 
 from portal import audit
 from portal.models import AuditEvent
@@ -61,28 +61,15 @@ def note_device(request: HttpRequest | None, user: AbstractBaseUser, **_: Any) -
         request.device_of = user  # type: ignore[attr-defined]
 
 
-class KnownDeviceMiddleware:
+class KnownDeviceMiddleware(MiddlewareMixin):
     """Gives a browser its cookie once a user has signed in or set a password by it."""
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        response = self.get_response(request)
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         user = getattr(request, "device_of", None)
         if user is not None:
             cookie = read_cookie(request)
-            marks = {
-                **{pk: mark for pk, mark in cookie["marks"].items() if pk != str(user.pk)},
-                str(user.pk): device_mark(user),
-            }
-            value = signing.dumps(cookie | {"marks": dict(list(marks.items())[-MOST_USERS:])}, salt=SALT)
-            response.set_cookie(
-                COOKIE,
-                value,
-                max_age=COOKIE_AGE,
-                secure=settings.HTTPS,
-                httponly=True,
-                samesite="Lax",
-            )
+            others = [(pk, mark) for pk, mark in cookie["marks"].items() if pk != str(user.pk)]
+            marks = dict([*others, (str(user.pk), device_mark(user))][-MOST_USERS:])
+            value = signing.dumps(cookie | {"marks": marks}, salt=SALT)
+            response.set_cookie(COOKIE, value, max_age=COOKIE_AGE, secure=settings.HTTPS, httponly=True, samesite="Lax")
         return response

@@ -26,6 +26,17 @@ from portal.access.signin.guessing import Kind, count_attempt
 from portal.access.tasks import request_reset_mails
 
 
+class SignInForm(account.LoginForm):  # type: ignore[misc]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["login"] = forms.CharField(
+            label=_("Username or e-mail address"),
+            max_length=254,
+            widget=forms.TextInput(attrs={"autocomplete": "username"}),
+        )
+        self.order_fields(["login", "password"])
+
+
 class ChangePasswordForm(account.ChangePasswordForm):  # type: ignore[misc]
     def clean_oldpassword(self) -> str:
         attempt = count_attempt(context.request, Kind.SIGN_IN, self.user)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 GUARDED = "portal.access.signin.guarded"
 ACCOUNT_FORMS = {
-    "login": "portal.access.signin.forms.SignInForm",
+    "login": f"{GUARDED}.SignInForm",
     "change_password": f"{GUARDED}.ChangePasswordForm",
     "set_password": f"{GUARDED}.SetPasswordForm",
     "reset_password": f"{GUARDED}.ResetPasswordForm",

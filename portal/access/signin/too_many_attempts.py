@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import ceil
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.deprecation import MiddlewareMixin
 
 from portal.base.failures import Failure
 
@@ -19,14 +19,8 @@ class TooManyAttempts(Exception):
         self.wait = wait
 
 
-class TooManyAttemptsMiddleware:
+class TooManyAttemptsMiddleware(MiddlewareMixin):
     """Answers TooManyAttempts, whichever view it came from."""
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         if not isinstance(error, TooManyAttempts):

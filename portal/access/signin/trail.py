@@ -12,7 +12,8 @@ from allauth.mfa.signals import (
     authenticator_removed,
     authenticator_reset,
 )
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AbstractBaseUser, User
+from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.dispatch import receiver
 from django.http import HttpRequest
 
@@ -24,18 +25,14 @@ def record_user_event(action: str, request: HttpRequest, user: Any, **after: Any
     audit.record_event(action, name, request=request, actor=name, after=after or None)
 
 
-def factor_type(authenticator: Authenticator) -> str:
-    return str(authenticator.type)
-
-
 @receiver(authenticator_added)
 def record_added_factor(request: HttpRequest, user: User, authenticator: Authenticator, **_: Any) -> None:
-    record_user_event("user.factor_added", request, user, factor=factor_type(authenticator))
+    record_user_event("user.factor_added", request, user, factor=str(authenticator.type))
 
 
 @receiver(authenticator_removed)
 def record_removed_factor(request: HttpRequest, user: User, authenticator: Authenticator, **_: Any) -> None:
-    record_user_event("user.factor_removed", request, user, factor=factor_type(authenticator))
+    record_user_event("user.factor_removed", request, user, factor=str(authenticator.type))
 
 
 @receiver(authenticator_reset)
@@ -52,6 +49,25 @@ def record_used_recovery_code(request: HttpRequest, user: User, method: str, **d
 @receiver(authentication_failed)
 def record_wrong_factor(request: HttpRequest, user: User, **_: Any) -> None:
     audit.record_refusal(request, "second_factor", audit.user_subject(user))
+
+
+@receiver(user_logged_in)
+def record_sign_in(request: HttpRequest, user: AbstractBaseUser, **_: Any) -> None:
+    record_user_event("user.logged_in", request, user)
+
+
+@receiver(user_logged_out)
+def record_sign_out(request: HttpRequest, user: AbstractBaseUser | None, **_: Any) -> None:
+    """Record a sign-out. An expired session has no user, and nothing is recorded."""
+    if user is not None:
+        record_user_event("user.logged_out", request, user)
+
+
+@receiver(user_login_failed)
+def record_failed_sign_in(request: HttpRequest | None = None, **_: Any) -> None:
+    """Count by address and hour. The name that was typed is not kept: it may be a password in the wrong field."""
+    if request is not None:
+        audit.record_refusal(request, "login")
 
 
 @receiver([password_changed, password_set, password_reset])

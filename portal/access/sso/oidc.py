@@ -34,6 +34,7 @@ from django.views.generic import View
 from portal import audit
 from portal.access import roles
 from portal.access.accounts import mail
+from portal.access.signin import trail
 from portal.access.sso.issuer import provider_id
 from portal.egress.call import AddressRefused
 from portal.egress.session import GuardedSession
@@ -152,12 +153,7 @@ def admit_user(request: HttpRequest, login: SocialLogin) -> None:
         user = user or new_user(request, person["email"], person)
         if not linked:
             login.connect(request, user)
-            audit.record_event(
-                "user.linked_to_single_sign_on",
-                audit.user_subject(user),
-                request=request,
-                actor=audit.user_subject(user),
-            )
+            trail.record_user_event("user.linked_to_single_sign_on", request, user)
         give_roles(request, user, names)
     login.user = user
 

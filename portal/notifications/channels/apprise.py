@@ -7,7 +7,7 @@ from typing import Any
 from apprise import NotifyFormat, NotifyType
 from django.utils.translation import gettext as _
 
-from portal.base.severity import Severity
+from portal.base.findings import Severity
 from portal.egress.call import AddressRefused
 from portal.egress.session import share_deadline
 from portal.models import NotificationChannel

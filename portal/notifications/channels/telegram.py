@@ -15,7 +15,7 @@ from urllib.parse import quote
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from portal.base.severity import Severity
+from portal.base.findings import Severity
 from portal.models import NotificationChannel
 from portal.notifications.channels.base import DeliveryError, RenderedMessage
 from portal.notifications.channels.http import Answer, parse_retry_after, post

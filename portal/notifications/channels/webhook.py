@@ -14,8 +14,8 @@ import time
 from django.conf import settings
 from django.utils.translation import gettext as _
 
+from portal.base.findings import Severity
 from portal.base.moments import format_iso
-from portal.base.severity import Severity
 from portal.models import NotificationChannel
 from portal.notifications.channels.base import DeliveryError, RenderedMessage
 from portal.notifications.channels.http import Answer, post

@@ -8,8 +8,7 @@ from django.contrib.auth.models import Permission, User
 from django.urls import reverse
 from django.utils import timezone
 
-from portal.base.findings import Finding
-from portal.base.severity import Severity
+from portal.base.findings import Finding, Severity
 from portal.desk import findings, panels
 from portal.desk.panels import Chart, Tile, chart_start, daily_chart
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from portal.api.errors import as_problem
 from portal.base import disks
-from portal.base.severity import Severity
+from portal.base.findings import Severity
 from portal.desk import findings
 from portal.status import metrics
 

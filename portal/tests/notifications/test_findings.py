@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from portal.base.severity import Severity
+from portal.base.findings import Severity
 from portal.desk.findings import disabled_channels, nobody_is_told, undelivered_messages
 from portal.models import ChannelState, NotificationChannel, OutboxMessage
 from portal.notifications.configuration import synchronise_environment_channels

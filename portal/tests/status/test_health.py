@@ -7,7 +7,7 @@ from django.db import OperationalError, connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
 
-from portal.base.severity import Severity
+from portal.base.findings import Severity
 from portal.desk import findings
 from portal.models import Heartbeat, JobRun, TaskAttempt
 from portal.notifications.configuration import synchronise_environment_channels
