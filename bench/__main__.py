@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from bench import access, backups, beta, calls, fleet, monitoring, probes, rounds, usage
 from bench.figures import Figure
@@ -23,16 +24,13 @@ DEFAULT: dict[str, tuple[Callable[[Address], Iterator[Figure]], str]] = {
     "probes": (probes.measure, "rate, latency and lateness of HTTP checks"),
     "rounds": (rounds.measure, "3,300 targets watched every 10 seconds"),
     "monitoring": (monitoring.measure, "pages and calls of monitoring over a year of rollups"),
-    "usage": (usage.measure, "tracking, the guardian, and what is read of a million runs"),
-    "access": (
-        access.measure,
-        "the costliest requests without credentials, and heartbeats beside guesses at passwords",
-    ),
+    "usage": (partial(usage.measure, runs=usage.RUNS), "tracking, the guardian, and what is read of a million runs"),
+    "access": (access.measure, "the costliest anonymous requests, and heartbeats beside guesses at passwords"),
     "beta": (beta.measure, "reports, pages and intake of a beta with 50,000 pieces of feedback"),
 }
 # Run by name only: the default run stays below 15 minutes.
 FULL_SCALE: dict[str, tuple[Callable[[Address], Iterator[Figure]], str]] = {
-    "usage-full": (usage.measure_full, "as usage, with ten million runs"),
+    "usage-full": (partial(usage.measure, runs=usage.FULL_RUNS), "as usage, with ten million runs"),
 }
 PARTS = DEFAULT | FULL_SCALE
 
@@ -63,12 +61,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def run_apart(name: str) -> int:
-    """Run one part in a process of its own; its exit status."""
+    """Run one part in a process of its own, and return its exit status."""
     started = time.monotonic()
-    sys.stdout.write(f"== {name}\n")
-    sys.stdout.flush()
+    print(f"== {name}", flush=True)
     code = subprocess.run([sys.executable, "-m", "bench", "--here", name], check=False).returncode
-    sys.stdout.write(f"{name} took {time.monotonic() - started:.0f} s\n")
+    print(f"{name} took {time.monotonic() - started:.0f} s")
     return code
 
 

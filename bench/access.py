@@ -12,11 +12,10 @@ from contextlib import contextmanager, suppress
 
 from bench import calls, worst
 from bench.figures import Figure, median, show
-from bench.load import Address, Connection, rate, request_bytes
+from bench.load import Address, Connection, rate
 from bench.processes import cpu_of_servers, growth_of_servers
 from portal.tests.supervisor.up.attacks import request
 
-MEBIBYTE = 1024 * 1024
 TIMES, MOST_CPU_MS, MOST_MIB = 3, 100, 32
 # A guess costs a hash of the password, as slow as Django makes it.
 MOST_CPU_OF_A_GUESS_MS = 1500
@@ -32,9 +31,9 @@ def measure(address: Address) -> Iterator[Figure]:
 
     key, sign_in = BetaProgramme.objects.create(name="bench").public_key, resolve_url(settings.LOGIN_URL)
     rows = [*worst.of_nobody(key), *worst.by_key(key)]
-    for name, sent in ({row.name: plain(row) for row in rows} | measure_refusals(sign_in)).items():
-        yield from median_cost(address, name, sent, MOST_CPU_MS)
-    yield from median_cost(address, "sign-in", send_guess(sign_in), MOST_CPU_OF_A_GUESS_MS)
+    for name, sent in ({row.name: plain(row) for row in rows} | refused_requests(sign_in)).items():
+        yield from request_cost(address, name, sent, MOST_CPU_MS)
+    yield from request_cost(address, "sign-in", guess_bytes(sign_in), MOST_CPU_OF_A_GUESS_MS)
     yield from beside_guesses(address, sign_in)
     yield from itertools.islice(calls.measure(address), 2)
 
@@ -42,14 +41,14 @@ def measure(address: Address) -> Iterator[Figure]:
 # --- One request -----------------------------------------------------------------------------------------------------
 
 
-def measure_refusals(sign_in: str) -> dict[str, bytes]:
-    """Measure refused requests, which cost the web server more than the view."""
+def refused_requests(sign_in: str) -> dict[str, bytes]:
+    """Return requests that are refused by the web server, and cost it more than the view."""
     heartbeat = "/api/v1/agents/heartbeat"
     form = FORM | {"Cookie": f"csrftoken={CSRF}"}
     chunked = request("POST", heartbeat, {"Transfer-Encoding": "chunked"}).replace(b"Content-Length: 0\r\n", b"")
     return {
         "refused call, 1-byte chunks": chunked + b"1\r\nx\r\n" * 10_000 + b"0\r\n\r\n",
-        "refused call, a body of 32 MiB": request("POST", heartbeat, body=bytes(32 * MEBIBYTE)),
+        "refused call, a body of 32 MiB": request("POST", heartbeat, body=bytes(32 * worst.MIB)),
         "refused call, a token of 8 KiB": request("POST", heartbeat, {"Authorization": "Bearer " + "x" * 8_000}),
         "sign-in, a password of 2 MB": request("POST", sign_in, form, guessed(b"x" * 2_000_000)),
         "sign-in, 500,000 fields": request("POST", sign_in, form, guessed(b"x" + b"&a" * 500_000)),
@@ -68,22 +67,22 @@ def guessed(password: bytes) -> bytes:
     return names + password
 
 
-def send_guess(sign_in: str) -> bytes:
-    """Send a wrong password for a new user from a new address."""
+def guess_bytes(sign_in: str) -> bytes:
+    """Return a sign-in with a wrong password, of a new user from a new address."""
     address = ".".join(str(random.randrange(1, 255)) for _ in range(4))
     headers = FORM | {"Cookie": f"csrftoken={CSRF}", "X-Forwarded-For": address}
     return request("POST", sign_in, headers, guessed(b"wrong"))
 
 
-def median_cost(address: Address, name: str, sent: bytes, most_cpu_ms: float) -> Iterator[Figure]:
-    """Return the median time of a few requests, each over its own connection."""
+def request_cost(address: Address, name: str, sent: bytes, most_cpu_ms: float) -> Iterator[Figure]:
+    """Yield the CPU that the request costs the servers, the median of a few, and the memory."""
     status = read_status(address, sent)  # warm
     cpu, grown = [], growth_of_servers()
     for _ in range(TIMES):
         before = cpu_of_servers()
         read_status(address, sent)
         cpu.append(1000 * (cpu_of_servers() - before))
-    memory = grown() / MEBIBYTE
+    memory = grown() / worst.MIB
     yield show(Figure(f"CPU of {name}", median(cpu), most_cpu_ms, False, "ms", f"answered {status}"))
     yield show(Figure(f"memory of {name}", memory, MOST_MIB, False, "MiB"))
 
@@ -103,15 +102,10 @@ def read_status(address: Address, sent: bytes) -> int:
 
 
 def beside_guesses(address: Address, sign_in: str) -> Iterator[Figure]:
-    from agents.enrolment import issue_agent_token, provision  # noqa: PLC0415
-
-    machine = issue_agent_token(provision("PC-0", "bench"), actor="bench")
-
-    def heartbeats(_: int) -> Iterator[bytes]:
-        return itertools.repeat(request_bytes("POST", "/api/v1/agents/heartbeat", machine, {"version": ""}))
+    source = calls.heartbeats(calls.create_tokens()[0])
 
     def beats() -> float:
-        return rate(address, heartbeats, seconds=SECONDS, expected=200)
+        return rate(address, source, seconds=SECONDS, expected=200)
 
     beats()  # warm
     ratios, guessed = [], 0
@@ -133,7 +127,7 @@ def guessing(address: Address, sign_in: str) -> Iterator[list[int]]:
     def guess_on() -> None:
         connection = Connection(address)
         while not is_over.wait(PAUSE):
-            statuses.append(connection.send(send_guess(sign_in)))
+            statuses.append(connection.send(guess_bytes(sign_in)))
 
     threads = [threading.Thread(target=guess_on) for _ in range(GUESSERS)]
     for thread in threads:

@@ -10,9 +10,10 @@ from typing import Any
 
 from bench.calls import bare
 from bench.figures import Figure, median, show
-from bench.load import Address, rate, request_bytes
+from bench.load import Address, latency_figure, rates_in_turn, request_bytes
 from bench.monitoring import DAY, add_rollups, page_bytes
-from bench.usage import execute, figure
+from bench.server import sign_in_operator
+from bench.usage import execute
 
 FEEDBACK, PARTICIPANTS, TARGETS, DAYS = 50_000, 2_000, 10, 365
 PROGRAMME = "bench-beta"
@@ -36,20 +37,12 @@ SELECT gen_random_uuid(), @programme, 'person-' || n * 7919 % {PARTICIPANTS} || 
 
 def measure(address: Address) -> Iterator[Figure]:
     # Imported late: Django's models exist only once the server's settings do.
-    from django.contrib.auth.models import User  # noqa: PLC0415
-    from django.core.management import call_command  # noqa: PLC0415
-    from django.test import Client  # noqa: PLC0415
-
     from portal.access.tokens.issuing import issue_token  # noqa: PLC0415
 
-    # Pages name static files by their contents. The server looks them up when it first shows one, which is below.
-    call_command("collectstatic", verbosity=0, interactive=False)
     programme = create_programme()
-    operator = User.objects.create_superuser("beta")
-    token, browser = issue_token("staff", user=operator, actor="bench")[1], Client()
-    browser.force_login(operator)
+    token, session = sign_in_operator("beta")
     yield from reports(address, token)
-    yield from measure_pages(address, programme, browser.cookies["sessionid"].value)
+    yield from measure_pages(address, programme, session)
     yield from measure_intake(address, issue_token("client", label="beta", actor="bench")[1])
 
 
@@ -75,7 +68,7 @@ def reports(address: Address, token: str) -> Iterator[Figure]:
     for form, limit in (("json", 500), ("txt", 500), ("csv", 500), ("xlsx", 500), ("pdf", 3_000)):
         request = request_bytes("GET", f"/api/v1/beta/report?programme={PROGRAMME}&format={form}", token)
         calls = LONG_CALLS if form == "pdf" else CALLS
-        yield figure(address, f"beta report over {FEEDBACK} rows, {form}, p95", request, calls, limit)
+        yield latency_figure(address, f"beta report over {FEEDBACK} rows, {form}, p95", request, calls, limit)
 
 
 def measure_pages(address: Address, programme: Any, session: str) -> Iterator[Figure]:
@@ -91,24 +84,19 @@ def measure_pages(address: Address, programme: Any, session: str) -> Iterator[Fi
         "the page of a programme": (f"betaprogramme/{programme.pk}/change/", 500),
     }
     for name, (path, limit) in shown.items():
-        yield figure(address, f"{name}, p95", page_bytes(f"/admin/monitoring/{path}", session), CALLS, limit)
-    yield figure(address, "the landing page with a beta, p95", page_bytes("/admin/", session), CALLS, 100)
+        yield latency_figure(address, f"{name}, p95", page_bytes(f"/admin/beta/{path}", session), CALLS, limit)
+    yield latency_figure(address, "the landing page with a beta, p95", page_bytes("/admin/", session), CALLS, 100)
     request = request_bytes("GET", f"/feedback/{programme.public_key}")
-    yield figure(address, "the page for feedback, p95", request, CALLS, 100)
+    yield latency_figure(address, "the page for feedback, p95", request, CALLS, 100)
 
 
 def measure_intake(address: Address, token: str) -> Iterator[Figure]:
     """Measure feedback sent with a token; public keys are rate limited."""
 
-    def said(client: int) -> Iterator[bytes]:
+    def sent(client: int) -> Iterator[bytes]:
         return (request_bytes("POST", "/api/v1/beta/feedback", token, feedback(client)) for _ in itertools.count())
 
-    for source, status in ((bare, 200), (said, 201)):
-        rate(address, source, seconds=1, expected=status)  # warm
-    rounds = [
-        (rate(address, bare, seconds=SECONDS, expected=200), rate(address, said, seconds=SECONDS, expected=201))
-        for _ in range(ROUNDS)
-    ]
+    rounds = rates_in_turn(address, [(bare, 200), (sent, 201)], ROUNDS, SECONDS)
     plain, taken = (median(column) for column in zip(*rounds, strict=True))
     ratio = median(taken / plain for plain, taken in rounds)
     yield show(Figure("feedback / bare view", ratio, 0.15, True, "x", f"{taken:.0f}/s, bare {plain:.0f}/s"))
@@ -116,7 +104,7 @@ def measure_intake(address: Address, token: str) -> Iterator[Figure]:
 
 def feedback(client: int) -> dict[str, Any]:
     return {
-        **{"id": uuid.uuid4().hex, "programme": PROGRAMME, "participant": f"Carol-{client}@example.org"},
-        **{"type": "bug", "severity": "high", "nps_score": 6, "comment": "Scoring stops at the third document."},
-        **{"page": "/scoring", "app_version": "6.0.3", "given_at": "2026-03-10T09:20:00Z"},
-    }
+        "id": uuid.uuid4().hex, "programme": PROGRAMME, "participant": f"Carol-{client}@example.org",
+        "type": "bug", "severity": "high", "nps_score": 6, "comment": "Scoring stops at the third document.",
+        "page": "/scoring", "app_version": "6.0.3", "given_at": "2026-03-10T09:20:00Z",
+    }  # fmt: skip

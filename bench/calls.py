@@ -8,84 +8,60 @@ from collections.abc import Iterator
 from typing import Any
 
 from bench.figures import Figure, median, show
-from bench.load import Address, rate, request_bytes
+from bench.load import Address, Source, rates_in_turn, request_bytes
 
 ROUNDS, SECONDS, BATCH = 5, 2.0, 100
 
 
-def bare(_: int) -> Iterator[bytes]:
-    return itertools.repeat(request_bytes("GET", "/bare"))
+def repeat(request: bytes) -> Source:
+    return lambda _client: itertools.repeat(request)
+
+
+bare = repeat(request_bytes("GET", "/bare"))
+
+
+def heartbeats(machine: str) -> Source:
+    return repeat(request_bytes("POST", "/api/v1/agents/heartbeat", machine, {"version": ""}))
+
+
+def reports(app: str) -> Source:
+    return lambda _client: (request_bytes("POST", "/api/v1/usage/report", app, run()) for _ in itertools.count())
 
 
 def run() -> dict[str, Any]:
-    documents = [
-        {"ordinal": n, "page_count": 12, "status": "success", "duration_ms": 840, "extension": ".pdf"}
-        for n in range(10)
-    ]
+    document = {"page_count": 12, "status": "success", "duration_ms": 840, "extension": ".pdf"}
     return {
-        **{
-            "run_id": uuid.uuid4().hex,
-            "license_ref": "LIC-1",
-            "machine_id": "PC-1",
-            "app_name": "bench",
-            "app_version": "1",
-        },
-        **{"document_count": 10, "succeeded_count": 10, "failed_count": 0, "total_pages": 120, "documents": documents},
-        **{"started_at": "2026-03-10T09:20:00Z", "sent_at": "2026-03-10T09:21:03Z"},
-    }
+        "run_id": uuid.uuid4().hex, "license_ref": "LIC-1", "machine_id": "PC-1", "app_name": "bench",
+        "app_version": "1", "document_count": 10, "succeeded_count": 10, "failed_count": 0, "total_pages": 120,
+        "documents": [{"ordinal": n} | document for n in range(10)],
+        "started_at": "2026-03-10T09:20:00Z", "sent_at": "2026-03-10T09:21:03Z",
+    }  # fmt: skip
 
 
-def measure(address: Address) -> Iterator[Figure]:
+def create_tokens() -> tuple[str, str]:
+    """Create and return the token of a machine and the token of an application."""
     # Imported late: Django's models exist only once the server's settings do.
     from agents.enrolment import issue_agent_token, provision  # noqa: PLC0415
     from portal.access.tokens.issuing import issue_token  # noqa: PLC0415
 
     machine = issue_agent_token(provision("PC-1", "bench"), actor="bench")
-    app = issue_token("client", label="bench", actor="bench")[1]
+    return machine, issue_token("client", label="bench", actor="bench")[1]
 
-    def heartbeats(_: int) -> Iterator[bytes]:
-        return itertools.repeat(request_bytes("POST", "/api/v1/agents/heartbeat", machine, {"version": ""}))
 
-    def reports(_: int) -> Iterator[bytes]:
-        return (request_bytes("POST", "/api/v1/usage/report", app, run()) for _ in itertools.count())
+def measure(address: Address) -> Iterator[Figure]:
+    machine, app = create_tokens()
 
-    def batches(_: int) -> Iterator[bytes]:
+    def batches(_client: int) -> Iterator[bytes]:
         runs = ([run() for _ in range(BATCH)] for _ in itertools.count())
         return (request_bytes("POST", "/api/v1/usage/report/batch", app, {"runs": batch}) for batch in runs)
 
-    for source, status in ((bare, 200), (heartbeats, 200), (reports, 201), (batches, 200)):
-        rate(address, source, seconds=1, expected=status)  # warm
-    rounds = [
-        (
-            rate(address, bare, seconds=SECONDS, expected=200),
-            rate(address, heartbeats, seconds=SECONDS, expected=200),
-            rate(address, reports, seconds=SECONDS, expected=201),
-            rate(address, batches, seconds=SECONDS, expected=200) * BATCH,
-        )
-        for _ in range(ROUNDS)
-    ]
+    calls = [(bare, 200), (heartbeats(machine), 200), (reports(app), 201), (batches, 200)]
+    rounds = rates_in_turn(address, calls, ROUNDS, SECONDS)
     plain, beats, single, batched = (median(column) for column in zip(*rounds, strict=True))
-    note = f"bare {plain:.0f}/s"
-    yield show(
-        Figure("heartbeat / bare view", median(r[1] / r[0] for r in rounds), 0.30, True, "x", f"{beats:.0f}/s, {note}")
-    )
-    yield show(
-        Figure(
-            "report of 10 documents / bare view",
-            median(r[2] / r[0] for r in rounds),
-            0.15,
-            True,
-            "x",
-            f"{single:.0f}/s, {note}",
-        )
-    )
-    yield show(
-        Figure(
-            "runs/s in batches of 100 / single reports",
-            median(r[3] / r[2] for r in rounds),
-            5,
-            True,
-            "x",
-            f"{batched:.0f} runs/s",
-        )
-    )
+    for name, column, base, factor, limit, note in (
+        ("heartbeat / bare view", 1, 0, 1, 0.30, f"{beats:.0f}/s, bare {plain:.0f}/s"),
+        ("report of 10 documents / bare view", 2, 0, 1, 0.15, f"{single:.0f}/s, bare {plain:.0f}/s"),
+        ("runs/s in batches of 100 / single reports", 3, 2, BATCH, 5, f"{batched * BATCH:.0f} runs/s"),
+    ):
+        ratio = median(factor * rates[column] / rates[base] for rates in rounds)
+        yield show(Figure(name, ratio, limit, True, "x", note))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import math
 from dataclasses import dataclass
 from statistics import median
 
@@ -30,14 +30,13 @@ class Figure:
 
 
 def show(figure: Figure) -> Figure:
-    sys.stdout.write(f"{figure}\n")
-    sys.stdout.flush()
+    print(figure, flush=True)
     return figure
 
 
 def percentile(values: list[float], share: float) -> float:
-    """Return the percentile of sorted values."""
-    return values[-(-int(share * 100) * len(values) // 100) - 1]
+    """Return the percentile of sorted values, by nearest rank."""
+    return values[math.ceil(round(share * len(values), 6)) - 1]
 
 
 __all__ = ["Figure", "median", "percentile", "show"]

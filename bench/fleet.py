@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
-from bench.figures import Figure, percentile, show
-from bench.load import Address, latencies, request_bytes
+from bench.figures import Figure
+from bench.load import Address, latency_figure, request_bytes
 
 MACHINES, CALLS = 100_000, 300
 
@@ -41,6 +41,4 @@ def measure(address: Address) -> Iterator[Figure]:
     queries = ["", "?status=active", "?status=uninstalled&limit=50", "?version=1.3", "?search=M-0777"]
     for query in queries:
         request = request_bytes("GET", f"/api/v1/agents/fleet{query}", staff)
-        found = latencies(address, iter([request] * (CALLS // len(queries))))
-        name, note = f"GET fleet{query} of {MACHINES}, p95", f"p50 {percentile(found, 0.5):.1f} ms"
-        yield show(Figure(name, percentile(found, 0.95), 150, False, "ms", note))
+        yield latency_figure(address, f"GET fleet{query} of {MACHINES}, p95", request, CALLS // len(queries), 150)

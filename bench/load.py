@@ -6,10 +6,14 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from bench.figures import Figure, percentile, show
+
 REQUESTS_PER_CONNECTION = 200
+# The requests of each client, by its number.
+Source = Callable[[int], Iterator[bytes]]
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,7 @@ class Connection:
         return int(head[9:12])
 
 
-def rate(
-    address: Address, requests: Callable[[int], Iterator[bytes]], *, seconds: float, expected: int, clients: int = 4
-) -> float:
+def rate(address: Address, requests: Source, *, seconds: float, expected: int, clients: int = 4) -> float:
     """Requests a second that `clients` connections get answered; each draws from an iterator of its own.
 
     Raises RuntimeError at an answer with another status: a refusal is quick, and would pass for a fast call.
@@ -89,6 +91,25 @@ def rate(
     if wrong:
         raise RuntimeError(f"answered {wrong[0]}, expected {expected}")
     return sum(counts) / (time.perf_counter() - begun)
+
+
+def rates_in_turn(
+    address: Address, calls: Sequence[tuple[Source, int]], rounds: int, seconds: float, clients: int = 4
+) -> list[list[float]]:
+    """Warm up, then return rounds of the rate of each call in turn; a call is its requests and the expected status."""
+    for source, status in calls:
+        rate(address, source, seconds=1, expected=status, clients=clients)
+    return [
+        [rate(address, source, seconds=seconds, expected=status, clients=clients) for source, status in calls]
+        for _ in range(rounds)
+    ]
+
+
+def latency_figure(address: Address, name: str, request: bytes, calls: int, limit: float, note: str = "") -> Figure:
+    """Show the 95th percentile of the request's latency, with the median beside it."""
+    found = latencies(address, iter([request] * calls))
+    note = f"p50 {percentile(found, 0.5):.1f} ms, {note}".rstrip(", ")
+    return show(Figure(name, percentile(found, 0.95), limit, False, "ms", note))
 
 
 def latencies(address: Address, requests: Iterator[bytes]) -> list[float]:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from bench.figures import Figure, percentile, show
-from bench.load import Address, latencies, request_bytes
+from bench.figures import Figure
+from bench.load import Address, latency_figure, request_bytes
+from bench.server import sign_in_operator
 
 OTHERS, CALLS = 50, 100
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -19,45 +20,29 @@ QUARTER = [("hour", HOUR, 8 * DAY, 120), ("day", DAY, 90 * DAY, 2_880)]
 
 def measure(address: Address) -> Iterator[Figure]:
     # Imported late: Django's models exist only once the server's settings do.
-    from django.contrib.auth.models import User  # noqa: PLC0415
-    from django.core.management import call_command  # noqa: PLC0415
     from django.db import connection  # noqa: PLC0415
-    from django.test import Client  # noqa: PLC0415
     from django.utils import timezone  # noqa: PLC0415
 
-    from portal.access.tokens.issuing import issue_token  # noqa: PLC0415
-
-    # Pages name static files by their contents. The server looks them up when it first shows one, which is below.
-    call_command("collectstatic", verbosity=0, interactive=False)
     busiest = create_targets(timezone.now())
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
-    operator = User.objects.create_superuser("monitoring")
-    token, browser = issue_token("staff", user=operator, actor="bench")[1], Client()
-    browser.force_login(operator)
-    session = browser.cookies["sessionid"].value
-
-    page = page_bytes(f"/admin/monitoring/target/{busiest}/change/", session)
-    yield figure(address, "a target's page with a year of rollups, p95", page)
-    yield figure(
-        address, f"the admin's list of {OTHERS + 1} targets, p95", page_bytes("/admin/monitoring/target/", session)
-    )
-    targets = request_bytes("GET", "/api/v1/monitoring/targets", token)
-    yield figure(address, f"GET monitoring/targets of {OTHERS}, p95", targets)
-    yield figure(address, "GET monitoring/status, p95", request_bytes("GET", "/api/v1/monitoring/status", token))
+    token, session = sign_in_operator("monitoring")
+    requests = {
+        "a target's page with a year of rollups": page_bytes(f"/admin/monitoring/target/{busiest}/change/", session),
+        f"the admin's list of {OTHERS + 1} targets": page_bytes("/admin/monitoring/target/", session),
+        f"GET monitoring/targets of {OTHERS}": request_bytes("GET", "/api/v1/monitoring/targets", token),
+        "GET monitoring/status": request_bytes("GET", "/api/v1/monitoring/status", token),
+    }
+    for name, request in requests.items():
+        yield latency_figure(address, f"{name}, p95", request, CALLS, 100)
 
 
 def page_bytes(path: str, session: str) -> bytes:
     return request_bytes("GET", path).removesuffix(b"\r\n") + f"Cookie: sessionid={session}\r\n\r\n".encode()
 
 
-def figure(address: Address, name: str, request: bytes) -> Figure:
-    found = latencies(address, iter([request] * CALLS))
-    return show(Figure(name, percentile(found, 0.95), 100, False, "ms", f"p50 {percentile(found, 0.5):.1f} ms"))
-
-
 def create_targets(now: datetime) -> int:
-    """Targets that were checked every 30 seconds, one of them for a year; its primary key."""
+    """Create targets that were checked every 30 seconds. Return the primary key of the one with a year of rollups."""
     from monitoring.models import Incident, Round, Target  # noqa: PLC0415
 
     drawn = random.Random(4)
@@ -68,8 +53,8 @@ def create_targets(now: datetime) -> int:
     add_rollups(targets[1:], QUARTER, now, drawn)
     add_checks(busiest, now, drawn)
     Incident.objects.bulk_create(
-        Incident(subject=one.subject, target=one, rule="unavailable", opened_at=now - DAY, resolved_at=now)
-        for one in [busiest] * 100 + targets
+        Incident(subject=target.subject, target=target, rule="unavailable", opened_at=now - DAY, resolved_at=now)
+        for target in [busiest] * 100 + targets
     )
     figures = {"checks": 100, "failures": 1, "p95_ms": 180.0}
     Round.objects.bulk_create(

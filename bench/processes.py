@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-# Linux numbers the CPU clock of a process by its id; this one counts what the scheduler gave it.
+# Linux's clock id of a process is ~pid << 3 | kind; this kind counts what the scheduler gave it.
 SCHEDULED = 2
 
 
@@ -35,11 +35,11 @@ def is_ours(path: Path) -> bool:
 
 
 def status(process: Path, name: str) -> int:
-    """Bytes."""
+    """Return a field of /proc/PID/status in bytes."""
     lines = (process / "status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
 
 
 def cpu_of_servers() -> float:
-    """Seconds that all processes have run, with those of threads that have ended."""
+    """Return the seconds that all processes have run, with those of threads that have ended."""
     return sum(time.clock_gettime(~int(process.name) << 3 | SCHEDULED) for process in servers())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Callable
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import django
+
+from bench.processes import status
 
 AT = "2025-06-12T13:20:00+00:00"
 
@@ -36,8 +37,13 @@ def main() -> None:
         with connection.execute_wrapper(queries.wrapping):
             outcome = orchestration.scan_now(now, agent)[1]
         seconds = time.monotonic() - started
-        statuses = sorted({one["status"] for one in outcome.rows})
-        found = {"seconds": seconds, "queries": queries.count, "opened": opened.count, "peak_mb": peak_mb()}
+        statuses = sorted({row["status"] for row in outcome.rows})
+        found = {
+            "seconds": seconds,
+            "queries": queries.count,
+            "opened": opened.count,
+            "peak_mb": status(Path("/proc/self"), "VmHWM") / 2**20,
+        }
         print(json.dumps(found | {"statuses": statuses, "promoted": outcome.promoted}), flush=True)
 
 
@@ -54,12 +60,6 @@ class Counter:
     def wrapping(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
         self.count += 1
         return execute(sql, params, many, context)
-
-
-def peak_mb() -> float:
-    """The peak of this process's memory so far, in MiB."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    return int(found[1]) / 1024 if found else 0.0
 
 
 if __name__ == "__main__":

@@ -42,6 +42,21 @@ def prepared() -> Iterator[None]:
         yield
 
 
+def sign_in_operator(name: str) -> tuple[str, str]:
+    """Return a staff token and the key of a session of a new superuser."""
+    # Imported late: Django's models exist only once the server's settings do.
+    from django.contrib.auth.models import User  # noqa: PLC0415
+    from django.test import Client  # noqa: PLC0415
+
+    from portal.access.tokens.issuing import issue_token  # noqa: PLC0415
+
+    # Pages name static files by their contents. The server looks them up when it first shows a page.
+    call_command("collectstatic", verbosity=0, interactive=False)
+    operator, browser = User.objects.create_superuser(name), Client()
+    browser.force_login(operator)
+    return issue_token("staff", user=operator, actor="bench")[1], browser.cookies["sessionid"].value
+
+
 @contextmanager
 def run_server(command: Sequence[str]) -> Iterator[Address]:
     """Run the server command, with its listening address in place of `{address}` or `{port}`."""

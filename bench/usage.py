@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from bench import tracking
-from bench.figures import Figure, percentile, show
-from bench.load import Address, latencies, request_bytes
+from bench.figures import Figure, show
+from bench.load import Address, latencies, latency_figure, request_bytes
 from bench.monitoring import page_bytes
 from bench.processes import growth_of_servers
+from bench.server import sign_in_operator
 
 FEATURES, RUNS, FULL_RUNS, LICENCES, DAYS = 1_000_000, 1_000_000, 10_000_000, 500, 364
 EXPORTED = 1_000_000
@@ -57,32 +58,13 @@ SELECT gen_random_uuid(), 'LIC-' || licence, 'PC-' || n % 2000, 'app' || licence
 """
 
 
-def measure(address: Address) -> Iterator[Figure]:
-    return measure_runs(address, RUNS)
-
-
-def measure_full(address: Address) -> Iterator[Figure]:
-    return measure_runs(address, FULL_RUNS)
-
-
-def measure_runs(address: Address, runs: int) -> Iterator[Figure]:
-    # Imported late: Django's models exist only once the server's settings do.
-    from django.contrib.auth.models import User  # noqa: PLC0415
-    from django.core.management import call_command  # noqa: PLC0415
-    from django.test import Client  # noqa: PLC0415
-
-    from portal.access.tokens.issuing import issue_token  # noqa: PLC0415
-
-    # Pages name static files by their contents. The server looks them up when it first shows one, which is below.
-    call_command("collectstatic", verbosity=0, interactive=False)
-    operator = User.objects.create_superuser("usage")
-    token, browser = issue_token("staff", user=operator, actor="bench")[1], Client()
-    browser.force_login(operator)
+def measure(address: Address, runs: int) -> Iterator[Figure]:
+    token, session = sign_in_operator("usage")
     yield from tracking.measure()
     yield from summaries(address, token)
     fill_runs(runs)
     yield rebuilt(runs)
-    yield from pages(address, browser.cookies["sessionid"].value)
+    yield from pages(address, session)
     yield from exported(address, token)
 
 
@@ -95,7 +77,7 @@ def summaries(address: Address, token: str) -> Iterator[Figure]:
     for hours, calls, limit in ((2, 30, 300), (24, LONG_CALLS, NO_LIMIT), (720, LONG_CALLS, NO_LIMIT)):
         request = request_bytes("GET", f"/api/v1/usage/summary?hours={hours}", token)
         name = f"GET usage/summary?hours={hours}, {FEATURES} uses a day, p95"
-        yield figure(address, name, request, calls, limit)
+        yield latency_figure(address, name, request, calls, limit)
 
 
 # --- Runs ------------------------------------------------------------------------------------------------------------
@@ -153,15 +135,9 @@ def pages(address: Address, session: str) -> Iterator[Figure]:
     for name, path in shown.items():
         request = page_bytes(f"/admin/usage/{path}", session)
         first = [latencies(address, iter([request]))[0] for _ in range(2)]  # each worker adds up for itself
-        yield figure(address, f"{name}, p95", request, CALLS, 100, f"first {max(first):.0f} ms")
+        yield latency_figure(address, f"{name}, p95", request, CALLS, 100, f"first {max(first):.0f} ms")
     request = page_bytes("/admin/", session)
-    yield figure(address, "the landing page, p95", request, CALLS, 100)
-
-
-def figure(address: Address, name: str, request: bytes, calls: int, limit: float, note: str = "") -> Figure:
-    found = latencies(address, iter([request] * calls))
-    told = f"p50 {percentile(found, 0.5):.1f} ms, {note}".rstrip(", ")
-    return show(Figure(name, percentile(found, 0.95), limit, False, "ms", told))
+    yield latency_figure(address, "the landing page, p95", request, CALLS, 100)
 
 
 # --- An export -------------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from vigie_client import make_session
 from demo import backups, beta, services, usage
 from demo.beta import Beta
 from demo.commands import MANAGE, ROOT, manage
-from demo.fleet import Machine, keep_alive, machines, play, refuse_impostor
+from demo.fleet import Machine, machines, play, try_server_name, use_random_machine
 from demo.services import Services
 from demo.usage import Workplace
 
@@ -48,7 +48,7 @@ def main() -> int:
     watched = Services(data / "services")
     os.environ.update(watched.settings(os.environ) | usage.settings(data, os.environ))
     command = [*MANAGE, "up", "--bind", bind]
-    # The portal inherits the other end of this pipe and ends when we do, however we end.
+    # The portal inherits the read end. Ours closes when this process ends, however it ends, and the portal then stops.
     lifeline, _held = os.pipe()
     environment = os.environ | {"VIGIE_LIFELINE": str(lifeline)}
     with (
@@ -83,7 +83,7 @@ def play_scenes(
     yield from indent(play(fleet, token, own_tokens))
     yield from ("", "Their databases are backed up:")
     yield from indent(backups.play(url, data, fleet, staff_token))
-    yield from indent(refuse_impostor(fleet[0], token))
+    yield from indent(try_server_name(fleet[0], token))
     yield from ("", "Their services are watched:")
     yield from indent(services.play(url, watched, make_session(staff_token), password))
     yield from ("", "Customers use what they bought:")
@@ -167,7 +167,7 @@ def keep_running(
         try:
             return portal.wait(timeout=PAUSE_SECONDS)
         except subprocess.TimeoutExpired:
-            keep_alive(fleet, rng)
+            use_random_machine(fleet, rng)
             usage.live(people, rng)
             if next(turns) % TURNS_OF_SERVICES == 0:
                 watched.live(rng)

@@ -19,12 +19,12 @@ from vigie_client import FeedbackClient, make_session
 from demo.commands import manage, run_in_portal
 from demo.fleet import Machine
 from demo.forms import read_form
-from demo.services import SHOWN, SLOWS, LoginFailed, Operator
+from demo.services import SLOW, WITH_BADGE, LoginFailed, Operator
 from demo.voices import FIRST, FORM, HANGS, LOST, LOST_AGAIN, MACHINE, NEW, SECOND, TAB, THIRD, WRONG, Voice
 
 NAME, PRODUCT = "spring-beta", "Page Counter 6.1"
 DAYS, LEFT = 21, 7
-TESTED = (SHOWN, SLOWS, "Shop")
+TESTED = (WITH_BADGE, SLOW, "Shop")
 WEBSITE = "https://counter.example.org"
 FORMATS = ("json", "txt", "csv", "xlsx", "pdf")
 # Days before now of the earlier verdicts, which count the feedback until then.
@@ -75,19 +75,19 @@ class FeedbackSender:
         """Send the feedback and return the status of each answer. A repetition is recognized by its id."""
         return [self.send(voice, feedback_fields(voice, self.now) | more) for voice in voices]
 
-    def send(self, voice: Voice, said: dict[str, object]) -> int:
+    def send(self, voice: Voice, body: dict[str, object]) -> int:
         address = f"{self.url}/api/v1/beta/feedback"
         if voice.way == FORM:
             headers = {"Origin": WEBSITE}
-            return requests.post(f"{address}?key={self.key}", json=said, headers=headers, timeout=10).status_code
-        said = said | {"programme": NAME}
+            return requests.post(f"{address}?key={self.key}", json=body, headers=headers, timeout=10).status_code
+        body = body | {"programme": NAME}
         if voice.way == MACHINE and (token := self.machine_token(voice)):
             with make_session(token) as session:
-                return session.post(address, json=said, timeout=10).status_code
-        return self.application.post(address, json=said, timeout=10).status_code
+                return session.post(address, json=body, timeout=10).status_code
+        return self.application.post(address, json=body, timeout=10).status_code
 
     def machine_token(self, voice: Voice) -> str:
-        """Return the token of the participant's machine; empty if it is not enrolled."""
+        """Return the token of a machine that is always the same for one participant; empty if it is not enrolled."""
         credentials = self.machines[sum(map(ord, voice.who)) % len(self.machines)].store.load()
         return credentials.api_token if credentials else ""
 
@@ -100,10 +100,10 @@ def feedback_fields(voice: Voice, now: datetime) -> dict[str, object]:
 def send_by_page(url: str, key: str) -> bool:
     """Send feedback by the page with a French browser. Return True if the portal thanked."""
     address, person = f"{url}/feedback/{key}?lang=fr", {"participant": "Yves Morel", "app_version": NEW}
-    said = {"type": "ux", "comment": "La page pour donner son avis est très simple 😊", "nps_score": "9"}
+    opinion = {"type": "ux", "comment": "La page pour donner son avis est très simple 😊", "nps_score": "9"}
     with requests.Session() as browser:
         form = read_form(browser.get(address, timeout=30).text, "comment")
-        answer = browser.post(address, data=form | said | person, timeout=30)
+        answer = browser.post(address, data=form | opinion | person, timeout=30)
     return answer.ok and "thanks=1" in answer.url
 
 
@@ -195,20 +195,20 @@ def is_over(operator: Operator) -> bool:
 
 
 def play_three_weeks(sender: FeedbackSender) -> Iterator[str]:
-    said = sender.send_all(FIRST)
+    statuses = sender.send_all(FIRST)
     backdate(FIRST, sender.now, FIRST_VERDICT)
-    said += sender.send_all(SECOND)
+    statuses += sender.send_all(SECOND)
     backdate(SECOND, sender.now, SECOND_VERDICT)
-    said += sender.send_all(THIRD)
+    statuses += sender.send_all(THIRD)
     backdate(THIRD, sender.now)
     people = len({voice.who for voice in FIRST + SECOND + THIRD})
-    yield f"{people} participants of {NAME} said {said.count(201)} things in {DAYS} days, in three languages"
+    yield f"{people} participants of {NAME} said {statuses.count(201)} things in {DAYS} days, in three languages"
 
 
 def backdate(voices: Sequence[Voice], now: datetime, ago: float | None = None) -> None:
     """Set the times of the feedback to the past, and keep a report of the time `ago` days before now."""
-    given = {said["id"]: said["given_at"] for said in (feedback_fields(voice, now) for voice in voices)}
-    run_in_portal("feedback_times", {"programme": NAME, "given": given, "moment": ago and now - timedelta(days=ago)})
+    given_at = {sent["id"]: sent["given_at"] for sent in (feedback_fields(voice, now) for voice in voices)}
+    run_in_portal("feedback_times", {"programme": NAME, "given": given_at, "moment": ago and now - timedelta(days=ago)})
 
 
 def play_today(beta: Beta, sender: FeedbackSender) -> Iterator[str]:
@@ -230,16 +230,15 @@ def fix_last_bug(beta: Beta, operator: Operator, api: requests.Session) -> Itera
     yield f"the operator marked the last grave bug as fixed, and now it says {summary}"
 
 
-def summarize_report(said: dict[str, Any]) -> str:
-    missed = [condition["name"] for condition in said["conditions"] if not condition["ok"]]
-    return f"{said['verdict']} for {', '.join(missed)}" if missed else f"{said['verdict']}"
+def summarize_report(report: dict[str, Any]) -> str:
+    missed = [condition["name"] for condition in report["conditions"] if not condition["ok"]]
+    return f"{report['verdict']} for {', '.join(missed)}" if missed else f"{report['verdict']}"
 
 
 def fetch_report(beta: Beta, api: requests.Session) -> dict[str, Any]:
     answer = api.get(f"{beta.url}/api/v1/beta/report", params={"programme": NAME}, timeout=30)
     answer.raise_for_status()
-    found: dict[str, Any] = answer.json()
-    return found
+    return dict(answer.json())
 
 
 def export_report(data: Path) -> str:

@@ -7,7 +7,7 @@ import random
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -32,7 +32,7 @@ from demo.documents import make_broken_documents, make_documents
 WINDOWS, MAC, LINUX = "Windows 11 23H2", "macOS 15.1", "Debian 12"
 # One of the servers of `demo.backups`, which deposits by SFTP and was never enrolled.
 SERVER = "agent_douala_prod_01"
-PEOPLE = [
+MACHINES = [
     ("PC-LYON-07", "Alice Martin", WINDOWS),
     ("PC-LYON-08", "Bruno Petit", WINDOWS),
     ("PC-PARIS-01", "Chloé Durand", WINDOWS),
@@ -85,11 +85,8 @@ class Machine:
         )
         return done.status
 
-    def telemetry(self, url: str = "") -> UsageTelemetryClient:
-        return UsageTelemetryClient(url or self.url, self.store)
-
     def ensure_enrolled(self, token: str) -> bool:
-        """Send a heartbeat, after enrolling the machine if necessary. Return True if it was."""
+        """Send a heartbeat, after enrolling the machine if necessary. Return True if it was enrolled now."""
         if self.store.load() is not None:
             try:
                 self.beat()
@@ -106,7 +103,7 @@ class Machine:
         send_heartbeat(self.url, make_session(self.store), version=self.version, os_info=self.os_info)
 
     def work(self, paths: list[Path], ago: timedelta = timedelta()) -> None:
-        """Count the pages of the documents and spool the run, which ended `ago` before now."""
+        """Count the pages of the documents and spool the run, which started `ago` before now."""
         documents = []
         for path in paths:
             pages = page_count_for(path)
@@ -125,7 +122,7 @@ class Machine:
         spool_payload(self.spool, payload)
 
     def flush(self, url: str = "") -> int:
-        return flush_spool(self.spool, self.telemetry(url))
+        return flush_spool(self.spool, UsageTelemetryClient(url or self.url, self.store))
 
     def flush_until_empty(self, seconds: float = 20) -> int:
         """Flush until nothing waits, as a running program does: flushes during a pause do nothing."""
@@ -149,7 +146,7 @@ def machines(url: str, folder: Path, seed: int = 7) -> list[Machine]:
             folder=folder / machine_id,
             rng=random.Random(seed + number),  # noqa: S311 - a play, not a secret
         )
-        for number, (machine_id, user_name, os_info) in enumerate(PEOPLE)
+        for number, (machine_id, user_name, os_info) in enumerate(MACHINES)
     ]
 
 
@@ -174,7 +171,7 @@ def play(fleet: list[Machine], token: str, own_tokens: Mapping[str, str] | None 
     yield from process_broken_documents(fleet[0])
     yield from play_offline(fleet[1:4])
     yield from reinstall(fleet[-1], token)
-    yield from refuse_intruder(fleet[0], token)
+    yield from try_taken_name(fleet[0], token)
 
 
 def process_broken_documents(machine: Machine) -> Iterator[str]:
@@ -206,25 +203,28 @@ def reinstall(machine: Machine, token: str) -> Iterator[str]:
     yield f"{machine.machine_id} was uninstalled and came back: {status}"
 
 
-def refuse_intruder(machine: Machine, token: str) -> Iterator[str]:
+def try_taken_name(machine: Machine, token: str) -> Iterator[str]:
     """Let a second computer enrol under a taken name, which the portal refuses."""
-    twin = Machine(**{**vars(machine), "folder": machine.folder.with_name("twin")})
-    try:
-        twin.enrol(token)
-    except PortalError as error:
-        yield f"a second computer calling itself {machine.machine_id} was refused: {error.code}"
+    if code := try_enrolment(machine, token, "twin", machine.machine_id):
+        yield f"a second computer calling itself {machine.machine_id} was refused: {code}"
 
 
-def refuse_impostor(machine: Machine, token: str) -> Iterator[str]:
+def try_server_name(machine: Machine, token: str) -> Iterator[str]:
     """Let a computer enrol as a server with expected backups, which needs an approval."""
-    impostor = Machine(**{**vars(machine), "machine_id": SERVER, "folder": machine.folder.with_name("impostor")})
+    if code := try_enrolment(machine, token, "impostor", SERVER):
+        yield f"a computer calling itself {SERVER} waits for an operator: {code}"
+
+
+def try_enrolment(machine: Machine, token: str, folder: str, machine_id: str) -> str:
+    """Let another computer enrol under this name. Return the code of the refusal, empty if there was none."""
     try:
-        impostor.enrol(token)
+        replace(machine, machine_id=machine_id, folder=machine.folder.with_name(folder)).enrol(token)
     except PortalError as error:
-        yield f"a computer calling itself {SERVER} waits for an operator: {error.code}"
+        return str(error.code)
+    return ""
 
 
-def keep_alive(fleet: list[Machine], rng: random.Random) -> None:
+def use_random_machine(fleet: list[Machine], rng: random.Random) -> None:
     """Let one machine send a heartbeat and a run."""
     machine = rng.choice(fleet)
     with contextlib.suppress(PortalError):  # the portal is being restarted, perhaps: the run below waits in its spool

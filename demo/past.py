@@ -79,11 +79,11 @@ class Past:
             start += length
 
 
-def enter(services: list[dict[str, Any]], pasts: list[Past], seed: int = 7) -> str:
+def write_history(services: list[dict[str, Any]], pasts: list[Past], seed: int = 7) -> str:
     """Create missing services with their history, and update the URLs of all.
 
     Return the URL of the last one's badge.
     """
     rng, now = random.Random(seed), datetime.now(UTC)  # noqa: S311 - a play, not a secret
-    entered = [fields | {"past": past.make_history(now, rng)} for fields, past in zip(services, pasts, strict=True)]
-    return run_in_portal("history", entered)
+    histories = [fields | {"past": past.make_history(now, rng)} for fields, past in zip(services, pasts, strict=True)]
+    return run_in_portal("history", histories)

@@ -24,27 +24,30 @@ import requests
 
 from demo.certificates import Authority
 from demo.forms import read_form
-from demo.past import DAY, DAYS, HOUR, Outage, Past, enter
+from demo.past import DAY, DAYS, HOUR, Outage, Past, write_history
 from demo.telegram import Telegram
 
 PATIENCE_SECONDS = 60.0
 INTERVAL = 10
 USUAL = {"interval": INTERVAL, "timeout": 5, "retries": 0, "failures_to_open": 2, "successes_to_close": 2}
 TOKEN_FIELD = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
-DIES, FLAPS, SLOWS, SHOWN = "Payments", "Partner feed", "Search", "API"
+# Names of services, by what happens to them or what is shown of them.
+DYING, FLAPPING, SLOW, WITH_BADGE = "Payments", "Partner feed", "Search", "API"
 PASTS = {
     "Shop": Past(45.0, (Outage(20 * DAY, 25, "timeout", "headers", "A crawler; it is kept out now."),)),
     "Customer area": Past(60.0),
-    DIES: Past(
+    DYING: Past(
         80.0,
         (
             Outage(33 * DAY, 190, "connect", "ECONNREFUSED", "The disk of its database was full."),
             Outage(3 * DAY + 5 * HOUR, 47, "status", "502", "A release that was taken back."),
         ),
     ),
-    FLAPS: Past(120.0, tuple(Outage(days * DAY + 7 * HOUR, 12 + days, "status", "503") for days in (2, 6, 9, 13, 27))),
-    SLOWS: Past(150.0),
-    SHOWN: Past(12.0),
+    FLAPPING: Past(
+        120.0, tuple(Outage(days * DAY + 7 * HOUR, 12 + days, "status", "503") for days in (2, 6, 9, 13, 27))
+    ),
+    SLOW: Past(150.0),
+    WITH_BADGE: Past(12.0),
 }
 
 
@@ -124,16 +127,16 @@ class Services:
     def __init__(self, folder: Path) -> None:
         authority, now = Authority(folder), datetime.now(UTC)
         self.telegram = Telegram()
-        self.authority = authority.path
-        soon, over = now + timedelta(days=9), now - timedelta(minutes=5)
+        self.authority_path = authority.path
+        expires_soon, expired = now + timedelta(days=9), now - timedelta(minutes=5)
         ports = Ports(folder / "ports.json")
         self.sites = {
-            "Shop": ports.site("Shop", 0.03, authority.context("shop", soon)),
-            "Customer area": ports.site("Customer area", 0.03, authority.context("area", over)),
-            DIES: ports.site(DIES, 0.05),
-            FLAPS: ports.site(FLAPS, 0.08),
-            SLOWS: ports.site(SLOWS, 0.1),
-            SHOWN: ports.site(SHOWN, 0.005),
+            "Shop": ports.site("Shop", 0.03, authority.context("shop", expires_soon)),
+            "Customer area": ports.site("Customer area", 0.03, authority.context("area", expired)),
+            DYING: ports.site(DYING, 0.05),
+            FLAPPING: ports.site(FLAPPING, 0.08),
+            SLOW: ports.site(SLOW, 0.1),
+            WITH_BADGE: ports.site(WITH_BADGE, 0.005),
         }
         ports.keep(self.sites)
         self.is_dead = False
@@ -144,8 +147,8 @@ class Services:
         By default the portal probes only this machine, and it trusts our authority beside the given ones.
         """
         trusted = [Path(given["SSL_CERT_FILE"]).read_bytes()] if "SSL_CERT_FILE" in given else []
-        bundle = self.authority.with_name("trusted.pem")
-        bundle.write_bytes(b"\n".join([self.authority.read_bytes(), *trusted]))
+        bundle = self.authority_path.with_name("trusted.pem")
+        bundle.write_bytes(b"\n".join([self.authority_path.read_bytes(), *trusted]))
         own = {"CONNECTIVITY_PROBES": f"127.0.0.1:{self.telegram.server_port}"}
         if not any(name.startswith("TELEGRAM_") for name in given):
             own |= self.telegram.settings
@@ -154,8 +157,8 @@ class Services:
     def targets(self) -> list[dict[str, Any]]:
         """Return the fields of each target, in the order of PASTS."""
         more: dict[str, dict[str, Any]] = {
-            SLOWS: {"max_latency_ms": 400},
-            SHOWN: {"json_path": "$.status", "json_value": "ok"},
+            SLOW: {"max_latency_ms": 400},
+            WITH_BADGE: {"json_path": "$.status", "json_value": "ok"},
         }
         created = (datetime.now(UTC) - DAYS * DAY).isoformat()
         return [
@@ -165,21 +168,21 @@ class Services:
 
     def kill(self) -> None:
         if not self.is_dead:
-            self.sites[DIES].die()
+            self.sites[DYING].die()
             self.is_dead = True
 
     def revive(self) -> None:
         """Restart the dead service, which stays dead while another program uses its port."""
         if self.is_dead:
             with contextlib.suppress(OSError):
-                self.sites[DIES] = self.sites[DIES].restarted()
+                self.sites[DYING] = self.sites[DYING].restarted()
                 self.is_dead = False
 
     def flap(self, is_down: bool) -> None:
-        self.sites[FLAPS].status = 503 if is_down else 200
+        self.sites[FLAPPING].status = 503 if is_down else 200
 
     def slow_down(self, is_slow: bool) -> None:
-        self.sites[SLOWS].seconds = 0.9 if is_slow else 0.1
+        self.sites[SLOW].seconds = 0.9 if is_slow else 0.1
 
     def heal(self) -> None:
         self.revive()
@@ -235,36 +238,29 @@ class Operator:
         self.submit("/admin/monitoring/incident/", action="note_cause", confirmed=1, cause=cause, **chosen)
 
 
-class IncidentReader:
-    """Reads the incidents of services from the portal's API."""
-
-    def __init__(self, url: str, api: requests.Session) -> None:
-        self.url = f"{url}/api/v1/monitoring"
-        self.api = api
-
-    def find_open(self, name: str) -> dict[str, Any] | None:
-        """Return the open incident of a service, if any."""
-        answer = self.api.get(f"{self.url}/status", timeout=10)
-        answer.raise_for_status()
-        return next((found for found in answer.json()["open_incidents"] if found["target"] == name), None)
+def open_incidents(url: str, api: requests.Session) -> dict[str, dict[str, Any]]:
+    """Return the open incidents by the name of their target."""
+    answer = api.get(f"{url}/api/v1/monitoring/status", timeout=10)
+    answer.raise_for_status()
+    return {incident["target"]: incident for incident in answer.json()["open_incidents"]}
 
 
 def play(url: str, services: Services, api: requests.Session, password: str) -> Iterator[str]:
     """Play the scenes and yield a line for each. A repetition goes on with the existing services."""
-    badge = enter(services.targets(), [PASTS[name] for name in PASTS])
+    badge = write_history(services.targets(), list(PASTS.values()))
     yield f"{len(PASTS)} services are watched every {INTERVAL} seconds, and have a past of {DAYS} days ({badge})"
-    incidents, seen = IncidentReader(url, api), len(services.telegram.received)
+    seen = len(services.telegram.received)
     services.kill()
     services.slow_down(True)
-    yield f"{DIES} does not answer any more, {SLOWS} becomes slow, and a certificate ended five minutes ago"
-    incident = wait(lambda: incidents.find_open(DIES))
+    yield f"{DYING} does not answer any more, {SLOW} becomes slow, and a certificate ended five minutes ago"
+    incident = wait(lambda: open_incidents(url, api).get(DYING))
     if incident is None:
         yield "no incident opened: see what the portal logs"
         return
     yield acknowledge_incident(url, password, incident)
     services.heal()
-    closed = wait(lambda: incidents.find_open(DIES) is None and incidents.find_open(SLOWS) is None)
-    yield f"{DIES} answers again: " + ("its incident is closed" if closed else "its incident is still open")
+    closed = wait(lambda: not open_incidents(url, api).keys() & {DYING, SLOW})
+    yield f"{DYING} answers again: " + ("its incident is closed" if closed else "its incident is still open")
     yield from read_messages(services.telegram, seen)
 
 
@@ -280,7 +276,7 @@ def acknowledge_incident(url: str, password: str, incident: dict[str, Any]) -> s
 def read_messages(telegram: Telegram, seen: int) -> Iterator[str]:
     """Yield the messages after the first `seen`; none if the portal uses a real bot."""
     if telegram.received:
-        wait(lambda: any(f"{DIES} is up" in text for text in telegram.received[seen:]))
+        wait(lambda: any(f"{DYING} is up" in text for text in telegram.received[seen:]))
         yield "Telegram received meanwhile:"
         yield from (f"  {text}" for text in telegram.received[seen:])
 

@@ -10,6 +10,7 @@ import random
 import re
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -28,9 +29,9 @@ from vigie_client import (
 
 from demo.services import LoginFailed, Operator, wait
 
-DAY, DAYS, BATCH = timedelta(days=1), 60, 100
+DAY, DAYS, BATCH_SIZE = timedelta(days=1), 60, 100
 # A quota period that began so many days ago can be used up.
-INTO_THE_PERIOD, LAST_DAY = 20, 28
+PERIOD_AGE, LAST_DAY = timedelta(days=20), 28
 PEOPLE = ("alice.martin", "bruno.petit", "chloe.durand", "grace.mbarga", "karim.haddad")
 FEATURES = {
     "document_upload": "/api/documents",
@@ -113,7 +114,7 @@ def send_past_runs(url: str, session: requests.Session, rng: random.Random) -> i
     """Send the past runs of all customers. Return the number delivered."""
     client, now = UsageTelemetryClient(url, session), datetime.now(UTC)
     runs = [run for customer in CUSTOMERS for run in past_runs(customer, now, rng)]
-    batches = (runs[first : first + BATCH] for first in range(0, len(runs), BATCH))
+    batches = (runs[first : first + BATCH_SIZE] for first in range(0, len(runs), BATCH_SIZE))
     return sum(outcome.delivered for batch in batches for outcome in client.report_batch(batch).items)
 
 
@@ -172,19 +173,15 @@ class Workplace:
 
 
 def workplaces(url: str, token: str, folder: Path) -> list[Workplace]:
-    found = []
+    places = []
     for person in PEOPLE:
         session, spool = make_session(token), folder / f"{person}.jsonl"
         tracker = ActivityTracker(url, session, f"{person}@example.org", spool_path=spool)
-        found.append(Workplace(session, tracker, spool))
-    return found
+        places.append(Workplace(session, tracker, spool))
+    return places
 
 
 # --- Licences --------------------------------------------------------------------------------------------------------
-
-
-def period_day(today: date) -> int:
-    return min((today - timedelta(days=INTO_THE_PERIOD)).day, LAST_DAY)
 
 
 def pages_since(url: str, api: requests.Session, since: date) -> dict[str, int]:
@@ -192,15 +189,15 @@ def pages_since(url: str, api: requests.Session, since: date) -> dict[str, int]:
     query = {"from": since.isoformat(), "group": "license,machine", "format": "json"}
     answer = api.get(f"{url}/api/v1/usage/export", params=query, timeout=60)
     answer.raise_for_status()
-    found: dict[str, int] = {}
+    pages: Counter[str] = Counter()
     for row in answer.json()["results"]:
-        found[row["license_ref"]] = found.get(row["license_ref"], 0) + row["pages"]
-    return found
+        pages[row["license_ref"]] += row["pages"]
+    return pages
 
 
 def write_licences(url: str, api: requests.Session, operator: Operator) -> None:
     today = datetime.now(UTC).date()
-    day = period_day(today)
+    day = min((today - PERIOD_AGE).day, LAST_DAY)
     since = today.replace(day=day) if day <= today.day else (today.replace(day=1) - DAY).replace(day=day)
     pages = pages_since(url, api, since)
     for customer in CUSTOMERS:
@@ -238,8 +235,9 @@ def play(
         yield f"an application told of the morning of its {len(PEOPLE)} users"
     for workplace in people:
         workplace.work_for_a_while(rng)
-    lost = sum(not workplace.is_delivered for workplace in people)
-    yield f"{len(people)} people worked: {'all they did was told' if not lost else f'{lost} are still to be heard'}"
+    pending = sum(not workplace.is_delivered for workplace in people)
+    heard = f"{pending} are still to be heard" if pending else "all they did was told"
+    yield f"{len(people)} people worked: {heard}"
     try:
         operator = Operator(url, password)
     except LoginFailed:
@@ -257,8 +255,8 @@ def request_report(url: str, data: Path, api: requests.Session, operator: Operat
     operator.submit("/admin/usage/guardianreport/add/", hours=2, is_mailed="on")
     answer = api.get(f"{url}/api/v1/usage/summary", params={"hours": 2}, timeout=30)
     answer.raise_for_status()
-    said = answer.json()
-    counts = f"{said['active_users']} people, {said['total_requests']} requests, {said['total_errors']} errors"
+    summary = answer.json()
+    counts = f"{summary['active_users']} people, {summary['total_requests']} requests, {summary['total_errors']} errors"
     mail = wait(lambda: set(mail_folder(data).glob("*")) - before) if mail_folder(data).exists() else None
     return f"the guardian reported: {counts}" + (f"; its mail is {mail.pop()}" if mail else "")
 

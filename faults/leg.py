@@ -40,8 +40,8 @@ def main(database: str, directory: Path, wanted: list[str]) -> int:
         django.setup()
         create_data_directory()
         call_command("migrate", verbosity=0)
-        experiments = import_module("faults.experiments")  # its models need the settings above
-        stage = stack.enter_context(experiments.stage(directory, url, server, is_whole="whole" in wanted))
+        experiments, stages = map(import_module, ("faults.experiments", "faults.stage"))  # need the settings above
+        stage = stack.enter_context(stages.stage(directory, url, server, is_whole="whole" in wanted))
         names = [name for name in NAMES if name in wanted] or NAMES
         figures = [figure for name in names for figure in experiments.EXPERIMENTS[name](stage)]
     return 0 if all(figure.holds for figure in figures) else 1

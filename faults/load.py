@@ -35,8 +35,8 @@ class Reporters:
 
     def __init__(self, url: str, token: str, folder: Path, processes: int, count: int) -> None:
         self.folders = [folder / f"app{number}" for number in range(processes)]
-        for each in self.folders:
-            each.mkdir(parents=True)
+        for folder in self.folders:
+            folder.mkdir(parents=True)
         self.commands = [
             [sys.executable, "-m", "faults.reporter", url, token, str(each), str(count)] for each in self.folders
         ]
@@ -167,7 +167,7 @@ class Telegram:
         return sum(len(set(range(count)) - set(self.accepted.get(chat, []))) for chat in chats)
 
 
-def send_message(number: int) -> bool:
+def queue_message(number: int) -> bool:
     """Write one message to the outbox. Return False if the database is not available."""
     try:
         with transaction.atomic():
@@ -186,7 +186,7 @@ HEAD = b"--\n-- PostgreSQL database dump\n--\n\n" + b"SET standard_conforming_st
 END = b"\n--\n-- PostgreSQL database dump complete\n--\n\n"
 
 
-def expect_backup(machine: str, folder: Path, size: int) -> ExpectedBackupJob:
+def create_due_backup(machine: str, folder: Path, size: int) -> ExpectedBackupJob:
     """Create a due backup job and a deposit of that size, which does not compress."""
     moment = timezone.now().replace(second=0, microsecond=0) - timedelta(minutes=1)
     long_ago = moment - timedelta(hours=1)

@@ -23,7 +23,7 @@ from demo.beta import Beta
 from demo.documents import make_broken_documents, make_documents
 from demo.fleet import machines, play
 from demo.forms import read_form
-from demo.services import DIES, FLAPS, PASTS, SHOWN, SLOWS, Services
+from demo.services import DYING, FLAPPING, PASTS, SLOW, WITH_BADGE, Services
 from monitoring.checks import worker_rounds
 from monitoring.models import Incident, Rollup, Target
 from monitoring.probe.http import probe_http
@@ -109,10 +109,10 @@ def test_services_fail_when_broken_and_recover_when_repaired(watched, ask):
     watched.kill()
     watched.flap(True)
     watched.slow_down(True)
-    assert (ask(DIES).detail, ask(FLAPS).detail) == ("ECONNREFUSED", "503")
-    assert ask(SLOWS).latency_ms > watched.targets()[list(PASTS).index(SLOWS)]["max_latency_ms"]
+    assert (ask(DYING).detail, ask(FLAPPING).detail) == ("ECONNREFUSED", "503")
+    assert ask(SLOW).latency_ms > watched.targets()[list(PASTS).index(SLOW)]["max_latency_ms"]
     watched.heal()
-    assert all(ask(name).is_ok for name in (DIES, FLAPS, SLOWS, SHOWN))
+    assert all(ask(name).is_ok for name in (DYING, FLAPPING, SLOW, WITH_BADGE))
 
 
 def test_one_certificate_has_expired_and_one_expires_soon(watched, ask):
@@ -125,7 +125,7 @@ def test_watched_demo_breaks_and_repairs_services(watched):
     rng, seen = random.Random(1), set()
     for _ in range(30):
         watched.live(rng)
-        seen.add((watched.is_dead, watched.sites[FLAPS].status, watched.sites[SLOWS].seconds))
+        seen.add((watched.is_dead, watched.sites[FLAPPING].status, watched.sites[SLOW].seconds))
     assert seen == {(False, 200, 0.1), (True, 200, 0.1), (False, 503, 0.1), (False, 200, 0.9)}
 
 
@@ -141,11 +141,11 @@ def test_services_reuse_their_ports_unless_taken(watched, tmp_path):
 
 def test_service_stays_down_while_its_port_is_taken(watched, ask):
     watched.kill()
-    with socket.create_server(("127.0.0.1", watched.sites[DIES].server_port)):
+    with socket.create_server(("127.0.0.1", watched.sites[DYING].server_port)):
         watched.heal()
         assert watched.is_dead
     watched.heal()
-    assert ask(DIES).is_ok
+    assert ask(DYING).is_ok
 
 
 def test_demo_sends_nothing_to_a_configured_bot(watched):
@@ -165,7 +165,7 @@ def test_history_of_services_is_created_once(watched, enter):
     first = enter()
     assert first.endswith(".svg")
     figures = {
-        period: Rollup.objects.filter(period=period, target__name=DIES).aggregate(Sum("checks"), Sum("failures"))
+        period: Rollup.objects.filter(period=period, target__name=DYING).aggregate(Sum("checks"), Sum("failures"))
         for period in ("hour", "day")
     }
     assert figures["hour"] == figures["day"] == {"checks__sum": 42 * 24 * 360, "failures__sum": 6 * (190 + 47)}
@@ -212,12 +212,12 @@ def test_incident_opens_is_acknowledged_and_closes(watched, live_server, monkeyp
     finally:
         is_over.set()
         workers.join(timeout=60)
-    assert lines[3] == f"{DIES} answers again: its incident is closed"
-    incident = Incident.objects.filter(target__name=DIES).latest("pk")
+    assert lines[3] == f"{DYING} answers again: its incident is closed"
+    incident = Incident.objects.filter(target__name=DYING).latest("pk")
     kinds = [event.kind for event in incident.timeline.all() if event.kind != "changed"]
     assert kinds == ["opened", "acknowledged", "noted", "resolved"]
     assert incident.acknowledged_by == "operator"
-    about = [line for line in lines if f" {DIES} is " in line]
+    about = [line for line in lines if f" {DYING} is " in line]
     assert [line.split()[1] for line in about] == ["🔴", "✅"]
 
 
