@@ -35,8 +35,8 @@ def found(client, **query):
     return [row.participant for row in client.get(LIST, query).context["cl"].queryset]
 
 
-class TestTheList:
-    def test_it_says_what_who_where_how_grave_and_whose_it_is(self, admin_client):
+class TestList:
+    def test_row_shows_comment_participant_page_severity_and_assignee(self, admin_client):
         olga = User.objects.create_user("olga", is_staff=True)
         feedback = create_bug(
             "bob@example.org", "\n\nExport crashes\nevery time", severity="critical", nps_score=3, page="/export",
@@ -56,12 +56,12 @@ class TestTheList:
         ("fields", "marked"),
         [({"severity": ""}, True), ({"severity": "low"}, False), ({"severity": "", "type": "ux"}, False)],
     )
-    def test_a_bug_that_nobody_judged_says_so(self, admin_client, fields, marked):
+    def test_only_bug_without_severity_is_shown_as_not_judged(self, admin_client, fields, marked):
         create_bug(**fields)
         assert ('badge-quiet">not judged<' in page_text(admin_client.get(LIST))) is marked
 
     @pytest.mark.parametrize("comment", HOSTILE.values(), ids=HOSTILE)
-    def test_what_participants_wrote_is_text(self, admin_client, comment):
+    def test_hostile_texts_are_escaped_on_list_and_page(self, admin_client, comment):
         feedback = create_bug("<i>eve</i>", comment, page="<u>x</u>")
         triage.apply_triage(feedback, {"tags": ["<s>tag</s>"]})
         for path in (LIST, page_url(feedback), f"{LIST}?q=eve"):
@@ -69,7 +69,9 @@ class TestTheList:
             assert not re.search(r"<script>alert|<i>eve|<u>x|<s>tag|<b>", text)
             assert "&lt;i&gt;eve" in text
 
-    def test_of_a_long_comment_it_shows_and_reads_the_beginning(self, admin_client, django_assert_max_num_queries):
+    def test_long_comment_is_an_excerpt_in_the_list_and_whole_on_its_page(
+        self, admin_client, django_assert_max_num_queries
+    ):
         feedback = create_bug(comment="x" * 100_000)
         with django_assert_max_num_queries(7):
             text = page_text(admin_client.get(LIST))
@@ -77,7 +79,7 @@ class TestTheList:
         assert "x" * 111 not in text
         assert "x" * 100_000 in page_text(admin_client.get(page_url(feedback)))
 
-    def test_of_many_comments_the_beginnings_alone_are_read(self, admin_client, monkeypatch):
+    def test_lists_read_only_the_first_400_characters_of_other_comments(self, admin_client, monkeypatch):
         """By what the database sends: what is cut off only once it is here has been read all the same."""
         feedback, longest = create_bug(), []
         fetched = compiler.cursor_iter
@@ -96,12 +98,12 @@ class TestTheList:
             assert "x" * 100 in page_text(admin_client.get(path))
             assert max(longest) == 400, path
 
-    def test_a_score_alone_has_no_comment(self, admin_client):
+    def test_score_without_comment_is_shown_as_no_comment(self, admin_client):
         create_bug(comment="", nps_score=9)
         assert "no comment" in page_text(admin_client.get(LIST))
 
 
-class TestNarrowing:
+class TestFiltersAndSearch:
     @pytest.fixture
     def olga(self, client):
         log_in_with_role(client, "operator")
@@ -128,7 +130,7 @@ class TestNarrowing:
             ({"source": "agent:PC-1"}, ["new"]),
         ],
     )
-    def test_a_filter_finds_what_it_says(self, client, olga, query, expected):
+    def test_filter_shows_the_matching_rows(self, client, olga, query, expected):
         create_bug("grave", severity="high")
         triage.apply_triage(create_bug("mild", severity="low"), {"tags": ["export", "dark"]})
         create_bug("new", source="agent:PC-1")
@@ -136,13 +138,13 @@ class TestNarrowing:
         create_bug("done", severity="high", status="fixed", assignee=olga)
         assert sorted(found(client, **query)) == expected
 
-    def test_by_programme(self, client, olga):
+    def test_programme_filter_shows_its_feedback_alone(self, client, olga):
         create_bug("a")
         create_bug("b", programme=get_programme("Second"))
         assert found(client, programme=get_programme("Second").pk) == ["b"]
         assert "Second" in page_text(client.get(LIST))
 
-    def test_a_tag_that_nothing_has_is_not_offered(self, client, olga):
+    def test_unused_tag_is_not_offered_as_filter(self, client, olga):
         FeedbackTag.objects.create(name="typo")
         triage.apply_triage(create_bug(), {"tags": ["export"]})
         text = page_text(client.get(LIST))
@@ -156,18 +158,18 @@ class TestNarrowing:
             ("%", ["eve"]), ("_", []), ("agent:PC", ["bob"]), ("nowhere", []), ("  ", ["eve", "bob", "amy smith"]),
         ],
     )  # fmt: skip
-    def test_a_search_is_for_parts(self, client, olga, typed, expected):
+    def test_search_finds_parts_of_texts(self, client, olga, typed, expected):
         create_bug("amy smith", "It crashes")
         create_bug("bob", "", page="/export", source="agent:PC-1")
         triage.apply_triage(create_bug("eve", "100% fine"), {"tags": ["darkness", "the dark"]})
         assert found(client, q=typed) == expected
 
-    def test_or_for_a_number(self, client, olga):
+    def test_search_for_a_number_finds_that_row_alone(self, client, olga):
         wanted, _other = create_bug("amy"), create_bug("bob", "see #1")
         assert found(client, q=f"#{wanted.pk}") == ["amy"]
         assert found(client, q="#" + "9" * 19) == []
 
-    def test_it_looks_into_the_newest_alone(self, client, olga, monkeypatch):
+    def test_text_search_is_limited_to_the_newest_rows(self, client, olga, monkeypatch):
         monkeypatch.setattr(pages, "SEARCHED", 2)
         for name in ("a", "b", "c"):
             create_bug(name, "crash")
@@ -175,8 +177,8 @@ class TestNarrowing:
         assert found(client, q=f"#{BetaFeedback.objects.get(participant='a').pk}") == ["a"]
 
 
-class TestExporting:
-    def test_it_has_every_column_and_no_formula(self, client):
+class TestExport:
+    def test_export_has_every_column_and_escapes_formulas(self, client):
         log_in_with_role(client, "staff")
         original = create_bug("amy")
         create_bug(
@@ -193,7 +195,7 @@ class TestExporting:
         assert (duplicate["duplicate_of"], duplicate["fix_version"]) == (str(original.pk), "'+6")
         assert client.get(f"{LIST}export/xlsx/").getvalue()[:2] == b"PK"
 
-    def test_only_what_the_list_shows(self, client):
+    def test_export_contains_the_filtered_rows_alone(self, client):
         log_in_with_role(client, "staff")
         triage.apply_triage(create_bug("amy"), {"tags": ["export"]})
         create_bug("bob")
@@ -201,14 +203,14 @@ class TestExporting:
         assert "amy" in content
         assert "bob" not in content
 
-    def test_looking_is_not_exporting(self, client):
+    def test_viewer_may_list_but_not_export(self, client):
         log_in_with_role(client, "viewer")
         assert client.get(f"{LIST}export/").status_code == 403
         assert client.get(LIST).status_code == 200
 
 
-class TestWhoMay:
-    def test_a_viewer_sees_all_and_changes_nothing(self, client):
+class TestPermissions:
+    def test_viewer_sees_feedback_but_cannot_change_it(self, client):
         log_in_with_role(client, "viewer")
         feedback = create_bug(comment="Whole story")
         triage.apply_triage(feedback, {"tags": ["export"], "status": "planned"})
@@ -223,19 +225,19 @@ class TestWhoMay:
         assert feedback.status == "planned"
 
     @pytest.mark.parametrize("role", ["viewer", "staff"])
-    def test_only_operators_delete(self, client, role):
+    def test_viewer_and_staff_cannot_delete(self, client, role):
         log_in_with_role(client, role)
         feedback = create_bug()
         assert client.post(f"{LIST}{feedback.pk}/delete/", {"post": "yes"}).status_code == 403
         post_action(client, "delete_selected", feedback, post="yes")
         assert BetaFeedback.objects.exists()
 
-    def test_nobody_adds_any_by_hand(self, admin_client):
+    def test_adding_by_hand_is_refused_with_403(self, admin_client):
         assert admin_client.get(f"{LIST}add/").status_code == 403
 
 
-class TestDeleting:
-    def test_spam_goes_and_leaves_no_word(self, client):
+class TestDeletion:
+    def test_deleted_feedback_leaves_an_audit_event_without_its_text(self, client):
         log_in_with_role(client, "operator")
         spam = create_bug("spam@example.org", "Buy pills")
         assert "spam@example.org" not in page_text(client.get(f"{LIST}{spam.pk}/delete/"))
@@ -244,7 +246,7 @@ class TestDeleting:
         [event] = AuditEvent.objects.filter(action="betafeedback.deleted")
         assert (event.subject, event.before, event.after) == (f"feedback:{spam.pk}", None, None)
 
-    def test_many_at_once(self, client):
+    def test_bulk_deletion_asks_first_and_audits_each_row(self, client):
         log_in_with_role(client, "operator")
         rows = [create_bug(), create_bug()]
         triage.apply_triage(rows[0], {"tags": ["spam"]})
@@ -254,7 +256,7 @@ class TestDeleting:
         assert not BetaFeedback.objects.exists()
         assert AuditEvent.objects.filter(action="betafeedback.deleted").count() == 2
 
-    def test_never_more_than_500(self, client, monkeypatch):
+    def test_bulk_deletion_above_the_limit_deletes_nothing(self, client, monkeypatch):
         log_in_with_role(client, "operator")
         monkeypatch.setattr("monitoring.admin.base.MOST_AT_ONCE", 2)
         rows = [create_bug(), create_bug(), create_bug()]
@@ -263,7 +265,7 @@ class TestDeleting:
         assert BetaFeedback.objects.count() == 3
 
     @pytest.mark.parametrize("in_bulk", [False, True])
-    def test_what_was_the_same_as_it_stands_for_itself_again(self, client, in_bulk):
+    def test_duplicates_of_deleted_feedback_are_reopened(self, client, in_bulk):
         log_in_with_role(client, "operator")
         original, duplicate, going = create_bug(severity="critical"), create_bug(severity="critical"), create_bug()
         for each in (duplicate, going):
@@ -278,7 +280,7 @@ class TestDeleting:
         assert event.after == {"status": "open", "duplicate_of": None}
 
 
-def test_the_page_costs_the_same_however_much_was_said(admin_client, django_assert_max_num_queries):
+def test_page_takes_as_many_queries_however_much_feedback(admin_client, django_assert_max_num_queries):
     feedback = create_bug(given_at=timezone.now())
     for _number in range(15):
         triage.apply_triage(create_bug(), {"duplicate_of": feedback, "tags": ["a", "b"]})
@@ -290,7 +292,7 @@ def test_the_page_costs_the_same_however_much_was_said(admin_client, django_asse
     assert duplicates.note == others.note == "Older ones are not shown."
 
 
-def test_what_was_said_stands_below_comment_and_not_below_event():
+def test_comment_columns_have_the_french_word_for_comments():
     """Of the history too the column is called "What", and means something else there."""
     programme = create_bug(severity="critical").programme
     with translation.override("fr"):

@@ -16,7 +16,7 @@ from monitoring.tests.helpers.admin_pages import list_url, page_url
 from portal.tests.helpers.admin_pages import log_in_with_role, page_text
 
 pytestmark = pytest.mark.django_db(transaction=True)
-ROUNDS = 6
+ROUNDS = 3
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def marking_many(original, *rows):
 
 
 @pytest.mark.parametrize("in_bulk", [False, True])
-def test_of_two_that_would_be_duplicates_of_each_other_one_is_refused(at_once, in_bulk):
+def test_one_of_two_mutual_duplicates_is_refused(at_once, in_bulk):
     for _round in range(ROUNDS):
         one, other = create_bug(), create_bug()
         second = marking_many(one, other) if in_bulk else marking(other, one)
@@ -64,7 +64,7 @@ def test_of_two_that_would_be_duplicates_of_each_other_one_is_refused(at_once, i
 
 
 @pytest.mark.parametrize("in_bulk", [False, True])
-def test_what_is_marked_while_its_original_goes_is_told_so_or_stands_for_itself_again(at_once, in_bulk):
+def test_duplicate_marked_while_its_original_is_deleted_ends_open(at_once, in_bulk):
     for _round in range(ROUNDS):
         original, feedback = create_bug(), create_bug()
         deleting = f"{list_url(original)}{original.pk}/delete/", {"post": "yes"}
@@ -78,7 +78,7 @@ def test_what_is_marked_while_its_original_goes_is_told_so_or_stands_for_itself_
         assert marked.status_code == 302 or "There is no feedback of this number." in page_text(marked)
 
 
-def test_what_went_while_it_was_marked_is_found_no_more(at_once):
+def test_feedback_deleted_while_it_is_marked_stays_deleted(at_once):
     for _round in range(ROUNDS):
         original, feedback = create_bug(), create_bug()
         deleting = f"{list_url(feedback)}{feedback.pk}/delete/", {"post": "yes"}
@@ -86,7 +86,7 @@ def test_what_went_while_it_was_marked_is_found_no_more(at_once):
         assert not BetaFeedback.objects.filter(pk=feedback.pk).exists()
 
 
-def test_one_click_on_the_page_of_one_does_it(at_once):
+def test_page_action_over_a_real_connection_is_committed(at_once):
     feedback = create_bug()
     [answer] = at_once((f"{list_url(feedback)}{feedback.pk}/act/fix/", {"_selected_action": feedback.pk}))
     assert answer.status_code == 302
@@ -94,7 +94,7 @@ def test_one_click_on_the_page_of_one_does_it(at_once):
     assert feedback.status == "fixed"
 
 
-def test_feedback_comes_in_while_duplicates_are_judged():
+def test_feedback_is_stored_while_operators_hold_the_programme_lock():
     """The row of the programme is held against operators, not against participants; SQLite lets one write at a time."""
     programme, has_rows_to_hold = create_bug().programme, connection.vendor == "postgresql"
 

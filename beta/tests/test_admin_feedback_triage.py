@@ -47,8 +47,8 @@ def trail(feedback):
     return [(event.before, event.after) for event in events]
 
 
-class TestThePage:
-    def test_what_is_changed_is_kept_and_stands_in_its_history(self, client, operator, incident):
+class TestPage:
+    def test_changed_fields_are_stored_and_shown_in_the_history(self, client, operator, incident):
         feedback, original = create_bug(comment="It crashes, says bob"), create_bug()
         changes = {
             "type": "ux", "severity": "high", "duplicate_of": f"#{original.pk}", "assignee": operator.pk,
@@ -66,7 +66,7 @@ class TestThePage:
         [event] = AuditEvent.objects.filter(subject=feedback.subject)
         assert "bob" not in repr((event.before, event.after))
 
-    def test_what_is_cleared_is_told(self, client, operator):
+    def test_cleared_fields_are_shown_in_the_history(self, client, operator):
         feedback = create_bug(severity="low", assignee=operator, fix_version="6.3")
         client.post(page_url(feedback), sent(feedback, severity="", assignee="", fix_version=""))
         found = fresh(feedback)
@@ -75,7 +75,7 @@ class TestThePage:
         for part in ("severity: low → –", "assignee: user:olga → –", "fix_version: 6.3 → –"):
             assert part in text
 
-    def test_of_two_at_once_each_changes_what_he_touched(self, client):
+    def test_concurrent_forms_change_only_their_own_fields(self, client):
         feedback = create_bug()
         first, second = sent(feedback, severity="high", tags="export"), sent(feedback, status="planned")
         client.post(page_url(feedback), first)
@@ -84,7 +84,7 @@ class TestThePage:
         assert (found.severity, found.status, found.tags.get().name) == ("high", "planned", "export")
         assert trail(feedback)[1] == ({"status": "open"}, {"status": "planned"})
 
-    def test_of_two_at_once_each_adds_his_tag_and_takes_his(self, client):
+    def test_concurrent_forms_add_and_remove_only_their_own_tags(self, client):
         feedback = create_bug()
         triage.apply_triage(feedback, {"tags": ["gone", "old", "stays"]})
         first = sent(feedback, tags="old, stays, export")
@@ -103,7 +103,7 @@ class TestThePage:
             ("assignee", "", "", "olga"),
         ],
     )
-    def test_what_another_has_changed_meanwhile_is_said_before_it_is_changed_again(
+    def test_field_changed_meanwhile_is_refused_once_and_then_overwritten(
         self, client, operator, name, meanwhile, by_hand, now
     ):
         feedback, originals = create_bug(), [create_bug(), create_bug()]
@@ -124,19 +124,19 @@ class TestThePage:
         assert client.post(page_url(feedback), again).status_code == 302
         assert str(fresh(feedback).serializable_value(name)) == str(by_hand).removeprefix("#")
 
-    def test_what_both_want_is_no_quarrel(self, client):
+    def test_same_change_by_two_forms_is_accepted_and_audited_once(self, client):
         feedback, original = create_bug(), create_bug()
         both = sent(feedback, severity="high", duplicate_of=f"#{original.pk}")
         for _operator in range(2):
             assert client.post(page_url(feedback), both).status_code == 302
         assert len(trail(feedback)) == 1
 
-    def test_saved_untouched_it_leaves_no_trace(self, client):
+    def test_unchanged_form_leaves_no_audit_event(self, client):
         feedback = create_bug(severity="low")
         client.post(page_url(feedback), sent(feedback))
         assert trail(feedback) == []
 
-    def test_what_was_said_cannot_be_changed(self, client):
+    def test_texts_of_the_participant_cannot_be_changed(self, client):
         feedback = create_bug()
         client.post(page_url(feedback), sent(feedback, comment="It is fine", participant="eve", nps_score="10"))
         found = fresh(feedback)
@@ -156,7 +156,7 @@ class TestThePage:
             ({"fix_version": "x" * 65}, "at most 64 characters"),
         ],
     )
-    def test_what_cannot_be_is_refused_beside_its_field(self, client, changes, why):
+    def test_invalid_value_is_refused_at_its_field(self, client, changes, why):
         feedback = create_bug()
         if changes.get("duplicate_of") == "1":
             changes = changes | {"duplicate_of": str(create_bug().pk)}
@@ -165,13 +165,13 @@ class TestThePage:
         assert why in page_text(response)
         assert (fresh(feedback).status, trail(feedback)) == ("open", [])
 
-    def test_neither_itself_nor_one_of_another_programme(self, client):
+    def test_original_may_not_be_itself_or_of_another_programme(self, client):
         feedback, other = create_bug(), create_bug(programme=get_programme("Second"))
         for number in (feedback.pk, other.pk):
             assert client.post(page_url(feedback), sent(feedback, duplicate_of=number)).status_code == 200
         assert fresh(feedback).duplicate_of is None
 
-    def test_only_who_works_here_can_be_assigned_and_whoever_is_stays(self, client):
+    def test_assignees_are_active_staff_and_the_present_one(self, client):
         gone = User.objects.create_user("gone", is_staff=True, is_active=False)
         User.objects.create_user("customer")
         feedback = create_bug(assignee=gone)
@@ -180,7 +180,7 @@ class TestThePage:
         client.post(page_url(feedback), sent(feedback, severity="low"))
         assert fresh(feedback).assignee == gone
 
-    def test_of_incidents_the_newest_are_offered_and_its_own(self, client, incident, monkeypatch):
+    def test_newest_incidents_and_the_linked_one_are_offered(self, client, incident, monkeypatch):
         monkeypatch.setattr("beta.admin.feedback_form.SHOWN_INCIDENTS", 1)
         newer = Incident.objects.create(subject="x", rule="slow", opened_at=timezone.now())
         assert list(FeedbackForm(instance=create_bug()).fields["incident"].queryset) == [newer]
@@ -189,7 +189,7 @@ class TestThePage:
             incident,
         ]
 
-    def test_it_leads_to_what_it_is_linked_with(self, client, incident):
+    def test_page_links_to_original_incident_and_machine(self, client, incident):
         original, feedback = create_bug(), create_bug(source="agent:PC-1", incident=incident)
         triage.apply_triage(feedback, {"duplicate_of": original})
         text = page_text(client.get(page_url(feedback)))
@@ -197,11 +197,11 @@ class TestThePage:
             assert f'href="{address}"' in text
 
 
-class TestOneClick:
+class TestOneClickActions:
     @pytest.mark.parametrize(
         ("action", "status"), [("plan", "planned"), ("fix", "fixed"), ("decline", "declined"), ("reopen", "open")]
     )
-    def test_it_settles_one_and_many(self, client, action, status):
+    def test_one_click_action_changes_the_status_of_one_and_of_many(self, client, action, status):
         start = "fixed" if action == "reopen" else "open"
         one, two, so_already = create_bug(status=start), create_bug(status=start), create_bug(status=status)
         post_page_action(client, action, one)
@@ -211,7 +211,7 @@ class TestOneClick:
         assert trail(one) == [({"status": start}, {"status": status})]
         assert trail(so_already) == []
 
-    def test_assigned_to_me(self, client, operator):
+    def test_assign_to_me_sets_the_operator_as_assignee(self, client, operator):
         feedback = create_bug()
         post_page_action(client, "assign_to_me", feedback)
         assert fresh(feedback).assignee == operator
@@ -225,12 +225,12 @@ class TestOneClick:
             ("duplicate", {"reopen"}),
         ],
     )
-    def test_only_what_makes_sense_is_offered(self, client, status, offered):
+    def test_buttons_depend_on_the_status(self, client, status, offered):
         buttons = client.get(page_url(create_bug(status=status))).context["buttons"]
         assert {button.url.rstrip("/").rpartition("/")[2] for button in buttons} == offered
 
     @pytest.mark.parametrize("action", ["assign_to_me", "plan", "fix", "decline", "reopen"])
-    def test_to_many_it_does_what_the_page_of_each_would_offer(self, client, action):
+    def test_bulk_action_changes_only_rows_whose_page_offers_it(self, client, action):
         original = create_bug(participant="original")
         rows = [create_bug(status=status) for status in ("open", "planned", "fixed", "declined")]
         rows.append(create_bug(status="duplicate", duplicate_of=original))
@@ -241,19 +241,19 @@ class TestOneClick:
         assert [row for row in rows if trail(row)] == offered
         assert fresh(rows[-1]).duplicate_of == (None if action == "reopen" else original)
 
-    def test_nothing_to_do_is_said(self, client):
+    def test_action_without_applicable_rows_shows_a_message(self, client):
         response = post_action(client, "fix", create_bug(status="fixed"))
         assert messages_of(response) == ["Nothing was done: there was nothing to do for any of those chosen."]
 
 
-class TestMany:
-    def test_it_asks_first(self, client):
+class TestBulkTriage:
+    def test_bulk_triage_asks_first_and_shows_the_chosen_rows(self, client):
         text = page_text(post_action(client, "triage", create_bug(comment="<b>first"), create_bug()))
         assert "What is to become of them?" in text
         assert "&lt;b&gt;first" in text
         assert not AuditEvent.objects.filter(action="admin.action").exists()
 
-    def test_what_is_left_stays_and_what_is_filled_in_changes_in_all(self, client, operator, incident):
+    def test_bulk_triage_changes_only_the_filled_in_fields_of_all_rows(self, client, operator, incident):
         rows = [create_bug(severity="low"), create_bug(type="ux")]
         triage.apply_triage(rows[0], {"tags": ["old"]})
         fields = {
@@ -268,19 +268,19 @@ class TestMany:
             assert len(trail(feedback)) == 1
         assert [fresh(each).type for each in rows] == ["bug", "ux"]
 
-    def test_what_was_judged_or_assigned_can_be_taken_back(self, client, operator, incident):
+    def test_bulk_triage_clears_severity_assignee_and_incident(self, client, operator, incident):
         feedback = create_bug(severity="low", assignee=operator, incident=incident)
         fields = {"severity": "none", "assignee": "nobody", "incident": "none"}
         post_action(client, "triage", feedback, confirmed="yes", **fields)
         found = fresh(feedback)
         assert (found.severity, found.assignee, found.incident) == ("", None, None)
 
-    def test_all_but_the_original_are_its_duplicates(self, client):
+    def test_bulk_triage_marks_all_but_the_original_as_duplicates(self, client):
         rows = [create_bug(), create_bug(), create_bug()]
         post_action(client, "triage", *rows, confirmed="yes", duplicate_of=f"#{rows[0].pk}")
         assert [fresh(each).duplicate_of for each in rows] == [None, rows[0], rows[0]]
 
-    def test_nothing_is_fixed_and_a_duplicate(self, client):
+    def test_duplicate_with_another_status_is_refused(self, client):
         rows = [create_bug(), create_bug()]
         response = post_action(client, "triage", rows[0], confirmed="yes", duplicate_of=rows[1].pk, status="fixed")
         assert "It is either a duplicate or fixed: say which." in page_text(response)
@@ -289,25 +289,25 @@ class TestMany:
     @pytest.mark.parametrize(
         "fields", [{}, {"duplicate_of": "x"}, {"status": "duplicate"}, {"assignee": "999"}, {"severity": "huge"}]
     )
-    def test_what_says_nothing_or_nonsense_is_asked_again(self, client, fields):
+    def test_empty_or_invalid_bulk_form_is_shown_again(self, client, fields):
         feedback = create_bug()
         response = post_action(client, "triage", feedback, confirmed="yes", **fields)
         assert response.context["form"].errors
         assert trail(feedback) == []
 
-    def test_where_one_cannot_none_is_changed(self, client):
+    def test_bulk_triage_changes_no_row_if_one_is_refused(self, client):
         original, fine, other = create_bug(), create_bug(), create_bug(programme=get_programme("Second"))
         response = post_action(client, "triage", fine, other, confirmed="yes", duplicate_of=original.pk, severity="low")
         assert f"#{other.pk}: #{original.pk} is of another programme." in page_text(response)
         assert fresh(fine).severity == ""
 
-    def test_never_more_than_500(self, client, monkeypatch):
+    def test_bulk_triage_above_the_limit_changes_nothing(self, client, monkeypatch):
         monkeypatch.setattr("monitoring.admin.base.MOST_AT_ONCE", 1)
         response = post_action(client, "triage", create_bug(), create_bug(), confirmed="yes", status="fixed")
         assert messages_of(response) == ["Choose at most 1 at once. Nothing was done."]
         assert not BetaFeedback.objects.filter(status="fixed").exists()
 
-    def test_to_ask_costs_the_same_for_many(self, client):
+    def test_bulk_form_takes_as_many_queries_for_many_rows_as_for_few(self, client):
         def queries(*rows):
             with CaptureQueriesContext(connection) as captured:
                 post_action(client, "triage", *rows)
@@ -317,7 +317,7 @@ class TestMany:
         assert queries(*rows[:2]) == queries(*rows)
 
 
-def test_a_machines_page_shows_what_came_from_it(client, agent):
+def test_machine_page_shows_its_ten_newest_feedback_rows(client, agent):
     for number in range(12):
         create_bug(comment=f"<i>said {number}", source="agent:PC-1")
     create_bug(comment="of another", source="agent:PC-10")

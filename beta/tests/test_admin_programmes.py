@@ -79,8 +79,8 @@ def queries_of(client, address):
     return len(captured)
 
 
-class TestTheList:
-    def test_it_tells_of_each_what_its_report_says(self, db):
+class TestList:
+    def test_status_of_each_programme_equals_its_report(self, db):
         """Two that differ in all, one with nothing, one whose targets were checked outside its time, one unchecked."""
         first, second = good(ends=STARTS + 9 * DAY), create_programme("second")
         create_scores(second, 3, 4, 10)
@@ -110,7 +110,7 @@ class TestTheList:
             assert figures.latency_ms == report["performance"]["mean_ms"]
         assert {standing.verdict for standing in found.values()} == {"GO", "NO-GO", "INSUFFICIENT DATA"}
 
-    def test_it_asks_as_much_for_many_as_for_few(self, admin_client):
+    def test_list_takes_as_many_queries_for_many_programmes_as_for_few(self, admin_client):
         checked(good(), STARTS)
         few = queries_of(admin_client, PROGRAMMES)
         for number in range(10):
@@ -118,7 +118,7 @@ class TestTheList:
         # Session, user; count, rows; people, bugs, targets, scores and checks of the rows.
         assert queries_of(admin_client, PROGRAMMES) == few == 9
 
-    def test_it_shows_verdict_figures_and_time(self, admin_client):
+    def test_list_shows_verdict_figures_and_time(self, admin_client):
         today = timezone.localdate()
         good(product="Studio 6")
         create_programme("past", ends=STARTS)
@@ -137,7 +137,7 @@ class TestTheList:
         ):
             assert words in text
 
-    def test_it_is_narrowed_down_by_time_and_name(self, admin_client):
+    def test_list_is_filtered_by_time_and_searched_by_name(self, admin_client):
         today = timezone.localdate()
         for name, starts, ends in (
             ("open", today, None), ("last day", today, today), ("past", today - 2 * DAY, today - DAY),
@@ -149,14 +149,14 @@ class TestTheList:
         assert listed_rows(admin_client, "betaprogramme", BASE, time="upcoming") == ["future"]
         assert listed_rows(admin_client, "betaprogramme", BASE, q="LAST") == ["last day"]
 
-    def test_while_there_is_none_it_says_how_to_begin(self, client):
+    def test_empty_list_explains_how_to_begin(self, client):
         log_in_with_role(client, "operator")
         assert "How a beta programme begins" in page_text(client.get(PROGRAMMES))
         assert "How a beta programme begins" not in page_text(client.get(PROGRAMMES, {"q": "x"}))
         create_programme()
         assert "How a beta programme begins" not in page_text(client.get(PROGRAMMES))
 
-    def test_it_is_exported(self, client):
+    def test_list_is_exported_as_csv(self, client):
         log_in_with_role(client, "staff")
         create_programme()
         rows = b"".join(client.get(f"{PROGRAMMES}export/").streaming_content).decode("utf-8-sig").splitlines()
@@ -164,7 +164,7 @@ class TestTheList:
         assert rows[1].startswith("spring-beta,,2026-03-02,,5")
 
 
-class TestThePageOfAProgramme:
+class TestProgrammePage:
     @pytest.mark.parametrize(
         ("bugs", "is_unchecked", "verdict", "tone", "reason"),
         [
@@ -173,7 +173,7 @@ class TestThePageOfAProgramme:
             (0, True, "INSUFFICIENT DATA", "warning", "Not known yet: Mean response time, Error rate."),
         ],
     )
-    def test_it_says_the_verdict_and_why(self, admin_client, bugs, is_unchecked, verdict, tone, reason):
+    def test_page_shows_the_verdict_with_its_reason(self, admin_client, bugs, is_unchecked, verdict, tone, reason):
         programme = good()
         for _ in range(bugs):
             grave(programme)
@@ -184,7 +184,7 @@ class TestThePageOfAProgramme:
         assert f"<strong>{verdict}</strong>" in text
         assert reason in text
 
-    def test_each_condition_stands_there_with_value_target_and_outcome(self, admin_client):
+    def test_page_shows_value_target_and_outcome_of_each_condition(self, admin_client):
         programme = good(participants_target=6)
         create_target(beta_programme=programme)
         rows = shown_on(admin_client, programme).conditions.rows
@@ -198,13 +198,13 @@ class TestThePageOfAProgramme:
         outcomes = ["bad", "good", "good", "quiet", "quiet"]
         assert [re.search("badge-([a-z]+)", row[3])[1] for row in rows] == outcomes
 
-    def test_without_a_target_it_says_that_performance_is_not_judged(self, admin_client):
+    def test_page_without_targets_says_that_performance_is_no_condition(self, admin_client):
         programme = good()
         assert "without its performance" in shown_on(admin_client, programme).conditions.note
         checked(programme, STARTS)
         assert shown_on(admin_client, programme).conditions.note == ""
 
-    def test_it_tells_what_changed_since_the_report_before(self, admin_client):
+    def test_page_shows_changes_since_the_previous_snapshot(self, admin_client):
         programme = good()
         assert shown_on(admin_client, programme).compared_with == ""
         take_snapshot(programme, NOON, BetaSnapshot.Reason.EXPORTED)
@@ -219,21 +219,21 @@ class TestThePageOfAProgramme:
         assert "was GO" in text
         assert '<span class="change">−1.00</span>' in text
 
-    def test_the_scores_are_counted_and_drawn(self, admin_client):
+    def test_scores_are_counted_and_drawn_as_bars(self, admin_client):
         rows = shown_on(admin_client, good()).scores.rows
         assert [(row[0], row[2]) for row in rows[:5]] == [("10", 0), ("9", 2), ("8", 1), ("7", 2), ("6", 0)]
         assert 'class="promoters" width="100"' in rows[1][1]
         assert 'class="passives" width="50"' in rows[2][1]
         assert 'class="detractors" width="0"' in rows[4][1]
 
-    def test_nothing_to_draw_is_said_in_words(self, admin_client):
+    def test_page_without_scores_has_sentences_instead_of_charts(self, admin_client):
         found = shown_on(admin_client, create_programme())
         assert (found.trend, found.times, found.scores.rows) == (None, None, [])
         text = page_text(admin_client.get(page_url(create_programme("other"))))
         assert text.count("Nobody has given a score yet.") == 2
         assert "<canvas" not in text
 
-    def test_what_is_drawn_stands_there_as_a_table_too(self, admin_client):
+    def test_charts_have_their_data_as_tables_too(self, admin_client):
         programme = good()
         checked(programme, STARTS, checks=10, failures=2, latency_ms=80)
         text = page_text(admin_client.get(page_url(programme)))
@@ -243,7 +243,7 @@ class TestThePageOfAProgramme:
         assert text.count("<summary>As a table</summary>") == 2
         assert '<td class="number">80.0 ms</td><td class="number">10</td><td class="number">2</td>' in text
 
-    def test_what_participants_wrote_is_shown_as_text(self, admin_client):
+    def test_hostile_texts_are_escaped_and_isolated(self, admin_client):
         programme = create_programme(product=HOSTILE)
         grave(programme, HOSTILE, page=HOSTILE, app_version=HOSTILE)
         create_feedback(programme, HOSTILE, type="ux", comment="مرحبا " + HOSTILE)
@@ -254,7 +254,7 @@ class TestThePageOfAProgramme:
         assert escaped in text
         assert "\u202e" not in bare
 
-    def test_of_a_long_comment_it_shows_the_beginning_and_reads_no_more_for_its_list(self, admin_client):
+    def test_long_comments_are_excerpts_and_not_read_whole_for_the_list(self, admin_client):
         programme = create_programme()
         create_feedback(programme, type="ux", comment="x" * 100_000)
         grave(programme, "y" * 100_000)
@@ -264,7 +264,7 @@ class TestThePageOfAProgramme:
         (sql,) = [query["sql"] for query in captured if "beginning" in query["sql"]]
         assert '"comment",' not in sql.partition(" FROM ")[0].replace('_betafeedback"."comment", ', "", 1)
 
-    def test_it_costs_the_same_however_much_was_said(self, admin_client):
+    def test_page_takes_as_many_queries_however_much_feedback(self, admin_client):
         programme = good()
         checked(programme, STARTS)
         take_snapshot(programme, NOON, BetaSnapshot.Reason.EXPORTED)
@@ -277,7 +277,7 @@ class TestThePageOfAProgramme:
         # Session, user, programme; ten of the report; feedback, reports kept, targets, history.
         assert queries_of(admin_client, page_url(programme)) == few == 17
 
-    def test_the_latest_feedback_stands_there_with_the_way_to_all_of_it(self, admin_client):
+    def test_page_shows_the_ten_latest_feedback_rows_with_a_link_to_all(self, admin_client):
         programme, other = create_programme(), create_programme("other")
         for number in range(12):
             create_feedback(programme, f"p{number}@example.org", comment=f"comment {number}")
@@ -288,7 +288,7 @@ class TestThePageOfAProgramme:
         ]
         assert found.url == f"{BASE}betafeedback/?programme={programme.pk}"
 
-    def test_the_reports_kept_stand_there_with_how_the_verdict_changed(self, admin_client):
+    def test_page_lists_snapshots_with_changes_of_the_verdict(self, admin_client):
         programme = good()
         take_snapshot(programme, NOON, BetaSnapshot.Reason.VERDICT)
         grave(programme)
@@ -303,7 +303,7 @@ class TestThePageOfAProgramme:
         assert "was" not in oldest[1]
         assert middle[2:] == ["6", "8.00", "+40", "1", "exported", "olga"]
 
-    def test_its_targets_stand_there_with_their_state(self, admin_client):
+    def test_page_lists_its_targets_with_their_states(self, admin_client):
         programme = create_programme()
         assert section(admin_client, programme, "Targets").rows == []
         create_target("API", beta_programme=programme, state="down", last_error_kind="status", last_detail="503")
@@ -314,9 +314,9 @@ class TestThePageOfAProgramme:
         assert row[3] == "It answered 503."
 
 
-class TestHandingOn:
+class TestReportExport:
     @pytest.mark.parametrize("form", FORMATS)
-    def test_a_report_is_answered_as_a_file_and_kept(self, client, form):
+    def test_export_sends_a_file_and_stores_a_snapshot(self, client, form):
         log_in_with_role(client, "staff")
         programme = good()
         response = export(client, programme, form)
@@ -328,7 +328,7 @@ class TestHandingOn:
         event = AuditEvent.objects.get(action="beta.exported")
         assert (event.subject, event.after, event.actor) == (programme.subject, {"format": form}, "user:olga")
 
-    def test_what_is_answered_is_what_was_kept(self, client):
+    def test_exported_report_is_the_stored_snapshot(self, client):
         log_in_with_role(client, "staff")
         programme = good()
         first = json.loads(export(client, programme, "json").content)
@@ -336,7 +336,7 @@ class TestHandingOn:
         assert json.loads(export(client, programme, "json").content) == first
         assert BetaSnapshot.objects.count() == 1
 
-    def test_it_is_in_the_language_of_whoever_asks(self, client):
+    def test_exported_text_is_in_the_users_language(self, client):
         log_in_with_role(client, "staff")
         programme = good()
         answers = {
@@ -345,35 +345,35 @@ class TestHandingOn:
         }
         assert answers["en"].content != answers["fr"].content
 
-    def test_the_page_tells_of_it_afterwards(self, client):
+    def test_export_is_shown_in_the_history(self, client):
         log_in_with_role(client, "staff")
         programme = good()
         export(client, programme, "pdf")
         (row,) = section(client, programme, "History").rows
         assert row[1:4] == ["A report was exported", "format: pdf", "user:olga"]
 
-    def test_what_could_not_be_made_was_not_handed_on(self, client, broken_pdf):
+    def test_failed_export_is_not_audited(self, client, broken_pdf):
         log_in_with_role(client, "staff")
         programme = good()
         client.raise_request_exception = False
         assert export(client, programme, "pdf").status_code == 500
         assert not AuditEvent.objects.filter(action="beta.exported").exists()
 
-    def test_looking_exports_nothing(self, client):
+    def test_get_request_exports_nothing(self, client):
         log_in_with_role(client, "staff")
         programme = good()
         assert client.get(f"{PROGRAMMES}{programme.pk}/report/pdf/")["Location"] == page_url(programme)
         client.get(page_url(programme))
         assert not BetaSnapshot.objects.exists()
 
-    def test_what_is_not_there_is_not_found(self, client):
+    def test_unknown_format_or_programme_is_refused_with_404(self, client):
         log_in_with_role(client, "staff")
         programme = good()
         assert export(client, programme, "docx").status_code == 404
         assert client.post(f"{PROGRAMMES}999/report/pdf/").status_code == 404
         assert not BetaSnapshot.objects.exists()
 
-    def test_a_viewer_sees_the_verdict_and_exports_nothing(self, client):
+    def test_viewer_sees_the_verdict_but_cannot_export(self, client):
         log_in_with_role(client, "viewer")
         programme = good()
         text = page_text(client.get(page_url(programme)))
@@ -385,7 +385,7 @@ class TestHandingOn:
         assert not AuditEvent.objects.filter(action="beta.exported").exists()
 
     @pytest.mark.parametrize("role", ["staff", "operator"])
-    def test_staff_and_operators_find_a_button_for_each_format(self, client, role):
+    def test_staff_and_operators_get_a_button_for_each_format(self, client, role):
         log_in_with_role(client, role)
         programme = good()
         text = page_text(client.get(page_url(programme)))
@@ -393,7 +393,7 @@ class TestHandingOn:
             start = f'<form method="post" action="{PROGRAMMES}{programme.pk}/report/{form}/">'
             assert f'{start}<input type="hidden" name="csrfmiddlewaretoken"' in text
 
-    def test_it_asks_for_a_token_against_forgery(self, client):
+    def test_export_without_csrf_token_is_refused_with_403(self, client):
         log_in_with_role(client, "staff")
         programme = good()
         client.handler.enforce_csrf_checks = True
@@ -401,8 +401,8 @@ class TestHandingOn:
         assert not BetaSnapshot.objects.exists()
 
 
-class TestItsSettings:
-    def test_an_operator_begins_a_programme(self, client):
+class TestSettings:
+    def test_operator_creates_a_programme(self, client):
         log_in_with_role(client, "operator")
         response = client.post(f"{PROGRAMMES}add/", form_of(BetaProgramme(name="Spring", starts=STARTS)))
         programme = BetaProgramme.objects.get()
@@ -417,14 +417,14 @@ class TestItsSettings:
          ({"error_percent_target": 0}, "error_percent_target"),
          ({"latency_target_ms": 0}, "latency_target_ms"), ({"allowed_origins": "www.example.org"}, "allowed_origins")],
     )  # fmt: skip
-    def test_what_cannot_be_is_refused_where_it_stands(self, admin_client, changes, field):
+    def test_invalid_setting_is_refused_at_its_field(self, admin_client, changes, field):
         create_programme("Other")
         programme = create_programme()
         response = admin_client.post(page_url(programme), form_of(programme, **changes))
         assert list(response.context["adminform"].form.errors) == [field]
         assert "<strong>INSUFFICIENT DATA</strong>" in page_text(response)
 
-    def test_saving_writes_only_what_was_changed(self, admin_client):
+    def test_saving_writes_only_the_changed_columns(self, admin_client):
         programme = create_programme()
         with CaptureQueriesContext(connection) as captured:
             admin_client.post(page_url(programme), form_of(programme, score_target="6.50"))
@@ -434,7 +434,7 @@ class TestItsSettings:
         assert str(programme.score_target) == "6.50"
 
     @pytest.mark.parametrize("role", ["viewer", "staff"])
-    def test_others_see_them_and_change_none(self, client, role):
+    def test_viewer_and_staff_see_settings_but_cannot_change_them(self, client, role):
         log_in_with_role(client, role)
         programme = create_programme()
         text = page_text(client.get(page_url(programme)))
@@ -447,7 +447,7 @@ class TestItsSettings:
         programme.refresh_from_db()
         assert programme.score_target == 7
 
-    def test_a_target_is_given_its_programme_on_its_own_page(self, client):
+    def test_target_is_assigned_to_a_programme_on_its_own_page(self, client):
         log_in_with_role(client, "operator")
         programme, target = create_programme(), create_target("API")
         assert "spring-beta" in page_text(client.get(page_url(target)))
@@ -471,8 +471,8 @@ class TestItsSettings:
         assert (found.status_code, found.url) == (301, BASE + page)
 
 
-class TestThePublicKey:
-    def test_its_page_and_a_form_of_ones_own_are_told(self, admin_client, settings):
+class TestPublicKey:
+    def test_page_shows_the_public_address_and_a_form_snippet(self, admin_client, settings):
         settings.PORTAL_URL = "https://vigie.example.org"
         programme = create_programme()
         text = page_text(admin_client.get(page_url(programme)))
@@ -482,18 +482,18 @@ class TestThePublicKey:
         assert f'fetch("https://vigie.example.org/api/v1/beta/feedback?key={key}"' in text
         assert client_can_open(admin_client, f"/feedback/{key}")
 
-    def test_one_that_takes_none_says_so(self, admin_client):
+    def test_closed_programme_hides_its_public_key(self, admin_client):
         programme = create_programme(takes_public=False)
         text = page_text(admin_client.get(page_url(programme)))
         assert "The programme takes none" in text
         assert programme.public_key not in text
 
-    def test_one_that_does_not_run_says_when_it_is_taken(self, admin_client):
+    def test_programme_that_does_not_run_says_when_feedback_is_accepted(self, admin_client):
         words = "It is taken while the programme runs only."
         assert words in page_text(admin_client.get(page_url(create_programme(ends=STARTS))))
         assert words not in page_text(admin_client.get(page_url(create_programme("running"))))
 
-    def test_replacing_it_ends_the_former_address(self, client):
+    def test_replaced_public_key_ends_the_former_address(self, client):
         log_in_with_role(client, "operator")
         programme, other = create_programme(), create_programme("other")
         before = programme.public_key
@@ -506,7 +506,7 @@ class TestThePublicKey:
         assert client_can_open(client, f"/feedback/{programme.public_key}")
         assert BetaProgramme.objects.get(pk=other.pk).public_key == other.public_key
 
-    def test_its_audit_event_does_not_tell_the_key(self, client):
+    def test_audit_event_of_a_replaced_key_contains_no_key(self, client):
         log_in_with_role(client, "operator")
         programme = create_programme()
         post_page_action(client, "replace_key", programme)
@@ -522,7 +522,7 @@ def client_can_open(client, path):
     return client.get(path).status_code == 200
 
 
-class TestDeleting:
+class TestDeletion:
     @pytest.fixture
     def ended(self, db):
         programme = good(ends=STARTS)
@@ -530,7 +530,7 @@ class TestDeleting:
         take_snapshot(programme, NOON, BetaSnapshot.Reason.CLOSED)
         return programme
 
-    def test_what_ended_is_deleted_with_feedback_and_reports(self, client, ended):
+    def test_ended_programme_is_deleted_with_feedback_and_snapshots(self, client, ended):
         other = good("other")
         take_snapshot(other, NOON, BetaSnapshot.Reason.EXPORTED)
         log_in_with_role(client, "operator")
@@ -546,7 +546,7 @@ class TestDeleting:
         assert programme_of_target(Target.objects.get()) is None
         assert AuditEvent.objects.filter(action="betaprogramme.deleted", subject=ended.subject).count() == 1
 
-    def test_what_has_not_begun_is_deleted_and_what_runs_is_not(self, client):
+    def test_upcoming_programme_can_be_deleted_but_a_running_one_not(self, client):
         log_in_with_role(client, "operator")
         upcoming, running = create_programme("x", starts=timezone.localdate() + DAY), create_programme()
         for programme, status in ((upcoming, 302), (running, 403)):
@@ -556,7 +556,7 @@ class TestDeleting:
         assert f"{PROGRAMMES}{running.pk}/delete/" not in page_text(client.get(page_url(running)))
         assert "delete_selected" not in page_text(client.get(PROGRAMMES))
 
-    def test_of_what_was_said_nothing_is_read_and_nothing_that_names_it_is_left(self, admin_client, ended):
+    def test_deletion_reads_no_comment_and_leaves_no_reference(self, admin_client, ended):
         first = ended.feedback.first()
         first.tags.create(name="colour")
         elsewhere = create_feedback(create_programme("other"), duplicate_of=first)
@@ -567,7 +567,7 @@ class TestDeleting:
         elsewhere.refresh_from_db()
         assert elsewhere.duplicate_of is None
 
-    def test_the_page_that_asks_reads_nothing_of_what_was_said(self, admin_client, ended):
+    def test_confirmation_page_counts_feedback_without_reading_it(self, admin_client, ended):
         with CaptureQueriesContext(connection) as captured:
             admin_client.get(f"{PROGRAMMES}{ended.pk}/delete/")
         sql = [query["sql"] for query in captured if "monitoring_betafeedback" in query["sql"]]
@@ -575,7 +575,7 @@ class TestDeleting:
         assert "COUNT(" in sql[0]
 
     @pytest.mark.parametrize("role", ["viewer", "staff"])
-    def test_only_operators_delete(self, client, ended, role):
+    def test_viewer_and_staff_cannot_delete(self, client, ended, role):
         log_in_with_role(client, role)
         assert client.post(f"{PROGRAMMES}{ended.pk}/delete/", {"post": "yes"}).status_code == 403
         assert BetaProgramme.objects.exists()
@@ -586,7 +586,7 @@ def cells_of(chart):
 
 
 class TestCharts:
-    def test_a_day_without_a_score_stays_as_the_day_before(self, db):
+    def test_day_without_scores_keeps_the_average_of_the_day_before(self, db):
         programme = create_programme()
         create_feedback(programme, "carol", nps_score=4, given_at=NOON)
         create_feedback(programme, "carol", nps_score=8, given_at=NOON + 3 * DAY)
@@ -597,7 +597,7 @@ class TestCharts:
         assert len(drawn.data["labels"]) == 4
         assert cells_of(drawn) == [["March 10, 2026", "1", "4.00", "−100"], ["March 13, 2026", "1", "8.00", "0"]]
 
-    def test_a_day_without_checks_is_a_gap(self, db):
+    def test_day_without_checks_is_a_gap_in_the_chart(self, db):
         programme = create_programme()
         checked(programme, STARTS, latency_ms=80)
         checked(programme, STARTS + 2 * DAY, latency_ms=90, failures=1)
@@ -607,12 +607,12 @@ class TestCharts:
         assert drawn.data["marks"]["values"] == [0, 0, 1]
         assert cells_of(drawn) == [["March 2, 2026", "80.0 ms", "10", "0"], ["March 4, 2026", "90.0 ms", "10", "1"]]
 
-    def test_a_time_too_long_to_draw_is_drawn_by_its_days_alone(self):
+    def test_period_too_long_to_draw_leaves_out_days_without_data(self):
         days = [STARTS, STARTS + timedelta(days=charts.MOST_DAYS)]
         assert charts.fill_days(days) == days
         assert len(charts.fill_days([STARTS, STARTS + timedelta(days=charts.MOST_DAYS - 1)])) == charts.MOST_DAYS
 
-    def test_more_bugs_than_are_shown_are_counted(self, db):
+    def test_bugs_beyond_the_shown_ones_are_counted(self, db):
         programme = create_programme()
         for _ in range(23):
             grave(programme)
@@ -620,8 +620,8 @@ class TestCharts:
         assert (len(bugs.rows), bugs.note) == (20, "and 3 more")
 
 
-class TestAnOldProgramme:
-    def test_the_list_says_of_it_what_the_last_report_said(self, client, settings):
+class TestPastRetention:
+    def test_programme_past_retention_shows_its_last_snapshot_in_the_list(self, client, settings):
         log_in_with_role(client, "staff")
         settings.FEEDBACK_RETENTION_DAYS = 30
         ended = timezone.localdate() - timedelta(days=31)

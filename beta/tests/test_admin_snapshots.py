@@ -28,8 +28,8 @@ def snapshot(db):
     return take_snapshot(good(), NOON, Reason.EXPORTED, "olga")
 
 
-class TestTheList:
-    def test_it_shows_each_with_its_figures_and_reads_no_report_whole(self, admin_client, snapshot):
+class TestList:
+    def test_list_shows_figures_without_reading_whole_reports(self, admin_client, snapshot):
         grave(snapshot.programme)
         take_snapshot(snapshot.programme, NOON + DAY, Reason.VERDICT)
         with CaptureQueriesContext(connection) as captured:
@@ -41,12 +41,12 @@ class TestTheList:
         assert len(captured) == 4
         assert all(row.get_deferred_fields() == {"data"} for row in response.context["cl"].result_list)
 
-    def test_a_report_without_a_score_says_so(self, admin_client):
+    def test_snapshot_without_scores_shows_a_dash(self, admin_client):
         take_snapshot(create_programme(), NOON, Reason.COMMAND)
         text = page_text(admin_client.get(SNAPSHOTS))
         assert '<td class="field-average">–</td><td class="field-nps">–</td>' in text
 
-    def test_it_is_narrowed_down(self, admin_client, snapshot):
+    def test_list_is_filtered_and_searched(self, admin_client, snapshot):
         other = take_snapshot(create_programme("other"), NOON, Reason.VERDICT)
         assert listed_rows(admin_client, "betasnapshot", BASE, verdict="GO") == [str(snapshot)]
         assert listed_rows(admin_client, "betasnapshot", BASE, reason="verdict") == [str(other)]
@@ -54,14 +54,14 @@ class TestTheList:
         assert listed_rows(admin_client, "betasnapshot", BASE, programme=snapshot.programme_id) == [str(snapshot)]
         assert listed_rows(admin_client, "betasnapshot", BASE, kept="hour") == []
 
-    def test_it_is_exported_with_its_figures(self, client, snapshot):
+    def test_list_is_exported_with_its_figures(self, client, snapshot):
         log_in_with_role(client, "staff")
         rows = b"".join(client.get(f"{SNAPSHOTS}export/").streaming_content).decode("utf-8-sig").splitlines()
         assert rows[1].startswith("spring-beta,2026-03-10T12:00:00.000Z,GO,exported,olga,5,8.0,40,0,")
 
 
-class TestThePageOfAReport:
-    def test_it_stays_as_it_was_whatever_became_of_its_programme(self, admin_client, snapshot):
+class TestSnapshotPage:
+    def test_page_is_unchanged_when_programme_and_feedback_change(self, admin_client, snapshot):
         before = admin_client.get(page_url(snapshot))
         programme = snapshot.programme
         create_scores(programme, 0, 0, 0)
@@ -74,18 +74,18 @@ class TestThePageOfAReport:
         BetaFeedback.objects.all().delete()
         assert "<strong>GO</strong>" in page_text(admin_client.get(page_url(snapshot)))
 
-    def test_it_is_shown_as_the_live_one_is(self, admin_client, snapshot):
+    def test_page_shows_a_snapshot_as_the_live_report(self, admin_client, snapshot):
         live = admin_client.get(page_url(snapshot.programme)).context["shown"]
         kept = admin_client.get(page_url(snapshot)).context["shown"]
         for part in ("verdict", "reason", "period", "conditions", "scores", "trend", "bugs", "comments"):
             assert getattr(kept, part) == getattr(live, part)
 
-    def test_it_tells_when_why_and_by_whom_it_was_kept(self, admin_client, snapshot):
+    def test_page_shows_time_reason_and_user_of_the_snapshot(self, admin_client, snapshot):
         text = page_text(admin_client.get(page_url(snapshot)))
         for words in ("2026-03-10 12:00:00 UTC", "exported", "olga", f'href="{page_url(snapshot.programme)}"'):
             assert words in text
 
-    def test_what_differs_from_the_one_before_is_told(self, admin_client, snapshot):
+    def test_page_shows_differences_from_the_previous_snapshot(self, admin_client, snapshot):
         programme = snapshot.programme
         assert admin_client.get(page_url(snapshot)).context["sections"] == []
         take_snapshot(create_programme("other"), NOON, Reason.EXPORTED)
@@ -101,7 +101,7 @@ class TestThePageOfAReport:
         assert page_url(snapshot) in differences.note
         assert "was GO" in page_text(admin_client.get(page_url(later)))
 
-    def test_what_participants_wrote_is_shown_as_text(self, admin_client):
+    def test_hostile_texts_are_escaped(self, admin_client):
         programme = create_programme()
         grave(programme, HOSTILE)
         create_feedback(programme, type="ux", comment=HOSTILE)
@@ -109,15 +109,15 @@ class TestThePageOfAReport:
         assert "<script>alert" not in text
         assert text.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 2
 
-    def test_nobody_changes_or_deletes_it(self, admin_client, snapshot):
+    def test_adding_changing_and_deleting_are_refused_with_403(self, admin_client, snapshot):
         assert admin_client.post(page_url(snapshot), {"verdict": "NO-GO"}).status_code == 403
         assert admin_client.post(f"{SNAPSHOTS}{snapshot.pk}/delete/", {"post": "yes"}).status_code == 403
         assert admin_client.get(f"{SNAPSHOTS}add/").status_code == 403
 
 
-class TestHandingOn:
+class TestReportExport:
     @pytest.mark.parametrize("form", FORMATS)
-    def test_it_is_handed_on_as_it_was_and_nothing_more_is_kept(self, client, snapshot, form):
+    def test_exported_snapshot_is_unchanged_and_stores_no_other(self, client, snapshot, form):
         log_in_with_role(client, "staff")
         create_scores(snapshot.programme, 0, 0, 0)
         response = export(client, snapshot, form)
@@ -129,13 +129,13 @@ class TestHandingOn:
         assert event.subject == snapshot.programme.subject
         assert event.after == {"format": form, "report": "2026-03-10T12:00:00.000Z"}
 
-    def test_what_could_not_be_made_was_not_handed_on(self, client, snapshot, broken_pdf):
+    def test_failed_export_is_not_audited(self, client, snapshot, broken_pdf):
         log_in_with_role(client, "staff")
         client.raise_request_exception = False
         assert export(client, snapshot, "pdf").status_code == 500
         assert not AuditEvent.objects.filter(action="beta.exported").exists()
 
-    def test_a_viewer_looks_at_it_and_exports_nothing(self, client, snapshot):
+    def test_viewer_sees_the_snapshot_but_cannot_export(self, client, snapshot):
         log_in_with_role(client, "viewer")
         text = page_text(client.get(page_url(snapshot)))
         assert "<strong>GO</strong>" in text
@@ -144,12 +144,12 @@ class TestHandingOn:
         assert not AuditEvent.objects.filter(action="beta.exported").exists()
 
     @pytest.mark.parametrize("role", ["staff", "operator"])
-    def test_staff_and_operators_find_a_button_for_each_format(self, client, snapshot, role):
+    def test_staff_and_operators_get_a_button_for_each_format(self, client, snapshot, role):
         log_in_with_role(client, role)
         text = page_text(client.get(page_url(snapshot)))
         assert text.count(f'action="{SNAPSHOTS}{snapshot.pk}/report/') == len(FORMATS)
 
-    def test_who_may_export_programmes_alone_exports_no_report_that_was_kept(self, client, snapshot, django_user_model):
+    def test_export_of_snapshots_needs_a_permission_of_its_own(self, client, snapshot, django_user_model):
         user = django_user_model.objects.create_user("eve", is_staff=True)
         names = ["view_betasnapshot", "export_betaprogramme"]
         user.user_permissions.set(Permission.objects.filter(codename__in=names))

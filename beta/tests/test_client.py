@@ -30,7 +30,7 @@ def sender(live_server, spool):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_a_program_sends_the_portal_keeps(sender, spool):
+def test_feedback_of_the_client_is_stored_with_all_fields(sender, spool):
     programme = create_programme()
     with sender(programme=programme.name, app_version="6.0.3") as told:
         assert told.send("Carol", type="bug", severity="high", nps_score=6, comment="It hangs. 🎉", page="/scoring?a=1")
@@ -44,7 +44,7 @@ def test_what_a_program_sends_the_portal_keeps(sender, spool):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("comment", ["😀" * 100_001, "李" * 100_001, "\x00" * 100_000, "a\ud800\r\nb"])
-def test_whatever_a_program_takes_the_portal_takes(sender, spool, comment):
+def test_extreme_texts_that_the_client_accepts_are_stored(sender, spool, comment):
     create_programme()
     with sender(app_version="v" * 99) as told:
         assert told.send("é" * 254, comment=comment, page="é" * 999)
@@ -53,7 +53,7 @@ def test_whatever_a_program_takes_the_portal_takes(sender, spool, comment):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_the_portal_will_never_take_is_put_aside_with_its_code(sender, spool):
+def test_permanently_refused_feedback_is_quarantined_with_its_code(sender, spool):
     told = sender(programme="nothing")
     told.send("carol", comment="x")
     assert told.flush() == 0
@@ -61,6 +61,6 @@ def test_what_the_portal_will_never_take_is_put_aside_with_its_code(sender, spoo
     assert (record["code"], record["status"]) == ("programme_unknown", 404)
 
 
-def test_limits_and_choices_are_the_portals():
+def test_choices_of_the_contract_are_those_of_the_model():
     assert set(contract.FEEDBACK_TYPES) == set(BetaFeedback.Type.values)
     assert set(contract.FEEDBACK_SEVERITIES) == set(BetaFeedback.Severity.values)

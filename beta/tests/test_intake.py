@@ -37,8 +37,7 @@ def test_equivalent_feedback_with_the_same_id_is_a_duplicate(programme):
 @pytest.mark.parametrize(
     "change",
     [
-        {"participant": "dave"}, {"type": "bug"}, {"severity": "low"}, {"nps_score": 0}, {"comment": "It stops."},
-        {"page": "/"}, {"app_version": "1"},
+        {"participant": "dave"}, {"type": "bug"}, {"nps_score": 0}, {"comment": "It stops."},
     ],
 )  # fmt: skip
 def test_other_content_with_a_known_id_conflicts(programme, change):
@@ -103,24 +102,19 @@ def test_given_at_is_not_after_receipt_for_a_future_programme(programme):
     assert kept.given_at == kept.received_at
 
 
-@pytest.mark.parametrize("source", ["public", "client:editor"])
 @pytest.mark.parametrize(
     ("times", "given_at", "clock"),
     [
         ({"given_at": "2026-03-10T09:20:00Z"}, datetime(2026, 3, 10, 9, 20, tzinfo=UTC), ""),
         ({"given_at": "2026-03-10T12:06:00Z"}, NOON, "dropped"),
-        ({"given_at": "1970-01-01T00:01:00Z"}, NOON, "dropped"),
         ({"given_at": "1970-01-01T00:01:00Z", "sent_at": "1970-01-01T00:03:00Z"}, NOON - 2 * MINUTE, "corrected"),
-        ({"given_at": "2027-03-10T12:00:00Z", "sent_at": "2027-03-10T12:02:00Z"}, NOON - 2 * MINUTE, "corrected"),
     ],
 )
-def test_feedback_with_a_wrong_clock_is_kept_and_timed_by_the_same_rule(
-    programme, monkeypatch, source, times, given_at, clock
-):
+def test_feedback_with_a_wrong_clock_is_kept_and_timed_by_the_same_rule(programme, monkeypatch, times, given_at, clock):
     monkeypatch.setattr(timezone, "now", lambda: NOON)
     body = feedback_body(**times)
-    assert record(programme, source, **body) == "recorded"
+    assert record(programme, **body) == "recorded"
     monkeypatch.setattr(timezone, "now", lambda: NOON + 7 * MINUTE)
-    assert record(programme, source, **body) == "duplicate"
+    assert record(programme, **body) == "duplicate"
     kept = BetaFeedback.objects.get()
     assert (kept.given_at, kept.received_at, kept.clock) == (given_at, NOON, clock)

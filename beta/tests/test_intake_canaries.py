@@ -41,7 +41,7 @@ def senders(client, client_token, db, settings):
     return sending
 
 
-def test_it_is_in_no_answer_no_log_and_no_other_table(senders, caplog, capfd, written_when_asked):
+def test_feedback_texts_are_in_no_answer_no_log_and_no_other_table(senders, caplog, capfd, written_when_asked):
     caplog.set_level(0)
     answers = [senders(how, body) for how in ("token", "key", "no such key") for body in told()]
     answers += [senders("key", {CANARY: CANARY}, method, **PREFLIGHT) for method in ("OPTIONS", "GET", CANARY)]
@@ -58,7 +58,7 @@ def test_it_is_in_no_answer_no_log_and_no_other_table(senders, caplog, capfd, wr
     assert not [line for line in lines if CANARY.lower() in line]
 
 
-def test_from_where_it_came_is_kept_nowhere(senders, caplog, capfd, written_when_asked):
+def test_address_and_browser_of_the_sender_are_stored_nowhere(senders, caplog, capfd, written_when_asked):
     caplog.set_level(0)
     for how in ("token", "key"):
         for body in (feedback_body(), feedback_body(website="x"), {}):

@@ -37,27 +37,27 @@ def at_once(live_server):
 
 
 @pytest.mark.parametrize("way", ["token", "key"])
-def test_of_twenty_senders_of_one_feedback_one_records_it(at_once, way):
+def test_feedback_sent_twenty_times_at_once_is_recorded_once(at_once, way):
     key = create_programme().public_key
     body = feedback_body()
     assert at_once([body] * SENDERS, key if way == "key" else "") == {201: 1, 200: SENDERS - 1}
     assert BetaFeedback.objects.count() == 1
 
 
-def test_of_those_who_contradict_each_other_one_is_believed(at_once):
+def test_concurrent_feedback_with_other_content_conflicts(at_once):
     create_programme()
     body = feedback_body()
     bodies = [body | {"nps_score": number % 2} for number in range(10)]
     assert at_once(bodies) == {201: 1, 200: 4, 409: 5}
 
 
-def test_of_first_feedbacks_one_makes_the_programme(at_once):
+def test_concurrent_first_feedback_creates_one_default_programme(at_once):
     assert at_once([feedback_body() for _ in range(SENDERS)]) == {201: SENDERS}
     assert BetaProgramme.objects.get().name == "default"
     assert BetaFeedback.objects.count() == SENDERS
 
 
-def test_of_a_flood_never_more_comes_in_than_may(at_once, settings):
+def test_concurrent_flood_never_exceeds_the_rate_limit(at_once, settings):
     """Less may: who reads the count after another counted stands behind the limit with him."""
     settings.FEEDBACK_PER_ADDRESS_AND_HOUR = 5
     key = create_programme().public_key

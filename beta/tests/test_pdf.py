@@ -1,5 +1,6 @@
 """The report on paper: read, looked at, and held to its margins."""
 
+import functools
 import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
@@ -85,16 +86,16 @@ def a_bug(comment="It loses what I wrote.", **fields):
     return usual | fields
 
 
-def opened(report):
-    return pymupdf.open("pdf", render_pdf(report))
+def opened(report=None):
+    return pymupdf.open("pdf", render_pdf(report) if report else rendered("usual"))
 
 
 def text_of(document):
     return "\n".join(page.get_text() for page in document)
 
 
-def read(report):
-    """Its words, one space between two."""
+def read(report=None):
+    """Return the words of a report, or of the usual one, with one space between two."""
     return " ".join(text_of(opened(report)).split())
 
 
@@ -112,15 +113,15 @@ def shapes(document, colour, key="fill"):
 # --- What it tells ---------------------------------------------------------------------------------------------------
 
 
-def test_it_says_what_it_is_about():
-    text = read(a_report())
+def test_pdf_begins_with_product_programme_and_period():
+    text = read()
     assert text.startswith(
         "Beta report Octopus Desk Programme spring-beta · from March 2, 2026 to March 20, 2026 · made on"
     )
     assert "2026-03-10 12:00:00 UTC" in text
 
 
-def test_a_programme_without_a_product_is_called_by_its_own_name():
+def test_pdf_without_product_is_titled_by_the_programme():
     assert read(a_report(product="")).startswith("Beta report spring-beta from March 2, 2026")
 
 
@@ -128,7 +129,7 @@ def test_a_programme_without_a_product_is_called_by_its_own_name():
     ("code", "colour"),
     [("GO", (0.11, 0.5, 0.286)), ("NO-GO", (0.7, 0.14, 0.09)), ("INSUFFICIENT DATA", (0.95, 0.69, 0.2))],
 )
-def test_the_verdict_stands_large_in_its_colour(code, colour):
+def test_verdict_is_the_largest_text_on_its_colour(code, colour):
     document = opened(a_report(verdict=code))
     spans = [
         span for block in document[0].get_text("dict")["blocks"] for line in block["lines"] for span in line["spans"]
@@ -137,11 +138,11 @@ def test_the_verdict_stands_large_in_its_colour(code, colour):
     assert any(shape["rect"].width > 500 for shape in shapes(document, colour))
 
 
-def test_why_it_is_so_is_said_beneath():
-    assert "GO Every condition is met." in read(a_report())
+def test_verdict_is_followed_by_its_reason():
+    assert "GO Every condition is met." in read()
 
 
-def test_every_condition_is_told_with_its_outcome():
+def test_each_condition_has_value_target_and_outcome():
     conditions = a_report()["conditions"]
     conditions[1] |= {"value": 6.9, "ok": False}
     conditions[3] |= {"value": None, "ok": None}
@@ -150,7 +151,7 @@ def test_every_condition_is_told_with_its_outcome():
     assert "Mean response time – below 500.0 ms unknown Error rate 0.21 % below 1.00 % met" in text
 
 
-def test_figures_stand_beside_what_has_changed_since_the_report_before():
+def test_figures_have_their_changes_since_the_previous_report():
     before = {
         "generated_at": "2026-03-03T12:00:00.000Z", "verdict": "NO-GO", "participants": 20, "average": 7.02, "nps": -4,
         "critical_high_open": 0, "mean_ms": 1_400.5, "error_rate": 0.004,
@@ -161,31 +162,31 @@ def test_figures_stand_beside_what_has_changed_since_the_report_before():
     assert "Changes are since the report of 2026-03-03 12:00:00 UTC: NO-GO." in text
 
 
-def test_without_a_report_before_it_says_so():
-    assert "There is no earlier report to compare this one with." in read(a_report())
+def test_first_report_says_that_there_is_no_earlier_one():
+    assert "There is no earlier report to compare this one with." in read()
 
 
-def test_open_bugs_are_told_with_what_is_known_of_them():
+def test_open_bugs_have_their_details_and_further_ones_are_counted():
     bugs = [a_bug(), a_bug("Slow.", severity="high", page="", app_version="")]
     text = read(a_report(open_bugs=bugs, bugs={"total": 2_000, "critical_high_open": 1_503}))
     assert "Critical · March 9, 2026 · version 6.0.3 · /scoring It loses what I wrote." in text
     assert "High · March 9, 2026 Slow. and 1,501 more" in text
 
 
-def test_what_there_is_none_of_is_said():
-    text = read(a_report())
+def test_missing_bugs_and_comments_are_stated():
+    text = read()
     assert "No critical or high bug is open." in text
     assert "No comment on usability." in text
 
 
-def test_a_programme_of_which_nothing_is_known_is_told_too(db):
+def test_empty_programme_has_a_pdf(db):
     text = read(build_report(create_programme(), NOON))
     assert "INSUFFICIENT DATA There is no feedback yet." in text
     assert "Nobody has given a score yet." in text
     assert "The programme has no targets" in text
 
 
-def test_it_is_read_from_top_to_bottom():
+def test_copied_text_is_in_reading_order():
     text = text_of(opened(a_report(open_bugs=[a_bug()], ux_comments=["Clear.", "Fast."])))
     places = [
         text.index(part) for part in ("Octopus", "GO\n", "Conditions", "Key figures", "It loses", "Clear.", "Fast.")
@@ -198,7 +199,7 @@ def test_pages_are_numbered():
     assert [page.get_text().strip().splitlines()[-2:] for page in document] == [["Vigie", "1 / 2"], ["Vigie", "2 / 2"]]
 
 
-def test_it_speaks_the_readers_language():
+def test_pdf_is_in_the_active_language():
     with translation.override("fr"):
         document = opened(a_report())
         assert document.language == "fr"
@@ -206,8 +207,8 @@ def test_it_speaks_the_readers_language():
         assert "8,10" in document[0].get_text()
 
 
-def test_it_says_in_its_properties_what_it_is():
-    document = opened(a_report())
+def test_metadata_names_title_author_subject_and_time():
+    document = opened()
     assert document.language == "en"
     assert {key: document.metadata[key] for key in ("title", "author", "subject", "creationDate")} == {
         "title": "Beta report: spring-beta",
@@ -220,7 +221,7 @@ def test_it_says_in_its_properties_what_it_is():
 # --- Charts ----------------------------------------------------------------------------------------------------------
 
 
-def test_each_score_that_was_given_has_a_bar_in_the_colour_of_its_group():
+def test_scores_are_bars_in_the_colours_of_their_groups():
     document = opened(a_report(counts=(0, 0, 0, 1, 0, 1, 2, 4, 8, 9, 5), checks=0))
     bars = [[shape["rect"].height for shape in shapes(document, colour)] for colour in (BAD, PLAIN, GOOD)]
     of_one = bars[0][0]
@@ -229,10 +230,10 @@ def test_each_score_that_was_given_has_a_bar_in_the_colour_of_its_group():
         [4, 8],
         [9, 5],
     ]
-    assert "Detractors 13 % Passives 40 % Promoters 47 %" in read(a_report())
+    assert "Detractors 13 % Passives 40 % Promoters 47 %" in read()
 
 
-def test_the_average_is_a_line_through_its_days_and_its_target_a_dashed_one():
+def test_average_is_a_line_and_its_target_a_dashed_line():
     document = opened(a_report(checks=0))
     [line] = shapes(document, LINE, "color")
     assert len(line["items"]) == 8
@@ -241,7 +242,7 @@ def test_the_average_is_a_line_through_its_days_and_its_target_a_dashed_one():
     assert line["rect"].y1 < target["rect"].y0, "all averages are above their target"
 
 
-def test_a_day_of_checks_is_a_bar_and_a_day_with_failures_is_marked():
+def test_days_of_checks_are_bars_and_days_with_failures_are_marked():
     days = [day_of_checks(number) for number in range(20)]
     days[3] = day_of_checks(3, failures=2)
     days[7] = day_of_checks(7, failures=1440, mean=None)
@@ -254,11 +255,11 @@ def test_a_day_of_checks_is_a_bar_and_a_day_with_failures_is_marked():
     assert {"days with failures", "target 500.0 ms", "0", "500"} <= set(text_of(document).splitlines())
 
 
-def test_without_failures_there_is_nothing_to_explain():
-    assert "days with failures" not in read(a_report())
+def test_chart_without_failures_has_no_legend_for_them():
+    assert "days with failures" not in read()
 
 
-def test_without_data_a_sentence_stands_in_place_of_a_chart():
+def test_missing_data_is_a_sentence_instead_of_a_chart():
     document = opened(a_report(counts=[0] * 11, checks=0))
     text = " ".join(text_of(document).split())
     assert "Scores given Nobody has given a score yet." in text
@@ -267,18 +268,18 @@ def test_without_data_a_sentence_stands_in_place_of_a_chart():
     assert not shapes(document, LINE, "color")
 
 
-def test_a_programme_without_targets_says_that_nothing_was_measured():
+def test_programme_without_targets_has_a_sentence_instead_of_a_chart():
     assert "The programme has no targets" in read(a_report(checks=0, targets=False))
 
 
-def test_one_day_is_a_point():
+def test_single_day_is_drawn_as_a_point():
     document = opened(a_report(days=1, checks=1))
     assert len(shapes(document, LINE)) == 2
     assert not shapes(document, LINE, "color")
     assert text_of(document).count("March 2\n") == 2
 
 
-def test_a_year_of_days_is_named_by_its_months():
+def test_axis_over_a_year_is_labelled_by_months():
     document = opened(a_report(days=365, checks=365))
     assert len(shapes(document, LINE)) == 365 + 1, "a bar a day, and where the line ends"
     months = re.findall(r"^\w+ 202\d$", text_of(document), re.MULTILINE)
@@ -286,8 +287,8 @@ def test_a_year_of_days_is_named_by_its_months():
     assert {"March 2026", "March 2027"} <= set(months)
 
 
-def test_charts_hold_no_pixels():
-    assert not any(page.get_images() for page in opened(a_report()))
+def test_charts_are_vector_graphics():
+    assert not any(page.get_images() for page in opened())
 
 
 @pytest.mark.parametrize(
@@ -301,7 +302,7 @@ def test_charts_hold_no_pixels():
         (30_000, 10_000, "10,000"),
     ],
 )
-def test_an_axis_has_round_numbers(most, step, named):
+def test_axis_steps_are_round_numbers(most, step, named):
     assert axis_step(most) == pytest.approx(step)
     assert format_tick(step, step) == named
 
@@ -341,9 +342,15 @@ REPORTS = {
 }
 
 
+@functools.cache
+def rendered(name):
+    """Return the PDF of one of REPORTS, made once for all tests."""
+    return render_pdf(REPORTS[name])
+
+
 @pytest.mark.parametrize("name", REPORTS)
-def test_nothing_stands_beyond_the_margins(name):
-    document = opened(REPORTS[name])
+def test_words_and_drawings_stay_within_the_margins(name):
+    document = pymupdf.open("pdf", rendered(name))
     allowed = pymupdf.Rect(
         pdf_layout.MARGIN,
         pdf_layout.MARGIN,
@@ -361,9 +368,9 @@ def test_nothing_stands_beyond_the_margins(name):
 
 
 @pytest.mark.parametrize("number", range(len(HOSTILE)))
-def test_a_comment_is_shown_as_text(number):
-    document = opened(a_report(ux_comments=[HOSTILE[number]]))
-    bare = dense(text_of(document)).replace("Vigie1/2", "").replace("\u200d", "")
+def test_hostile_comment_is_printed_as_text(number):
+    document = pymupdf.open("pdf", rendered(f"hostile {number}"))
+    bare = re.sub(r"Vigie\d+/\d+", "", dense(text_of(document))).replace("\u200d", "")
     expected = dense(SHOWN[number]).replace("\u200d", "")
     if number in (1, 2):  # brackets and numbers stand where a line from right to left has them
         assert all(word in bare for word in SHOWN[number].split() if "v2" not in word)
@@ -374,16 +381,16 @@ def test_a_comment_is_shown_as_text(number):
     assert not any(page.get_images() or page.get_links() for page in document)
 
 
-def test_names_are_shown_as_text():
+def test_markup_in_names_is_printed_as_text():
     text = read(a_report(product="<i>Desk</i> &lt;", programme="<b>{{ x }}</b>"))
     assert text.startswith("Beta report <i>Desk</i> &lt; Programme <b>{{ x }}</b> · from")
 
 
-def test_a_long_comment_is_cut_and_says_so():
+def test_long_comment_is_shortened_with_a_remark():
     assert "x" * 20 + "… (100,000 characters in all)" in read(a_report(ux_comments=["x" * 100 * KB]))
 
 
-def test_nothing_is_fetched_for_a_comment(tmp_path):
+def test_image_and_link_in_a_text_are_not_fetched(tmp_path):
     image = tmp_path / "image.png"
     pymupdf.Pixmap(pymupdf.csRGB, pymupdf.IRect(0, 0, 40, 40), False).save(image)
     tag = f'<img src="{image}"><a href="https://example.org/">x</a>'
@@ -394,7 +401,7 @@ def test_nothing_is_fetched_for_a_comment(tmp_path):
     assert dense(text_of(document)).count(dense(tag)) == 3
 
 
-def test_what_turns_letters_about_is_left_out():
+def test_direction_overrides_are_removed():
     hidden = "before \u202egnp.exe\u202c \u2067middle\u2069 &#8238;abc after"
     page = opened(a_report(ux_comments=[hidden], open_bugs=[a_bug(hidden)]))[0]
     lines = [[word[4] for word in sorted(line)] for line in lines_of(page)]
@@ -409,14 +416,14 @@ def lines_of(page):
     ]
 
 
-def test_a_comment_from_right_to_left_begins_on_the_right():
+def test_right_to_left_comment_begins_on_the_right():
     words = opened(a_report(ux_comments=["שלום world"]))[0].get_text("words")
     places = {word[4]: word[0] for word in words}
     assert places["שלום"] > places["world"] > 300
 
 
 @pytest.mark.parametrize("mark", ["\u0301", "\u20dd", "\u0301\u0301\u00ad"])
-def test_no_letter_towers_over_the_lines_above_it(mark):
+def test_stacked_combining_marks_are_limited_to_four(mark):
     assert printable_text("e" + mark * 500 + "x") == "e" + mark[0] * 4 + "x"
 
 
@@ -428,14 +435,14 @@ def bound(*parts):
 
 
 @pytest.mark.parametrize("height", range(600, 740, 10))
-def test_a_heading_stays_with_what_it_is_above(height):
+def test_heading_is_on_the_page_of_the_first_paragraph(height):
     above = pdf_layout.Chart(height, lambda page, place: None)
     pages = [page.get_text() for page in bound(above, "<h2>Comments</h2>" + "<p>Clear.</p>" * 20)]
     [heading] = [text for text in pages if "Comments" in text]
     assert "Clear." in heading
 
 
-def test_a_chart_stands_on_one_page():
+def test_chart_is_not_split_over_two_pages():
     places = []
     chart = pdf_layout.Chart(300, lambda page, place: places.append((page.number, place)))
     bound(chart, chart, chart)
@@ -443,18 +450,18 @@ def test_a_chart_stands_on_one_page():
     assert all(place.height == 300 and place in pdf_layout.PAPER for _number, place in places)
 
 
-def test_a_page_is_enough_for_a_usual_report():
+def test_usual_report_takes_one_page():
     assert opened(a_report(open_bugs=[a_bug()], ux_comments=["Rather clear, but slow."] * 5)).page_count == 1
 
 
-def test_a_layout_that_does_not_end_is_given_up(monkeypatch):
+def test_layout_over_the_page_limit_raises_an_error(monkeypatch):
     monkeypatch.setattr(pdf_layout, "MAX_PAGES", 2)
     with pytest.raises(pdf_layout.TooManyPages):
         bound("<p>word</p>" * 200)
 
 
-@pytest.mark.parametrize("letter", ["\ufdfd", "\U0001242b", "\ufdfd\u20dd"])
-def test_whatever_people_write_it_is_printed(letter):
+def test_texts_of_extremely_wide_letters_are_shortened_until_they_fit():
+    letter = "\ufdfd"
     names = {"programme": (letter * 100)[:100], "product": (letter * 100)[:100]}
     bug = a_bug(letter * 1_000, page=(letter * 200)[:200], app_version=(letter * 64)[:64])
     document = opened(a_report(**names, ux_comments=[letter * 100 * KB] * 5, open_bugs=[bug] * 20))
@@ -462,20 +469,20 @@ def test_whatever_people_write_it_is_printed(letter):
     assert "characters in all" in text_of(document)
 
 
-def test_words_are_not_cut_further_where_they_end():
+def test_long_words_are_shortened_only_to_their_usual_length():
     assert "w" * 299 + "…" in dense(text_of(opened(a_report(open_bugs=[a_bug("w" * 1_000)] * 20))))
 
 
-def test_the_same_report_makes_the_same_file():
-    assert render_pdf(REPORTS["hostile 3"]) == render_pdf(REPORTS["hostile 3"])
+def test_same_report_gives_the_same_bytes():
+    assert render_pdf(REPORTS["hostile 3"]) == rendered("hostile 3")
 
 
 @pytest.mark.parametrize(("name", "limit"), [("a year", 60), ("hostile 3", 300)])
-def test_it_is_small(name, limit):
-    assert len(render_pdf(REPORTS[name])) < limit * KB
+def test_file_stays_small(name, limit):
+    assert len(rendered(name)) < limit * KB
 
 
-def test_one_thread_at_a_time_lays_pages_out(monkeypatch):
+def test_layout_holds_the_lock(monkeypatch):
     laid_out, locked = pdf_layout.lay_out, []
 
     def watched(*arguments):
@@ -487,8 +494,8 @@ def test_one_thread_at_a_time_lays_pages_out(monkeypatch):
     assert locked == [True]
 
 
-def test_threads_at_once_make_whole_documents():
-    reports = [a_report(ux_comments=[comment]) for comment in HOSTILE[:4]] * 2
-    with ThreadPoolExecutor(len(reports)) as threads:
-        made = list(threads.map(render_pdf, reports))
-    assert made == [render_pdf(report) for report in reports[:4]] * 2
+def test_concurrent_threads_make_complete_documents():
+    names = ["nothing", "one day"]
+    with ThreadPoolExecutor(4) as threads:
+        made = list(threads.map(render_pdf, [REPORTS[name] for name in names] * 2))
+    assert made == [rendered(name) for name in names] * 2

