@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
@@ -31,7 +32,7 @@ from portal.base.words import EMPTY_VALUE, format_moment
 from portal.desk.history import history_section
 from portal.desk.panels import Section, sections_of_machine
 
-TONES = {Agent.Liveness.ONLINE: GOOD, Agent.Liveness.LATE: WARNING, Agent.Liveness.LOST: BAD}
+LIVENESS_TONES = {Agent.Liveness.ONLINE: GOOD, Agent.Liveness.LATE: WARNING, Agent.Liveness.LOST: BAD}
 MOST_AT_ONCE = 500
 EVENT_TEXTS.update(
     {
@@ -59,7 +60,7 @@ def liveness_badge(agent: Agent, now: datetime) -> SafeString:
     liveness = agent.liveness(now)
     if liveness is None:
         return badge(agent.get_status_display(), QUIET)
-    return badge(Agent.Liveness(liveness).label, TONES[Agent.Liveness(liveness)])
+    return badge(Agent.Liveness(liveness).label, LIVENESS_TONES[Agent.Liveness(liveness)])
 
 
 class StatusFilter(FieldFilter):
@@ -111,13 +112,7 @@ class AgentAdmin(ReadOnlyAdmin):
         moment_column("enrolled_at", _("enrolled"), ordering="enrolled_at"),
     )
     list_filter = (StatusFilter, LivenessFilter, LicenceFilter)
-    search_fields = (
-        "name__begins",
-        "hostname__begins",
-        "user_name__begins",
-        "user_email__begins",
-        "version__begins",
-    )
+    search_fields = ("name__begins", "hostname__begins", "user_name__begins", "user_email__begins", "version__begins")
     search_help_text = begins_with(_("machine"), _("host name"), _("user"), _("e-mail"), _("version"))
     actions = ("uninstall_chosen", "revoke_tokens", "allow_reenrolment", "bind_licence", "export_chosen")
     object_actions = ("allow_reenrolment", "bind_licence", "revoke_tokens", "uninstall_chosen")
@@ -172,8 +167,8 @@ class AgentAdmin(ReadOnlyAdmin):
     def can_act(self, obj: Agent, action: str) -> bool:
         return obj.is_active
 
-    def is_too_many(self, request: HttpRequest, queryset: QuerySet[Agent]) -> bool:
-        """Refuse to change a whole fleet in one transaction, which would block all other writers."""
+    def refuse_too_many(self, request: HttpRequest, queryset: QuerySet[Agent]) -> bool:
+        """Return True after refusing to change a whole fleet at once, which would block all other writers."""
         if not queryset.order_by()[MOST_AT_ONCE : MOST_AT_ONCE + 1].exists():
             return False
         text = _("Choose at most %(count)d machines at once. Nothing was done.") % {"count": MOST_AT_ONCE}
@@ -183,10 +178,10 @@ class AgentAdmin(ReadOnlyAdmin):
     @admin.action(description=_("Uninstall…"), permissions=["uninstall"])
     def uninstall_chosen(self, request: HttpRequest, queryset: QuerySet[Agent]) -> HttpResponse | None:
         active = queryset.filter(status=Agent.Status.ACTIVE).order_by("machine_id")
-        if self.is_too_many(request, active):
+        if self.refuse_too_many(request, active):
             return None
         if "confirmed" not in request.POST:
-            return self.confirm_uninstall(request, active)
+            return self.confirm(request, "agents/confirm_uninstall.html", active, title=_("Uninstall machines"))
         machines = list(active)
         for agent in machines:
             enrolment.mark_uninstalled(agent, request.POST.get("reason", "")[:255], None, request)
@@ -197,21 +192,16 @@ class AgentAdmin(ReadOnlyAdmin):
 
     uninstall_chosen.dangerous = True  # type: ignore[attr-defined]
 
-    def confirm_uninstall(self, request: HttpRequest, machines: QuerySet[Agent]) -> HttpResponse:
-        context = {
-            "machines": machines,
-            "checkbox": ACTION_CHECKBOX_NAME,
-            "title": _("Uninstall machines"),
-            "opts": self.opts,
-            **self.admin_site.each_context(request),
-        }
-        return TemplateResponse(request, "agents/confirm_uninstall.html", context)
+    def confirm(self, request: HttpRequest, template: str, machines: QuerySet[Agent], **more: Any) -> HttpResponse:
+        """Ask before an action. The page sends the action again, with `confirmed`."""
+        context = {"machines": machines, "checkbox": ACTION_CHECKBOX_NAME, "opts": self.opts, **more}
+        return TemplateResponse(request, template, self.admin_site.each_context(request) | context)
 
     @admin.action(description=_("Revoke tokens"), permissions=["manage"])
     def revoke_tokens(self, request: HttpRequest, queryset: QuerySet[Agent]) -> None:
-        if self.is_too_many(request, queryset):
+        if self.refuse_too_many(request, queryset):
             return
-        ended = 0
+        revoked = 0
         for agent in queryset:
             count = revoke_token(enrolment.tokens_of(agent), "operator", request=request)
             audit.record_event(
@@ -220,46 +210,41 @@ class AgentAdmin(ReadOnlyAdmin):
                 request=request,
                 after={"tokens": count},
             )
-            ended += count
-        text = ngettext("%(count)d token was revoked.", "%(count)d tokens were revoked.", ended) % {"count": ended}
-        self.message_user(request, text, messages.SUCCESS if ended else messages.WARNING)
+            revoked += count
+        text = ngettext("%(count)d token was revoked.", "%(count)d tokens were revoked.", revoked) % {"count": revoked}
+        self.message_user(request, text, messages.SUCCESS if revoked else messages.WARNING)
 
     revoke_tokens.dangerous = True  # type: ignore[attr-defined]
 
     @admin.action(description=_("Allow one re-enrolment"), permissions=["manage"])
     def allow_reenrolment(self, request: HttpRequest, queryset: QuerySet[Agent]) -> None:
         machines = queryset.filter(status=Agent.Status.ACTIVE)
-        if self.is_too_many(request, machines):
+        if self.refuse_too_many(request, machines):
             return
-        until = [enrolment.allow_reenrolment(agent, request) for agent in machines]
-        if not until:
+        deadlines = [enrolment.allow_reenrolment(agent, request) for agent in machines]
+        if not deadlines:
             self.message_user(request, _("An uninstalled machine may enrol anyway."), messages.WARNING)
             return
         text = ngettext(
             "%(count)d machine may enrol once more until %(until)s.",
             "%(count)d machines may enrol once more until %(until)s.",
-            len(until),
+            len(deadlines),
         )
-        self.message_user(request, text % {"count": len(until), "until": format_moment(max(until))}, messages.SUCCESS)
+        self.message_user(
+            request, text % {"count": len(deadlines), "until": format_moment(max(deadlines))}, messages.SUCCESS
+        )
 
     @admin.action(description=_("Bind to a licence…"), permissions=["manage"])
     def bind_licence(self, request: HttpRequest, queryset: QuerySet[Agent]) -> HttpResponse | None:
         machines = queryset.filter(status=Agent.Status.ACTIVE).order_by("machine_id")
-        if self.is_too_many(request, machines):
+        if self.refuse_too_many(request, machines):
             return None
         current = {agent.license_ref for agent in machines}
         proposed = {"license_ref": current.pop() if len(current) == 1 else ""}
         form = LicenceBindingForm(request.POST if "confirmed" in request.POST else None, initial=proposed)
         if not form.is_valid():
-            context = {
-                "machines": machines,
-                "form": form,
-                "checkbox": ACTION_CHECKBOX_NAME,
-                "title": _("Bind machines to a licence"),
-                "opts": self.opts,
-                **self.admin_site.each_context(request),
-            }
-            return TemplateResponse(request, "agents/bind_licence.html", context)
+            title = _("Bind machines to a licence")
+            return self.confirm(request, "agents/bind_licence.html", machines, title=title, form=form)
         ref = form.cleaned_data["license_ref"]
         count = sum(enrolment.bind_to_licence(agent, ref, request) for agent in machines)
         text = ngettext(
@@ -302,14 +287,8 @@ class EnrolmentRequestAdmin(ReadOnlyAdmin):
     actions = ("allow_enrolment", "discard", "export_chosen")
     object_actions = ("allow_enrolment", "discard")
     export_columns = (
-        "machine_id",
-        "token__key",
-        "token__label",
-        "address",
-        "asked_at",
-        "last_asked_at",
-        "allowed_until",
-    )
+        "machine_id", "token__key", "token__label", "address", "asked_at", "last_asked_at", "allowed_until",
+    )  # fmt: skip
     facts = (
         "machine_id",
         "state",
@@ -329,16 +308,16 @@ class EnrolmentRequestAdmin(ReadOnlyAdmin):
 
     @admin.action(description=_("Allow for 15 minutes"), permissions=["manage"])
     def allow_enrolment(self, request: HttpRequest, queryset: EnrolmentRequestQuerySet) -> None:
-        for waiting in queryset.select_related("token")[:MOST_AT_ONCE]:
-            until = approval.allow_enrolment(waiting, enrolment.machine_subject(waiting.machine_id), request)
+        for requested in queryset.select_related("token")[:MOST_AT_ONCE]:
+            until = approval.allow_enrolment(requested, enrolment.machine_subject(requested.machine_id), request)
             text = _("%(machine)s may enrol until %(until)s with the token “%(token)s”.")
-            values = {"machine": waiting.machine_id, "until": format_moment(until), "token": waiting.token.name}
+            values = {"machine": requested.machine_id, "until": format_moment(until), "token": requested.token.name}
             self.message_user(request, text % values, messages.SUCCESS)
 
     @admin.action(description=_("Discard"), permissions=["manage"])
     def discard(self, request: HttpRequest, queryset: EnrolmentRequestQuerySet) -> HttpResponse:
-        for waiting in queryset:
-            subject = enrolment.machine_subject(waiting.machine_id)
+        for requested in queryset:
+            subject = enrolment.machine_subject(requested.machine_id)
             audit.record_event("agent.enrolment_discarded", subject, request=request)
         queryset.delete()
         self.message_user(request, _("The requests were discarded. The machines may ask again."), messages.SUCCESS)

@@ -26,27 +26,27 @@ KEPT_FOR = timedelta(days=7)
 # A token that floods us with machine ids evicts only its own requests.
 MOST_PER_TOKEN = 50
 
-# Each returns True if the app relies on the machine of this id, enrolled or not.
+# Predicates of apps: each returns True if the app relies on the machine of this id, enrolled or not.
 relied_on: Collected[Callable[[str], bool]] = Collected("approval")
 
 
 def is_required(machine_id: str, token: ApiToken) -> bool:
-    """Return True if enrolling the machine with this token needs an approval. Active machines are not considered.
+    """Return True if enrolling the machine with this token needs an approval.
 
-    Reads the upload area, so call it outside of transactions.
+    The caller ignores the answer for active machines. Reads the upload area, so call it outside of transactions.
     """
     if token.is_for_machine(machine_id) or settings.ENROLMENT_APPROVAL == NEVER:
         return False
     return settings.ENROLMENT_APPROVAL == ALWAYS or any(relies(machine_id) for relies in relied_on.all())
 
 
-def refuse_unapproved(machine_id: str, token: ApiToken, now: datetime, subject: str) -> None:
+def require_approval(machine_id: str, token: ApiToken, now: datetime, subject: str) -> None:
     """Raise approval_required if no operator allowed this enrolment. Call it within the enrolment's transaction."""
     if not EnrolmentRequest.objects.of(machine_id).allowed(now).filter(token=token).exists():
         raise Problem("approval_required", subject=subject)
 
 
-def close_requests(machine_id: str) -> None:
+def delete_requests(machine_id: str) -> None:
     """Delete the requests and approvals of a machine that is enrolled now."""
     EnrolmentRequest.objects.of(machine_id).delete()
 
@@ -66,10 +66,11 @@ def save_request(machine_id: str, token: ApiToken, request: HttpRequest) -> None
             EnrolmentRequest.objects.filter(pk__in=extra).delete()
 
 
-def allow_enrolment(waiting: EnrolmentRequest, subject: str, request: HttpRequest) -> datetime:
+def allow_enrolment(enrolment_request: EnrolmentRequest, subject: str, request: HttpRequest) -> datetime:
     """Allow the enrolment for 15 minutes, and return the deadline."""
     until = timezone.now() + ALLOWED_FOR
     with transaction.atomic():
-        EnrolmentRequest.objects.filter(pk=waiting.pk).update(allowed_until=until)
-        audit.record_event("agent.enrolment_allowed", subject, request=request, after={"token": waiting.token.key})
+        EnrolmentRequest.objects.filter(pk=enrolment_request.pk).update(allowed_until=until)
+        after = {"token": enrolment_request.token.key}
+        audit.record_event("agent.enrolment_allowed", subject, request=request, after=after)
     return until

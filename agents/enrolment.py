@@ -50,8 +50,10 @@ def tokens_of(agent: Agent) -> ApiTokenQuerySet:
     return ApiToken.objects.filter(machine__agent=agent)
 
 
-def issue_agent_token(agent: Agent, request: HttpRequest | None = None, actor: str | None = None, **limits: Any) -> str:
-    token, plain = issue_token("agent", label=agent.machine_id, request=request, actor=actor, **limits)
+def issue_agent_token(
+    agent: Agent, request: HttpRequest | None = None, actor: str | None = None, expires_at: datetime | None = None
+) -> str:
+    token, plain = issue_token("agent", label=agent.machine_id, request=request, actor=actor, expires_at=expires_at)
     MachineToken.objects.create(token=token, agent=agent)
     return plain
 
@@ -70,14 +72,14 @@ def enrol_machine(fields: Mapping[str, Any], token: ApiToken, request: HttpReque
     own = own_machine(token, fields.get("machine_id"))
     needs_approval = own is None and approval.is_required(fields["machine_id"], token)
     try:
-        return enrol_in_transaction(fields, token, request, own, needs_approval)
+        return enrol_or_readmit(fields, token, request, own, needs_approval)
     except Problem as problem:
         if problem.code == "approval_required":
             approval.save_request(fields["machine_id"], token, request)
         raise
 
 
-def enrol_in_transaction(
+def enrol_or_readmit(
     fields: Mapping[str, Any], token: ApiToken, request: HttpRequest, own: Agent | None, needs_approval: bool
 ) -> EnrolmentResult:
     now = timezone.now()
@@ -85,8 +87,7 @@ def enrol_in_transaction(
         if own is not None:
             agent, created = own, False
         else:
-            defaults = {"last_seen_at": now, **enrolment_columns(fields, token, now), **sent_description(fields)}
-            agent, created = Agent.objects.get_or_enrol(fields["machine_id"], **defaults)
+            agent, created = Agent.objects.get_or_enrol(fields["machine_id"], **enrolment_values(fields, token, now))
         if not created:
             agent = Agent.objects.select_for_update().get(pk=agent.pk)
         recheck_token(token, now)
@@ -95,8 +96,8 @@ def enrol_in_transaction(
             raise Problem("token_exhausted", subject=machine_subject(agent.machine_id))
         if created or status == REACTIVATED:
             if needs_approval:
-                approval.refuse_unapproved(agent.machine_id, token, now, machine_subject(agent.machine_id))
-            approval.close_requests(agent.machine_id)
+                approval.require_approval(agent.machine_id, token, now, machine_subject(agent.machine_id))
+            approval.delete_requests(agent.machine_id)
         is_elsewhere = status == REPLAYED and own is None and has_other_hostname(agent, fields)
         action = "agent.replayed_elsewhere" if is_elsewhere else f"agent.{status}"
         agent.refresh_from_db()
@@ -134,7 +135,7 @@ def provision(machine_id: str, actor: str) -> Agent:
     now = timezone.now()
     agent, created = Agent.objects.get_or_enrol(machine_id, enrolled_at=now, last_seen_at=now)
     if created:
-        approval.close_requests(machine_id)
+        approval.delete_requests(machine_id)
         audit.record_event(f"agent.{ENROLLED}", machine_subject(machine_id), actor=actor)
     return agent
 
@@ -144,8 +145,10 @@ def sent_description(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: fields[name] for name in DESCRIPTION_FIELDS if fields.get(name) is not None}
 
 
-def enrolment_columns(fields: Mapping[str, Any], token: ApiToken, now: datetime) -> dict[str, Any]:
-    return {"enrolled_at": now, "enrolled_with": token, "enrollment_id": fields.get("enrollment_id") or ""}
+def enrolment_values(fields: Mapping[str, Any], token: ApiToken, now: datetime) -> dict[str, Any]:
+    """Return the columns that an enrolment sets."""
+    values = {"enrolled_at": now, "enrolled_with": token, "enrollment_id": fields.get("enrollment_id") or ""}
+    return {**values, **sent_description(fields), "last_seen_at": now}
 
 
 def readmit(agent: Agent, fields: Mapping[str, Any], token: ApiToken, now: datetime) -> str:
@@ -156,13 +159,14 @@ def readmit(agent: Agent, fields: Mapping[str, Any], token: ApiToken, now: datet
         raise Problem("token_exhausted", subject=machine_subject(agent.machine_id))
     if not fields.get("allow_reactivate", True):
         raise enrolment_refusal("reactivation_forbidden", agent, token)
-    gone = {"status": Agent.Status.ACTIVE, "uninstalled_at": None, "uninstall_reason": ""}
-    save_enrolment(agent, fields, token, now, **gone)
+    values = {**enrolment_values(fields, token, now), "uninstalled_at": None, "uninstall_reason": ""}
+    Agent.objects.filter(pk=agent.pk).update(status=Agent.Status.ACTIVE, **values)
     return REACTIVATED
 
 
 def readmit_active(agent: Agent, fields: Mapping[str, Any], token: ApiToken, now: datetime) -> str:
-    if machine_of(token) is not None:
+    """Renew the machine's own token, replay a lost response, or enrol again if an operator allowed it."""
+    if machine_of(token) is not None:  # the API calls a renewal `replayed` too
         Agent.objects.filter(pk=agent.pk).update(last_seen_at=now, **sent_description(fields))
         limit_validity(token, now)
         revoke_unused(agent, token)
@@ -175,17 +179,12 @@ def readmit_active(agent: Agent, fields: Mapping[str, Any], token: ApiToken, now
     if not agent.may_reenrol(now):
         raise enrolment_refusal("agent_already_active", agent, token)
     revoke_token(tokens_of(agent), "reenrolled")
-    save_enrolment(agent, fields, token, now, reenrolment_until=None)
+    Agent.objects.filter(pk=agent.pk).update(reenrolment_until=None, **enrolment_values(fields, token, now))
     return ENROLLED
 
 
 def enrolment_refusal(code: str, agent: Agent, token: ApiToken) -> Problem:
     return Problem(code, extra={"agent": describe_agent_for(token, agent)}, subject=machine_subject(agent.machine_id))
-
-
-def save_enrolment(agent: Agent, fields: Mapping[str, Any], token: ApiToken, now: datetime, **more: Any) -> None:
-    changes = {**enrolment_columns(fields, token, now), **sent_description(fields), "last_seen_at": now}
-    Agent.objects.filter(pk=agent.pk).update(**changes, **more)
 
 
 def is_replay(agent: Agent, fields: Mapping[str, Any], token: ApiToken, now: datetime) -> bool:
@@ -231,14 +230,15 @@ def rotate_token(agent: Agent, token: ApiToken, request: HttpRequest) -> Rotated
 
 
 def limit_validity(token: ApiToken, now: datetime) -> datetime:
+    """End the token's validity in 24 hours, if it does not end earlier. Return when."""
     until = min(token.expires_at or now + OLD_TOKEN_FOR, now + OLD_TOKEN_FOR)
     ApiToken.objects.filter(pk=token.pk).update(expires_at=until)
     return until
 
 
-def revoke_unused(agent: Agent, but: ApiToken) -> None:
-    """Revoke tokens that were never used: their responses were lost, and they would stay valid forever."""
-    revoke_token(tokens_of(agent).filter(last_used_at=None).exclude(pk=but.pk), "superseded")
+def revoke_unused(agent: Agent, calling_token: ApiToken) -> None:
+    """Revoke other tokens that were never used: their responses were lost, and they would stay valid forever."""
+    revoke_token(tokens_of(agent).filter(last_used_at=None).exclude(pk=calling_token.pk), "superseded")
 
 
 def allow_reenrolment(agent: Agent, request: HttpRequest) -> datetime:
@@ -285,7 +285,7 @@ def mark_uninstalled(agent: Agent, reason: str, token: ApiToken | None, request:
     with transaction.atomic():
         if Agent.objects.claim_uninstall(agent.pk, now, reason):
             if agent.owns_name:
-                Agent.objects.pass_name_on(agent)
+                Agent.objects.transfer_name(agent)
             if token is not None and machine_of(token) is not None:
                 revoke_token(ApiToken.objects.filter(pk=token.pk), OWN_UNINSTALL, request=request)
             revoke_token(tokens_of(agent), "uninstalled", request=request)

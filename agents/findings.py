@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from django.db.models import F, Q
+from django.db.models import F
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
@@ -23,34 +23,30 @@ LATE_SHARE = 0.8
 LOST_SHARE = 0.1
 EXPIRY_WARNING = timedelta(days=7)
 COPIES_SHOWN_FOR = timedelta(days=7)
-ISSUED_BY_PEOPLE = ~Q(kind=ApiToken.Kind.AGENT)
 LOOP_COUNT = 100
 REQUESTS = "admin:agents_enrolmentrequest"
 
 
 @finding_sources.register
-def silent_machines(now: datetime) -> Iterator[Finding]:
+def late_and_lost_machines(now: datetime) -> Iterator[Finding]:
     totals = fleet_totals(now)
     active = totals["active"]
     if active < FEWEST_MACHINES:
         return
-    lost, late = totals["lost"], totals["late"]
-    if lost > LOST_SHARE * active:
-        text = _("%(count)s of %(active)s active machines are lost: nothing was heard of them for weeks.")
-        yield silent_finding(Severity.WARNING, text, "lost", lost, active)
-    if late > LATE_SHARE * active:
-        text = _("%(count)s of %(active)s active machines are late: the portal may be out of their reach.")
-        yield silent_finding(Severity.CRITICAL, text, "late", late, active)
-
-
-def silent_finding(severity: Severity, text: str, liveness: str, count: int, active: int) -> Finding:
-    url = reverse("admin:agents_agent_changelist", query={"liveness": liveness})
-    return count_finding(severity, text, count, url=url, active=format_count(active))
+    lost = _("%(count)s of %(active)s active machines are lost: nothing was heard of them for weeks.")
+    late = _("%(count)s of %(active)s active machines are late: the portal may be out of their reach.")
+    for liveness, share, severity, text in (
+        ("lost", LOST_SHARE, Severity.WARNING, lost),
+        ("late", LATE_SHARE, Severity.CRITICAL, late),
+    ):
+        if totals[liveness] > share * active:
+            url = reverse("admin:agents_agent_changelist", query={"liveness": liveness})
+            yield count_finding(severity, text, totals[liveness], url=url, active=format_count(active))
 
 
 @finding_sources.register
 def shared_names(now: datetime) -> Iterator[Finding]:
-    """Report machines whose name another one owns in a different spelling."""
+    """Report active machines whose name, ignoring case, belongs to another one."""
     others = Agent.objects.active().filter(owns_name=False).order_by("-id")[:SHOWN]
     for other in others:
         owner = Agent.objects.named(other.machine_id).get()
@@ -66,13 +62,13 @@ def shared_names(now: datetime) -> Iterator[Finding]:
 
 @finding_sources.register
 def copied_machines(now: datetime) -> Iterator[Finding]:
-    """Report computers that share one identity, as copies of a disk do."""
-    turns = AuditEvent.objects.filter(action="agent.renamed", count__gt=1, at__gte=now - timedelta(hours=3))
+    """Report computers that share one identity, as copies of a disk do: they rename the machine back and forth."""
+    renamed = AuditEvent.objects.filter(action="agent.renamed", count__gt=1, at__gte=now - timedelta(hours=3))
     text = _(
         "%(machine)s reports the host names %(names)s in turn: computers share its token. Delete the token store on "
         "all but one, and enrol them again."
     )
-    by_machine = {event.subject: event for event in turns.order_by("count")}
+    by_machine = {event.subject: event for event in renamed.order_by("count")}
     for event in list(by_machine.values())[:SHOWN]:
         names = sorted({str(values["hostname"]) for values in (event.before, event.after)})
         yield machine_finding(event, text, names=", ".join(names))
@@ -122,14 +118,14 @@ def waiting_enrolments(now: datetime) -> Iterator[Finding]:
 
 
 @finding_sources.register
-def ending_tokens(now: datetime) -> Iterator[Finding]:
+def expiring_tokens(now: datetime) -> Iterator[Finding]:
     """Report tokens issued by people that expire soon.
 
     Tokens issued for a few days are left out, and so are machines' tokens, which expire at each rotation.
     """
-    lasting = Q(created_at__lt=F("expires_at") - EXPIRY_WARNING)
-    soon = lasting & Q(expires_at__gt=now, expires_at__lte=now + EXPIRY_WARNING)
-    for token in ApiToken.objects.filter(soon, ISSUED_BY_PEOPLE, revoked_at=None).order_by("expires_at")[:SHOWN]:
+    long_lived = ApiToken.objects.filter(created_at__lt=F("expires_at") - EXPIRY_WARNING, revoked_at=None)
+    expiring = long_lived.filter(expires_at__gt=now, expires_at__lte=now + EXPIRY_WARNING)
+    for token in expiring.exclude(kind=ApiToken.Kind.AGENT).order_by("expires_at")[:SHOWN]:
         expires_at = token.expires_at or now
         text = _("The token “%(label)s” (%(kind)s) expires %(when)s.")
         yield token_finding(

@@ -17,7 +17,7 @@ JITTER = 0.1
 
 
 def has_changes(agent: Agent, body: dict[str, Any]) -> bool:
-    """Return True if the body differs from the stored values, which were validated when they were stored.
+    """Return False if the heartbeat only repeats stored values, and so needs neither validation nor a write.
 
     A host name that is not a text counts as a change, so that validation refuses it even if it would not be stored.
     """
@@ -31,10 +31,7 @@ def changeable_fields(agent: Agent) -> tuple[str, ...]:
 
 
 def record_changes(agent: Agent, sent: dict[str, Any], request: HttpRequest) -> None:
-    """Save and audit changed values. Authentication has already updated `last_seen_at`.
-
-    Two computers with the same token change the host name back and forth: a finding counts `agent.renamed` events.
-    """
+    """Save and audit changed values. Authentication has already updated `last_seen_at`."""
     new = {name: sent[name] for name in changeable_fields(agent) if sent.get(name) not in (None, getattr(agent, name))}
     if not new:
         return

@@ -25,8 +25,8 @@ class Agent(models.Model):
         LOST = "lost", _("lost")
 
     machine_id = models.CharField(_("machine"), max_length=128, unique=True)
-    # Names are case-insensitive, but were not always. Of two machines that were enrolled under two spellings, one owns
-    # the name, and the other keeps its token and its data.
+    # The name is `machine_id` in lower case. Only the machine that owns it is found by it: one that was enrolled under
+    # another spelling, when case still mattered, keeps its token and its data.
     name = models.GeneratedField(
         expression=Lower("machine_id"), output_field=models.CharField(max_length=128), db_persist=True
     )

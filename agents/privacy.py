@@ -17,7 +17,7 @@ PERSONAL = ("user_name", "user_email", "user_id", "hostname")
 
 
 def agents_of(subject: Subject) -> QuerySet[Agent]:
-    """Select the machine itself, or the machines of a person, by the indexed address only."""
+    """Select the machine of this id, or the machines with the person's e-mail address, which is indexed."""
     if subject.is_machine:
         return Agent.objects.filter(subject.is_in_column("machine_id"))
     return Agent.objects.filter(user_email__in=subject.written_as(Agent.objects.all(), "user_email"))
@@ -31,18 +31,14 @@ def anonymize_agent(agent: Agent, subject: Subject, pseudonym: str) -> Row:
     if subject.is_machine_called(agent.machine_id):
         # Of two machines that differ only in case, the one that does not own the name gets its own pseudonym.
         renamed = {} if agent.owns_name else {"machine_id": f"{pseudonym}-{agent.pk}"}
-        return (
-            dict.fromkeys((*PERSONAL, "uninstall_reason", "enrollment_id"), "") | uninstalled_columns(agent) | renamed
-        )
+        erased = dict.fromkeys((*PERSONAL, "uninstall_reason", "enrollment_id"), "") | renamed
+        if agent.is_active:
+            erased |= {"status": Agent.Status.UNINSTALLED, "uninstalled_at": timezone.now(), "reenrolment_until": None}
+        return erased
     identifying = ("user_email",) if agent.user_email else ("user_name", "user_id")
     if any(subject.is_named(getattr(agent, name)) for name in identifying):
         return {"user_name": "", "user_email": pseudonym, "user_id": "", "hostname": "", "uninstall_reason": ""}
     return {}
-
-
-def uninstalled_columns(agent: Agent) -> Row:
-    columns = {"status": Agent.Status.UNINSTALLED, "uninstalled_at": timezone.now(), "reenrolment_until": None}
-    return columns if agent.is_active else {}
 
 
 def machine_tokens(subject: Subject) -> Q | None:
@@ -59,7 +55,7 @@ def clear_address(waiting: EnrolmentRequest, subject: Subject, pseudonym: str) -
 
 
 class MachineAuditEvents(PersonalDataTable):
-    """Audit events of a person's machines: they are anonymized, even those without the address, but not exported."""
+    """Audit events of a person's machines, even those without the address. They are anonymized, but not exported."""
 
     def rows(self, subject: Subject) -> Iterator[tuple[Any, Row]]:
         return iter(())
@@ -83,7 +79,7 @@ def anonymize_values(values: Any, subject: Subject) -> Any:
     return values | {name: "" for name in personal if values.get(name)}
 
 
-# Machines come first, and are erased last, since they tell which audit events to look for.
+# Registered first and therefore erased last: machines tell which audit events to look for.
 personal_data.register(
     PersonalDataTable(
         Agent,

@@ -14,6 +14,7 @@ from django.db.models.functions import Concat
 if TYPE_CHECKING:
     from agents import models as m
 
+# The time between two updates of `last_seen_at`, however often a machine calls.
 SEEN_EVERY = timedelta(minutes=1)
 
 
@@ -71,7 +72,7 @@ class AgentQuerySet(models.QuerySet["m.Agent"]):
         )
 
     def matching(self, text: str) -> Self:
-        """Select machines whose id, host or user contains the text. One concatenated search halves the time."""
+        """Select machines whose id, host or user contains the text. One search of them all takes half the time."""
         separator = Value("\x1f")  # occurs in no field, so no match spans two fields
         searched = Concat("machine_id", separator, "hostname", separator, "user_name", separator, "user_email")
         return self.alias(searched=searched).filter(searched__icontains=text)
@@ -90,18 +91,13 @@ class AgentQuerySet(models.QuerySet["m.Agent"]):
 
     def claim_uninstall(self, pk: int, now: datetime, reason: str) -> bool:
         """Mark an active machine as uninstalled. Return False if it already is."""
-        changes = {
-            "status": "uninstalled",
-            "uninstalled_at": now,
-            "uninstall_reason": reason,
-            "reenrolment_until": None,
-        }
-        return self.active().filter(pk=pk).update(**changes) == 1
+        changes = {"uninstalled_at": now, "uninstall_reason": reason, "reenrolment_until": None}
+        return self.active().filter(pk=pk).update(status="uninstalled", **changes) == 1
 
-    def pass_name_on(self, agent: m.Agent) -> None:
+    def transfer_name(self, agent: m.Agent) -> None:
         """Give the name of an uninstalled machine to the active one that was enrolled under another spelling."""
-        alike = self.active().filter(name=agent.machine_id.lower(), owns_name=False)
-        heir = alike.order_by("-enrolled_at").first()
-        if heir is not None:
+        same_name = self.active().filter(name=agent.machine_id.lower(), owns_name=False)
+        successor = same_name.order_by("-enrolled_at").first()
+        if successor is not None:
             self.filter(pk=agent.pk).update(owns_name=False)
-            self.filter(pk=heir.pk).update(owns_name=True)
+            self.filter(pk=successor.pk).update(owns_name=True)

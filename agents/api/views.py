@@ -34,8 +34,8 @@ from portal.base.moments import format_iso
 from portal.base.problems import Problem
 from portal.models import ApiToken
 
-# The bearer token's name in the schema: the view's own authenticator would be listed a second time.
-TOKEN: Any = [{"token": []}]
+# OpenAPI security of the uninstall call. By default its own authentication class would be listed beside the usual one.
+SCHEMA_AUTH: Any = [{"token": []}]
 
 
 class EnrollView(ApiView):
@@ -73,7 +73,7 @@ class UninstallView(ApiView):
     refusals = ("machine_mismatch", "agent_unknown")
     authentication_classes = [RepeatableUninstallAuthentication, *ApiView.authentication_classes[1:]]
 
-    @extend_schema(request=UninstallSerializer, responses={200: UninstallAnswer}, auth=TOKEN)
+    @extend_schema(request=UninstallSerializer, responses={200: UninstallAnswer}, auth=SCHEMA_AUTH)
     def post(self, request: Request) -> Response:
         fields = UninstallSerializer(data=self.body(request))
         fields.is_valid(raise_exception=True)

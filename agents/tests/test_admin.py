@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from agents import admin as agents_admin
 from agents.enrolment import issue_agent_token
-from agents.findings import ending_tokens, exhausted_tokens, looping_clients, silent_machines
+from agents.findings import exhausted_tokens, expiring_tokens, late_and_lost_machines, looping_clients
 from agents.models import Agent
 from agents.panels import fleet_tile, token_section
 from portal import audit
@@ -197,25 +197,27 @@ class TestFindings:
     def test_healthy_fleet_has_no_finding(self, make_agent):
         for number in range(10):
             make_agent(f"PC-{number}")
-        assert self.found(silent_machines) == []
+        assert self.found(late_and_lost_machines) == []
 
     def test_small_fleet_has_no_finding(self, make_agent):
         make_agent("PC-1", seen=LOST)
-        assert self.found(silent_machines) == []
+        assert self.found(late_and_lost_machines) == []
 
     def test_many_lost_machines_are_a_finding(self, make_agent):
         for number in range(10):
             make_agent(f"PC-{number}", seen=LOST if number < 1 else timedelta())
-        assert self.found(silent_machines) == []
+        assert self.found(late_and_lost_machines) == []
         make_agent("ONE-MORE", seen=LOST)
-        assert [text[:42] for text in self.found(silent_machines)] == ["2 of 11 active machines are lost: nothing "]
+        assert [text[:42] for text in self.found(late_and_lost_machines)] == [
+            "2 of 11 active machines are lost: nothing "
+        ]
 
     def test_mostly_late_fleet_is_a_finding(self, make_agent):
         for number in range(5):
             make_agent(f"PC-{number}", seen=LATE if number < 4 else timedelta())
-        assert self.found(silent_machines) == []
+        assert self.found(late_and_lost_machines) == []
         Agent.objects.update(last_seen_at=timezone.now() - LATE)
-        assert [text[:32] for text in self.found(silent_machines)] == ["5 of 5 active machines are late:"]
+        assert [text[:32] for text in self.found(late_and_lost_machines)] == ["5 of 5 active machines are late:"]
 
     def test_expiring_token_is_a_finding(self, make_agent):
         now = timezone.now()
@@ -225,7 +227,7 @@ class TestFindings:
         issue_agent_token(make_agent(), expires_at=now + timedelta(hours=2))
         ApiToken.objects.update(created_at=now - timedelta(days=30))
         issue_token("enroll", label="for a day", expires_at=now + timedelta(days=1))
-        assert self.found(ending_tokens) == ["The token “gui” (application) expires in 2\xa0days."]
+        assert self.found(expiring_tokens) == ["The token “gui” (application) expires in 2\xa0days."]
 
     def test_used_up_enrolment_token_is_a_finding(self):
         for label, most in (("one", 1), ("many", 5), ("unlimited", None)):

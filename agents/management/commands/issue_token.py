@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from argparse import ArgumentTypeError
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -20,14 +20,14 @@ from portal.api.fields import LineField
 from portal.models import ApiToken
 
 ACTOR = "command line"
-LONGEST = 100 * 366 * 86_400
+MAX_SECONDS = 100 * 366 * 86_400
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 def parse_duration(text: str) -> timedelta:
     match = re.fullmatch(r"([0-9]{1,9})([smhd]?)", text)
     seconds = int(match[1]) * UNITS[match[2]] if match else 0
-    if not 0 < seconds <= LONGEST:
+    if not 0 < seconds <= MAX_SECONDS:
         raise ArgumentTypeError("a duration such as 90, 15m, 24h or 30d is expected, 100 years at most")
     return timedelta(seconds=seconds)
 
@@ -85,7 +85,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        refuse_unfit(options)
+        check_options(options)
         expires_at = timezone.now() + options["expires_in"] if options["expires_in"] else None
         with transaction.atomic():
             if options["kind"] == ApiToken.Kind.AGENT:
@@ -94,13 +94,13 @@ class Command(BaseCommand):
                 plain = self.other_token(options, expires_at=expires_at)
         self.stdout.write(plain)
 
-    def agent_token(self, machine_id: str, **limits: Any) -> str:
+    def agent_token(self, machine_id: str, expires_at: datetime | None) -> str:
         agent = provision(machine_id, ACTOR)
         if not agent.is_active:
             raise CommandError(f"{machine_id} was uninstalled; it comes back by enrolling.")
-        return issue_agent_token(agent, actor=ACTOR, **limits)
+        return issue_agent_token(agent, actor=ACTOR, expires_at=expires_at)
 
-    def other_token(self, options: dict[str, Any], **limits: Any) -> str:
+    def other_token(self, options: dict[str, Any], expires_at: datetime | None) -> str:
         user = None
         if options["user"]:
             user = get_user_model().objects.filter(username=options["user"]).first()
@@ -111,24 +111,24 @@ class Command(BaseCommand):
         chosen: dict[str, Any] = {name: options[name] for name in ("kind", "label", "max_uses")}
         machine, apps = options["machine"] or "", list(dict.fromkeys(options["app"]))
         chosen |= {"user": user, "for_machine": machine, "app_names": apps, "scopes": options["scope"]}
-        return issue_token(**chosen, actor=ACTOR, **limits)[1]
+        return issue_token(**chosen, actor=ACTOR, expires_at=expires_at)[1]
 
 
-def refuse_unfit(options: dict[str, Any]) -> None:
-    """Raises CommandError where an option is missing or belongs to another kind."""
+def check_options(options: dict[str, Any]) -> None:
+    """Raise CommandError if an option is missing or belongs to another kind."""
     kind = options["kind"]
-    belongs = {
+    kinds_by_option = {
         "user": ("staff",),
         "machine": ("agent", "enroll"),
         "app": ("client",),
         "max_uses": ("enroll",),
         "scope": ("enroll",),
     }
-    for name, kinds in belongs.items():
+    for name, kinds in kinds_by_option.items():
         if options[name] and kind not in kinds:
             raise CommandError(f"--{name.replace('_', '-')} is for --kind {' or '.join(kinds)}.")
     for name in ("user", "machine"):
-        if kind == belongs[name][0] and not options[name]:
+        if kind == kinds_by_option[name][0] and not options[name]:
             raise CommandError(f"--kind {kind} needs --{name}.")
     if options["machine"] and not re.fullmatch(MACHINE_ID, options["machine"]):
         raise CommandError("--machine must be 1 to 128 of A-Z a-z 0-9 . _ : -, beginning with a letter or digit.")
