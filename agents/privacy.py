@@ -31,7 +31,7 @@ def anonymize_agent(agent: Agent, subject: Subject, pseudonym: str) -> Row:
     if subject.is_machine_called(agent.machine_id):
         # Of two machines that differ only in case, the one that does not own the name gets its own pseudonym.
         renamed = {} if agent.owns_name else {"machine_id": f"{pseudonym}-{agent.pk}"}
-        erased = dict.fromkeys((*PERSONAL, "uninstall_reason", "enrollment_id"), "") | renamed
+        erased: Row = dict.fromkeys((*PERSONAL, "uninstall_reason", "enrollment_id"), "") | renamed
         if agent.is_active:
             erased |= {"status": Agent.Status.UNINSTALLED, "uninstalled_at": timezone.now(), "reenrolment_until": None}
         return erased

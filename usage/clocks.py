@@ -21,7 +21,10 @@ EARLIEST, LATEST = datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo
 
 
 class ClockNote(models.TextChoices):
-    """The change made to a time that was sent; empty if it was kept."""
+    """The change made to the times that were sent; empty if they were kept.
+
+    DROPPED means that the stated time was dropped, or that `sent_at` was wrong and not used to correct it.
+    """
 
     CORRECTED = "corrected", _("time corrected")
     DROPPED = "dropped", _("time dropped")
@@ -47,7 +50,7 @@ class SenderClock:
     sent_at: datetime | None = None
 
     def time_of(self, stated: datetime | None) -> SentTime:
-        """Correct the stated time if the skew exceeds TOLERANCE."""
+        """Return the stated time, corrected for a skew above TOLERANCE, or None if no candidate is plausible."""
         if stated is None:
             return SentTime(None)
         for time in self._candidates(stated):
@@ -62,9 +65,9 @@ class SenderClock:
             return
         with contextlib.suppress(OverflowError):
             yield SentTime(self.received_at - (self.sent_at - stated), ClockNote.CORRECTED)
-        yield SentTime(stated, ClockNote.DROPPED)  # then `sent_at` is wrong
+        yield SentTime(stated, ClockNote.DROPPED)  # `sent_at` is wrong
 
 
-def plausible(moment: datetime | None) -> datetime | None:
+def plausible_time(moment: datetime | None) -> datetime | None:
     """Return the time, or None if it cannot come from a clock that was ever set."""
     return moment if moment is not None and EARLIEST <= moment < LATEST else None

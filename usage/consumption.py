@@ -18,7 +18,7 @@ from django.utils import timezone
 from portal.base.moments import midnight
 from usage.models import RunRollup
 
-DAY = timedelta(days=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 SHOWN_PERIODS = 12
 # Seconds for which the dashboard's totals are cached, by number of days: adding up a year of hours takes a second.
 DASHBOARD_SPANS = {7: 60, 30: 60, 90: 300, 364: 600}
@@ -40,7 +40,7 @@ class Period:
 
 
 def period_at(moment: datetime, period_day: int) -> Period:
-    """Return the month of a licence that contains the moment."""
+    """Return the period of a licence that contains the moment."""
     today = timezone.localdate(moment)
     first = today.replace(day=period_day)
     if first > today:

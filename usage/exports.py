@@ -6,19 +6,19 @@ machines, partial hours, and days of time zones whose midnight is not at a full 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, DateTimeField, F, QuerySet, Sum
+from django.db.models import DateTimeField, F, QuerySet
 from django.db.models.functions import Coalesce, Least, TruncDate
 from django.utils import timezone
 
 from portal.base.moments import midnight
-from usage.consumption import DAY, SUMS, UsageTotals
+from usage.consumption import DAY, HOUR, SUMS, UsageTotals
 from usage.models import Run, RunRollup
-from usage.models.runs import COUNTED_PAGES, hour_of
+from usage.models.runs import RUN_TOTALS, hour_of
 
 RUN_COLUMNS = (
     "run_id", "license_ref", "machine_id", "app_name", "app_version", "document_count", "succeeded_count",
@@ -34,11 +34,9 @@ GROUPS = {
     "day": "day",
 }
 ROWS_AT_A_TIME = 2_000
-HOUR = timedelta(hours=1)
-# The totals of runs, except pages.
-RUN_SUMS = [Count("pk"), Sum("document_count"), Sum("succeeded_count"), Sum("failed_count")]
-# Least() with a null is null on SQLite, and the other value on PostgreSQL. Clocks that run ahead are not trusted.
-HAPPENED = Coalesce(Least("started_at", "received_at"), F("received_at"), output_field=DateTimeField())
+# When a run happened: its start, or its receipt if the start is unknown or, by a clock that ran ahead, later. Least()
+# of a null is null on SQLite, and the other value on PostgreSQL.
+RUN_TIME = Coalesce(Least("started_at", "received_at"), F("received_at"), output_field=DateTimeField())
 
 Row = tuple[Any, ...]
 
@@ -83,20 +81,15 @@ def runs_between(since: datetime, until: datetime) -> QuerySet[Run]:
     """Filter by hour, which is indexed, and by exact time only if a bound is not a full hour."""
     runs = Run.objects.filter(hour__gte=hour_of(since), hour__lt=until)
     if since != hour_of(since):
-        runs = runs.alias(happened=HAPPENED).filter(happened__gte=since)
+        runs = runs.alias(happened=RUN_TIME).filter(happened__gte=since)
     if until != hour_of(until):
-        runs = runs.alias(happened=HAPPENED).filter(happened__lt=until)
+        runs = runs.alias(happened=RUN_TIME).filter(happened__lt=until)
     return runs
 
 
 def sum_runs(runs: QuerySet[Run], groups: Sequence[str]) -> QuerySet[Any, Any]:
     names = [GROUPS[group] for group in groups]
-    return (
-        runs.annotate(day=TruncDate(HAPPENED))
-        .order_by(*names)
-        .values_list(*names)
-        .annotate(*RUN_SUMS, pages=COUNTED_PAGES)
-    )
+    return runs.annotate(day=TruncDate(RUN_TIME)).order_by(*names).values_list(*names).annotate(**RUN_TOTALS)
 
 
 # --- From the rollups ------------------------------------------------------------------------------------------------
@@ -105,7 +98,8 @@ def sum_runs(runs: QuerySet[Run], groups: Sequence[str]) -> QuerySet[Any, Any]:
 def sum_hours(query: ExportQuery, now: datetime) -> Iterator[Row]:
     """Sum up the rollups of full hours, and add the runs of the partial hours at both ends."""
     # The current hour counts as full if the query includes now: there are no later runs.
-    first, last = ceil_to_hour(query.since), query.until if query.until >= now else hour_of(query.until)
+    first = hour_of(query.since + HOUR - datetime.resolution)
+    last = query.until if query.until >= now else hour_of(query.until)
     hours = RunRollup.objects.filter(hour__gte=first, hour__lt=last)
     names = [GROUPS[group] for group in query.groups]
     rows = hours.annotate(day=TruncDate("hour")).order_by(*names).values_list(*names).annotate(*SUMS)
@@ -119,12 +113,12 @@ def sum_hours(query: ExportQuery, now: datetime) -> Iterator[Row]:
 
 def sum_partial_hours(query: ExportQuery, first: datetime, last: datetime) -> dict[Row, UsageTotals]:
     """Return the totals by group of the runs before the first and after the last full hour."""
-    ends = [(query.since, min(first, query.until))]
+    partial_hours = [(query.since, min(first, query.until))]
     if last >= first:
-        ends.append((last, query.until))
+        partial_hours.append((last, query.until))
     totals: dict[Row, UsageTotals] = {}
     width = len(query.groups)
-    for since, until in ends:
+    for since, until in partial_hours:
         if since < until:
             for row in sum_runs(runs_between(since, until), query.groups):
                 known = totals.get(row[:width], UsageTotals())
@@ -132,17 +126,8 @@ def sum_partial_hours(query: ExportQuery, first: datetime, last: datetime) -> di
     return totals
 
 
-def ceil_to_hour(moment: datetime) -> datetime:
-    return moment if moment == hour_of(moment) else hour_of(moment) + HOUR
-
-
 def has_full_hour_days(query: ExportQuery) -> bool:
     """Return True if every midnight of the period, in the portal's time zone, is at a full hour of UTC."""
-    return all(start == hour_of(start) for start in midnights_in(query))
-
-
-def midnights_in(query: ExportQuery) -> Iterable[datetime]:
-    day, last = timezone.localdate(query.since), timezone.localdate(query.until)
-    while day <= last:
-        yield midnight(day)
-        day += DAY
+    first, last = timezone.localdate(query.since), timezone.localdate(query.until)
+    midnights = (midnight(first + number * DAY) for number in range((last - first).days + 1))
+    return all(start == hour_of(start) for start in midnights)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Any
 
 from django.core.cache import cache
-from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
@@ -52,35 +50,34 @@ def usage_tile(now: datetime) -> Tile:
 # --- Runs ------------------------------------------------------------------------------------------------------------
 
 
-def latest_runs(**filters: str) -> QuerySet[Run]:
-    return Run.objects.filter(**filters).defer("documents").order_by("-id")
-
-
-def run_rows(runs: QuerySet[Run], beside: str) -> list[list[Any]]:
-    """Return a table row for each run. `beside` names the extra column: machine_id or license_ref."""
-    return [
+def runs_section(search: str, fourth_column: str, heading: str, empty: str, **filters: str) -> Section:
+    """List the latest runs, with their machine_id or license_ref under `heading` in the fourth column."""
+    runs = Run.objects.filter(**filters).defer("documents").order_by("-id")[:SHOWN_RUNS]
+    rows = [
         [
             run.received_at,
             format_html('<a href="{}">{}</a>', reverse("admin:usage_run_change", args=[run.pk]), run.run_id.hex[:8]),
             f"{run.app_name} {run.app_version}",
-            getattr(run, beside),
+            getattr(run, fourth_column),
             run.document_count,
             run.failed_count,
             run.total_pages,
         ]
         for run in runs
     ]
+    return Section(
+        title=_("Last runs"),
+        columns=[_("Received"), _("Run"), _("Application"), heading, _("Documents"), _("Failed"), _("Pages")],
+        rows=rows,
+        url=reverse("admin:usage_run_changelist", query={"q": search}),
+        empty=empty,
+    )
 
 
 @machine_sections.register
 def machine_runs_section(machine_id: str) -> Section:
-    return Section(
-        title=_("Last runs"),
-        columns=[_("Received"), _("Run"), _("Application"), _("Licence"), _("Documents"), _("Failed"), _("Pages")],
-        rows=run_rows(latest_runs(machine_id=machine_id)[:SHOWN_RUNS], beside="license_ref"),
-        url=reverse("admin:usage_run_changelist", query={"q": machine_id}),
-        empty=_("The machine has not reported a run."),
-    )
+    empty = _("The machine has not reported a run.")
+    return runs_section(machine_id, "license_ref", _("Licence"), empty, machine_id=machine_id)
 
 
 # --- Requests of a machine -------------------------------------------------------------------------------------------

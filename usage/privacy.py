@@ -57,6 +57,7 @@ def keep_own_users(data: Any, subject: Subject) -> Any:
 
 
 def read_json(text: str) -> Any:
+    """Return the decoded text, or None if it is not JSON."""
     try:
         return json.loads(text)
     except ValueError:
@@ -64,7 +65,7 @@ def read_json(text: str) -> Any:
 
 
 class ReportFile:
-    """The file of the newest report, which is replaced atomically.
+    """The file of the newest report, which is replaced atomically. Registered like a PersonalDataTable.
 
     Temporary files of writers that were killed are exported too, and deleted. If their writer is still running, it
     fails, and the next report writes the file again.
@@ -90,9 +91,8 @@ class ReportFile:
 
     def pseudonymize(self, text: str, subject: Subject, pseudonym: str) -> str:
         """Replace the subject's names. A file that is not JSON becomes empty."""
-        try:
-            data = json.loads(text)
-        except ValueError:
+        data = read_json(text)
+        if data is None:
             return ""
         replaced = subject.replaced(data, pseudonym)
         return text if replaced == data else json.dumps(replaced, indent=2, ensure_ascii=False) + "\n"
@@ -124,7 +124,7 @@ class ReportFile:
         return ()
 
 
-# Reports are derived from activity, and files from reports: derived data is erased last, so it comes first.
+# Erasure runs in reverse order of registration: reports are derived from activity, and files from reports.
 personal_data.register(ReportFile())
 personal_data.register(PersonalDataTable(GuardianReport, names=("requested_by",), texts=("data",), shown=own_data))
 for activity, texts in ((FeatureUsage, ("feature_name", "endpoint")), (UserError, ("endpoint", "error_message"))):

@@ -50,12 +50,10 @@ class EnrolledSpelling(Expression):
 class RunQuerySet(IdempotentQuerySet["m.Run"]):
     identity, computed = "run_id", ("over_quota",)
 
-    def known(self, run_ids: Iterable[UUID]) -> dict[UUID, m.Run]:
-        """Return known runs by run_id, with only the columns that the API's answer needs."""
-        rows = self.filter(run_id__in=list(run_ids)).only(
-            "run_id", "digest", "received_at", "dropped_keys", "over_quota"
-        )
-        return {run.run_id: run for run in rows}
+    def stored_by_id(self, run_ids: Iterable[UUID]) -> dict[UUID, m.Run]:
+        """Return the stored runs by run_id, with only the columns that the API's answer needs."""
+        columns = ("run_id", "digest", "received_at", "dropped_keys", "over_quota")
+        return {run.run_id: run for run in self.filter(run_id__in=list(run_ids)).only(*columns)}
 
 
 class EventQuerySet(IdempotentQuerySet[Any]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
@@ -38,7 +38,8 @@ def over_quota(now: datetime) -> Q:
 def near_quota(now: datetime) -> Q:
     """Match licences that have used 80 % or more of the quota, but not all of it.
 
-    They are the ones that were warned in the current period, which began less than a month ago.
+    Uses the stored warning, since a query cannot compute each licence's period: one that began within a month is the
+    current one.
     """
     today = timezone.localdate(now)
     a_month_ago = month_before(today.replace(day=min(today.day, LAST_DAY)))
@@ -90,7 +91,7 @@ class QuotaStatus:
 
 @dataclass
 class SegmentedUsage:
-    """A licence's pages and first hour, both by index of a segment."""
+    """A licence's pages and first hour, both by the index of a segment: the time between two consecutive starts."""
 
     pages: dict[int, int] = field(default_factory=dict)
     first_hour: dict[int, datetime] = field(default_factory=dict)
@@ -155,7 +156,8 @@ def review_quotas(now: datetime, lease: Lease) -> int:
     limited = list(Licence.objects.exclude(WITHOUT_QUOTA).order_by("pk"))
     statuses = quota_statuses(limited, now)
     with in_portal_language():
-        updates = [update for licence in limited for update in find_updates(licence, statuses[licence.ref])]
+        found = [find_update(licence, statuses[licence.ref]) for licence in limited]
+        updates = [update for update in found if update is not None]
         updates += [
             LicenceUpdate(licence, {"exceeded_until": None, **NO_WARNING})
             for licence in Licence.objects.filter(WITHOUT_QUOTA, exceeded_until__gt=now)
@@ -170,8 +172,8 @@ def review_quotas(now: datetime, lease: Lease) -> int:
     return len(notices)
 
 
-def find_updates(licence: Licence, status: QuotaStatus) -> Iterator[LicenceUpdate]:
-    """Yield the update, if any. Marks of a past period stay: they expire by themselves."""
+def find_update(licence: Licence, status: QuotaStatus) -> LicenceUpdate | None:
+    """Return what has to change, if anything. Marks of a past period stay: they expire by themselves."""
     fields: dict[str, datetime | date | int | None] = {}
     until = status.period.end if status.is_used_up else None
     marked_until = licence.exceeded_until
@@ -182,8 +184,7 @@ def find_updates(licence: Licence, status: QuotaStatus) -> Iterator[LicenceUpdat
     if reached != warned:  # lower if the quota was raised outside the admin
         fields |= {"told_period": status.period.first_day, "told_percent": reached}
     notice = quota_warning(licence, status, reached) if reached > warned else None
-    if fields:
-        yield LicenceUpdate(licence, fields, notice)
+    return LicenceUpdate(licence, fields, notice) if fields else None
 
 
 # --- Messages --------------------------------------------------------------------------------------------------------

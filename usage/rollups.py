@@ -12,30 +12,23 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db import transaction
-from django.db.models import Count, Max, Min, QuerySet, Sum
+from django.db.models import Max, Min, QuerySet
 from django.utils import timezone
 
 from portal.work.jobs import AlreadyRunning, Lease, exclusive_lease
+from usage.consumption import HOUR, UsageTotals
 from usage.models import Licence, RollupProgress, Run, RunRollup
-from usage.models.runs import COUNTED_PAGES, hour_of
+from usage.models.runs import RUN_TOTALS, hour_of
 from usage.quotas import review_quotas
 
-TURN, TURN_LENGTH = "usage.rolling_up", timedelta(minutes=5)
-# A run is written within seconds of its `received_at`, by the clock of any node.
-LATE = timedelta(minutes=10)
+LEASE_NAME, LEASE_DURATION = "usage.rolling_up", timedelta(minutes=5)
+# Counted again each time: a run is written within seconds of its `received_at`, by the clock of any node.
+OVERLAP = timedelta(minutes=10)
 # The size of a transaction.
 RUNS_AT_A_TIME = 20_000
 # Beyond this number, all licences of an hour are counted.
 MOST_NAMED = 500
-HOUR = timedelta(hours=1)
 INSTANT = timedelta(milliseconds=1)
-COLUMNS = ("runs", "documents", "succeeded", "failed", "pages")
-SUMS = {
-    "documents": Sum("document_count"),
-    "succeeded": Sum("succeeded_count"),
-    "failed": Sum("failed_count"),
-    "pages": COUNTED_PAGES,
-}
 
 
 class Bucket(NamedTuple):
@@ -53,42 +46,43 @@ def roll_up(lease: Lease) -> dict[str, int]:
     """Run the periodic job. Return the number of rollups written and of quota warnings sent."""
     now = timezone.now()
     try:
-        with exclusive_lease(TURN, TURN_LENGTH) as own:
+        with exclusive_lease(LEASE_NAME, LEASE_DURATION) as own:
             return {"rollups": catch_up(now, [lease, own]), "warnings": review_quotas(now, own)}
     except AlreadyRunning:
         return {"rollups": 0, "warnings": 0}
 
 
 def catch_up(now: datetime, leases: list[Lease]) -> int:
-    """Count the hours of all runs received since shortly before the last time. Return the number of rollups written."""
-    written, counted = 0, defaultdict[datetime, set[str]](set)
+    """Count each hour again that got a run since `counted_until`, less OVERLAP. Return the rollups written."""
+    written, done_refs = 0, defaultdict[datetime, set[str]](set)
     for since, until in split_by_time(uncounted_since(now), max(now, last_received() or now)):
         received = Run.objects.filter(received_at__gte=since, received_at__lt=until).order_by()
-        # Hours counted for an earlier piece already include the runs of this one.
-        pending = {hour: refs - counted[hour] for hour, refs in refs_by_hour(received).items()}
-        differences = [find_differences(hour, refs) for hour, refs in pending.items() if refs]
+        # Hours counted for an earlier interval already include the runs of this one.
+        new_refs = {hour: refs - done_refs[hour] for hour, refs in refs_by_hour(received).items()}
+        differences = [find_differences(hour, refs) for hour, refs in new_refs.items() if refs]
         with transaction.atomic():
-            extend_leases(leases)
+            for lease in leases:
+                lease.extend()  # raises LeaseLost
             update_licences(received)
             for changed, stale in differences:
                 written += save_rollups(changed, stale)
             RollupProgress.objects.update_or_create(pk=1, defaults={"counted_until": min(until, now + INSTANT)})
-        for hour, refs in pending.items():
-            counted[hour] |= refs
+        for hour, refs in new_refs.items():
+            done_refs[hour] |= refs
     return written
 
 
 def rebuild(since: datetime | None, until: datetime | None, report: Callable[[datetime, int], None]) -> int:
-    """Count the hours of a period again, or all of them. Return the number of rollups written or removed. Raises Busy.
+    """Count the hours of a period again, or all of them. Return the number of rollups written or removed.
 
-    `report` is called with each hour that had to be corrected, and its number of rollups.
+    Raises AlreadyRunning. `report` is called with each hour that had to be corrected, and its number of rollups.
     """
     corrected = 0
-    with exclusive_lease(TURN, TURN_LENGTH) as own:
+    with exclusive_lease(LEASE_NAME, LEASE_DURATION) as own:
         for hour in hours_between(since, until):
             changed, stale = find_differences(hour, None)
             with transaction.atomic():
-                extend_leases([own])
+                own.extend()
                 count = save_rollups(changed, stale)
             if count:
                 report(hour, count)
@@ -97,16 +91,10 @@ def rebuild(since: datetime | None, until: datetime | None, report: Callable[[da
 
 
 def recount(runs: QuerySet[Run]) -> None:
-    """Count the hours of these runs again, in the caller's transaction. Raises Busy."""
-    with exclusive_lease(TURN, TURN_LENGTH):
+    """Count the hours of these runs again, in the caller's transaction. Raises AlreadyRunning."""
+    with exclusive_lease(LEASE_NAME, LEASE_DURATION):
         for hour, refs in refs_by_hour(runs.order_by()).items():
             save_rollups(*find_differences(hour, refs))
-
-
-def extend_leases(leases: list[Lease]) -> None:
-    """Extend the leases in the transaction that they protect. Raises LeaseLost."""
-    for lease in leases:
-        lease.extend()
 
 
 # --- Reading ---------------------------------------------------------------------------------------------------------
@@ -117,7 +105,7 @@ def uncounted_since(now: datetime) -> datetime | None:
     counted_until = RollupProgress.objects.values_list("counted_until", flat=True).first()
     if counted_until is None:
         return Run.objects.order_by("received_at").values_list("received_at", flat=True).first()
-    return min(counted_until, now) - LATE
+    return min(counted_until, now) - OVERLAP
 
 
 def last_received() -> datetime | None:
@@ -148,8 +136,8 @@ def find_differences(hour: datetime, refs: set[str] | None) -> tuple[Buckets, se
     runs, rollups = Run.objects.filter(hour=hour), RunRollup.objects.filter(hour=hour)
     if refs is not None and len(refs) <= MOST_NAMED:
         runs, rollups = runs.filter(license_ref__in=refs), rollups.filter(license_ref__in=refs)
-    counts = runs.order_by().values_list(*Bucket._fields).annotate(runs=Count("pk"), **SUMS)
-    actual, stored = read_buckets(counts), read_buckets(rollups.values_list(*Bucket._fields, *COLUMNS))
+    counts = runs.order_by().values_list(*Bucket._fields).annotate(**RUN_TOTALS)
+    actual, stored = read_buckets(counts), read_buckets(rollups.values_list(*Bucket._fields, *UsageTotals._fields))
     return {key: sums for key, sums in actual.items() if stored.get(key) != sums}, stored.keys() - actual.keys()
 
 
@@ -178,13 +166,16 @@ def hours_between(since: datetime | None, until: datetime | None) -> Iterator[da
 
 def save_rollups(changed: Buckets, stale: set[Bucket]) -> int:
     """Upsert the changed rollups, delete the stale ones, and return how many these were."""
-    rows = [RunRollup(**key._asdict(), **dict(zip(COLUMNS, changed[key], strict=True))) for key in sorted(changed)]
+    rows = [
+        RunRollup(**key._asdict(), **dict(zip(UsageTotals._fields, changed[key], strict=True)))
+        for key in sorted(changed)
+    ]
     RunRollup.objects.bulk_create(
         rows,
         batch_size=1_000,
         update_conflicts=True,
         unique_fields=["license_ref", "hour", "app_name", "app_version"],
-        update_fields=COLUMNS,
+        update_fields=UsageTotals._fields,
     )
     for key in stale:
         RunRollup.objects.filter(**key._asdict()).delete()

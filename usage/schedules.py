@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,21 +18,14 @@ from usage.models import FeatureUsage, GuardianReport, TrackingWriter, UserError
 WRITER_RETENTION = timedelta(days=1)
 
 
-def outdated_features(now: datetime) -> models.QuerySet[Any]:
-    return FeatureUsage.objects.filter(timestamp__lt=now - timedelta(days=settings.ACTIVITY_RETENTION_DAYS))
+def older_than(model: type[models.Model], column: str, setting: str) -> Callable[[datetime], models.QuerySet[Any]]:
+    """Return a function that selects the rows beyond the days of the setting."""
 
+    def select_outdated(now: datetime) -> models.QuerySet[Any]:
+        age = timedelta(days=getattr(settings, setting))
+        return model._default_manager.filter(**{f"{column}__lt": now - age})
 
-def outdated_errors(now: datetime) -> models.QuerySet[Any]:
-    return UserError.objects.filter(timestamp__lt=now - timedelta(days=settings.ACTIVITY_RETENTION_DAYS))
-
-
-def outdated_sessions(now: datetime) -> models.QuerySet[Any]:
-    """Select by start, since most sessions never end."""
-    return UserSession.objects.filter(session_start__lt=now - timedelta(days=settings.USER_SESSION_RETENTION_DAYS))
-
-
-def outdated_reports(now: datetime) -> models.QuerySet[Any]:
-    return GuardianReport.objects.filter(created_at__lt=now - timedelta(days=settings.GUARDIAN_RETENTION_DAYS))
+    return select_outdated
 
 
 def outdated_writers(now: datetime) -> models.QuerySet[Any]:
@@ -40,9 +34,10 @@ def outdated_writers(now: datetime) -> models.QuerySet[Any]:
 
 
 jobs.register(Job("usage.rollups", rollups.roll_up, every=timedelta(minutes=1), cluster="slow"))
-retentions.register(Retention("features", outdated_features))
-retentions.register(Retention("errors", outdated_errors))
-retentions.register(Retention("user_sessions", outdated_sessions))
-retentions.register(Retention("guardian_reports", outdated_reports))
+retentions.register(Retention("features", older_than(FeatureUsage, "timestamp", "ACTIVITY_RETENTION_DAYS")))
+retentions.register(Retention("errors", older_than(UserError, "timestamp", "ACTIVITY_RETENTION_DAYS")))
+# By start, since most sessions never end.
+retentions.register(Retention("user_sessions", older_than(UserSession, "session_start", "USER_SESSION_RETENTION_DAYS")))
+retentions.register(Retention("guardian_reports", older_than(GuardianReport, "created_at", "GUARDIAN_RETENTION_DAYS")))
 retentions.register(Retention("tracking_writers", outdated_writers))
 jobs.register(Job("usage.guardian", reports.create_periodic, every=reports.EVERY, offset=reports.OFFSET))

@@ -15,7 +15,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from portal.admin.base import ReadOnlyAdmin, begins_with
@@ -27,6 +27,7 @@ from portal.desk.panels import Section
 from usage.admin.display import clock_note
 from usage.models import FeatureUsage, UserError, UserSession
 from usage.models.activity import PEOPLE, PORTAL
+from usage.panels import format_endpoint
 
 RECENT = timedelta(hours=24)
 SHOWN_ERRORS = 10
@@ -42,9 +43,7 @@ class WhenFilter(PeriodFilter):
     field = "timestamp"
 
 
-class SessionStartFilter(PeriodFilter):
-    title = _("time")
-    parameter_name = "when"
+class SessionStartFilter(WhenFilter):
     field = "session_start"
 
 
@@ -113,14 +112,14 @@ class ActivityAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("who"))
     def who(self, row: Any) -> SafeString | str:
-        return row.user_email or badge(_now("nobody known"), QUIET)
+        return row.user_email or badge(gettext("nobody known"), QUIET)
 
     @admin.display(description=_("who"))
-    def who_in_full(self, row: Any) -> SafeString | str:
+    def caller_link(self, row: Any) -> SafeString | str:
         """Link to the machine, or to the activity of a person or application."""
         name = row.user_email
         if not name:
-            return badge(_now("nobody known"), QUIET)
+            return badge(gettext("nobody known"), QUIET)
         if name.startswith(MACHINE):
             url = reverse("admin:agents_agent_changelist", query={"q": name.removeprefix(MACHINE)})
         else:
@@ -129,7 +128,7 @@ class ActivityAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("told by"))
     def told_by(self, row: Any) -> str:
-        return _now("the portal") if row.source == PORTAL else row.source
+        return gettext("the portal") if row.source == PORTAL else row.source
 
 
 # --- Sessions --------------------------------------------------------------------------------------------------------
@@ -151,17 +150,10 @@ class UserSessionAdmin(ActivityAdmin):
     search_fields = ("user_email__begins",)
     search_help_text = begins_with(_("e-mail address"))
     export_columns = (
-        "user_email",
-        "source",
-        "session_start",
-        "session_end",
-        "duration_seconds",
-        "ip",
-        "user_agent",
-        "clock",
-    )
+        "user_email", "source", "session_start", "session_end", "duration_seconds", "ip", "user_agent", "clock",
+    )  # fmt: skip
     facts = (
-        "who_in_full",
+        "caller_link",
         moment_column("session_start", _("started"), show=exact_moment),
         moment_column("session_end", _("ended"), show=exact_moment, empty=_("not ended: nobody logged out")),
         "lasted",
@@ -174,14 +166,14 @@ class UserSessionAdmin(ActivityAdmin):
     @admin.display(description=_("duration"))
     def lasted(self, session: UserSession) -> SafeString | str:
         if session.session_end is None:
-            return badge(_now("not ended"), QUIET)
+            return badge(gettext("not ended"), QUIET)
         if session.duration_seconds is None:
             return EMPTY_VALUE
         minutes, seconds = divmod(session.duration_seconds, 60)
         hours, minutes = divmod(minutes, 60)
         if hours:
-            return _now("%(hours)s h %(minutes)s min") % {"hours": format_count(hours), "minutes": minutes}
-        return _now("%(minutes)s min %(seconds)s s") % {"minutes": minutes, "seconds": seconds}
+            return gettext("%(hours)s h %(minutes)s min") % {"hours": format_count(hours), "minutes": minutes}
+        return gettext("%(minutes)s min %(seconds)s s") % {"minutes": minutes, "seconds": seconds}
 
 
 # --- Uses of features ------------------------------------------------------------------------------------------------
@@ -203,19 +195,12 @@ class FeatureUsageAdmin(ActivityAdmin):
     search_fields = ("user_email__begins", "feature_name__begins")
     search_help_text = begins_with(_("e-mail address"), "agent:…", "client:…", _("feature"))
     export_columns = (
-        "timestamp",
-        "user_email",
-        "source",
-        "feature_name",
-        "endpoint",
-        "success",
-        "duration_ms",
-        "clock",
-    )
+        "timestamp", "user_email", "source", "feature_name", "endpoint", "success", "duration_ms", "clock",
+    )  # fmt: skip
     facts = (
         "feature_name",
         "endpoint",
-        "who_in_full",
+        "caller_link",
         moment_column("timestamp", _("when"), show=exact_moment),
         "outcome",
         "took",
@@ -229,12 +214,14 @@ class FeatureUsageAdmin(ActivityAdmin):
 
     @admin.display(description=_("outcome"))
     def outcome(self, use: FeatureUsage) -> SafeString:
-        return badge(_now("succeeded"), GOOD) if use.success else badge(_now("failed"), BAD)
+        return badge(gettext("succeeded"), GOOD) if use.success else badge(gettext("failed"), BAD)
 
     @admin.display(description=_("duration"))
     def took(self, use: FeatureUsage) -> str:
         return (
-            EMPTY_VALUE if use.duration_ms is None else _now("%(count)s ms") % {"count": format_count(use.duration_ms)}
+            EMPTY_VALUE
+            if use.duration_ms is None
+            else gettext("%(count)s ms") % {"count": format_count(use.duration_ms)}
         )
 
 
@@ -265,7 +252,7 @@ class UserErrorAdmin(ActivityAdmin):
         "meaning",
         "code",
         "where",
-        "who_in_full",
+        "caller_link",
         moment_column("timestamp", _("when"), show=exact_moment),
         "told_by",
         clock_note,
@@ -287,23 +274,23 @@ class UserErrorAdmin(ActivityAdmin):
 
     @admin.display(description=_("where"))
     def where(self, error: UserError) -> str:
-        return f"{error.method} {error.endpoint}".strip() or EMPTY_VALUE
+        return format_endpoint(error) or EMPTY_VALUE
 
     @admin.display(description=_("what it means"))
     def meaning(self, error: UserError) -> str:
         if error.error_message:
             return error.error_message
-        return _now("Only the application that told of it knows.") if error.source != PORTAL else EMPTY_VALUE
+        return gettext("Only the application that told of it knows.") if error.source != PORTAL else EMPTY_VALUE
 
 
 def stack_section(error: UserError) -> Section:
     """List the frames, innermost first."""
     frames = [frame.rsplit(":", 2) for frame in reversed(error.stack)]
     return Section(
-        title=_now("Where it was raised"),
-        columns=[_now("Module"), _now("Function"), _now("Line")],
+        title=gettext("Where it was raised"),
+        columns=[gettext("Module"), gettext("Function"), gettext("Line")],
         rows=[[*frame] for frame in frames if len(frame) == 3],
-        empty=_now("A refusal is not raised by a fault: there is nothing to trace."),
+        empty=gettext("A refusal is not raised by a fault: there is nothing to trace."),
     )
 
 
@@ -311,17 +298,12 @@ def related_errors_section(error: UserError) -> Section:
     """List the other errors of the same caller, newest first."""
     same = UserError.objects.filter(user_email=error.user_email).exclude(pk=error.pk).order_by("-id")
     return Section(
-        title=_now("What else failed for the same one"),
-        columns=[_now("When"), _now("Error"), _now("Code"), _now("Where")],
+        title=gettext("What else failed for the same one"),
+        columns=[gettext("When"), gettext("Error"), gettext("Code"), gettext("Where")],
         rows=[
-            [
-                other.timestamp,
-                other.error_type,
-                other.error_code or EMPTY_VALUE,
-                f"{other.method} {other.endpoint}".strip(),
-            ]
+            [other.timestamp, other.error_type, other.error_code or EMPTY_VALUE, format_endpoint(other)]
             for other in same[:SHOWN_ERRORS]
         ],
         url=reverse("admin:usage_usererror_changelist", query={"q": error.user_email}) if error.user_email else "",
-        empty=_now("Nothing else is on record."),
+        empty=gettext("Nothing else is on record."),
     )

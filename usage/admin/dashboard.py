@@ -14,9 +14,8 @@ from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.html import format_html
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
 from portal.admin.base import ReadOnlyAdmin
 from portal.admin.display import WARNING, badge, join_inline
@@ -52,22 +51,19 @@ class UsageDashboard(ReadOnlyAdmin):
     def dashboard_view(self, request: HttpRequest) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        now, span = timezone.now(), read_span(request.GET.get("days", ""))
+        now, days = timezone.now(), request.GET.get("days")
+        span = next((span for span in DASHBOARD_SPANS if str(span) == days), DEFAULT_SPAN)
         totals = dashboard_totals(now, span)
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
-            "title": _now("Usage over time"),
+            "title": gettext("Usage over time"),
             "spans": [(days, LABELS[days], days == span) for days in DASHBOARD_SPANS],
             "made_at": totals.made_at,
             "tiles": dashboard_tiles(totals, dashboard_days(now, span)),
             "sections": [customers_section(totals), all_versions_section(totals)],
         }
         return TemplateResponse(request, "usage/dashboard.html", context)
-
-
-def read_span(text: str) -> int:
-    return next((span for span in DASHBOARD_SPANS if str(span) == text), DEFAULT_SPAN)
 
 
 # --- By day ----------------------------------------------------------------------------------------------------------
@@ -84,28 +80,28 @@ def dashboard_tiles(totals: DashboardTotals, days: list[date]) -> list[Tile]:
         return Chart(firsts, [value(bar) for bar in bars], unit)
 
     units = (
-        (_now("pages a day"), _now("runs a day"), _now("% of the documents of a day"))
+        (gettext("pages a day"), gettext("runs a day"), gettext("% of the documents of a day"))
         if step == 1
-        else (_now("pages a week"), _now("runs a week"), _now("% of the documents of a week"))
+        else (gettext("pages a week"), gettext("runs a week"), gettext("% of the documents of a week"))
     )
     licences = sum(1 for ref in totals.by_licence if ref)
     return [
         Tile(
-            _now("Pages"),
+            gettext("Pages"),
             format_count(total.pages),
-            facts=[(_now("licences"), format_count(licences))],
+            facts=[(gettext("licences"), format_count(licences))],
             chart=chart(units[0], lambda bar: bar.pages),
         ),
         Tile(
-            _now("Runs"),
+            gettext("Runs"),
             format_count(total.runs),
-            facts=[(_now("documents"), format_count(total.documents))],
+            facts=[(gettext("documents"), format_count(total.documents))],
             chart=chart(units[1], lambda bar: bar.runs),
         ),
         Tile(
-            _now("Failed documents"),
+            gettext("Failed documents"),
             format_share(total.failed, total.documents),
-            facts=[(_now("failed"), format_count(total.failed))],
+            facts=[(gettext("failed"), format_count(total.failed))],
             chart=chart(units[2], failed_percent),
         ),
     ]
@@ -127,20 +123,21 @@ def customers_section(totals: DashboardTotals) -> Section:
         by_customer[(customer, "" if customer else ref)].append(of_licence)
     rows = most_pages_first((key, add_totals(parts)) for key, parts in by_customer.items())
     return totals_section(
-        _now("By customer"),
-        _now("Customer"),
+        gettext("By customer"),
+        gettext("Customer"),
         [*((customer_cell(*key), of_customer) for key, of_customer in rows[:SHOWN_ROWS]), *remaining_row(rows)],
         url=reverse("admin:usage_licence_changelist"),
-        empty=_now("There was no run in this time."),
+        empty=gettext("There was no run in this time."),
     )
 
 
 def customer_cell(customer: str, ref: str) -> Any:
     if not customer and not ref:
-        return _now("without a licence")
+        return gettext("without a licence")
     link = reverse("admin:usage_licence_changelist", query={"q": customer or ref})
     return join_inline(
-        format_html('<a href="{}">{}</a>', link, customer or ref), "" if customer else badge(_now("unnamed"), WARNING)
+        format_html('<a href="{}">{}</a>', link, customer or ref),
+        "" if customer else badge(gettext("unnamed"), WARNING),
     )
 
 
@@ -156,8 +153,8 @@ def remaining_row(rows: list[NamedTotals]) -> list[NamedTotals]:
 def all_versions_section(totals: DashboardTotals) -> Section:
     rows = most_pages_first((application_name(*version), each) for version, each in totals.by_version.items())
     return totals_section(
-        _now("By application and version"),
-        _now("Application"),
+        gettext("By application and version"),
+        gettext("Application"),
         [*rows[:SHOWN_ROWS], *remaining_row(rows)],
-        empty=_now("There was no run in this time."),
+        empty=gettext("There was no run in this time."),
     )

@@ -26,6 +26,7 @@ def clock_note(row: Any) -> SafeString | str:
     return badge(row.get_clock_display(), WARNING) if row.clock else EMPTY_VALUE
 
 
+@admin.display(description=gettext_lazy("customer"))
 def customer_name(licence: Licence) -> SafeString | str:
     return licence.customer or badge(_("unnamed"), WARNING)
 

@@ -15,10 +15,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonRes
 from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
 from portal import audit
 from portal.admin.base import ReadOnlyAdmin
@@ -31,6 +29,7 @@ from portal.desk.panels import Section
 from portal.notifications.configuration import GUARDIAN, find_channel, recipients_of
 from usage.consumption import DAY
 from usage.guardian import reports, wording
+from usage.guardian.mail import bar_percent
 from usage.guardian.summary import build_summary
 from usage.models import GuardianReport
 
@@ -137,7 +136,7 @@ class GuardianReportAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("asked for by"))
     def origin(self, report: GuardianReport) -> str:
-        return report.requested_by or _now("nobody: every two hours")
+        return report.requested_by or gettext("nobody: every two hours")
 
     @admin.display(description=_("who came"))
     def who(self, report: GuardianReport) -> str:
@@ -149,12 +148,12 @@ class GuardianReportAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("how it was counted"))
     def sample(self, report: GuardianReport) -> str:
-        return wording.describe_sampling(report.data) or _now("The portal kept all requests.")
+        return wording.describe_sampling(report.data) or gettext("The portal kept all requests.")
 
     def get_sections(self, request: HttpRequest, obj: GuardianReport) -> list[Section]:
         data = obj.data
         if wording.is_empty(data):
-            return [Section(_now("What happened"), [], [], empty=wording.describe_empty(data))]
+            return [Section(gettext("What happened"), [], [], empty=wording.describe_empty(data))]
         return [people_section(data), features_section(data), codes_section(data), errors_section(data)]
 
     @admin.action(description=_("Download as JSON"), permissions=["export"])
@@ -180,7 +179,7 @@ class GuardianReportAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         form = ReportForm(request.POST or None)
         if form.is_valid():
-            return self.report_now(request, form.cleaned_data["hours"], form.cleaned_data["is_mailed"])
+            return self.reportgettext(request, form.cleaned_data["hours"], form.cleaned_data["is_mailed"])
         context = {
             "form": form,
             "title": _("Report now"),
@@ -189,7 +188,7 @@ class GuardianReportAdmin(ReadOnlyAdmin):
         }
         return TemplateResponse(request, "usage/report_now.html", context)
 
-    def report_now(self, request: HttpRequest, hours: int, is_mailed: bool) -> HttpResponse:
+    def reportgettext(self, request: HttpRequest, hours: int, is_mailed: bool) -> HttpResponse:
         end = timezone.now()
         start = end - timedelta(hours=hours)
         data = build_summary(start, end)
@@ -221,34 +220,33 @@ def people_section(data: wording.Data) -> Section:
         for user in data["users"][:SHOWN_PEOPLE]
     ]
     return Section(
-        title=_now("People"),
-        columns=[_now("Who, and which features"), _now("Time"), _now("Requests"), _now("Errors")],
+        title=gettext("People"),
+        columns=[gettext("Who, and which features"), gettext("Time"), gettext("Requests"), gettext("Errors")],
         rows=rows,
         note=count_more(len(data["users"]) - len(rows)),
-        empty=_now("Nobody came: what happened was of machines, applications and strangers."),
+        empty=gettext("Nobody came: what happened was of machines, applications and strangers."),
     )
 
 
 def features_section(data: wording.Data) -> Section:
     most = max([top["count"] for top in data["top_features"]], default=1)
     return Section(
-        title=_now("Most used"),
-        columns=[_now("Feature"), _now("Times"), ""],
-        rows=[[top["name"], top["count"], frequency_bar(top["count"], most)] for top in data["top_features"]],
-        empty=_now("Nothing was asked for."),
+        title=gettext("Most used"),
+        columns=[gettext("Feature"), gettext("Times"), ""],
+        rows=[
+            [top["name"], top["count"], format_html(BAR, bar_percent(top["count"], most))]
+            for top in data["top_features"]
+        ],
+        empty=gettext("Nothing was asked for."),
     )
-
-
-def frequency_bar(count: int, most: int) -> SafeString:
-    return format_html(BAR, max(1, round(100 * count / most)))
 
 
 def codes_section(data: wording.Data) -> Section:
     return Section(
-        title=_now("Errors by code"),
-        columns=[_now("Code"), _now("Times")],
+        title=gettext("Errors by code"),
+        columns=[gettext("Code"), gettext("Times")],
         rows=[[code, count] for code, count in wording.errors_by_code(data)],
-        empty=_now("Nothing failed."),
+        empty=gettext("Nothing failed."),
     )
 
 
@@ -257,17 +255,16 @@ def errors_section(data: wording.Data) -> Section:
     errors = [(error["timestamp"], user["email"], error) for user in data["users"] for error in user["errors"]]
     errors.sort(key=lambda row: row[0], reverse=True)
     return Section(
-        title=_now("What failed for people"),
-        columns=[_now("When (UTC)"), _now("Who"), _now("Error"), _now("Endpoint")],
-        rows=[[time_cell(at), who, error["error"], error["endpoint"]] for at, who, error in errors[:SHOWN_ERRORS]],
+        title=gettext("What failed for people"),
+        columns=[gettext("When (UTC)"), gettext("Who"), gettext("Error"), gettext("Endpoint")],
+        rows=[
+            # The stylesheet keeps a time on one line.
+            [format_html("<time>{}</time>", at), who, error["error"], error["endpoint"]]
+            for at, who, error in errors[:SHOWN_ERRORS]
+        ],
         note=count_more(sum(user["errors_count"] for user in data["users"]) - min(len(errors), SHOWN_ERRORS)),
-        empty=_now("Nothing failed for anybody."),
+        empty=gettext("Nothing failed for anybody."),
     )
-
-
-def time_cell(timestamp: str) -> SafeString:
-    """Wrap the time in an element that the stylesheet keeps on one line."""
-    return format_html("<time>{}</time>", timestamp)
 
 
 def count_more(left: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -37,13 +38,7 @@ else:
 IDLE = timedelta(days=30)
 # A reference that no report can carry would never get a run.
 REPORTABLE = RegexValidator(rf"^{IDENTIFIER}\Z", _("1 to 128 of A-Z a-z 0-9 . _ : + - and space are expected."))
-EVENT_TEXTS.update(
-    {
-        "licence.added": _("Added"),
-        "licence.changed": _("Changed"),
-        "licence.deleted": _("Deleted"),
-    }
-)
+EVENT_TEXTS.update({"licence.added": _("Added"), "licence.changed": _("Changed"), "licence.deleted": _("Deleted")})
 
 
 # --- Filters and form ------------------------------------------------------------------------------------------------
@@ -111,6 +106,15 @@ def status_of(licence: Licence) -> QuotaStatus:
     return status
 
 
+def status_column(name: str, description: Any, show: Callable[[QuotaStatus], Any]) -> Any:
+    @admin.display(description=description)
+    def column(licence: Licence) -> Any:
+        return show(status_of(licence))
+
+    column.__name__ = name
+    return column
+
+
 @admin.register(Licence)
 class LicenceAdmin(SettingsAdmin):
     form = LicenceForm
@@ -122,10 +126,13 @@ class LicenceAdmin(SettingsAdmin):
     change_form_template = "usage/licence.html"
     add_label = _("Write down another")
     ordering = ("ref",)
-    list_per_page = 25  # each with the hours of two months
+    list_per_page = 25  # each row reads the rollups of two months
     sortable_by = ("ref",)
     list_display = (
-        "ref", "customer_name", "pages_used", "forecast", "state",
+        "ref", display.customer_name,
+        status_column("pages_used", _("pages this month"), display.pages_used),
+        status_column("forecast", _("expected"), display.forecast),
+        status_column("state", _("state"), display.quota_badge),
         moment_column("last_run_at", _("last run"), empty=_("never")),
     )  # fmt: skip
     list_display_links = ("ref",)
@@ -136,7 +143,8 @@ class LicenceAdmin(SettingsAdmin):
         "ref", "customer", "monthly_page_quota", "period_day", "first_seen_at", "last_run_at", "exceeded_until",
     )  # fmt: skip
     status_fields = (
-        "customer_and_quota", "used_so_far", "forecast_in_full", "month",
+        "customer_and_quota", "used_so_far", "forecast_text",
+        status_column("period_end", _("ends"), lambda status: format_moment(status.period.end)),
         moment_column("first_seen_at", _("first seen"), show=exact_moment, empty=_("never")),
         moment_column("last_run_at", _("last run"), show=exact_moment, empty=_("never")),
     )  # fmt: skip
@@ -211,22 +219,6 @@ class LicenceAdmin(SettingsAdmin):
     # --- Columns and facts -------------------------------------------------------------------------------------------
 
     @admin.display(description=_("customer"))
-    def customer_name(self, licence: Licence) -> SafeString | str:
-        return display.customer_name(licence)
-
-    @admin.display(description=_("pages this month"))
-    def pages_used(self, licence: Licence) -> SafeString | str:
-        return display.pages_used(status_of(licence))
-
-    @admin.display(description=_("expected"))
-    def forecast(self, licence: Licence) -> SafeString | str:
-        return display.forecast(status_of(licence))
-
-    @admin.display(description=_("state"))
-    def state(self, licence: Licence) -> SafeString:
-        return display.quota_badge(status_of(licence))
-
-    @admin.display(description=_("customer"))
     def customer_and_quota(self, licence: Licence) -> SafeString:
         return join_inline(display.customer_name(licence), display.quota_badge(status_of(licence)))
 
@@ -236,12 +228,8 @@ class LicenceAdmin(SettingsAdmin):
         return join_inline(quotas.describe_usage(status), display.quota_bar(status))
 
     @admin.display(description=_("forecast"))
-    def forecast_in_full(self, licence: Licence) -> str:
+    def forecast_text(self, licence: Licence) -> str:
         return quotas.describe_forecast(status_of(licence)) or str(_("None before a day of use is over."))
-
-    @admin.display(description=_("ends"))
-    def month(self, licence: Licence) -> str:
-        return format_moment(status_of(licence).period.end)
 
 
 def hours_this_month(licence: Licence) -> Any:

@@ -15,9 +15,8 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
 from portal.admin.base import BoundedChangeList, begins_with
 from portal.admin.display import BAD, GOOD, WARNING, badge, exact_moment, join_inline, moment_column, stack_lines
@@ -231,19 +230,19 @@ class RunAdmin(UsageDashboard):
             text = ngettext("%(count)s failed", "%(count)s failed", run.failed_count)
             return badge(text % {"count": format_count(run.failed_count)}, BAD)
         if run.succeeded_count < run.document_count:
-            return badge(_now("partly unknown"), WARNING)
-        return badge(_now("all succeeded"), GOOD)
+            return badge(gettext("partly unknown"), WARNING)
+        return badge(gettext("all succeeded"), GOOD)
 
     @admin.display(description=_("quota"))
     def quota(self, run: Run) -> SafeString | str:
         if run.implausible:
-            return badge(_now("implausible"), WARNING)
-        return badge(_now("over quota"), WARNING) if run.over_quota else EMPTY_VALUE
+            return badge(gettext("implausible"), WARNING)
+        return badge(gettext("over quota"), WARNING) if run.over_quota else EMPTY_VALUE
 
     @admin.display(description=_("keys dropped"))
     def dropped(self, run: Run) -> str:
         if not run.dropped_keys:
-            return _now("None: the report held nothing but what is documented.")
+            return gettext("None: the report held nothing but what is documented.")
         text = ngettext(
             "%(count)s key that is not documented was dropped unread: neither its name nor its value is kept anywhere.",
             "%(count)s keys that are not documented were dropped unread: neither names nor values are kept anywhere.",
@@ -257,11 +256,11 @@ class RunAdmin(UsageDashboard):
 
 def document_section(documents: list[dict[str, Any]], omitted: int) -> Section:
     """List the first documents of a run, and count the others, `omitted` ones included."""
-    badges = {"success": badge(_now("succeeded"), GOOD), "failed": badge(_now("failed"), BAD)}
+    badges = {"success": badge(gettext("succeeded"), GOOD), "failed": badge(gettext("failed"), BAD)}
     rows = [
         [
             document.get("ordinal"),
-            badges.get(document.get("status") or "", _now("unknown")),
+            badges.get(document.get("status") or "", gettext("unknown")),
             document.get("page_count"),
             document.get("duration_ms"),
             document.get("extension"),
@@ -271,9 +270,15 @@ def document_section(documents: list[dict[str, Any]], omitted: int) -> Section:
     more = len(documents) - len(rows) + omitted
     note = ngettext("and %(count)s more document", "and %(count)s more documents", more) % {"count": format_count(more)}
     return Section(
-        title=_now("Documents"),
-        columns=[_now("Position"), _now("Status"), _now("Pages"), _now("Duration (ms)"), _now("Extension")],
+        title=gettext("Documents"),
+        columns=[
+            gettext("Position"),
+            gettext("Status"),
+            gettext("Pages"),
+            gettext("Duration (ms)"),
+            gettext("Extension"),
+        ],
         rows=rows,
         note=note if more else "",
-        empty=_now("The run had no documents."),
+        empty=gettext("The run had no documents."),
     )

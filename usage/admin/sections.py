@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from django.urls import reverse
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
@@ -13,7 +12,7 @@ from portal.desk.panels import Section
 from usage.admin.display import application_name
 from usage.consumption import Period, UsageTotals
 from usage.models import Licence
-from usage.panels import SHOWN_RUNS, latest_runs, run_rows
+from usage.panels import runs_section
 from usage.quotas import QuotaStatus
 
 NamedTotals = tuple[Any, UsageTotals]
@@ -66,10 +65,5 @@ def most_pages_first(rows: Iterable[NamedTotals]) -> list[NamedTotals]:
 
 
 def latest_runs_section(licence: Licence) -> Section:
-    return Section(
-        title=_("Last runs"),
-        columns=[_("Received"), _("Run"), _("Application"), _("Machine"), _("Documents"), _("Failed"), _("Pages")],
-        rows=run_rows(latest_runs(license_ref=licence.ref)[:SHOWN_RUNS], beside="machine_id"),
-        url=reverse("admin:usage_run_changelist", query={"q": licence.ref}),
-        empty=_("No run has been reported under it."),
-    )
+    empty = _("No run has been reported under it.")
+    return runs_section(licence.ref, "machine_id", _("Machine"), empty, license_ref=licence.ref)

@@ -15,7 +15,7 @@ from usage.api.serializers import ITEM_STATUSES
 from usage.ingestion import events
 from usage.ingestion.runs import CONFLICT
 
-CODES = {CONFLICT: "event_conflict", events.INVALID: "validation_failed"}
+CODE_BY_STATUS = {CONFLICT: "event_conflict", events.INVALID: "validation_failed"}
 
 
 class SessionEventSerializer(serializers.Serializer[None]):
@@ -84,4 +84,4 @@ class EventsView(HotView):
 
 
 def format_event_result(item: events.EventItem, status: str) -> dict[str, Any]:
-    return {"id": item.id, "status": status, "code": CODES.get(status)}
+    return {"id": item.id, "status": status, "code": CODE_BY_STATUS.get(status)}

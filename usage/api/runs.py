@@ -94,16 +94,14 @@ def split_runs(runs: list[Any]) -> Iterator[list[Any]]:
 
 
 def record_group(runs: list[Any], token: ApiToken) -> list[dict[str, Any]]:
-    accepted = [accept_or_refuse(run, token) for run in runs]
+    accepted: list[RunPayload | Problem] = []
+    for run in runs:
+        try:
+            accepted.append(accept_run(run, token))
+        except Problem as problem:
+            accepted.append(problem)
     results = iter(record_runs([item for item in accepted if isinstance(item, RunPayload)], token))
     return [format_run_result(item if isinstance(item, Problem) else next(results)) for item in accepted]
-
-
-def accept_or_refuse(run: Any, token: ApiToken) -> RunPayload | Problem:
-    try:
-        return accept_run(run, token)
-    except Problem as problem:
-        return problem
 
 
 def format_run_result(item: RunResult | Problem) -> dict[str, Any]:

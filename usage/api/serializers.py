@@ -1,6 +1,6 @@
 """Documents the runs in requests and responses of `/api/v1/usage/`; `usage.ingestion.run_payload` validates them."""
 
-from typing import Any
+from functools import partial
 
 from rest_framework import serializers
 from vigie_client import contract
@@ -11,34 +11,19 @@ from portal.api.fields import ItemsField, LineField
 ITEM_STATUSES = ["recorded", "duplicate", "conflict", "invalid"]
 
 
-class WholeNumber(serializers.IntegerField):
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(min_value=0, max_value=MAX_INTEGER, **kwargs)
-
-
-class AnythingField(serializers.JSONField):
-    """Takes any value; an unknown one is stored as `other`."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(required=False, help_text=text)
-
-
-class IdentifierField(LineField):
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(pattern=contract.IDENTIFIER, **kwargs)
-
-
-class UniqueIdField(LineField):
-    def __init__(self) -> None:
-        super().__init__(pattern=contract.UUID, trim_whitespace=False)
+WholeNumber = partial(serializers.IntegerField, min_value=0, max_value=MAX_INTEGER)
+IdentifierField = partial(LineField, pattern=contract.IDENTIFIER)
+UniqueIdField = partial(LineField, pattern=contract.UUID, trim_whitespace=False)
+# Takes any value; an unknown one is stored as `other`.
+AnythingField = partial(serializers.JSONField, required=False)
 
 
 class DocumentSerializer(serializers.Serializer[None]):
     ordinal = WholeNumber(allow_null=True, required=False)
     page_count = WholeNumber(allow_null=True, required=False)
-    status = AnythingField(f"{' or '.join(STATUSES)}; anything else is kept as other")
+    status = AnythingField(help_text=f"{' or '.join(STATUSES)}; anything else is kept as other")
     duration_ms = WholeNumber(allow_null=True, required=False)
-    extension = AnythingField("Such as pdf, with or without a dot; anything else is kept as other")
+    extension = AnythingField(help_text="Such as pdf, with or without a dot; anything else is kept as other")
 
 
 class RunSerializer(serializers.Serializer[None]):

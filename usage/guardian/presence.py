@@ -114,5 +114,6 @@ class HalfHour(Func):
     output_field = TextField()
 
     def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        # Escaped twice, for the template and for the driver.
         template = "CAST(strftime('%%%%s', %(expressions)s) AS INTEGER) / 1800"
         return super().as_sql(compiler, connection, template=template, **context)

@@ -60,19 +60,16 @@ def create(
     with transaction.atomic():
         if lease is not None:
             lease.extend()
-        report = get_or_create(start, end, requested_by, data)
+        key = {"period_start": start, "period_end": end, "requested_by": requested_by}
+        values = {"created_at": timezone.now(), "data": data}
+        if requested_by:
+            report = GuardianReport.objects.create(**key, **values)
+        else:
+            report = GuardianReport.objects.get_or_create(**key, defaults=values)[0]
         if is_mailed:
             with in_portal_language():
                 notify(build_notice(report))
     return report
-
-
-def get_or_create(start: datetime, end: datetime, requested_by: str, data: dict[str, Any]) -> GuardianReport:
-    key = {"period_start": start, "period_end": end, "requested_by": requested_by}
-    values = {"created_at": timezone.now(), "data": data}
-    if requested_by:
-        return GuardianReport.objects.create(**key, **values)
-    return GuardianReport.objects.get_or_create(**key, defaults=values)[0]
 
 
 # --- The file --------------------------------------------------------------------------------------------------------

@@ -39,24 +39,25 @@ def build_summary(start: datetime, end: datetime) -> dict[str, Any]:
     """Return the body of `GET usage/summary` for a period of whole hours."""
     in_period = Q(timestamp__gte=start, timestamp__lt=end)
     requests, errors = FeatureUsage.objects.filter(in_period).order_by(), UserError.objects.filter(in_period).order_by()
-    uses, failures = count_rows(requests, "feature_name"), count_rows(errors, "error_code")
-    users = build_users(uses, failures, latest_errors(errors), active_seconds(start, end))
-    others = Counter(who.partition(":")[0] for who in {who for who, _value in (*uses, *failures)} if ":" in who)
+    request_counts, error_counts = count_rows(requests, "feature_name"), count_rows(errors, "error_code")
+    users = build_users(request_counts, error_counts, latest_errors(errors), active_seconds(start, end))
+    callers = {caller for caller, _value in (*request_counts, *error_counts)}
+    callers_by_kind = Counter(caller.partition(":")[0] for caller in callers if ":" in caller)
     return {
         "period": period_of(start, end),
         "period_start": format_iso(start),
         "period_end": format_iso(end),
         "hours": (end - start) // HOUR,
         "active_users": len(users),
-        "active_machines": others["agent"],
-        "active_apps": others["client"],
-        "total_requests": uses.total(),
-        "total_errors": failures.total(),
+        "active_machines": callers_by_kind["agent"],
+        "active_apps": callers_by_kind["client"],
+        "total_requests": request_counts.total(),
+        "total_errors": error_counts.total(),
         "users": users,
         "top_features": [
-            {"name": name, "count": count} for name, count in most_frequent(sum_by_value(uses))[:TOP_FEATURES]
+            {"name": name, "count": count} for name, count in most_frequent(sum_by_value(request_counts))[:TOP_FEATURES]
         ],
-        "error_breakdown": build_breakdown(sum_by_value(failures)),
+        "error_breakdown": build_breakdown(sum_by_value(error_counts)),
         **sampling(),
     }
 
@@ -93,13 +94,13 @@ def latest_errors(errors: Rows) -> dict[str, list[dict[str, str]]]:
 
 
 def build_users(
-    uses: Counts, failures: Counts, latest: dict[str, list[dict[str, str]]], seconds: dict[str, float]
+    request_counts: Counts, error_counts: Counts, latest: dict[str, list[dict[str, str]]], seconds: dict[str, float]
 ) -> list[dict[str, Any]]:
     features: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for (who, feature), count in uses.items():
+    for (who, feature), count in request_counts.items():
         features[who][feature] = count
     errors: Counter[str] = Counter()
-    for (who, _code), count in failures.items():
+    for (who, _code), count in error_counts.items():
         errors[who] += count
     people = [who for who in features.keys() | errors.keys() | seconds.keys() if who and ":" not in who]
     users = [

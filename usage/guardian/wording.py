@@ -17,7 +17,7 @@ def is_empty(data: Data) -> bool:
 
 
 def is_off(data: Data) -> bool:
-    """Return True if the portal tracked none of its own requests: all data came from machines and applications."""
+    """Return True if the portal did not track its own requests."""
     return data.get("sample_percent") == 0
 
 
@@ -31,22 +31,16 @@ def count_people(count: int) -> str:
     return ngettext("%(count)s person", "%(count)s people", count) % {"count": format_count(count)}
 
 
-def count_machines(count: int) -> str:
-    return ngettext("%(count)s machine", "%(count)s machines", count) % {"count": format_count(count)}
-
-
-def count_applications(count: int) -> str:
-    return ngettext("%(count)s application", "%(count)s applications", count) % {"count": format_count(count)}
-
-
 def describe_active(data: Data) -> str:
     """Return `5 people, 117 machines, 2 applications`."""
-    counts = (
-        (count_people, "active_users"),
-        (count_machines, "active_machines"),
-        (count_applications, "active_apps"),
+    people, machines, apps = data["active_users"], data["active_machines"], data["active_apps"]
+    texts = (
+        (people, count_people(people)),
+        (machines, ngettext("%(count)s machine", "%(count)s machines", machines)),
+        (apps, ngettext("%(count)s application", "%(count)s applications", apps)),
     )
-    return ", ".join(count(data[name]) for count, name in counts if data[name]) or _("nobody who is known")
+    counts = [text % {"count": format_count(count)} for count, text in texts if count]
+    return ", ".join(counts) or _("nobody who is known")
 
 
 def count_requests(count: int) -> str:
@@ -72,7 +66,7 @@ def format_minutes(minutes: int) -> str:
 
 
 def describe_sampling(data: Data) -> str:
-    """Say which share of the requests was kept, empty if all were."""
+    """Return which share of the requests was kept, empty if all were."""
     if "sample_percent" not in data:
         return ""
     if is_off(data):

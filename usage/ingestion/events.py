@@ -97,7 +97,7 @@ def read_session_times(reader: PayloadReader, item: Payload, clock: SenderClock)
 
 
 class EventKind:
-    """One list of the call: the keys of its items, how they are read, and when two items are the same.
+    """Reads, stores and compares one kind of event in `POST usage/events`.
 
     Two items are the same if the `compared` columns and the time column agree. Times from a wrong clock are not
     compared: they are corrected anew each time they are sent.
@@ -116,19 +116,19 @@ class EventKind:
         return self.model.objects.filter(event_id__in=ids)
 
     def compare(self, known: Any, sent: Any) -> str:
-        """Return DUPLICATE or CONFLICT; RECORDED if `known` was changed and must be saved."""
+        """Return DUPLICATE or CONFLICT. A subclass may also change `known` and return RECORDED to have it saved."""
         names = self.compared if known.clock or sent.clock else (*self.compared, self.time_column)
         is_same = all(getattr(known, name) == getattr(sent, name) for name in names)
         return DUPLICATE if is_same else CONFLICT
 
     def record(self, rows: Sequence[Any]) -> list[str]:
         """Insert the new rows in one statement. Return the status of each row, in order."""
-        firsts: dict[UUID, Any] = {}
+        first_by_id: dict[UUID, Any] = {}
         for row in rows:
-            firsts.setdefault(row.event_id, row)
+            first_by_id.setdefault(row.event_id, row)
         # Sorted, so that two calls with the same events cannot deadlock.
-        new = self.model.objects.insert_new(sorted(firsts.values(), key=lambda row: row.event_id))
-        again = [row for row in rows if row.event_id not in new or row is not firsts[row.event_id]]
+        new = self.model.objects.insert_new(sorted(first_by_id.values(), key=lambda row: row.event_id))
+        again = [row for row in rows if row.event_id not in new or row is not first_by_id[row.event_id]]
         known = {row.event_id: row for row in self.find_known({row.event_id for row in again})} if again else {}
         # Events already deleted by retention still count as duplicates.
         statuses = {id(row): self.compare(known.get(row.event_id, row), row) for row in again}

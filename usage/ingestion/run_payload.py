@@ -112,10 +112,10 @@ def refuse_mismatch(fields: Mapping[str, Any]) -> None:
     Omitted documents can only add to the counters, and at most one success or failure each.
     """
     listed, omitted = count_documents(fields["documents"]), fields["documents_omitted"]
-    added = {name: fields[name] - listed[name] for name in COUNTERS}
-    finished = added["succeeded_count"] + added["failed_count"]
-    fits = added["document_count"] == omitted and min(added.values()) >= 0 and finished <= omitted
-    if not fits or (added["total_pages"] and not omitted):
+    unlisted = {name: fields[name] - listed[name] for name in COUNTERS}
+    finished = unlisted["succeeded_count"] + unlisted["failed_count"]
+    fits = unlisted["document_count"] == omitted and min(unlisted.values()) >= 0 and finished <= omitted
+    if not fits or (unlisted["total_pages"] and not omitted):
         raise Problem("counters_mismatch")
 
 

@@ -11,10 +11,9 @@ from typing import Any
 from django.utils import timezone
 
 from agents.authentication import machine_of
-from agents.models import Agent
 from portal.base.problems import Problem
 from portal.models import ApiToken
-from usage.clocks import SenderClock, plausible
+from usage.clocks import SenderClock, plausible_time
 from usage.ingestion.run_payload import RunPayload, read_run
 from usage.models import Run
 from usage.models.runs import MOST_PLAUSIBLE_PAGES, hour_of
@@ -36,7 +35,7 @@ def accept_run(body: Any, token: ApiToken) -> RunPayload:
     """Read a report and check that the caller may send it. Raises Problem.
 
     A machine's token implies the machine: a report without `machine_id` is the machine's own, and any spelling of its
-    name is replaced by the enrolled one. The bindings of tokens and machines came with the token's query.
+    name is replaced by the enrolled one. Needs no query: the token was loaded with its bindings and its machine.
     """
     own = machine_of(token)
     if own is None:
@@ -44,7 +43,8 @@ def accept_run(body: Any, token: ApiToken) -> RunPayload:
         if not token.is_for_app(payload.app_name):
             raise Problem("app_mismatch")
         return payload
-    if isinstance(body, dict) and is_name_of(own, body.get("machine_id")):
+    name = body.get("machine_id") if isinstance(body, dict) else ""
+    if name is None or (isinstance(name, str) and own.is_called(name.strip(" "))):
         body = body | {"machine_id": own.machine_id}
     payload = read_run(body)
     if payload.machine_id != own.machine_id:
@@ -54,24 +54,20 @@ def accept_run(body: Any, token: ApiToken) -> RunPayload:
     return payload
 
 
-def is_name_of(agent: Agent, name: Any) -> bool:
-    return name is None or (isinstance(name, str) and agent.is_called(name.strip(" ")))
-
-
 def record_runs(payloads: Sequence[RunPayload], token: ApiToken) -> list[RunResult]:
     """Insert the new runs in one statement. Return the result of each payload, in order."""
     now = timezone.now()
-    firsts: dict[Any, Run] = {}
+    first_by_id: dict[Any, Run] = {}
     for payload in payloads:
-        firsts.setdefault(payload.run_id, build_run(payload, now, token))
+        first_by_id.setdefault(payload.run_id, build_run(payload, now, token))
     # Sorted, so that two batches of the same runs cannot deadlock.
-    new = Run.objects.insert_new(sorted(firsts.values(), key=lambda run: run.run_id))
-    known = Run.objects.known(firsts.keys() - new) if len(new) < len(firsts) else {}
+    new = Run.objects.insert_new(sorted(first_by_id.values(), key=lambda run: run.run_id))
+    known = Run.objects.stored_by_id(first_by_id.keys() - new) if len(new) < len(first_by_id) else {}
     results = []
     for payload in payloads:
-        run = known.get(payload.run_id) or firsts[payload.run_id]
+        run = known.get(payload.run_id) or first_by_id[payload.run_id]
         if payload.run_id in new:
-            new.remove(payload.run_id)
+            new.remove(payload.run_id)  # its repetitions in this batch are duplicates
             results.append(RunResult(RECORDED, run))
         else:
             results.append(RunResult(DUPLICATE if run.digest == payload.digest else CONFLICT, run))
@@ -91,5 +87,5 @@ def build_run(payload: RunPayload, now: datetime, token: ApiToken) -> Run:
         implausible=payload.total_pages > MOST_PLAUSIBLE_PAGES,
         reported_by=token.bearer,
         over_quota=QuotaExceeded(payload.license_ref, now),
-        **fields | {"started_at": started_at, "sent_at": plausible(payload.sent_at)},
+        **fields | {"started_at": started_at, "sent_at": plausible_time(payload.sent_at)},
     )

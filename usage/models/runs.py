@@ -14,8 +14,14 @@ from usage.querysets import RunQuerySet
 PREFIX_THEN_ID = ["varchar_pattern_ops", "int8_ops"]
 # A run with more pages is more likely a bug of the application than real work.
 MOST_PLAUSIBLE_PAGES = 1_000_000
-# The pages that count in quotas, charts and exports.
-COUNTED_PAGES = models.Sum("total_pages", filter=models.Q(implausible=False), default=0)
+# The totals of runs, in the order of `usage.consumption.UsageTotals`. Only the pages of plausible runs count.
+RUN_TOTALS = {
+    "runs": models.Count("pk"),
+    "documents": models.Sum("document_count"),
+    "succeeded": models.Sum("succeeded_count"),
+    "failed": models.Sum("failed_count"),
+    "pages": models.Sum("total_pages", filter=models.Q(implausible=False), default=0),
+}
 
 
 def hour_of(moment: datetime) -> datetime:
@@ -28,9 +34,9 @@ class Run(models.Model):
 
     `documents` is a list of `{ordinal, page_count, status, duration_ms, extension}`, each of which may be null.
     `documents_omitted` counts the documents that are not listed. `digest` is the SHA-256 of the validated report
-    without `sent_at`, which tells a retry from a conflict. `started_at` is corrected for clock skew, and null if it was
-    dropped (see `clock`). `hour` is the hour of `started_at` or of `received_at`, whichever is earlier. The pages of an
-    `implausible` run do not count until an operator accepts them.
+    without `sent_at`, which tells a retry from a conflict. `started_at` is corrected for clock skew, and null if no
+    time was plausible (see `clock`). `hour` is the hour of `started_at` or of `received_at`, whichever is earlier. The
+    pages of an `implausible` run do not count until an operator accepts them.
     """
 
     run_id = models.UUIDField(_("run"), unique=True)

@@ -90,7 +90,7 @@ def test_records_wait_within_the_limit_while_database_is_down(offline, settings,
 def test_writing_resumes_when_database_is_back(a_thread, offline):
     waits = threading.Event()
     put(5)
-    while buffer.writer is None or not buffer.in_hand:
+    while buffer.writer is None or not buffer.batch:
         waits.wait(0.01)
     put(5, start=5)
     offline.clear()
@@ -162,7 +162,7 @@ def test_buffer_reports_periodically_and_drops_at_once(monkeypatch, written_when
     clock = iter([100.0, 105.0, 106.0, 116.5])
     monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
     sent = []
-    monkeypatch.setattr(Buffer, "report", lambda self, dropped: sent.append(dropped))
+    monkeypatch.setattr(Buffer, "store_counters", lambda self, dropped: sent.append(dropped))
     settings.TRACKING_BUFFER = 100
     for count in (1, 1, 101, 1):
         put(count)
@@ -210,7 +210,7 @@ def test_end_of_process_writes_waiting_records(a_thread, monkeypatch):
 def test_end_of_process_retries_once_after_failures(a_thread, offline, monkeypatch):
     monkeypatch.setattr(module, "LONGEST_PAUSE_SECONDS", 60)
     put(4)
-    while not buffer.in_hand:
+    while not buffer.batch:
         threading.Event().wait(0.01)
     offline.clear()
     buffer.end()

@@ -73,7 +73,7 @@ def body(mail, kind):
 
 def written():
     """Return a function that builds the notice of the report."""
-    report = reports.get_or_create(START, END, "olga", build_summary(START, END))
+    report = reports.create(START, END, build_summary(START, END), "olga", is_mailed=False)
     with in_portal_language():
         return build_notice(report)
 

@@ -86,7 +86,7 @@ def test_operator_counts_the_pages_of_an_implausible_run(admin_client, count, pa
 
 def test_implausible_run_stays_so_while_runs_are_summed_up(admin_client):
     run = implausible()
-    with exclusive_lease(rollups.TURN):
+    with exclusive_lease(rollups.LEASE_NAME):
         response = admin_client.post(LIST, {"action": "count_pages", "_selected_action": run.pk}, follow=True)
     assert [str(message) for message in response.context["messages"]] == [
         "Runs are being summed up just now. Try again in a minute."

@@ -188,7 +188,7 @@ def test_lost_lease_writes_nothing(lease):
 
 def test_only_one_process_counts_at_a_time(lease):
     create_run()
-    with exclusive_lease(rollups.TURN):
+    with exclusive_lease(rollups.LEASE_NAME):
         assert rollups.roll_up(lease) == {"rollups": 0, "warnings": 0}
     assert rollups.roll_up(lease) == {"rollups": 1, "warnings": 0}
 
@@ -290,7 +290,7 @@ def test_rebuild_without_rollups_counts_everything(count, mended):
 
 
 def test_rebuild_during_a_rollup_fails_with_a_message():
-    with exclusive_lease(rollups.TURN), pytest.raises(CommandError, match="try again"):
+    with exclusive_lease(rollups.LEASE_NAME), pytest.raises(CommandError, match="try again"):
         call_command("rebuild_rollups")
 
 
@@ -299,7 +299,7 @@ def test_rebuild_with_lost_lease_writes_nothing(monkeypatch):
     changed = rollups.find_differences
 
     def overtaken(hour, refs):
-        JobRun.objects.filter(job=rollups.TURN).update(fence=9)
+        JobRun.objects.filter(job=rollups.LEASE_NAME).update(fence=9)
         return changed(hour, refs)
 
     monkeypatch.setattr(rollups, "find_differences", overtaken)

@@ -11,7 +11,7 @@ from django.utils import timezone
 from portal.access.signin.user_agents import summarize_user_agent
 from usage.models import UserSession
 from usage.tracking import sessions
-from usage.tracking.sessions import truncate_address
+from usage.tracking.sessions import truncate_ip
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "a long password"
@@ -127,7 +127,7 @@ def test_login_and_logout_succeed_without_tracking_tables(client, alice, monkeyp
     ],
 )
 def test_address_is_cut_to_its_network(address, network):
-    assert truncate_address(address) == network
+    assert truncate_ip(address) == network
 
 
 @pytest.mark.parametrize(

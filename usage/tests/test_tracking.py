@@ -219,7 +219,7 @@ class TestErrors:
         answer = Client(raise_request_exception=False).get("/api/v1/agents/fleet")
         assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
         monkeypatch.undo()
-        buffer.insert(buffer.waiting)
+        buffer.insert(buffer.queue)
         error = UserError.objects.get()
         assert (error.error_type, error.error_code) == ("OperationalError", 503)
         assert error.stack[-1].startswith("usage.tests.test_tracking:process_request:")
@@ -370,7 +370,7 @@ class TestSampling:
             client.get("/docs/api")
         for _ in range(3):
             client.get("/api/v1/nowhere")
-        assert [record.feature for record in buffer.waiting] == ["error-codes"] * 2 + ["unknown"] * 3
+        assert [record.feature for record in buffer.queue] == ["error-codes"] * 2 + ["unknown"] * 3
 
     def test_tracking_off_tracks_nothing(self, settings):
         settings.TRACKING = False

@@ -39,13 +39,13 @@ class Buffer:
 
     def reset(self) -> None:
         """Start empty. Called in forked children too, since records and thread belong to the parent."""
-        self.waiting: deque[RequestRecord] = deque()
-        self.in_hand: list[RequestRecord] = []
+        self.queue: deque[RequestRecord] = deque()
+        self.batch: list[RequestRecord] = []
         self.dropped = 0
         self.writer: threading.Thread | None = None
         self.lock = threading.Lock()
-        self.writing = threading.Lock()
-        self.filled, self.full, self.ending = threading.Event(), threading.Event(), threading.Event()
+        self.write_lock = threading.Lock()
+        self.filled, self.batch_ready, self.ending = threading.Event(), threading.Event(), threading.Event()
         self.reported_at, self.reported_dropped = -REPORT_SECONDS, 0
 
     def put(self, record: RequestRecord) -> None:
@@ -53,17 +53,17 @@ class Buffer:
         if queued >= settings.TRACKING_BUFFER:
             self.drop()
             return
-        self.waiting.append(record)
+        self.queue.append(record)
         if not self.filled.is_set():
             self.filled.set()
-        if queued >= AT_A_TIME and not self.full.is_set():
-            self.full.set()
+        if queued >= AT_A_TIME and not self.batch_ready.is_set():
+            self.batch_ready.set()
         if self.writer is None or not self.writer.is_alive():
             self.start()
 
     @property
     def queued(self) -> int:
-        return len(self.waiting) + len(self.in_hand)
+        return len(self.queue) + len(self.batch)
 
     # --- The writer --------------------------------------------------------------------------------------------------
 
@@ -76,9 +76,9 @@ class Buffer:
     def write_for_ever(self) -> None:
         while not self.ending.is_set():
             self.filled.wait()
-            self.full.wait(GATHER_SECONDS)
+            self.batch_ready.wait(GATHER_SECONDS)
             self.filled.clear()
-            self.full.clear()
+            self.batch_ready.clear()
             self.write_all()
         connections.close_all()
 
@@ -101,11 +101,11 @@ class Buffer:
 
     def write_batch(self) -> bool:
         """Write the oldest records. Return False if the database is unavailable; they are kept in `in_hand`."""
-        with self.writing:
-            while len(self.in_hand) < AT_A_TIME and self.waiting:
-                self.in_hand.append(self.waiting.popleft())
+        with self.write_lock:
+            while len(self.batch) < AT_A_TIME and self.queue:
+                self.batch.append(self.queue.popleft())
             try:
-                self.insert(self.in_hand)
+                self.insert(self.batch)
             except Exception as error:
                 if is_unavailable(error):
                     log.warning(
@@ -113,10 +113,10 @@ class Buffer:
                         disks.describe_error(error),
                     )
                     return False
-                self.in_hand = self.insert_one_by_one(error)
+                self.batch = self.insert_one_by_one(error)
             else:
-                self.in_hand = []
-            return not self.in_hand
+                self.batch = []
+            return not self.batch
 
     def insert(self, records: list[RequestRecord]) -> None:
         dropped, clock = self.dropped, time.monotonic()
@@ -125,13 +125,13 @@ class Buffer:
             FeatureUsage.objects.bulk_create(record.as_usage() for record in records)
             UserError.objects.bulk_create(error for record in records if (error := record.as_error()))
             if is_due:
-                self.report(dropped)
+                self.store_counters(dropped)
         if is_due:
             self.reported_at, self.reported_dropped = clock, dropped
 
-    def report(self, dropped: int) -> None:
+    def store_counters(self, dropped: int) -> None:
         now = timezone.now()
-        values = {"queued": len(self.waiting), "seen_at": now}
+        values = {"queued": len(self.queue), "seen_at": now}
         if dropped > self.reported_dropped:
             values |= {"dropped": dropped, "dropped_at": now}
         TrackingWriter.objects.update_or_create(process=current_process(), defaults=values)
@@ -143,7 +143,7 @@ class Buffer:
         """
         log.error("a record could not be written: %s", disks.describe_error(error))
         remaining = []
-        for record in self.in_hand:
+        for record in self.batch:
             try:
                 self.insert([record])
             except Exception as refusal:
@@ -161,7 +161,7 @@ class Buffer:
         """Write the remaining records, within END_SECONDS."""
         self.ending.set()
         self.filled.set()
-        self.full.set()
+        self.batch_ready.set()
         if self.writer is not None:
             self.writer.join(END_SECONDS)
         if self.queued:

@@ -12,7 +12,7 @@ from agents.enrolment import machine_subject
 from portal.models import ApiToken
 
 
-def user_address(user: Any) -> str:
+def user_email_or_name(user: Any) -> str:
     """Return a user's e-mail address, or the username without one.
 
     In lower case, as in the events of applications, so that a person counts once.
@@ -21,10 +21,10 @@ def user_address(user: Any) -> str:
     return name.lower() if "@" in name else name
 
 
-def token_bearer(token: ApiToken) -> str:
+def caller_of_token(token: ApiToken) -> str:
     """Return `agent:<machine_id>`, `client:<label>`, or the address of the user whose token it is."""
     if token.user is not None:
-        return user_address(token.user)
+        return user_email_or_name(token.user)
     machine = machine_of(token)
     return token.bearer if machine is None else machine_subject(machine.machine_id)
 
@@ -33,9 +33,9 @@ def caller_of(request: HttpRequest) -> str:
     """Return the caller's name, empty for unauthenticated requests."""
     token = getattr(request, "api_token", None)
     if token is not None:
-        return token_bearer(token)
+        return caller_of_token(token)
     user = loaded_user(request)
-    return user_address(user) if user is not None and user.is_authenticated else ""
+    return user_email_or_name(user) if user is not None and user.is_authenticated else ""
 
 
 def loaded_user(request: HttpRequest) -> Any:

@@ -64,7 +64,7 @@ class TrackingMiddleware:
     ) -> None:
         """Track the request when the response is closed, as servers do even if the caller disconnects.
 
-        Files are left alone, since the server sends them itself only if nothing wraps them: their errors are not seen.
+        Files are not wrapped, since the server could then not send them itself: errors while sending are not tracked.
         """
         status = response.status_code
 

@@ -1,4 +1,4 @@
-"""Track the portal's own sessions, a row from login to logout. This module is also Django's session engine."""
+"""Django's session engine, which tracks the portal's own sessions: a row from login to logout."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from allauth.usersessions.models import UserSession as SignedIn
+from allauth.usersessions.models import UserSession as AllauthSession
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser
 from django.contrib.auth.signals import user_logged_in
@@ -20,7 +20,7 @@ from django.utils import timezone
 from portal.access.signin.user_agents import summarize_user_agent
 from portal.base import disks
 from usage.models import UserSession
-from usage.tracking.identity import user_address
+from usage.tracking.identity import user_email_or_name
 
 log = logging.getLogger("vigie.tracking")
 IN_SESSION = "usage_session"
@@ -45,7 +45,7 @@ class SessionStore(db.SessionStore):
         before = self.session_key
         super().cycle_key()
         if before is not None:
-            SignedIn.objects.filter(session_key=before).update(session_key=self.session_key)
+            AllauthSession.objects.filter(session_key=before).update(session_key=self.session_key)
 
 
 @receiver(user_logged_in)
@@ -57,9 +57,9 @@ def start_session(request: HttpRequest | None, user: AbstractBaseUser, **_: Any)
         with transaction.atomic():
             end_session(request.session)  # the same user logs in again without a logout
             session = UserSession.objects.create(
-                user_email=user_address(user),
+                user_email=user_email_or_name(user),
                 session_start=timezone.now(),
-                ip=truncate_address(request.META.get("REMOTE_ADDR", "")),
+                ip=truncate_ip(request.META.get("REMOTE_ADDR", "")),
                 user_agent=summarize_user_agent(request.headers.get("User-Agent", "")),
             )
     except Error as error:
@@ -75,7 +75,7 @@ def end_session(session: SessionBase) -> None:
         UserSession.objects.filter(pk=pk).end(timezone.now())
 
 
-def truncate_address(address: str) -> str:
+def truncate_ip(address: str) -> str:
     """Return the network, such as `192.0.2.0/24` or `2001:db8::/48`; empty for an invalid address."""
     try:
         ip = ip_address(address)
