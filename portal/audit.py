@@ -1,7 +1,5 @@
 """The audit trail: every operator action, token event, enrolment and refusal."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

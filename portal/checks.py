@@ -1,7 +1,5 @@
 """System checks of the portal, also for `manage.py check --deploy`."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """The ground floor's tables: tokens, failed authentications, audit, jobs, who is alive, and messages to operators."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The portal's own tasks, and `run` under the name that queued tasks and schedules have stored."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 
 from django.db import models

@@ -1,7 +1,5 @@
 """Passwords: one user is looked up, and one hash is computed, whatever is typed."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from allauth.account.auth_backends import AuthenticationBackend

@@ -1,7 +1,5 @@
 """Template variables about the signed-in user's account."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Findings about sign-ins: who is being guessed at, and from where."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 

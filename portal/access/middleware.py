@@ -1,7 +1,5 @@
 """Middleware of access control: sessions kept alive and held to a due second factor, and answers kept nowhere."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.conf import settings

@@ -1,7 +1,5 @@
 """Tables of access control."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 from typing import Any, Self
 

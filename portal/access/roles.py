@@ -5,8 +5,6 @@ portal, and whatever else it names (issuing, revoking, uninstalling) is an opera
 superusers: who may change a user may become any user.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.apps import apps

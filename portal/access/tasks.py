@@ -1,7 +1,5 @@
 """Mails that are sent outside of the request: nothing in its duration tells whether an account exists."""
 
-from __future__ import annotations
-
 from allauth.account.utils import user_pk_to_url_str
 from django.conf import settings
 from django.contrib.auth.models import User

@@ -1,7 +1,5 @@
 """Routes of signing in and of a user's own account: those of allauth that are needed, and no others."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import wraps
 from typing import Any

@@ -1,7 +1,5 @@
 """Values as the admin shows them: states as badges, times relative to now with the exact time on demand."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any

@@ -1,7 +1,5 @@
 """Filters whose choices stand in code: a filter that asks the table for its values reads all of it."""
 
-from __future__ import annotations
-
 import abc
 from datetime import datetime, timedelta
 from typing import Any, ClassVar

@@ -1,7 +1,5 @@
 """Inviting users from the admin's list of users: an e-mail address and roles instead of a first password."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django import forms

@@ -1,7 +1,5 @@
 """Work in the background as it went: periodic jobs by cycle, and single tasks."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from django.contrib import admin

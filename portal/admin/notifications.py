@@ -1,7 +1,5 @@
 """The admin of notification channels: settings, state, tests and re-enabling."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from datetime import datetime
 from functools import partial

@@ -1,7 +1,5 @@
 """The admin of messages: read-only rows with status and error, and actions to retry or give up."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from django.contrib import admin, messages

@@ -5,8 +5,6 @@ and a filtered one "10,000+". Pages end at the cap, because OFFSET reads all row
 or search.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

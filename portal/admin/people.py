@@ -1,7 +1,5 @@
 """Users and groups: Django's own pages, audited, with a list that asks no table for its filters."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any, ClassVar
 

@@ -3,8 +3,6 @@
 Every step is a POST, so that no URL and no log names the subject.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Tokens: issued here, shown once, revoked here; never changed, never deleted."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 

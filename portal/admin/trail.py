@@ -1,7 +1,5 @@
 """The audit trail, read-only."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from django.contrib import admin

@@ -1,7 +1,5 @@
 """A form that asks for a duration."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django import forms

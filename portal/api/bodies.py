@@ -1,7 +1,5 @@
 """Request bodies: JSON, optionally gzip, within limits that hold before anything is parsed."""
 
-from __future__ import annotations
-
 import json
 import re
 import zlib

@@ -1,7 +1,5 @@
 """Pages of the API's documentation: its schema, a page to read it, and the error codes that problems point to."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.conf import settings

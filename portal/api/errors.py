@@ -1,7 +1,5 @@
 """Error responses: turn any exception of a view, or of Django outside the views, into a problem response."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import sys

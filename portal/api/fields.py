@@ -1,7 +1,5 @@
 """Fields whose refusals hold none of what was submitted, and which let no control character through."""
 
-from __future__ import annotations
-
 import re
 from typing import Any, ClassVar
 

@@ -1,7 +1,5 @@
 """Lists answer `{results, next}`, where `next` is the cursor of the following page or null."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit

@@ -3,8 +3,6 @@
 No error holds a submitted value.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime

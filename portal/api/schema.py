@@ -1,7 +1,5 @@
 """The OpenAPI schema: each call's refusals by status, and the limits and patterns of its fields."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension, OpenApiSerializerFieldExtension

@@ -1,7 +1,5 @@
 """Base views of the API: permissions, one way to read bodies, one shape of refusals."""
 
-from __future__ import annotations
-
 import abc
 from collections.abc import Sequence
 from typing import Any, ClassVar, cast

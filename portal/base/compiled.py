@@ -4,8 +4,6 @@ Django builds the SQL of a query anew at each use: for the query that authentica
 takes several times what the database takes to answer it.
 """
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar

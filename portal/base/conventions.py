@@ -1,7 +1,5 @@
 """The modules by which apps provide something to the portal, which imports no app by name."""
 
-from __future__ import annotations
-
 from typing import Generic, TypeVar
 
 from django.utils.module_loading import autodiscover_modules

@@ -1,7 +1,5 @@
 """Cron expressions in a time zone: checked within a bounded time, and walked in both directions."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo

@@ -1,7 +1,5 @@
 """Free space of the file systems that the portal writes to, and errors that mean there is none."""
 
-from __future__ import annotations
-
 import errno
 import os
 import sqlite3

@@ -4,8 +4,6 @@ The key is not SECRET_KEY, so that ending all sessions loses no channel. Several
 all decrypt.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 

@@ -1,7 +1,5 @@
 """Descriptions of exceptions to keep: class, one redacted line and stack, but no values."""
 
-from __future__ import annotations
-
 import traceback
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Files that are there as a whole or not at all, whatever ends the process."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os

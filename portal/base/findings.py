@@ -1,7 +1,5 @@
 """Findings: what needs an operator's attention, and where one click leads to acting on it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime

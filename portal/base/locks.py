@@ -1,7 +1,5 @@
 """One at a time, among all processes of this machine and all nodes of this database."""
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import zlib

@@ -1,7 +1,5 @@
 """Moments: the start of a day, and their form on the wire (UTC, `Z`)."""
 
-from __future__ import annotations
-
 from datetime import UTC, date, datetime, time, tzinfo
 
 from django.utils import timezone

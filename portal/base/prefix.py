@@ -5,8 +5,6 @@ It finds what begins with the text as it was typed, in capitals or in small lett
 `varchar_pattern_ops`.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper

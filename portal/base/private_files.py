@@ -3,8 +3,6 @@
 DEPOSITS_ROOT and VALIDATED_ROOT are left alone: operators share them with other users, such as those of an SFTP server.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import stat

@@ -3,8 +3,6 @@
 No sentence ever holds a submitted value.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Unicode text from outside: measured first, then normalised, in time linear in its length."""
 
-from __future__ import annotations
-
 import unicodedata
 from typing import Literal
 

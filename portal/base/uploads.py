@@ -1,7 +1,5 @@
 """Size limits of forms and uploaded files; anonymous visitors may send little."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent

@@ -1,7 +1,5 @@
 """Values as people read them, on pages, in messages and in reports: moments, counts, rounded figures."""
 
-from __future__ import annotations
-
 from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 

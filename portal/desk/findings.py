@@ -1,7 +1,5 @@
 """Findings of all apps, worst first, and the portal's own."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
 from datetime import datetime, timedelta

@@ -1,7 +1,5 @@
 """The history section of a page: its audit events in words."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.urls import reverse

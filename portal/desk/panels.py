@@ -1,7 +1,5 @@
 """Panels: an app's tiles on the landing page, and its sections on the page of a machine or licence."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The admin site and its landing page: findings first, then tiles, then the menu."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime

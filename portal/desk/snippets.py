@@ -1,7 +1,5 @@
 """Snippets: scripts for a token just issued. An app's `snippets.py` registers those for its kinds of token."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Workbooks of any length: a sheet is written to a temporary file row by row, so memory does not grow with the rows."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import IO, Any

@@ -1,7 +1,5 @@
 """Outgoing HTTP calls: only to addresses that the guard allows, by one deadline, without redirects and proxies."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from contextlib import closing, suppress

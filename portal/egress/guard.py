@@ -3,8 +3,6 @@
 The lists are our own: the meaning of `ipaddress.is_private` differs between versions of Python.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 

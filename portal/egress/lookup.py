@@ -3,8 +3,6 @@
 They are daemon threads: a lookup that hangs does not keep a process from ending.
 """
 
-from __future__ import annotations
-
 import os
 import socket
 import threading

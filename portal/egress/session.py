@@ -1,7 +1,5 @@
 """A session of `requests` whose calls pass the guard, for libraries that call by `requests`."""
 
-from __future__ import annotations
-
 import math
 import ssl
 import time

@@ -1,7 +1,5 @@
 """TLS of outgoing calls, verified as browsers and curl do."""
 
-from __future__ import annotations
-
 import socket
 import ssl
 import sys

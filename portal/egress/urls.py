@@ -1,7 +1,5 @@
 """Addresses of outgoing calls, as they are looked up and sent."""
 
-from __future__ import annotations
-
 import re
 from functools import lru_cache
 from urllib.parse import SplitResult, quote, urlsplit, urlunsplit

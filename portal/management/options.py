@@ -1,7 +1,5 @@
 """Types of command-line options."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 
 from django.core.management.base import CommandError

@@ -3,8 +3,6 @@
 A pure function of the messages, the time and the number of batches that the recipient got recently.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 A channel of the environment has a row too, which holds its key and name and none of the settings' values.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count

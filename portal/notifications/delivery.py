@@ -4,8 +4,6 @@ A process that is killed between sending and marking leaves messages that are se
 short transactions, and no transaction is open while something is sent.
 """
 
-from __future__ import annotations
-
 import logging
 import time
 from collections import defaultdict

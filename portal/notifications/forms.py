@@ -1,7 +1,5 @@
 """The form of a channel. Secrets are write-only: no page shows a stored one."""
 
-from __future__ import annotations
-
 import re
 from typing import Any, ClassVar
 from urllib.parse import urldefrag, urlsplit

@@ -1,7 +1,5 @@
 """Notices: what callers of `notify` report."""
 
-from __future__ import annotations
-
 import hashlib
 from contextlib import AbstractContextManager
 from dataclasses import dataclass

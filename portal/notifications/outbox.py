@@ -1,7 +1,5 @@
 """The outbox: write one message per recipient, in the transaction of the change that it reports."""
 
-from __future__ import annotations
-
 from django.db import transaction
 from django.utils import timezone
 

@@ -1,7 +1,5 @@
 """Background work for messages: delivery, a pulse that enqueues due deliveries every second, and retention."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Send test messages through a channel at once, past the outbox, and report the exact results."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass

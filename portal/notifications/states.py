@@ -4,8 +4,6 @@ One process at a time delivers for a channel, which keeps messages in order. It 
 claimed by a conditional UPDATE: `select_for_update` does nothing on SQLite.
 """
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Export and erase a subject's data in every table."""
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Callable, Iterator
 from datetime import timedelta

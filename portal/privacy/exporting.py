@@ -1,7 +1,5 @@
 """Export a subject's data as one JSON document."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """Count a subject's data by table, by index lookups only, so that it is quick for tables of any size."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime

@@ -4,8 +4,6 @@ Few of these columns have an index that helps, so the tables are read as a whole
 messages, are kept for a year and for ninety days.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -4,8 +4,6 @@ An app's `privacy.py` registers each of its tables that may name someone. Tables
 come first and are erased last, so that an interrupted erasure finds them again.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol

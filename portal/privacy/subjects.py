@@ -1,7 +1,5 @@
 """Subjects: the person or machine whose data it is, and how their names are found in any text."""
 
-from __future__ import annotations
-
 import itertools
 import re
 import unicodedata

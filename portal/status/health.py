@@ -1,7 +1,5 @@
 """Health checks: each part of the portal proves that it works by doing something, not by being there."""
 
-from __future__ import annotations
-
 import functools
 import hmac
 from collections.abc import Collection

@@ -2,8 +2,6 @@
 every web process tells the same, and each source takes a fixed number of queries that an index serves.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any

@@ -1,7 +1,5 @@
 """A socket between the poller and a thread: neither its reads nor its writes wait for the other side."""
 
-from __future__ import annotations
-
 import errno
 import socket
 from tempfile import SpooledTemporaryFile

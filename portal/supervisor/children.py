@@ -1,7 +1,5 @@
 """One supervised process: its group, its restarts, its end."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

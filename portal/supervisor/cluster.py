@@ -1,7 +1,5 @@
 """The main process of a django-q2 cluster: watches the sentinel and the queue, and ends the whole group in doubt."""
 
-from __future__ import annotations
-
 import logging
 import signal
 import time

@@ -1,7 +1,5 @@
 """The components of the portal, as command lines."""
 
-from __future__ import annotations
-
 import errno
 import socket
 import sys

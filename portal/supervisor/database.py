@@ -1,7 +1,5 @@
 """Waiting for a database that is away: an absent dependency is no failure of ours."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Facts for the watchdog, from the database and the process table, and acting on its verdict."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable
 from datetime import datetime, timedelta

@@ -5,8 +5,6 @@ mean. If the two disagree, the parser asks for more than was received and the co
 neither blocks a thread nor splits one request into two (request smuggling).
 """
 
-from __future__ import annotations
-
 import re
 from tempfile import SpooledTemporaryFile
 

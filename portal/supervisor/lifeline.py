@@ -4,8 +4,6 @@ Each process the supervisor starts leads a process group of its own. When the li
 and its whole group with it after a grace.
 """
 
-from __future__ import annotations
-
 import os
 import select
 import signal

@@ -4,8 +4,6 @@ The group of a main process that died is killed before the next one starts: djan
 it, and work beside its successor.
 """
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os

@@ -11,8 +11,6 @@ life, it is given back as well, since it may have been lost on the way, or anoth
 cluster first claims what fits into its queue.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -1,7 +1,5 @@
 """Forms of signing in, in the portal's words."""
 
-from __future__ import annotations
-
 from django import forms, template
 from django.utils.translation import gettext_lazy as _
 

@@ -1,7 +1,5 @@
 """The portal's own template tags."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any
 

@@ -5,8 +5,6 @@ runs from when a task is prefetched, so one that had to wait may be delivered wh
 counted at its start, the clock is set again, and a second delivery finds the first.
 """
 
-from __future__ import annotations
-
 import enum
 import logging
 import time

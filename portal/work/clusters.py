@@ -1,7 +1,5 @@
 """The two django-q2 clusters: *quick* for short work, *slow* for long, so that a long task starves nobody."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, get_args

@@ -5,8 +5,6 @@ Claiming a cycle issues a fencing token. Each write of the lease is conditional 
 taken for dead learns of it at its next `extend()`, which belongs in the transaction of what the job writes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ name is the same. Its own processes are looked up in the process table; of anoth
 last showed a sign of life.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import socket

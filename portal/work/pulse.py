@@ -4,8 +4,6 @@ Each app's `schedules.py` registers its pulses. A body does one unit and says wh
 calls it without the loop. Two nodes may find the same thing due: the body's own conditional UPDATE lets one have it.
 """
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable

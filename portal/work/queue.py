@@ -3,8 +3,6 @@
 A queued task is a pickle of a name and plain arguments, so that it survives a new version of the portal.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Retention: each app's `schedules.py` declares which rows are outdated; one job deletes them in small batches."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -5,8 +5,6 @@ is removed: at each start, and every half minute by the pulse. A firing runs the
 falls into; firings that overlap have one effect. django-q2 looks every 30 seconds: what must be quicker is a pulse.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The page on which an invited user chooses a password."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django import forms

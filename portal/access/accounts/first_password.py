@@ -1,7 +1,5 @@
 """The first operator's generated password: kept in a file until it is changed, and a finding until then."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path

@@ -4,8 +4,6 @@ An invitation is a user without a usable password, and a signed link to it. The 
 which is random: accepting, resending or withdrawing replaces it, and ends every link that was sent before.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any

@@ -1,7 +1,5 @@
 """Mails about a user's own account, through the server that EMAIL_URL names."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.conf import settings

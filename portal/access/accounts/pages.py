@@ -1,7 +1,5 @@
 """The pages of a user's own sign-in: factors, recovery codes and sessions."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from allauth.mfa.base.views import IndexView

@@ -1,7 +1,5 @@
 """Staff tokens of a user, which a change of the password does not revoke."""
 
-from __future__ import annotations
-
 from django.contrib.auth.models import User
 from django.urls import reverse
 from django.utils import timezone

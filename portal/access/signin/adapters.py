@@ -1,7 +1,5 @@
 """Rules of the portal that django-allauth asks for."""
 
-from __future__ import annotations
-
 from ipaddress import ip_address
 from typing import Any
 

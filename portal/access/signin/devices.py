@@ -1,7 +1,5 @@
 """Known devices and addresses: where a user has signed in before. Others' guesses never lock these out."""
 
-from __future__ import annotations
-
 import secrets
 from datetime import timedelta
 from typing import Any

@@ -1,7 +1,5 @@
 """allauth's forms in which something can be guessed at, or mail be caused: each attempt is counted first."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from allauth.account import forms as account

@@ -10,8 +10,6 @@ A window is a minute, and twice as long after each further limit of failures, up
 it counted, so simultaneous guesses are all counted before the first of them is hashed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime

@@ -4,8 +4,6 @@ PBKDF2 costs half a second of CPU and releases the interpreter's lock, so each s
 hashes wrong and right passwords, those of unknown users and new ones alike.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sys

@@ -1,7 +1,5 @@
 """Forms of allauth that the portal replaces."""
 
-from __future__ import annotations
-
 GUARDED = "portal.access.signin.guarded"
 ACCOUNT_FORMS = {
     "login": f"{GUARDED}.SignInForm",

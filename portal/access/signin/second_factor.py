@@ -1,7 +1,5 @@
 """The duty to have a second factor, and the period of grace before it applies."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 from typing import Any
 

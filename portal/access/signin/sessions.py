@@ -1,7 +1,5 @@
 """Sessions of users who are signed in: what is kept of them, how long they last, and how they end."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from importlib import import_module
 from typing import Any

@@ -1,7 +1,5 @@
 """The answer to one attempt too many: 429 with Retry-After, before anything costly was done."""
 
-from __future__ import annotations
-
 from math import ceil
 
 from django.http import HttpRequest, HttpResponse

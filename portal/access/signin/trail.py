@@ -1,7 +1,5 @@
 """Sign-ins and changes of factors in the audit trail: who, what and from where, never a secret."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from allauth.account.signals import authentication_step_completed, password_changed, password_reset, password_set

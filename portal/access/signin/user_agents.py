@@ -1,7 +1,5 @@
 """Reduce a user agent to the names of browser and system, so that nothing its sender wrote is kept."""
 
-from __future__ import annotations
-
 import re
 
 # The first that matches: most browsers claim to be others too.

@@ -1,7 +1,5 @@
 """The settings of single sign-on (OpenID Connect), checked when they are read."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from dataclasses import dataclass

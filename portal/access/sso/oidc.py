@@ -3,8 +3,6 @@
 allauth runs the flow. Here stands who is let in, which user that is, and which roles they get.
 """
 
-from __future__ import annotations
-
 import logging
 import secrets
 import threading

@@ -1,7 +1,5 @@
 """Authenticate the Authorization header: one query, a constant-time comparison, a stable code on refusal."""
 
-from __future__ import annotations
-
 import hmac
 from datetime import datetime, timedelta
 from typing import Any

@@ -1,7 +1,5 @@
 """Issuing and revoking tokens. Only here does a token exist in the clear, and only until its caller has shown it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from datetime import datetime

@@ -1,7 +1,5 @@
 """`manage.py erase_subject`: puts a pseudonym in place of a person or a machine, wherever either is named."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser

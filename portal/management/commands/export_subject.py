@@ -1,7 +1,5 @@
 """`manage.py export_subject`: all that is held of a person or a machine, as one JSON document on stdout."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser

@@ -1,7 +1,5 @@
 """`manage.py reset_second_factor`: lets a user who has lost every factor sign in with the password again."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from allauth.usersessions.models import UserSession

@@ -1,7 +1,5 @@
 """Channels: one module per kind, each with a `send` that returns the address a message was sent to."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
 from django.utils.translation import gettext as _

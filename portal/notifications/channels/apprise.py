@@ -1,7 +1,5 @@
 """Any other service, through Apprise, by one secret URL per channel. Apprise does not say why a sending failed."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from apprise import NotifyFormat, NotifyType

@@ -4,8 +4,6 @@ An operator enters the URL. With all that Apprise offers it could read and send 
 screen and its syslog, or make any request in its name.
 """
 
-from __future__ import annotations
-
 import logging
 import sys
 from functools import cache

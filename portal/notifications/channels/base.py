@@ -1,7 +1,5 @@
 """The interface of all channels: their input, their error and their time limit."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Callable

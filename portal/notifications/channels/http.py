@@ -1,7 +1,5 @@
 """POST without redirects, with a capped response, and errors without the address, which may contain a secret."""
 
-from __future__ import annotations
-
 import json
 import ssl
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """E-mail, through the server that EMAIL_URL names."""
 
-from __future__ import annotations
-
 import re
 import smtplib
 from urllib.parse import urlsplit

@@ -3,8 +3,6 @@
 A recipient is a chat, or `chat/thread` for a topic of a forum group.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import dataclass

@@ -4,8 +4,6 @@
 the same for each attempt: delivery is at least once.
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import json
