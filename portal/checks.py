@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Tags, Warning, register
 
 from portal.base.addresses import is_this_machine
-from portal.base.private_files import exposed_paths, others_deposit
+from portal.base.private_files import exposed_paths, has_foreign_deposits
 
 
 @register(Tags.security)
@@ -19,7 +19,7 @@ def check_private_files(app_configs: Sequence[AppConfig] | None, **options: Any)
         return []
     more = f" and {len(found) - 1} more" if len(found) > 1 else ""
     hint = f"Run `manage.py prepare` as their owner, or `chmod go= {shlex.join(map(str, found[:5]))}`."
-    if others_deposit():
+    if has_foreign_deposits():
         hint = (
             f"Other users deposit in {settings.DEPOSITS_ROOT}. Name a DEPOSITS_ROOT outside the data directory, "
             "move the deposits there, and run `manage.py prepare`."

@@ -64,11 +64,11 @@ class ApiTokenQuerySet(models.QuerySet["m.ApiToken"]):
         return self.filter(revoked_at=None).filter(Q(expires_at=None) | Q(expires_at__gt=now))
 
     def with_failures_from(self, address: str, failures: models.QuerySet[m.AuthFailure]) -> Self:
-        """Adds `had_failures`: whether the address has failed lately, so that a success knows what to reset."""
+        """Add `had_failures`: whether the address has failed lately, so that a success knows what to reset."""
         return self.annotate(had_failures=Exists(failures.filter(address=Value(address))))
 
     def claim_use(self, pk: int) -> bool:
-        """Counts one use of a limited token; False where none is left. One UPDATE, so two callers never share a use."""
+        """Count one use of a limited token; False if none is left. One UPDATE, so two callers never share a use."""
         left = Q(max_uses=None) | Q(uses__lt=F("max_uses"))
         return self.filter(left, pk=pk).update(uses=F("uses") + 1) == 1
 
@@ -78,7 +78,7 @@ class ApiTokenQuerySet(models.QuerySet["m.ApiToken"]):
 
 class AuditEventQuerySet(models.QuerySet["m.AuditEvent"]):
     def count_up(self, dedupe_key: str, now: datetime, defaults: dict[str, Any]) -> None:
-        """One more of what this key stands for; the first makes the row. Safe among simultaneous callers."""
+        """Count one more event of this key; the first inserts the row. Safe among simultaneous callers."""
         found = self.filter(dedupe_key=dedupe_key)
         if found.update(count=F("count") + 1, last_at=now):
             return
@@ -132,7 +132,7 @@ def silent_for(every: timedelta) -> Q:
 
 class HeartbeatQuerySet(models.QuerySet["m.Heartbeat"]):
     def beat(self, component: str, where: str, every: timedelta = timedelta(0)) -> None:
-        """Notes that the component is alive, by the database's clock; not again before `every` is over.
+        """Note that the component is alive, by the database's clock; not again before `every` is over.
 
         A beat that lies ahead was before the clock was set back.
         """
@@ -216,7 +216,7 @@ class OutboxMessageQuerySet(models.QuerySet["m.OutboxMessage"]):
         return self.waiting().filter(Q(next_attempt_at=None) | Q(next_attempt_at__lte=now))
 
     def finish(self, status: str, now: datetime, error: str = "", *, attempts: int = 0) -> int:
-        """Ends those that still wait, each once, after so many attempts more."""
+        """End those that still wait, each once, after so many attempts more."""
         return self.waiting().update(
             status=status, finished_at=now, error=error, next_attempt_at=None, attempts=F("attempts") + attempts
         )
@@ -235,9 +235,9 @@ class OutboxMessageQuerySet(models.QuerySet["m.OutboxMessage"]):
         return dict(waiting.values_list("recipient").annotate(until=Max("next_attempt_at")))
 
     def batches_since(self, moment: datetime) -> dict[str, int]:
-        """Count the parcels that each recipient got; messages sent in one parcel share their time."""
+        """Count the batches that each recipient got; messages sent in one batch share their time."""
         sent = self.filter(status="sent", finished_at__gt=moment).order_by()
-        return dict(sent.values_list("recipient").annotate(parcels=Count("finished_at", distinct=True)))
+        return dict(sent.values_list("recipient").annotate(batches=Count("finished_at", distinct=True)))
 
     def try_again(self) -> int:
         """Queue unsent messages again."""

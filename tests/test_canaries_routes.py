@@ -8,7 +8,7 @@ from agents.enrolment import issue_agent_token
 from portal.access.tokens import credential
 from portal.access.tokens.issuing import issue_token
 from portal.base.addresses import parse_networks
-from portal.base.logs import QUIET
+from portal.base.logs import NOT_LOGGED
 from portal.tests.helpers.workers import deliver
 from tests.canaries import (
     CANARY,
@@ -104,7 +104,7 @@ def test_page_request_leaves_no_canary(is_operator, nothing_is_found):
     for route in routes():
         if not is_api(route):
             for answer in send(client, route.path, briefly):
-                asked += not QUIET.match(route.path)
+                asked += not NOT_LOGGED.match(route.path)
                 assert answer.status_code < 500 or route.path == "/readyz", (route, answer.request)
                 answer.getvalue()  # noted is what came to its end
     nothing_is_found(asked)

@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from portal import settings as portal_settings
 from portal.access.tokens import peppers
-from portal.base.env import Environment, kept_secret
+from portal.base.env import Environment, read_or_create_secret
 
 pytestmark = pytest.mark.slow
 
@@ -128,9 +128,9 @@ def test_secret_may_come_from_a_file(tmp_path):
 
 
 def test_stored_secret_is_generated_once(tmp_path):
-    first = kept_secret(tmp_path, "key")
+    first = read_or_create_secret(tmp_path, "key")
     assert len(first) > 50
-    assert kept_secret(tmp_path, "key") == first
+    assert read_or_create_secret(tmp_path, "key") == first
     assert [path.name for path in tmp_path.iterdir()] == ["key"]
 
 

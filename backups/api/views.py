@@ -29,7 +29,7 @@ from backups.scanner import orchestration
 from portal import audit
 from portal.api.bodies import body_stream
 from portal.api.pagination import PAGE_PARAMETERS, CursorPagination
-from portal.api.schema import text_like
+from portal.api.schema import pattern_schema
 from portal.api.views import ApiView, Kind, request_token
 from portal.base.moments import format_iso, format_iso_seconds
 from portal.base.problems import Problem
@@ -50,9 +50,9 @@ class DepositView(ApiView):
         responses={201: DepositAnswer},
         parameters=[
             OpenApiParameter("area", str, OpenApiParameter.PATH, enum=list(deposits.AREAS)),
-            OpenApiParameter("name", text_like(deposits.NAME), OpenApiParameter.PATH, description=NAMES),
+            OpenApiParameter("name", pattern_schema(deposits.NAME), OpenApiParameter.PATH, description=NAMES),
             OpenApiParameter(
-                "X-Content-SHA256", text_like(deposits.SHA256.pattern), OpenApiParameter.HEADER, required=True
+                "X-Content-SHA256", pattern_schema(deposits.SHA256.pattern), OpenApiParameter.HEADER, required=True
             ),
         ],
     )

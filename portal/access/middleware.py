@@ -33,26 +33,29 @@ class NoStoreMiddleware(MiddlewareMixin):
 
 
 class SignedInMiddleware(MiddlewareMixin):
-    """Looks at requests that show the cookie of a session; machines show a token, and cost nothing here."""
+    """Keep sessions alive, and lead users whose second factor is overdue to where they set one up."""
 
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponseBase | None:
         name = request.resolver_match.view_name if request.resolver_match else ""
         if name in PUBLIC or settings.SESSION_COOKIE_NAME not in request.COOKIES:
             return None
-        if SESSION_KEY not in request.session or not is_held_up(request) or name in SET_UP:
+        if SESSION_KEY not in request.session:
+            return None
+        refresh_stale_session(request)
+        if name in SET_UP or not is_overdue(request):
             return None
         if is_api(request):
             return problem_response(Problem("second_factor_required"), request)
         return redirect("mfa_index")
 
 
-def is_held_up(request: HttpRequest) -> bool:
-    """Return whether the user's week of grace is over. Looks again after a few minutes, and before it says so."""
+def refresh_stale_session(request: HttpRequest) -> None:
+    """Refresh the session every few minutes, and before a second factor counts as overdue."""
     if (not is_fresh(request) or is_overdue(request)) and request.user.is_authenticated:
         refresh_session(request)
-    return is_overdue(request)
 
 
 def is_overdue(request: HttpRequest) -> bool:
+    """Return whether the user's week of grace is over."""
     due = request.session.get(DUE)
     return due is not None and due <= timezone.now().timestamp()

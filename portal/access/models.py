@@ -55,7 +55,7 @@ class GuessWindow(models.Model):
         SIGN_IN = "sign_in"  # a password
         CODE = "code"  # a second factor
         RESET = "reset"  # a request for a reset mail
-        ANY = "any"
+        ANY = "any"  # all of them, counted by address
 
     kind = models.CharField(max_length=8, choices=Kind.choices)
     account = models.CharField(max_length=64, blank=True)

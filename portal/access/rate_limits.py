@@ -36,7 +36,7 @@ def count_within(windows: type[CountingWindow], of: dict[str, Any], limit: int, 
     return None if count <= limit else max(1, round((started + length - now).total_seconds()))
 
 
-def failure_answer(problem: Problem, address: str) -> Problem:
+def count_failure(problem: Problem, address: str) -> Problem:
     """Count a failed authentication and return its answer: its own refusal or, above the limit, `throttled`."""
     wait = count_within(AuthFailure, {"address": address}, settings.AUTH_FAILURES_PER_MINUTE, WINDOW)
     return problem if wait is None else Problem("throttled", headers={"Retry-After": str(wait)})

@@ -62,7 +62,7 @@ def permission_names(role: str) -> set[str]:
 
 
 def synchronise_roles() -> None:
-    """Makes the groups what the code says they are. Their members stay; groups of other names are left alone."""
+    """Make the groups what the code says they are. Their members stay; groups of other names are left alone."""
     with transaction.atomic():
         for role in PREFIXES:
             Group.objects.get_or_create(name=role)[0].permissions.set(role_permissions(role))

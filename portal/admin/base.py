@@ -38,7 +38,7 @@ Action = Callable[[Any, HttpRequest, QuerySet[Any]], HttpResponseBase | None]
 Answer = Callable[[QuerySet[Any], Sequence[str]], HttpResponseBase]
 
 
-def may_hold(field: Any, value: str) -> bool:
+def is_valid_value(field: Any, value: str) -> bool:
     """Return whether a column can hold the value; a database fails on a number that is too large."""
     try:
         getattr(field, "target_field", field).clean(value, None)
@@ -63,7 +63,7 @@ class BoundedChangeList(ChangeList):
         if any("\0" in value for value in values) or not self.search_form_class(request.GET).is_valid():
             raise IncorrectLookupParameters
         for name in self.model_admin.lookups:
-            if not all(may_hold(self.opts.get_field(name), value) for value in request.GET.getlist(name)):
+            if not all(is_valid_value(self.opts.get_field(name), value) for value in request.GET.getlist(name)):
                 raise IncorrectLookupParameters
         return super().get_queryset(request, *args, **kwargs)
 
@@ -141,7 +141,7 @@ class GuardedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def response_action(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse | None:
         """Refuse keys that no row can have: the query would fail."""
-        if not all(may_hold(self.opts.pk, key) for key in request.POST.getlist(ACTION_CHECKBOX_NAME)):
+        if not all(is_valid_value(self.opts.pk, key) for key in request.POST.getlist(ACTION_CHECKBOX_NAME)):
             raise BadRequest
         return super().response_action(request, *args, **kwargs)
 

@@ -24,7 +24,7 @@ from portal.desk.panels import Section
 from portal.desk.site import Page, VigieAdminSite
 from portal.privacy import Subject, erasing
 from portal.privacy.exporting import export_chunks
-from portal.privacy.overview import MOST, HeldData, overview
+from portal.privacy.overview import MAX_COUNTED, HeldData, overview
 from portal.privacy.subjects import InvalidSubject, parse_subject, users_of
 from portal.tasks import ERASE
 from portal.work.queue import enqueue
@@ -158,7 +158,7 @@ def held_section(held: list[HeldData]) -> Section:
             capfirst(str(each.model._meta.app_config.verbose_name)),
             capfirst(str(each.model._meta.verbose_name_plural)),
             held_count(each),
-            each.first if each.count < MOST else None,
+            each.first if each.count < MAX_COUNTED else None,
             each.last,
         ]
         for each in held

@@ -66,11 +66,7 @@ class IssueForm(forms.Form):
         User.objects.none(), label=_("User"), required=False, help_text=_("The token may do what this user may do.")
     )
     max_uses = forms.IntegerField(
-        label=_("Uses"),
-        min_value=1,
-        max_value=1_000_000,
-        required=False,
-        help_text=_("Empty for any number."),
+        label=_("Uses"), min_value=1, max_value=1_000_000, required=False, help_text=_("Empty for any number.")
     )
     for_machine = forms.CharField(
         label=_("Machine"),

@@ -4,7 +4,7 @@ from typing import Any
 
 from django import forms
 from django.utils import timezone
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 
@@ -16,11 +16,11 @@ class UntilForm(forms.Form):
         label=_("Until"), required=False, widget=forms.DateTimeInput(attrs={"type": "datetime-local"})
     )
 
-    def refuse_past(self, given: dict[str, Any]) -> None:
-        """Adds an error where no moment is given, or one that is over; one that is none has its error already."""
+    def refuse_past(self, cleaned: dict[str, Any]) -> None:
+        """Add an error if no moment is given, or a past one; a malformed one has its error already."""
         if "until" in self.errors:
             return
-        if given.get("until") is None:
-            self.add_error("until", _now("Until when?"))
-        elif given["until"] <= timezone.now():
-            self.add_error("until", _now("This moment is past."))
+        if cleaned.get("until") is None:
+            self.add_error("until", gettext("Until when?"))
+        elif cleaned["until"] <= timezone.now():
+            self.add_error("until", gettext("This moment is past."))

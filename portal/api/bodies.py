@@ -27,7 +27,7 @@ UTF8 = re.compile(r"utf-?8", re.IGNORECASE)
 class Limits:
     """Limits of a body: bytes as sent, bytes inflated, and values.
 
-    Commas and brackets are counted as values, even those within strings: two bytes of JSON can become a list of 72.
+    Commas and brackets are counted as values, even within strings: an empty list of 2 bytes takes 72 in memory.
     """
 
     sent: int = MAX_SENT
@@ -65,7 +65,7 @@ def read_json_object(request: HttpRequest, limits: Limits = BY_TOKEN) -> dict[st
 
 
 def body_stream(request: HttpRequest) -> Any:
-    """Django reads as many bytes as CONTENT_LENGTH says, none where it is absent; a chunked body ends by itself."""
+    """Return what the body is read from: the raw input for a chunked body, of which Django would read nothing."""
     chunked = "CONTENT_LENGTH" not in request.META and request.META.get("wsgi.input_terminated")
     return request.META["wsgi.input"] if chunked else request
 
@@ -112,7 +112,7 @@ def gunzip(data: bytes, limits: Limits = BY_TOKEN) -> bytes:
 
 
 def refuse_deep(value: Any) -> None:
-    """Walks level by level, so that the check itself recurses nowhere."""
+    """Raise Problem for a value that is nested too deeply, looking at one depth at a time without recursion."""
     level = [value]
     for _ in range(MAX_DEPTH):
         level = [

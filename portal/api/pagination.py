@@ -44,7 +44,7 @@ class CursorPagination(BasePagination):
             return None
         try:
             cursor: Any = super().decode_cursor(request)
-            refuse_unreadable(self.position_field.to_python(cursor.position))
+            check_position(self.position_field.to_python(cursor.position))
         except (NotFound, ValueError, OverflowError, ValidationError):
             raise invalid_field("cursor", "invalid", "A cursor is taken from `next` as it stands.") from None
         return cursor
@@ -58,7 +58,7 @@ class CursorPagination(BasePagination):
         return Response({"results": data, "next": self.get_next_link()})
 
 
-def refuse_unreadable(position: Any) -> None:
+def check_position(position: Any) -> None:
     """Raises ValueError or OverflowError for a position that no row can have."""
     if position is None:
         raise ValueError("no position")

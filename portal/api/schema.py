@@ -76,7 +76,7 @@ def add_problem(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
     return result
 
 
-def text_like(pattern: str) -> dict[str, str]:
+def pattern_schema(pattern: str) -> dict[str, str]:
     """The schema of a parameter that matches the pattern as a whole."""
     return {"type": "string", "pattern": rf"^(?:{pattern})$"}
 
@@ -95,7 +95,7 @@ class LineSchema(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-ca
         pattern = self.target.pattern
         if pattern is not None:
             blanks = " *" if self.target.trim_whitespace else ""
-            return schema | text_like(f"{blanks}(?:{pattern.pattern}){blanks}")
+            return schema | pattern_schema(f"{blanks}(?:{pattern.pattern}){blanks}")
         if self.target.is_reduced:
             text = f"At most {self.target.max_length} characters; more are cut or left out."
             return schema | {"description": text}

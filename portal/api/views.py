@@ -33,8 +33,8 @@ class ApiView(APIView):
     kinds: ClassVar[frozenset[str]] = frozenset()
     staff_permission: ClassVar[str] = ""
     enroll_scope: ClassVar[str] = ""
-    # Codes of the refusals that this call has beside those of every call, for the schema.
     limits: ClassVar[Limits] = BY_TOKEN
+    # Codes of the refusals that this call has beside those of every call, for the schema.
     refusals: ClassVar[Sequence[str]] = ()
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -78,7 +78,7 @@ class HotView(ApiView, abc.ABC):
         return JsonResponse(body, status=status)
 
     def answer(self, request: HttpRequest) -> tuple[int, dict[str, Any]]:
-        """Status and body. Raises Problem."""
+        """Return status and body. Raises Problem."""
         token = self.bearer().authenticate_request(request)
         if token is None:
             raise Problem("not_authenticated")
@@ -92,7 +92,7 @@ class HotView(ApiView, abc.ABC):
 
     @abc.abstractmethod
     def post(self, body: dict[str, Any], token: ApiToken) -> tuple[int, dict[str, Any]]:
-        """Status and body of the answer. Raises Problem."""
+        """Return status and body of the answer. Raises Problem."""
 
 
 def refuse_but_post(request: HttpRequest) -> None:

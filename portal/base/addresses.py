@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from django.utils.deprecation import MiddlewareMixin
 
 Network = IPv4Network | IPv6Network
-OWN_PREFIX = 64  # what one subscriber of a provider has
+SUBSCRIBER_PREFIX = 64  # what one subscriber of a provider has
 
 
 def parse_networks(name: str, words: list[str]) -> list[Network]:
@@ -18,7 +18,7 @@ def parse_networks(name: str, words: list[str]) -> list[Network]:
         raise ImproperlyConfigured(f"{name} must list addresses or networks such as 10.0.0.0/8.") from None
 
 
-def read_address(address: str) -> IPv4Address | IPv6Address:
+def parse_address(address: str) -> IPv4Address | IPv6Address:
     """Read an address. Raises ValueError.
 
     A proxy with a socket of both families says `::ffff:192.0.2.1` of 192.0.2.1.
@@ -32,15 +32,17 @@ def sender_network(address: str) -> str:
     if ":" not in address:
         return address[:64]
     try:
-        found = read_address(address)
+        found = parse_address(address)
     except ValueError:
         return address[:64]
-    return str(ip_network((int(found), OWN_PREFIX), strict=False)) if isinstance(found, IPv6Address) else str(found)
+    return (
+        str(ip_network((int(found), SUBSCRIBER_PREFIX), strict=False)) if isinstance(found, IPv6Address) else str(found)
+    )
 
 
 def is_trusted_proxy(address: str) -> bool:
     try:
-        peer = read_address(address)
+        peer = parse_address(address)
     except ValueError:
         return False
     return any(peer in network for network in settings.TRUSTED_PROXIES)
@@ -53,7 +55,7 @@ def client_address(peer: str, forwarded_for: str) -> str:
         if not is_trusted_proxy(address):
             break
         try:
-            address = str(read_address(hop.strip()))
+            address = str(parse_address(hop.strip()))
         except ValueError:
             break
     return address

@@ -67,9 +67,9 @@ class CompiledQuery(Generic[Model]):
 
 
 def fetch_first(sql: str, parameters: list[Any]) -> Any:
-    """The first row. Where this is a request's first query it is its own health check of a kept connection.
+    """Return the first row, without Django's health check of a kept connection before it.
 
-    A connection found dead is opened anew, once: asking `SELECT 1` before each call would double its round trips.
+    A connection found dead is opened anew, once: `SELECT 1` before each call would double its round trips.
     """
     reused = connection.connection is not None and not connection.in_atomic_block
     connection.health_check_done = True  # type: ignore[attr-defined]

@@ -11,7 +11,7 @@ from django.db import connection
 
 MIB = 1024 * 1024
 # SQLite needs a few pages in two files before it can write a row.
-FULL_BELOW = MIB
+MIN_FREE_BYTES = MIB
 SQLITE_FULL, SQLITE_UNWRITABLE = 13, {10, 14}
 POSTGRES_FULL = "53100"
 
@@ -27,7 +27,7 @@ class Disk:
 
     @property
     def is_full(self) -> bool:
-        return self.free < FULL_BELOW or not self.has_free_inodes
+        return self.free < MIN_FREE_BYTES or not self.has_free_inodes
 
 
 def watched_folders() -> dict[str, Path]:
@@ -44,7 +44,10 @@ def watched_folders() -> dict[str, Path]:
 
 
 def find_disk(folder: Path) -> Disk | None:
-    """The file system of a folder, or of the nearest one above it; None where it does not say how full it is."""
+    """Return the file system of the folder, or of the nearest existing one above it, which `folders` holds.
+
+    None if the file system does not say how full it is.
+    """
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     try:
@@ -58,7 +61,7 @@ def find_disk(folder: Path) -> Disk | None:
 
 
 def list_disks() -> list[Disk]:
-    """Each file system once, with the topmost folders on it."""
+    """Return each file system once, with the topmost folders on it."""
     by_device: dict[int, Disk] = {}
     for folder in watched_folders().values():
         disk = find_disk(folder)

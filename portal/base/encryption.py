@@ -11,14 +11,14 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-LEAST = 32
+MIN_KEY_LENGTH = 32
 
 
 def parse_keys(text: str) -> list[str]:
     """The keys of ENCRYPTION_KEY. Raises ImproperlyConfigured."""
     keys = [key.strip() for key in text.split(",")]
-    if any(len(key) < LEAST for key in keys):
-        raise ImproperlyConfigured(f"ENCRYPTION_KEY must have at least {LEAST} characters.")
+    if any(len(key) < MIN_KEY_LENGTH for key in keys):
+        raise ImproperlyConfigured(f"ENCRYPTION_KEY must have at least {MIN_KEY_LENGTH} characters.")
     return keys
 
 

@@ -28,7 +28,7 @@ SERVICE_URL = re.compile(
 )
 HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(?::(\d{1,5}))?", re.ASCII)
 SQLITE = "django.db.backends.sqlite3"
-# The encryption of each scheme is the setting EMAIL_USE_... that it switches on.
+# The encryption of each scheme is the setting EMAIL_USE_... that it switches on: TLS is STARTTLS, for smtps too.
 MAIL_SCHEMES = {
     "smtp": ("smtp", ""),
     "smtps": ("smtp", "TLS"),
@@ -39,7 +39,7 @@ MAIL_SCHEMES = {
     "memorymail": ("locmem", ""),
     "dummymail": ("dummy", ""),
 }
-SENDS_NOTHING = "django.core.mail.backends.dummy.EmailBackend"
+DUMMY_EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
 
 
 class Environment:
@@ -93,11 +93,11 @@ class Environment:
         return value
 
     def words(self, name: str, default: str = "") -> list[str]:
-        """A comma-separated list."""
+        """Read a comma-separated list."""
         return [word.strip() for word in self.text(name, default).split(",") if word.strip()]
 
     def emails(self, name: str) -> list[str]:
-        """A comma-separated list of e-mail addresses."""
+        """Read a comma-separated list of e-mail addresses."""
         found = self.words(name)
         for word in found:
             try:
@@ -109,14 +109,14 @@ class Environment:
         return found
 
     def chat(self, name: str) -> str:
-        """A Telegram chat, or "" where there is none."""
+        """Read a Telegram chat, or "" if there is none."""
         value = self.text(name)
         if value and not CHAT.fullmatch(value):
             raise ImproperlyConfigured(f"{name} must be a chat such as -1001234567890 or @channel, or CHAT/TOPIC.")
         return value
 
     def endpoints(self, name: str, default: str) -> list[tuple[str, int]]:
-        """A comma-separated list of HOST:PORT."""
+        """Read a comma-separated list of HOST:PORT."""
         found = []
         for word in self.words(name, default):
             host, _, port = word.rpartition(":")
@@ -126,7 +126,7 @@ class Environment:
         return found
 
     def address(self, name: str, default: str) -> str:
-        """`http://host[:port][/path]`, without a slash at its end."""
+        """Read `http://host[:port][/path]` without a slash at its end."""
         value = self.text(name, default).rstrip("/")
         if not re.fullmatch(r"https?://(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?", value):
             raise ImproperlyConfigured(f"{name} must be an address such as https://vigie.example.org.")
@@ -143,16 +143,19 @@ class Environment:
         return Path(value).expanduser().resolve() if value else default
 
     def secret(self, name: str, directory: Path, read: Callable[[str], Any] = str) -> Any:
-        """A secret as `read` returns it. One that is not given is kept in a file, which is made on first use."""
+        """Return the secret as `read` does. One that is not given is kept in a file, which is created on first use.
+
+        An existing file is read at once, so that a bad one is refused at the start.
+        """
         file = name.lower()
         if given := self.text(name):
             return read(given)
         if os.path.exists(directory / file):
-            return read(kept_secret(directory, file))
-        return GeneratedSecret(lambda: read(kept_secret(directory, file)))
+            return read(read_or_create_secret(directory, file))
+        return GeneratedSecret(lambda: read(read_or_create_secret(directory, file)))
 
     def database(self, name: str, default: Path) -> dict[str, Any]:
-        """Django's description of a SQLite file or a PostgreSQL database."""
+        """Return Django's description of a SQLite file or a PostgreSQL database."""
         is_given = self.raw(name) is not None
         url = split_service_url(self.text(name)) if is_given else {"scheme": "sqlite", "path": str(default)}
         database: dict[str, Any] = {"ENGINE": SQLITE, "NAME": url.get("path", "")}
@@ -169,7 +172,7 @@ class Environment:
         return database
 
     def email(self, name: str, default: str) -> dict[str, Any]:
-        """Django's settings of a mail server, by their names."""
+        """Return Django's settings of a mail server, by their names."""
         url = split_service_url(self.text(name) or default)
         if url.get("scheme") not in MAIL_SCHEMES:
             raise ImproperlyConfigured(f"{name} must be a mail address such as smtp+tls://user:password@host:587.")
@@ -222,7 +225,7 @@ def at_least(length: int, name: str) -> Callable[[str], str]:
     return read
 
 
-def kept_secret(directory: Path, name: str, size: int = 48) -> str:
+def read_or_create_secret(directory: Path, name: str, size: int = 48) -> str:
     """Return the secret kept in a file that only its owner may read, generated from `size` bytes on first use.
 
     Several processes may start at once: the one whose link() succeeds decides, the others read what it wrote.
@@ -241,6 +244,6 @@ def kept_secret(directory: Path, name: str, size: int = 48) -> str:
 
 
 def host_of(address: str) -> str:
-    """The host of an http address, as ALLOWED_HOSTS wants it."""
+    """Return the host of an http address, as ALLOWED_HOSTS wants it."""
     host = urlsplit(address).hostname or ""
     return f"[{host}]" if ":" in host else host

@@ -60,7 +60,7 @@ def is_abandoned(unfinished: Path) -> bool:
 
 
 def sync_folder(folder: int) -> None:
-    """Makes the names in it outlive a power cut, where the filesystem can. Takes its descriptor. Raises OSError."""
+    """Make names in the folder of this descriptor outlive a power cut, where the filesystem can. Raises OSError."""
     try:
         os.fsync(folder)
     except OSError as error:

@@ -11,7 +11,7 @@ from django.db import connection
 
 @contextlib.contextmanager
 def one_at_a_time(name: str) -> Iterator[None]:
-    """Waits until nobody else is inside under this name. Released by the end of the process, however it comes."""
+    """Hold the lock of this name, waiting for it. The end of the process releases it, however it comes."""
     with open(settings.VIGIE_DATA_DIR / f"{name}.lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         with held_in_database(name):

@@ -13,13 +13,13 @@ from vigie_client import contract
 access = logging.getLogger("vigie.access")
 
 # Asked every few seconds by whoever watches the portal: their lines would bury the others.
-QUIET = re.compile(r"^/(healthz|readyz|metrics|static/.*)$")
+NOT_LOGGED = re.compile(r"^/(healthz|readyz|metrics|static/.*)$")
 # Where participants say what they think: nothing kept beside it is to tell from where.
-UNADDRESSED = re.compile(r"^/(api/v1/beta/feedback$|feedback/)")
+WITHOUT_ADDRESS = re.compile(r"^/(api/v1/beta/feedback$|feedback/)")
 
 
-# A Telegram bot's: part of every address of its API, which libraries put into their errors.
-# Looked for where digits begin alone, once: tried from each of a long row, it would take their number squared.
+# A Telegram bot's token: part of every address of its API, which libraries put into their errors. The lookbehind and
+# the possessive quantifier keep the search linear in a long run of digits.
 BOT_TOKEN_IN_TEXT = re.compile(r"(?<!\d)\d{5,}+(?::|%3A)[A-Za-z0-9_-]{30,}", re.IGNORECASE)
 
 
@@ -88,7 +88,7 @@ class WithoutPath(WithoutValues):
 
 
 # What gunicorn says above INFO of itself. Anything else up there is about a request, in the words of whoever sent it.
-OF_THE_SERVER = re.compile(
+GUNICORN_MESSAGE = re.compile(
     r"Worker \(|WORKER TIMEOUT|Exception (in|during) worker|Unhandled|Connection in use|Invalid address"
     r"|connection to |Can't connect|No keepalived|USR2|Reloader|reloading"
 )
@@ -102,7 +102,7 @@ class WithoutSender(WithoutValues):
 
     def filter(self, record: logging.LogRecord) -> bool:
         super().filter(record)
-        if record.levelno > logging.INFO and not OF_THE_SERVER.match(str(record.msg)):
+        if record.levelno > logging.INFO and not GUNICORN_MESSAGE.match(str(record.msg)):
             record.msg, record.args = "a request failed", ()
         return record.levelno >= logging.INFO
 
@@ -116,7 +116,7 @@ class AccessLogMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         started = time.perf_counter()
         response = self.get_response(request)
-        if not QUIET.match(request.path_info):
+        if not NOT_LOGGED.match(request.path_info):
             match = request.resolver_match
             access.info(
                 "%s %s",
@@ -125,7 +125,7 @@ class AccessLogMiddleware:
                 extra={
                     "route": match.route if match else None,
                     "ms": round((time.perf_counter() - started) * 1000, 1),
-                    "address": None if UNADDRESSED.match(request.path_info) else request.META.get("REMOTE_ADDR"),
+                    "address": None if WITHOUT_ADDRESS.match(request.path_info) else request.META.get("REMOTE_ADDR"),
                 },
             )
         return response

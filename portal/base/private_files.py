@@ -62,7 +62,7 @@ def exposed_paths() -> list[Path]:
     return [path for path in dict.fromkeys(private_paths()) if is_exposed(path)]
 
 
-def others_deposit() -> bool:
+def has_foreign_deposits() -> bool:
     """Return whether agents leave deposits as other users, such as by SFTP, in a root below the data directory."""
     data, root = settings.VIGIE_DATA_DIR, settings.DEPOSITS_ROOT
     if data not in root.parents:
@@ -80,7 +80,7 @@ def close_private_paths() -> None:
     The directory is closed before it is listed: nobody else can put a link in it meanwhile. Where others deposit below
     it, they may still pass through the directories above their deposits, since backups would be lost otherwise.
     """
-    passages = set(settings.DEPOSITS_ROOT.parents) if others_deposit() else set()
+    passages = set(settings.DEPOSITS_ROOT.parents) if has_foreign_deposits() else set()
     for path in private_paths():
         with contextlib.suppress(PermissionError, FileNotFoundError):
             mode = stat.S_IMODE(path.stat().st_mode)

@@ -97,7 +97,7 @@ def attachment_headers(name: str, extension: str) -> dict[str, str]:
 
 
 def csv_chunks(header: Sequence[str], rows: Iterable[Sequence[Any]], start: str = "") -> Iterator[str]:
-    """Files for people `start` with the byte order mark; programs would take it for a part of the first name."""
+    """Yield CSV. `start` is the byte order mark of files for people; programs would read it as part of a name."""
     buffer = io.StringIO()
     buffer.write(start)
     writer = csv.writer(buffer)

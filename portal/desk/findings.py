@@ -46,7 +46,7 @@ GIVEN_UP_SHOWN = timedelta(days=1)
 
 
 @finding_sources.register
-def parts_without_a_beat(now: datetime) -> Iterator[Finding]:
+def silent_components(now: datetime) -> Iterator[Finding]:
     for name, check in health.heartbeat_checks(now).items():
         if check.word != "ok":
             text = _("%(component)s shows no sign of life: its work is not being done.") % {"component": name}
@@ -102,7 +102,7 @@ CHANNELS, MESSAGES = "portal_notificationchannel", "portal_outboxmessage"
 
 
 @finding_sources.register
-def nobody_is_told(now: datetime) -> Iterator[Finding]:
+def missing_channels(now: datetime) -> Iterator[Finding]:
     if bool(settings.TELEGRAM_BOT_TOKEN) != bool(settings.TELEGRAM_CHAT_ID):
         yield Finding(
             Severity.WARNING,

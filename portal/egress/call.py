@@ -65,10 +65,10 @@ def fetch(
         found = start_tls(found, shared_context(), host.rstrip("."), deadline)
     with closing(found):
         answer = send_request(Wire(found, deadline), method, parts, headers, body)
-        return Reply(answer.status, answer.reason, answer.headers, body_until(answer, limit))
+        return Reply(answer.status, answer.reason, answer.headers, read_partial_body(answer, limit))
 
 
-def body_until(answer: Answer, limit: int) -> bytes:
+def read_partial_body(answer: Answer, limit: int) -> bytes:
     """Return what arrives before the limit, the deadline or the end: the status was there before."""
     body = bytearray()
     with suppress(OSError, HTTPException):

@@ -31,7 +31,7 @@ HEAD_LENGTH = 64 * 1024
 MOST_INTERIM = 10
 START, VERSION = b"HTTP/", "HTTP/1."
 INTERIM = frozenset({100, *range(102, 200)})
-LONGEST_LENGTH = 18
+MAX_LENGTH_DIGITS = 18
 HEXADECIMAL = b"0123456789abcdefABCDEF"
 # Beginnings of media types: radio, cameras, server-sent events.
 STREAMS = ("audio/", "video/", "application/ogg", "multipart/x-mixed-replace", "text/event-stream")
@@ -178,7 +178,7 @@ def content_length(headers: HTTPMessage) -> int | None:
         return None
     lengths = {text.strip() for text in ",".join(found).split(",")}
     text = lengths.pop()
-    if lengths or not (text.isascii() and text.isdigit() and len(text) <= LONGEST_LENGTH):
+    if lengths or not (text.isascii() and text.isdigit() and len(text) <= MAX_LENGTH_DIGITS):
         raise BadLength
     return int(text)
 
@@ -200,14 +200,14 @@ def connect(addresses: Sequence[str], port: int, deadline: float) -> socket.sock
     for count, address in enumerate(addresses, 1):
         share = time_left(deadline) / (len(addresses) - count + 1)
         try:
-            return connected_to(address, port, share)
+            return connect_to(address, port, share)
         except OSError:
             if count == len(addresses):
                 raise
     raise ConnectionError
 
 
-def connected_to(address: str, port: int, seconds: float) -> socket.socket:
+def connect_to(address: str, port: int, seconds: float) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     found = socket.socket(family, socket.SOCK_STREAM)
     try:

@@ -22,7 +22,7 @@ BODY_LENGTH = 1024 * 1024
 _deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)
 
 
-def share_deadline() -> None:
+def start_shared_deadline() -> None:
     """Let all guarded calls that follow in this thread end within SECONDS from now, however many a library makes."""
     _deadline.set(time.monotonic() + SECONDS)
 

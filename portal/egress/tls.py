@@ -13,7 +13,7 @@ from cryptography.x509 import load_der_x509_certificate
 
 from portal.egress.connection import time_left
 
-LAST_END = datetime(9999, 1, 1, tzinfo=UTC)
+LATEST_EXPIRY = datetime(9999, 1, 1, tzinfo=UTC)
 _context_lock = threading.Lock()
 _context: ssl.SSLContext | None = None
 
@@ -54,7 +54,7 @@ def start_tls(plain: socket.socket, context: ssl.SSLContext, host: str, deadline
 
 
 def certificate_end(secure: ssl.SSLSocket) -> datetime | None:
-    """Return the earliest end in the chain that the server sent, at most LAST_END: later ones overflow in some zones.
+    """Return the earliest end in the chain that was sent, at most LATEST_EXPIRY: later ones overflow in some zones.
 
     A certificate that was sent but not used for the verification, such as an expired cross-signature, does not count.
     """
@@ -64,7 +64,7 @@ def certificate_end(secure: ssl.SSLSocket) -> datetime | None:
         with suppress(ValueError):
             if certificate in used:
                 ends.append(load_der_x509_certificate(certificate).not_valid_after_utc)
-    return min([*ends, LAST_END]) if ends else None
+    return min([*ends, LATEST_EXPIRY]) if ends else None
 
 
 def certificate_chain(secure: ssl.SSLSocket, method: str) -> list[bytes]:

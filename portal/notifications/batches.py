@@ -22,7 +22,7 @@ STALE_AFTER = timedelta(minutes=2)
 # Rate limit per recipient. The last batch is reserved for a digest of the rest.
 MAX_BATCHES, RATE_PERIOD = 10, timedelta(minutes=1)
 TITLES_IN_DIGEST = 10
-ALL_MESSAGES = "/admin/portal/outboxmessage/"
+MESSAGES_PATH = "/admin/portal/outboxmessage/"
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def build_digest(batches: Sequence[MessageBatch]) -> MessageBatch:
         lines.append(_("and %(count)d more") % {"count": count - len(listed)})
     messages = tuple(message for batch in batches for message in batch.messages)
     full_title = title % {"count": count, "counts": format_severity_counts(batches)}
-    return MessageBatch(messages, State.NOTE, full_title, "\n".join(lines), ALL_MESSAGES)
+    return MessageBatch(messages, State.NOTE, full_title, "\n".join(lines), MESSAGES_PATH)
 
 
 def format_severity_counts(batches: Iterable[MessageBatch]) -> str:

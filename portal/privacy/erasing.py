@@ -32,16 +32,16 @@ class ErasureFailed(Exception):
 def export_rows(subject: Subject) -> Iterator[tuple[str, Iterator[Row]]]:
     """Yield each table's label and rows about the subject. Read the rows before asking for the next table."""
     by_label: dict[str, list[PersonalDataSource]] = {}
-    for holding in personal_data.all():
-        by_label.setdefault(holding.label, []).append(holding)
-    for label, those in by_label.items():
-        yield label, distinct_rows(those, subject)
+    for source in personal_data.all():
+        by_label.setdefault(source.label, []).append(source)
+    for label, sources in by_label.items():
+        yield label, distinct_rows(sources, subject)
 
 
-def distinct_rows(those: list[PersonalDataSource], subject: Subject) -> Iterator[Row]:
+def distinct_rows(sources: list[PersonalDataSource], subject: Subject) -> Iterator[Row]:
     seen: set[Any] = set()
-    for holding in those:
-        for pk, row in holding.rows(subject):
+    for source in sources:
+        for pk, row in source.rows(subject):
             if pk not in seen:
                 seen.add(pk)
                 yield row
@@ -49,16 +49,16 @@ def distinct_rows(those: list[PersonalDataSource], subject: Subject) -> Iterator
 
 def count_rows(subject: Subject) -> Iterator[tuple[str, int]]:
     """Yield each table's label and the number of rows that an erasure would change."""
-    for holding in reversed(personal_data.all()):
-        yield holding.label, holding.count(subject)
+    for source in reversed(personal_data.all()):
+        yield source.label, source.count(subject)
 
 
 def collect_remarks(subject: Subject) -> list[str]:
-    return [text for holding in personal_data.all() for text in holding.remarks(subject)]
+    return [text for source in personal_data.all() for text in source.remarks(subject)]
 
 
 def refuse_last_superuser(subject: Subject) -> None:
-    """Raise Refused if no active superuser would be left."""
+    """Raise ErasureRefused if no active superuser would be left."""
     superusers = get_user_model()._default_manager.filter(is_superuser=True, is_active=True)
     going = set(users_of(subject).filter(is_superuser=True, is_active=True).values_list("pk", flat=True))
     if going and not superusers.exclude(pk__in=going).exists():
@@ -68,18 +68,18 @@ def refuse_last_superuser(subject: Subject) -> None:
 def erase(subject: Subject, say: Callable[[str, int], None], actor: str = ACTOR) -> tuple[str, int]:
     """Replace the subject by one pseudonym, table by table; return the pseudonym and the number of rows changed.
 
-    An interrupted erasure that is started again continues with the same pseudonym. Raises Refused.
+    An interrupted erasure that is started again continues with the same pseudonym. Raises ErasureRefused.
     """
     refuse_last_superuser(subject)
     lease = claim_erasure(subject)
     try:
         pseudonym = choose_pseudonym(lease)
         done: dict[str, int] = {}
-        for holding in reversed(personal_data.all()):
-            changed = holding.erase(subject, pseudonym, lease)
+        for source in reversed(personal_data.all()):
+            changed = source.erase(subject, pseudonym, lease)
             if changed:
-                done[holding.label] = done.get(holding.label, 0) + changed
-                say(holding.label, changed)
+                done[source.label] = done.get(source.label, 0) + changed
+                say(source.label, changed)
         finish_erasure(lease, pseudonym, done, actor)
     except BaseException:
         lease.fail(ErasureFailed("start it again, and it goes on"))
@@ -88,7 +88,7 @@ def erase(subject: Subject, say: Callable[[str, int], None], actor: str = ACTOR)
 
 
 def claim_erasure(subject: Subject) -> Lease:
-    """Claim the lease on erasing this subject. Raises Refused while another process holds it."""
+    """Claim the lease on erasing this subject. Raises ErasureRefused while another process holds it."""
     key = salted_hmac("vigie.privacy", subject.key, algorithm="sha256").hexdigest()
     lease = claim_cycle(JOB, key, LEASE)
     if lease is None:

@@ -7,11 +7,11 @@ from typing import Any
 
 from django.db import models
 
-from portal.privacy.registry import PROBE, ROWS_AT_A_TIME, PersonalDataTable, personal_data
+from portal.privacy.registry import ROWS_AT_A_TIME, SAMPLE_PSEUDONYM, PersonalDataTable, personal_data
 from portal.privacy.subjects import Subject
 
-# At most so many rows of a table are counted; tables up to SHORT rows are read for names without an index.
-MOST, SHORT = 1_000, 20_000
+# At most so many rows of a table are counted; tables up to MAX_SCANNED rows are read for names without an index.
+MAX_COUNTED, MAX_SCANNED = 1_000, 20_000
 
 
 @dataclass
@@ -38,19 +38,19 @@ class HeldData:
 def overview(subject: Subject) -> list[HeldData]:
     """Return the tables with data about the subject, and those that were too long to read."""
     found: dict[type[models.Model], HeldData] = {}
-    for table in (holding for holding in personal_data.all() if isinstance(holding, PersonalDataTable)):
+    for table in (source for source in personal_data.all() if isinstance(source, PersonalDataTable)):
         held = found.setdefault(table.model, HeldData(table.model, {}))
         count_table(table, subject, held)
     return [held for held in found.values() if held.count or not held.is_whole]
 
 
 def count_table(table: PersonalDataTable, subject: Subject, held: HeldData) -> None:
-    is_short = table.all_rows.order_by()[: SHORT + 1].count() <= SHORT
+    is_short = table.all_rows.order_by()[: MAX_SCANNED + 1].count() <= MAX_SCANNED
     for rows, is_certain in table.found(subject):
         if is_certain:
-            newest = list(rows.order_by("-pk").only(*time_fields(table.model))[: MOST + 1])
-            held.is_whole &= len(newest) <= MOST
-            held.moments |= {row.pk: first_time(row) for row in newest[:MOST]}
+            newest = list(rows.order_by("-pk").only(*time_fields(table.model))[: MAX_COUNTED + 1])
+            held.is_whole &= len(newest) <= MAX_COUNTED
+            held.moments |= {row.pk: first_time(row) for row in newest[:MAX_COUNTED]}
         elif is_short:
             held.moments |= {row.pk: first_time(row) for row in matching_rows(table, rows, subject)}
         else:
@@ -59,7 +59,7 @@ def count_table(table: PersonalDataTable, subject: Subject, held: HeldData) -> N
 
 def matching_rows(table: PersonalDataTable, rows: models.QuerySet[Any], subject: Subject) -> Iterator[Any]:
     for row in rows.defer(*table.unread).iterator(chunk_size=ROWS_AT_A_TIME):
-        if table.changes(row, subject, PROBE) or table.is_elsewhere(row, subject):
+        if table.changes(row, subject, SAMPLE_PSEUDONYM) or table.is_elsewhere(row, subject):
             yield row
 
 

@@ -47,7 +47,7 @@ UNSENT = (OutboxMessage.Status.WAITING, OutboxMessage.Status.FAILED)
 # --- Accounts --------------------------------------------------------------------------------------------------------
 
 
-def anonymise_user(user: Any, subject: Subject, pseudonym: str) -> Row:
+def user_changes(user: Any, subject: Subject, pseudonym: str) -> Row:
     """Make the account unusable but keep it, so that what it did keeps an author."""
     is_first = users_of(subject).first() == user and not User._default_manager.filter(username=pseudonym).exists()
     return {
@@ -61,7 +61,7 @@ def anonymise_user(user: Any, subject: Subject, pseudonym: str) -> Row:
 
 
 def refers_to_users(*columns: str) -> Any:
-    """Rows that refer to the subject's accounts."""
+    """Return an owner condition: rows that refer to the subject's accounts by one of the columns."""
 
     def owned(subject: Subject) -> Q | None:
         found, condition = list(users_of(subject).values_list("pk", flat=True)), Q()
@@ -73,7 +73,7 @@ def refers_to_users(*columns: str) -> Any:
 
 
 personal_data.register(
-    PersonalDataTable(User, owned=refers_to_users("pk"), also=anonymise_user, searched=lambda subject: ())
+    PersonalDataTable(User, owned=refers_to_users("pk"), also=user_changes, searched=lambda subject: ())
 )
 
 
@@ -115,7 +115,7 @@ class Sessions(OwnRows):
         return Session.objects.filter(pk__in=own)
 
 
-def rename_in_log(entry: LogEntry, subject: Subject, pseudonym: str) -> Row:
+def log_entry_changes(entry: LogEntry, subject: Subject, pseudonym: str) -> Row:
     """Replace the user name in entries about the account itself: in other entries it may be any word."""
     about_user = entry.content_type is not None and entry.content_type.model_class() is User
     return {"object_repr": pseudonym} if about_user and subject.is_named(entry.object_repr) else {}
@@ -126,7 +126,7 @@ for model in (UserSession, Authenticator, EmailAddress, SocialAccount, SecondFac
     personal_data.register(OwnRows(model))
 personal_data.register(
     PersonalDataTable(
-        LogEntry, texts=("object_repr", "change_message"), owned=refers_to_users("user"), also=rename_in_log
+        LogEntry, texts=("object_repr", "change_message"), owned=refers_to_users("user"), also=log_entry_changes
     )
 )
 
@@ -134,8 +134,8 @@ personal_data.register(
 # --- Tokens ----------------------------------------------------------------------------------------------------------
 
 
-def revoke_tokens(token: ApiToken, subject: Subject, pseudonym: str) -> Row:
-    """Tokens of a person or a machine end. One that the person issued, or that is named after them, does not."""
+def token_changes(token: ApiToken, subject: Subject, pseudonym: str) -> Row:
+    """Revoke tokens of a person or a machine, but none that the person only issued or is named in."""
     changes: Row = {"label": pseudonym} if is_labelled(token, subject) else {}
     own = token.user_id is not None and users_of(subject).filter(pk=token.user_id).exists()
     its = subject.is_machine and token.kind == ApiToken.Kind.AGENT and bool(changes)
@@ -158,7 +158,7 @@ personal_data.register(
         names=("created_by",),
         machines=("for_machine",),
         owned=refers_to_users("user"),
-        also=revoke_tokens,
+        also=token_changes,
         searched=lambda subject: ("label", "created_by", *(("for_machine",) if subject.is_machine else ())),
     )
 )
@@ -167,7 +167,7 @@ personal_data.register(
 # --- The audit trail -------------------------------------------------------------------------------------------------
 
 
-def without_address(event: AuditEvent, subject: Subject, pseudonym: str) -> Row:
+def event_changes(event: AuditEvent, subject: Subject, pseudonym: str) -> Row:
     """Delete the address, and the key that groups refusals: it is a hash of the subject, so guesses could be tested."""
     about = subject.is_named(event.actor) or subject.is_in(event.subject) or subject.is_in(repr(event.after))
     changes: Row = {"dedupe_key": None} if about else {}
@@ -175,14 +175,14 @@ def without_address(event: AuditEvent, subject: Subject, pseudonym: str) -> Row:
 
 
 personal_data.register(
-    PersonalDataTable(AuditEvent, names=("actor",), texts=("subject", "before", "after"), also=without_address)
+    PersonalDataTable(AuditEvent, names=("actor",), texts=("subject", "before", "after"), also=event_changes)
 )
 
 
 # --- Messages --------------------------------------------------------------------------------------------------------
 
 
-def give_up_messages(message: OutboxMessage, subject: Subject, pseudonym: str) -> Row:
+def message_changes(message: OutboxMessage, subject: Subject, pseudonym: str) -> Row:
     """Give up waiting messages to the subject, and replace the dedupe keys, which may hold the address."""
     if not subject.is_named(message.recipient):
         return {"dedupe_key": f"erased:{message.pk}"} if subject.is_in(message.dedupe_key) else {}
@@ -192,7 +192,7 @@ def give_up_messages(message: OutboxMessage, subject: Subject, pseudonym: str) -
     return changes
 
 
-def subject_lines(message: OutboxMessage, subject: Subject) -> Row:
+def shown_message(message: OutboxMessage, subject: Subject) -> Row:
     """Show only the lines that name the subject: a message may name many people, as the guardian's reports do."""
     shown: Row = {name: lines_naming(getattr(message, name), subject) for name in ("text", "error")}
     if message.html:
@@ -213,12 +213,12 @@ def other_recipients(channel: NotificationChannel, subject: Subject) -> list[str
     return [word for word in channel.addresses.split() if not subject.is_in(word)]
 
 
-def without_recipient(channel: NotificationChannel, subject: Subject, pseudonym: str) -> Row:
+def channel_changes(channel: NotificationChannel, subject: Subject, pseudonym: str) -> Row:
     left = other_recipients(channel, subject)
     return {"addresses": "\n".join(left)} if len(left) < len(channel.addresses.split()) else {}
 
 
-def subject_addresses(channel: NotificationChannel, subject: Subject) -> Row:
+def shown_channel(channel: NotificationChannel, subject: Subject) -> Row:
     left = other_recipients(channel, subject)
     return {"addresses": "\n".join(word for word in channel.addresses.split() if word not in left)}
 
@@ -246,8 +246,8 @@ personal_data.register(
         NotificationChannel,
         texts=("name",),
         elsewhere=("addresses",),
-        also=without_recipient,
-        shown=subject_addresses,
+        also=channel_changes,
+        shown=shown_channel,
         remarks=channel_remarks,
     )
 )
@@ -259,8 +259,8 @@ personal_data.register(
         texts=("subject", "title", "text", "html", "path", "error"),
         elsewhere=("dedupe_key",),
         indexed=("recipient",),
-        also=give_up_messages,
-        shown=subject_lines,
+        also=message_changes,
+        shown=shown_message,
     )
 )
 

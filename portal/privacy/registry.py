@@ -17,7 +17,7 @@ from portal.privacy.subjects import Subject
 from portal.work.jobs import Lease
 from portal.work.retention import BATCH
 
-PROBE = "erased-000000000000"
+SAMPLE_PSEUDONYM = "erased-000000000000"
 # A run may list 10,000 documents, which are megabytes.
 ROWS_AT_A_TIME = 20
 # Secrets, and what is derived from them.
@@ -142,7 +142,7 @@ class PersonalDataTable:
 
     def rows(self, subject: Subject) -> Iterator[tuple[Any, Row]]:
         for row, is_certain in self.looked_at(subject):
-            if is_certain or self.changes(row, subject, PROBE) or self.is_elsewhere(row, subject):
+            if is_certain or self.changes(row, subject, SAMPLE_PSEUDONYM) or self.is_elsewhere(row, subject):
                 columns = (column.attname for column in self.model._meta.concrete_fields)
                 values = {name: getattr(row, name) for name in columns if name not in NEVER_SHOWN}
                 yield row.pk, values | self.shown(row, subject)
@@ -151,7 +151,7 @@ class PersonalDataTable:
         return any(subject.is_in(getattr(row, name)) for name in self.elsewhere)
 
     def count(self, subject: Subject) -> int:
-        return sum(bool(self.changes(row, subject, PROBE)) for row, _ in self.looked_at(subject))
+        return sum(bool(self.changes(row, subject, SAMPLE_PSEUDONYM)) for row, _ in self.looked_at(subject))
 
     # --- Erasing -----------------------------------------------------------------------------------------------------
 

@@ -50,7 +50,7 @@ UNKNOWN = Check("unknown")
 
 
 def health_checks(now: datetime) -> dict[str, Check]:
-    """Everything the portal needs in order to work."""
+    """Check everything the portal needs in order to work."""
     try:
         missing = unapplied_migrations()
         if missing:
@@ -67,7 +67,7 @@ def disk_check() -> Check:
 
 
 def unapplied_migrations() -> list[str]:
-    """Names of those this version of the portal brings and the database has not seen. Raises DatabaseError."""
+    """Return the migrations of this version that are not applied. Raises DatabaseError."""
     applied = MigrationRecorder(connection).applied_migrations()
     return [f"{app}.{name}" for app, name in known_migrations() if (app, name) not in applied]
 
@@ -79,7 +79,7 @@ def known_migrations() -> Collection[tuple[str, str]]:
 
 
 def heartbeat_checks(now: datetime) -> dict[str, Check]:
-    """The clusters and the pulse, by their last beat. A cluster whose workers are all at it has no time for one.
+    """Check the clusters and the pulse by their last heartbeat. A cluster whose workers are all busy needs none.
 
     Beats are written by the database's clock, so it is the one that tells their age.
     """
@@ -103,7 +103,7 @@ def heartbeat_check(component: str, at: datetime | None, now: datetime) -> Check
 
 
 def busy_clusters(now: datetime) -> set[str]:
-    """Clusters with a task in the hands of each worker, all of them alive, none for longer than it may take."""
+    """Return the clusters whose workers are all alive and at a task, none for longer than it may take."""
     busy: set[str] = set()
     for cluster in CLUSTERS:
         bounds = cluster_limits(cluster)
@@ -136,7 +136,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
         if token is None:
             raise Problem("not_authenticated")
         if not hmac.compare_digest(token.encode(), settings.METRICS_TOKEN.encode()):
-            raise rate_limits.failure_answer(Problem("invalid_token"), address)
+            raise rate_limits.count_failure(Problem("invalid_token"), address)
         rate_limits.forget_failures(address)
         return HttpResponse(measured.render_metrics(timezone.now()), content_type=CONTENT_TYPE_PLAIN_0_0_4)
     except (Problem, DatabaseError) as error:

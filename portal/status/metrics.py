@@ -36,14 +36,14 @@ class AllSources(Collector):
 
 
 def render_metrics(now: datetime) -> bytes:
-    """Prometheus text format 0.0.4. Raises DatabaseError."""
+    """Return the metrics in the Prometheus text format 0.0.4. Raises DatabaseError."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(AllSources(now))
     return generate_latest(registry)
 
 
 def gauge(name: str, text: str, label: str, values: Mapping[Any, float]) -> Metric:
-    """One value for each value of the label."""
+    """Return a gauge with one value for each value of the label."""
     family = GaugeMetricFamily(f"vigie_{name}", text, labels=[label])
     for key, value in values.items():
         family.add_metric([key], value)
@@ -55,7 +55,7 @@ def single_gauge(name: str, text: str, value: float) -> Metric:
 
 
 def counter(name: str, text: str, value: float) -> Metric:
-    """A counter: it never goes down. Its name on the wire ends in _total."""
+    """Return a counter, which never goes down. Its name on the wire ends in _total."""
     return CounterMetricFamily(f"vigie_{name}", text, value=value)
 
 

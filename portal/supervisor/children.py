@@ -24,7 +24,7 @@ class Component:
 
 
 def restart_pause(failures: int) -> float:
-    """Seconds before the next start, after so many short lives in a row."""
+    """Return the seconds before the next start, after so many short lives in a row."""
     return min(LONGEST_PAUSE, 0.5 * 2.0 ** (failures - 1))
 
 
@@ -58,7 +58,7 @@ class Child:
         self.started, self.due = now, None
 
     def ended(self, now: float) -> int:
-        """Takes note of its end: what is left of its group goes too. Its return code.
+        """Note the end of the process, kill what is left of its group, and return its exit status.
 
         Call it while the process is a zombie: until it is reaped, nobody else can get its group's number.
         """
@@ -70,7 +70,7 @@ class Child:
         return code
 
     def ask_to_end(self) -> None:
-        """Tells the main process only: it ends its own children in order."""
+        """Signal the main process only: it ends its own children in order."""
         if self.process:
             os.kill(self.process.pid, signal.SIGTERM)
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django_q import cluster as django_q
 
 from portal.supervisor import database, lifeline
-from portal.supervisor.facts import is_busy, must_end, send_heartbeat
+from portal.supervisor.facts import is_busy, recover_and_check_stall, send_heartbeat
 from portal.supervisor.watchdog import PATIENCE
 from portal.work.attempts import cluster_is_ending
 from portal.work.clusters import Cluster
@@ -65,7 +65,7 @@ class Main:
             return
         connections.close_all()  # an inherited connection would be closed under its owner
         self.sentinel.start()
-        lifeline.hold_lifeline()  # after the fork: no thread survives one
+        lifeline.watch_lifeline()  # after the fork: no thread survives one
         self.watch()
         self.end()
 
@@ -84,7 +84,7 @@ class Main:
             self.beat()
             if time.monotonic() < next_look:
                 continue
-            if must_end(self.name, self.started_at, self.patience):
+            if recover_and_check_stall(self.name, self.started_at, self.patience):
                 lifeline.end_group()
             next_look = time.monotonic() + pause
 
@@ -95,7 +95,7 @@ class Main:
             self.next_beat = time.monotonic() + BEAT_EVERY.total_seconds()
 
     def end(self) -> None:
-        """Lets the running tasks end; those that were prefetched are given back (see `portal.work.queue`)."""
+        """Let the running tasks end; those that were prefetched are given back (see `portal.work.queue`)."""
         self.stop.set()
         busy_at = time.monotonic()
         while self.sentinel.is_alive():

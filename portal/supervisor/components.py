@@ -15,7 +15,7 @@ from portal.work.clusters import CLUSTERS
 
 BACKLOG = 1024
 LOOK_SECONDS = 0.2
-PATIENCE_SECONDS = ORPHAN_GRACE_SECONDS + 1.0
+PORT_WAIT_SECONDS = ORPHAN_GRACE_SECONDS + 1.0
 
 
 def open_listener(bind: str) -> socket.socket:
@@ -29,7 +29,7 @@ def open_listener(bind: str) -> socket.socket:
         raise ValueError(f"{bind} is not HOST:PORT")
     host = host.strip("[]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + PORT_WAIT_SECONDS
     while True:
         try:
             return socket.create_server((host, int(port)), family=family, backlog=BACKLOG)

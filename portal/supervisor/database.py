@@ -14,7 +14,7 @@ REPEAT_SECONDS = 30.0
 
 
 def database_failure() -> str:
-    """Why the database does not answer, in a sentence; empty where it does."""
+    """Return why the database does not answer, or "" if it does."""
     connection = connections["default"]
     try:
         with connection.cursor() as cursor:
@@ -26,7 +26,7 @@ def database_failure() -> str:
 
 
 def wait_for_database(is_ending: Callable[[], bool]) -> bool:
-    """Waits until the database answers, and says so in the log; False where the end was asked for first."""
+    """Wait until the database answers, and log it. Return False if the process is asked to end first."""
     next_line = float("-inf")
     while not is_ending():
         why = database_failure()

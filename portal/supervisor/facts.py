@@ -15,15 +15,15 @@ from portal.supervisor.watchdog import Claim, Facts, decide_ending
 from portal.work import processes
 from portal.work.attempts import expire_leases, release_dead
 from portal.work.clusters import Cluster, cluster_limits
-from portal.work.processes import HOST, dead_processes, in_our_group, is_here, pid_here
+from portal.work.processes import HOST, dead_processes, is_here, is_in_own_group, pid_here
 
 log = logging.getLogger("vigie.watchdog")
 
 
-def must_end(cluster: Cluster, started_at: datetime, patience: timedelta) -> bool:
-    """One look: gives back what was left behind on any node, and says whether this cluster has stalled.
+def recover_and_check_stall(cluster: Cluster, started_at: datetime, patience: timedelta) -> bool:
+    """Give back the work of dead processes on any node, and return whether this cluster has stalled.
 
-    Without the database there is nothing to say: the cluster's own processes wait for it as well.
+    False without the database: the cluster's own processes wait for it as well.
     """
     close_old_connections()
     try:
@@ -64,7 +64,7 @@ def is_busy(cluster: Cluster) -> bool:
 def count_busy(attempts: Iterable[TaskAttempt]) -> int:
     """Count the tasks that workers of this cluster run; they share its main process's group."""
     pids = (pid_here(attempt.worker) for attempt in attempts)
-    return sum(1 for pid in pids if pid is not None and in_our_group(pid))
+    return sum(1 for pid in pids if pid is not None and is_in_own_group(pid))
 
 
 def gather_facts(cluster: Cluster, started_at: datetime, now: datetime, living: list[TaskAttempt]) -> Facts:

@@ -17,13 +17,13 @@ ORPHAN_GRACE_SECONDS = 15.0
 
 
 def lead_group() -> None:
-    """Makes this process the leader of its group, which its end may then take along."""
+    """Make this process the leader of a group of its own, which its end may then take along."""
     if os.getpgrp() != os.getpid():
         os.setpgid(0, 0)
 
 
 def end_group() -> NoReturn:
-    """Ends this process and all that it started, at once."""
+    """Kill this process and all that it started, at once."""
     os.killpg(os.getpgrp(), signal.SIGKILL)
     raise SystemExit(1)  # not reached
 
@@ -34,14 +34,14 @@ def is_broken() -> bool:
     return descriptor is not None and bool(select.select([int(descriptor)], [], [], 0)[0])
 
 
-def hold_lifeline() -> None:
-    """Watches the lifeline from a thread, where there is one. Call it in the main process, before any fork but once."""
+def watch_lifeline() -> None:
+    """Watch the lifeline, if there is one, from a thread. Call it after the last fork, which copies no thread."""
     descriptor = os.environ.pop(VARIABLE, None)
     if descriptor is not None:
-        threading.Thread(target=watch_lifeline, args=(int(descriptor),), name="lifeline", daemon=True).start()
+        threading.Thread(target=end_when_broken, args=(int(descriptor),), name="lifeline", daemon=True).start()
 
 
-def watch_lifeline(descriptor: int) -> None:
+def end_when_broken(descriptor: int) -> None:
     while os.read(descriptor, 1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)

@@ -48,7 +48,7 @@ class Supervisor:
         return any(child.has_failed for child in self.children)
 
     def look(self, now: float) -> None:
-        """Takes note of what ended, and starts what is due."""
+        """Reap what ended, and start what is due."""
         self.reap(now)
         for child in self.children:
             if child.due is not None and child.due <= now and not child.has_failed:

@@ -23,4 +23,4 @@ logconfig_dict = settings.LOGGING
 
 
 def on_starting(server: Any) -> None:
-    lifeline.hold_lifeline()
+    lifeline.watch_lifeline()

@@ -32,15 +32,15 @@ PAUSE_SECONDS = 1.0
 # A worker's own alarm ends a task at its timeout; somewhat later it cannot be running any more, wherever it was.
 MARGIN = timedelta(seconds=30)
 
-handed_over: ContextVar[dict[str, Any]] = ContextVar("handed_over")
+current_package: ContextVar[dict[str, Any]] = ContextVar("current_package")
 # Set by the main process of a cluster; its workers inherit it when they are forked.
 cluster_is_ending: ContextVar[Callable[[], bool]] = ContextVar("cluster_is_ending", default=lambda: False)
 
 
 @receiver(pre_execute)
-def note_package(task: dict[str, Any], **kwargs: Any) -> None:
-    """django-q2 tells a task's function nothing of the task; this signal comes right before, in the same process."""
-    handed_over.set(task)
+def remember_package(task: dict[str, Any], **kwargs: Any) -> None:
+    """Remember the task: django-q2 does not pass it to its function, which follows in the same process."""
+    current_package.set(task)
 
 
 class Start(enum.Enum):
@@ -67,7 +67,7 @@ class Delivery:
         }
 
     def keep_queued(self) -> None:
-        """django-q2 removes a task from the queue once its function has returned or raised; not this one."""
+        """Keep the queue row, which django-q2 deletes by `ack_id` once the function has returned or raised."""
         self.package["ack_id"] = None
 
     def give_back(self, now: datetime) -> None:
@@ -87,7 +87,7 @@ def decide_start(attempt: TaskAttempt, now: datetime) -> Start:
 
 
 def start_attempt(delivery: Delivery, now: datetime) -> Start:
-    """Counts the attempt where it may start, and sets the task's retry clock to its full length."""
+    """Count the attempt if it may start, and set the task's retry clock to its full length."""
     with transaction.atomic():
         TaskAttempt.objects.bulk_create([TaskAttempt(**delivery.row, started_at=now)], ignore_conflicts=True)
         attempt = TaskAttempt.objects.get(task_id=delivery.row["task_id"])
@@ -105,7 +105,7 @@ def start_attempt(delivery: Delivery, now: datetime) -> Start:
 
 
 def finish_attempt(delivery: Delivery, now: datetime, error: str = "") -> None:
-    """Writes down how the task ended, again and again while the database is away, and ends the leases it still holds.
+    """Store how the task ended and end the leases it still holds, trying again until the database answers.
 
     An end that is not on record would keep everybody else from the task for as long as this worker lives.
     """
@@ -126,13 +126,13 @@ def finish_attempt(delivery: Delivery, now: datetime, error: str = "") -> None:
 
 
 def expire_leases(holders: Collection[str], now: datetime) -> None:
-    """Ends the leases of processes that are dead, or that ended their task and could not give them back."""
+    """End the leases of processes that are dead, or that ended their task and could not give them back."""
     for leases in (JobRun.objects.filter(status=JobRun.Status.RUNNING), ChannelState.objects.all()):
         leases.filter(lease_expires_at__gt=now, holder__in=holders).update(lease_expires_at=now)
 
 
 def release_dead(attempts: list[TaskAttempt], now: datetime) -> None:
-    """Makes tasks whose worker died claimable at once, instead of when their retry clock runs out."""
+    """Make tasks whose worker died claimable at once, instead of when their retry clock runs out."""
     for attempt in attempts:
         with transaction.atomic():
             same = TaskAttempt.objects.filter(pk=attempt.pk, worker=attempt.worker, finished_at=None)

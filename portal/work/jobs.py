@@ -22,11 +22,11 @@ LEASE = timedelta(minutes=5)
 
 
 class AlreadyRunning(Exception):
-    """Somebody else has the turn."""
+    """Another process holds the lease."""
 
 
 class LeaseLost(Exception):
-    """Somebody else holds the cycle now: nothing more may be written for it."""
+    """Another process holds the cycle now: nothing more may be written for it."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,15 @@ class Lease:
         self._write(lease_expires_at=timezone.now() + self.length)
 
     def finish(self, result: Any = None) -> None:
-        """Ends the cycle for good; `result` is JSON. Raises LeaseLost."""
+        """End the cycle for good; `result` is JSON. Raises LeaseLost."""
         self._write(status=JobRun.Status.DONE, finished_at=timezone.now(), result=result, error="")
 
     def release(self) -> None:
-        """Gives the cycle back, for work that is never done for good. Of no consequence where the lease is lost."""
+        """Give the cycle back, for a lease that is taken again and again. A lost lease changes nothing."""
         self._held().update(status=JobRun.Status.WAITING, finished_at=timezone.now(), error="")
 
     def fail(self, error: BaseException) -> None:
-        """Ends this attempt; the cycle may be claimed again. Of no consequence where the lease is lost."""
+        """End this attempt; the cycle may be claimed again. A lost lease changes nothing."""
         self._held().update(status=JobRun.Status.FAILED, finished_at=timezone.now(), error=error_line(error))
 
     def _held(self) -> JobRunQuerySet:
@@ -64,7 +64,7 @@ class Lease:
 
 
 def claim_cycle(job: str, cycle_key: str, length: timedelta = LEASE) -> Lease | None:
-    """The cycle's lease, or None where it is done or somebody works on it."""
+    """Return the cycle's lease, or None if it is done or held by a live process."""
     now = timezone.now()
     JobRun.objects.bulk_create([JobRun(job=job, cycle_key=cycle_key)], ignore_conflicts=True)
     run = JobRun.objects.get(job=job, cycle_key=cycle_key)
@@ -89,7 +89,7 @@ def claimable_cycles(runs: JobRunQuerySet, now: datetime) -> JobRunQuerySet:
 
 @contextmanager
 def exclusive_lease(name: str, length: timedelta = LEASE) -> Iterator[Lease]:
-    """A lease for work of which there must be one at a time, whatever cycle or command it is done for. Raises Busy."""
+    """Hold the lease on work that must be done once at a time, for whatever cycle. Raises AlreadyRunning."""
     lease = claim_cycle(name, "all", length)
     if lease is None:
         raise AlreadyRunning(name)

@@ -17,7 +17,7 @@ from portal.querysets import NODE
 
 
 def this_system() -> str:
-    """Eight digits; the host's name alone where the kernel does not say more."""
+    """Return eight hexadecimal digits, a hash of boot and process table, or of the host's name."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         table = os.stat("/proc/self/ns/pid").st_ino
@@ -27,14 +27,14 @@ def this_system() -> str:
 
 
 SYSTEM = this_system()
-# For people the name, for us what follows.
+# Host name and system: people read the first, code compares the second.
 HOST = f"{socket.gethostname()[:60]}/{SYSTEM}"
 BEAT_EVERY = timedelta(seconds=2)
 ZOMBIE_OR_DEAD = frozenset("ZX")
 
 
 def start_time(pid: int) -> str | None:
-    """When the process was started, in clock ticks since boot; None for one that is no more."""
+    """Return when the process was started, in clock ticks since boot, or None if it has ended."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -57,13 +57,13 @@ def is_here(identity: str) -> bool:
 
 
 def pid_here(identity: str) -> int | None:
-    """The id of the process where it lives on this system."""
+    """Return the id of the process if it lives on this system."""
     pid = identity.rpartition(":")[0].rpartition(":")[2]
     is_alive = is_here(identity) and pid.isdigit() and start_time(int(pid)) == identity.rpartition(":")[2]
     return int(pid) if is_alive else None
 
 
-def in_our_group(pid: int) -> bool:
+def is_in_own_group(pid: int) -> bool:
     try:
         return os.getpgid(pid) == os.getpgrp()
     except ProcessLookupError:
@@ -74,12 +74,12 @@ def in_our_group(pid: int) -> bool:
 
 
 def node_component(host: str) -> str:
-    """The name under which a system's beats are kept."""
+    """Return the name under which a system's heartbeats are kept."""
     return f"{NODE}{host.rpartition('/')[2]}"[:16]
 
 
 def record_heartbeat() -> None:
-    """A sign of life of this system; whichever parts of the portal run on it give it."""
+    """Record a sign of life of this system; any part of the portal that runs on it does."""
     Heartbeat.objects.beat(node_component(HOST), HOST, every=BEAT_EVERY)
 
 

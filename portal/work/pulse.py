@@ -88,7 +88,7 @@ MOST_CLAIMS = 3
 
 
 def ask_for_beats(now: datetime) -> None:
-    """Gives an idle cluster something to do, so that its beat proves that its workers work."""
+    """Give an idle cluster something to do, so that its heartbeat proves that its workers work."""
     for cluster in CLUSTERS:
         with transaction.atomic():
             is_waiting = OrmQ.objects.filter(key=cluster, lock__lte=timezone.now()).exists()
@@ -101,7 +101,7 @@ def keep_schedules(now: datetime) -> None:
 
 
 def retry_cycles(now: datetime) -> None:
-    """Enqueues a job again whose current cycle failed or was left behind, with growing pauses, at most twice."""
+    """Enqueue jobs whose current cycle failed or was left behind, with growing pauses, up to MOST_CLAIMS claims."""
     current = {(job.name, job.cycle_key(now)): job for job in jobs.all()}
     ended_badly = JobRun.objects.claimable(now).newest().exclude(status=JobRun.Status.WAITING)
     for run in ended_badly.filter(fence__lt=MOST_CLAIMS):

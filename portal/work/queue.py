@@ -40,7 +40,7 @@ tasks: Collected[Task] = Collected("tasks")
 
 
 def task(name: str, *, is_routine: bool = False) -> Callable[[Body], Body]:
-    """Registers a function of an app's `tasks.py`. The name is what stands in the queue: it must never change."""
+    """Register a function of an app's `tasks.py`. The name stands in the queue: it must never change."""
 
     def registering(body: Body) -> Body:
         tasks.register(Task(name, body, is_routine))
@@ -54,7 +54,7 @@ class TaskFailed(Exception):
 
 
 def enqueue(name: str, *args: Any, cluster: Cluster = "quick") -> str:
-    """Queues the task in the transaction of the caller; its id. `args` are what JSON keeps as it is.
+    """Queue the task in the caller's transaction and return its id. `args` are what JSON keeps as it is.
 
     It is started at least once, and not again once it returned or raised.
     """
@@ -67,7 +67,7 @@ def enqueue(name: str, *args: Any, cluster: Cluster = "quick") -> str:
 
 
 def queued_calls(name: str, *, claimed: bool = False) -> list[tuple[Any, ...]]:
-    """The arguments of queued calls of the task: those that no cluster has claimed, or all that have not ended.
+    """Return the arguments of queued calls of the task: those that no cluster has claimed, or all that have not ended.
 
     What a killed worker had in hand has not ended: it is given to another.
     """
@@ -85,21 +85,20 @@ def queued_calls(name: str, *, claimed: bool = False) -> list[tuple[Any, ...]]:
 def unpack_payload(row: OrmQ) -> dict[str, Any]:
     """Return the call in a queue row; empty if it was signed with another secret, when no worker takes it either."""
     try:
-        found: dict[str, Any] = SignedPackage.loads(row.payload)
+        return dict(SignedPackage.loads(row.payload))
     except (BadSignature, TypeError):
         return {}
-    return found
 
 
 def run(name: str, *args: Any) -> None:
     """Run a task; called by every worker. Raises TaskFailed, whatever went wrong."""
-    delivery = Delivery(attempts.handed_over.get(), name)
-    if may_start(delivery):
+    delivery = Delivery(attempts.current_package.get(), name)
+    if begin_attempt(delivery):
         run_attempt(delivery, *args)
 
 
-def may_start(delivery: Delivery) -> bool:
-    """Return True if the body is to run now. Raises TaskFailed for a task that has killed its worker too often."""
+def begin_attempt(delivery: Delivery) -> bool:
+    """Count the attempt, and return True if the body is to run now. Raises TaskFailed for a task that was given up."""
     now = timezone.now()
     try:
         if attempts.cluster_is_ending.get()():
@@ -118,7 +117,7 @@ def may_start(delivery: Delivery) -> bool:
 
 
 def run_attempt(delivery: Delivery, *args: Any) -> None:
-    """Runs the body and notes how it ended. A timeout or sys.exit() in it is a failure like any other."""
+    """Run the body and store how it ended. A timeout or sys.exit() in it is a failure like any other."""
     try:
         find_body(delivery.name)(*args)
     except BaseException as error:

@@ -33,7 +33,7 @@ retentions: Collected[Retention] = Collected("schedules")
 
 
 def prune_rows(lease: Lease) -> dict[str, int]:
-    """Deletes all that is outdated; the number of rows by the name of their retention."""
+    """Delete all outdated rows. Return their numbers by the name of the retention."""
     now = timezone.now()
     return {retention.name: delete_all(retention.outdated(now), lease) for retention in retentions.all()}
 
@@ -46,7 +46,7 @@ def delete_all(outdated: models.QuerySet[Any], lease: Lease) -> int:
 
 
 def delete_batch(outdated: models.QuerySet[Any], lease: Lease) -> int:
-    """One batch, in one transaction with the check that the lease is still ours."""
+    """Delete one batch, in one transaction with the check that the lease is still ours."""
     with transaction.atomic():
         lease.extend()
         chosen = list(outdated.order_by("pk").values_list("pk", flat=True)[:BATCH])
@@ -64,7 +64,7 @@ def outdated_audit(now: datetime) -> models.QuerySet[Any]:
 
 
 def outdated_signed_in(now: datetime) -> models.QuerySet[Any]:
-    """Rows of the users' lists whose sessions have ended."""
+    """Select rows of the users' lists whose sessions have ended."""
     listed: models.QuerySet[Any] = UserSession.objects.all()
     return listed.exclude(session_key__in=Session.objects.values("session_key"))
 
@@ -74,12 +74,12 @@ def jobs_kept_since(now: datetime) -> datetime:
 
 
 def outdated_runs(now: datetime) -> models.QuerySet[Any]:
-    """All but the latest run of each job: that one tells how the job stands."""
+    """Select all but the latest run of each job, which tells how the job stands."""
     return JobRun.objects.ended_before(jobs_kept_since(now)).superseded()
 
 
 def outdated_nodes(now: datetime) -> models.QuerySet[Any]:
-    """Heartbeats of nodes, kept for as long as the runs that name a node."""
+    """Select heartbeats of nodes, which are kept for as long as the runs that name a node."""
     return Heartbeat.objects.filter(component__startswith=NODE, at__lt=jobs_kept_since(now))
 
 

@@ -27,7 +27,7 @@ log = logging.getLogger("vigie.schedules")
 RUN = "portal.tasks.run"
 MONDAY = datetime(1970, 1, 5, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
-LONGEST = 32_767 * MINUTE
+LONGEST = 32_767 * MINUTE  # a small integer in the row
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Job:
             raise ValueError(f"{self.name}: a period is whole minutes, {LONGEST.days} days at most")
 
     def cycle_at(self, moment: datetime) -> datetime:
-        """When the cycle that the moment falls into began."""
+        """Return when the cycle that the moment falls into began."""
         start = MONDAY + self.offset
         return start + (moment - start) // self.every * self.every
 
@@ -72,7 +72,7 @@ class Job:
         }
 
     def next_run(self, planned: datetime | None, now: datetime) -> datetime:
-        """The planned moment where it is one; the current cycle's where it is long past, else the next cycle's."""
+        """Keep a planned start of a cycle, but none before the current cycle; otherwise plan the next cycle."""
         current = self.cycle_at(now)
         if planned is None or planned > current + self.every or self.cycle_at(planned) != planned:
             return current + self.every
@@ -83,7 +83,7 @@ jobs: Collected[Job] = Collected("schedules")
 
 
 def run_cycle(job: Job) -> None:
-    """Runs the job for the current cycle, unless that is done or somebody is at it."""
+    """Run the job for the current cycle, unless that is done or held by another process."""
     lease = claim_cycle(job.name, job.cycle_key(timezone.now()), job.lease)
     if lease is None:
         return
@@ -95,7 +95,7 @@ def run_cycle(job: Job) -> None:
 
 
 def synchronise_schedules(now: datetime) -> int:
-    """Makes the Schedule rows what the declarations say. The number of rows changed."""
+    """Make the Schedule rows what the declarations say. Return the number of rows changed."""
     missing, changed = {job.name: job for job in jobs.all()}, 0
     for row in Schedule.objects.order_by("pk"):
         job = missing.pop(row.name or "", None)
@@ -106,19 +106,16 @@ def synchronise_schedules(now: datetime) -> int:
 
 
 def remove_row(row: Schedule) -> bool:
-    """Removes a row that nobody declared, or declared once but not twice."""
+    """Remove a row without a declaration, or a duplicate."""
     deleted, _ = Schedule.objects.filter(pk=row.pk).delete()
     if deleted:
-        log.warning(
-            "removed the schedule %s, which is not declared",
-            redact_tokens(row.name or str(row.pk)),
-        )
+        log.warning("removed the schedule %s, which is not declared", redact_tokens(row.name or str(row.pk)))
         record_change("schedule.removed", row)
     return bool(deleted)
 
 
 def correct_row(row: Schedule, job: Job, now: datetime) -> bool:
-    """Writes what differs from the declaration, so that a firing at the same moment keeps what it wrote."""
+    """Write what differs from the declaration, so that a firing at the same moment keeps what it wrote."""
     wanted = job.row() | {"next_run": job.next_run(row.next_run, now)}
     differing = {name: value for name, value in wanted.items() if getattr(row, name) != value}
     if differing and Schedule.objects.filter(pk=row.pk, next_run=row.next_run).update(**differing):
@@ -132,12 +129,8 @@ def record_change(action: str, row: Schedule) -> None:
     before = {
         name: redact_tokens(str(getattr(row, name)))[:200] for name in ("func", "schedule_type", "minutes", "cluster")
     }
-    audit.record_event(
-        action,
-        f"schedule:{redact_tokens(row.name or str(row.pk))}",
-        actor="system",
-        before=before,
-    )
+    subject = f"schedule:{redact_tokens(row.name or str(row.pk))}"
+    audit.record_event(action, subject, actor="system", before=before)
 
 
 # --- The portal's own jobs -------------------------------------------------------------------------------------------
@@ -146,7 +139,7 @@ MINUTELY_KEPT = timedelta(days=1)
 
 
 def outdated_minutely(now: datetime) -> models.QuerySet[Any]:
-    """Runs of what is done every minute, which would be most of all runs that are kept."""
+    """Select old runs of what is done every minute, which would be most of all runs that are kept."""
     minutely = [job.name for job in jobs.all() if job.every == MINUTE]
     return JobRun.objects.ended_before(now - MINUTELY_KEPT).superseded().filter(job__in=minutely)
 

@@ -12,7 +12,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from portal.base.env import kept_secret
+from portal.base.env import read_or_create_secret
 from portal.base.findings import Finding, Severity, admin_url, finding_sources
 
 OPERATOR = "operator"
@@ -25,7 +25,7 @@ def password_file() -> Path:
 
 def generate_first_password() -> str:
     """Return the password in the file, which is made where it is missing."""
-    return kept_secret(settings.SECRETS_DIR, FILE_NAME, PASSWORD_BYTES)
+    return read_or_create_secret(settings.SECRETS_DIR, FILE_NAME, PASSWORD_BYTES)
 
 
 def read_first_password() -> str:

@@ -7,11 +7,11 @@ from django.core.mail import EmailMessage
 from django.template.loader import render_to_string
 from django.utils import translation
 
-from portal.base.env import SENDS_NOTHING
+from portal.base.env import DUMMY_EMAIL_BACKEND
 
 
 def can_send() -> bool:
-    return bool(settings.EMAIL_BACKEND != SENDS_NOTHING)
+    return bool(settings.EMAIL_BACKEND != DUMMY_EMAIL_BACKEND)
 
 
 def absolute_url(path: str) -> str:

@@ -28,7 +28,7 @@ class SecurityView(IndexView):  # type: ignore[misc]
 
 
 class ReadableCodes(View):
-    """Lead to the page that says so where the codes were encrypted under a key that is gone."""
+    """Lead to the page of factors, which says so, if the codes were encrypted under a key that is gone."""
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:

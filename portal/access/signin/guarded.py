@@ -78,7 +78,9 @@ class CountedCode:
     def clean_code(self) -> str:
         attempt = count_attempt(context.request, Kind.CODE, self.user)
         code: str = super().clean_code()  # type: ignore[misc]
-        if self.authenticator.type == Authenticator.Type.TOTP and not second_factor.use_up(self.authenticator, code):
+        if self.authenticator.type == Authenticator.Type.TOTP and not second_factor.accept_once(
+            self.authenticator, code
+        ):
             self._emit_authentication_failed(self.authenticator)  # type: ignore[attr-defined]
             raise get_adapter().validation_error("incorrect_code")
         attempt.succeeded()

@@ -38,7 +38,7 @@ def due_at(user: Any) -> datetime | None:
     return grace.since + GRACE
 
 
-def use_up(app: Authenticator, code: str) -> bool:
+def accept_once(app: Authenticator, code: str) -> bool:
     """Return whether this right code of an app is newer than the last one used. It is good once, in every process.
 
     allauth remembers used codes in its cache, which each process has for itself.

@@ -35,7 +35,7 @@ WATCHED = ("password", "is_active", "is_staff", "is_superuser")
 
 
 @receiver(pre_save, sender=UserSession)
-def keep_known_names(instance: UserSession, **_: Any) -> None:
+def reduce_user_agent(instance: UserSession, **_: Any) -> None:
     """Keep the names of browser and system instead of all that the browser sent."""
     instance.user_agent = summarize_user_agent(instance.user_agent)
 
@@ -72,7 +72,7 @@ def is_fresh(request: HttpRequest) -> bool:
 
 
 @receiver([post_save, post_delete], sender=Authenticator)
-def look_again(created: bool = True, **_: Any) -> None:
+def expire_stamp(created: bool = True, **_: Any) -> None:
     """A factor was added or removed: what the session says of one that is due is out of date."""
     if created and context.request is not None:
         context.request.session.pop(SEEN, None)
@@ -98,7 +98,7 @@ def end_sessions(of_users: QuerySet[UserSession], keep: str | None = None) -> in
     return ended
 
 
-def end_others(user: User) -> int:
+def end_other_sessions(user: User) -> int:
     """End the user's sessions but the one of this request, and put that on record."""
     request = context.request
     is_own = request is not None and getattr(request, "user", None) == user
@@ -121,7 +121,7 @@ def note_changed_access(instance: User, update_fields: Any, **_: Any) -> None:
 @receiver(post_save, sender=User)
 def end_after_changed_access(instance: User, **_: Any) -> None:
     if getattr(instance, "access_changed", False):
-        end_others(instance)
+        end_other_sessions(instance)
 
 
 def end_after_changed_rights(
@@ -137,17 +137,17 @@ def end_after_changed_rights(
         keys = set(getattr(instance, f"{changed._meta.model_name}_set").values_list("pk", flat=True))
     else:
         keys = pk_set
-    end_after_changed_users(User.objects.filter(**{"pk__in" if changed is User else "groups__in": keys}))
+    end_sessions_of(User.objects.filter(**{"pk__in" if changed is User else "groups__in": keys}))
 
 
-def end_after_changed_users(users: QuerySet[User]) -> None:
+def end_sessions_of(users: QuerySet[User]) -> None:
     for user in users.distinct():
-        end_others(user)
+        end_other_sessions(user)
 
 
 @receiver(pre_delete, sender=Group)
 def end_after_deleted_group(instance: Group, **_: Any) -> None:
-    end_after_changed_users(instance.user_set.all())
+    end_sessions_of(instance.user_set.all())
 
 
 for through in (User.groups.through, User.user_permissions.through, Group.permissions.through):

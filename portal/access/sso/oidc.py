@@ -159,7 +159,7 @@ def admit_user(request: HttpRequest, login: SocialLogin) -> None:
 # --- The flow --------------------------------------------------------------------------------------------------------
 
 
-def turned_away(request: HttpRequest, code: str, text: str) -> ImmediateHttpResponse:
+def refuse_sign_in(request: HttpRequest, code: str, text: str) -> ImmediateHttpResponse:
     audit.record_refusal(request, "single_sign_on", code)
     messages.error(request, text)
     return ImmediateHttpResponse(redirect("account_login"))
@@ -177,11 +177,11 @@ class SocialAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         try:
             admit_user(request, sociallogin)
         except Refused as refused:
-            raise turned_away(request, refused.code, refused.text) from None
+            raise refuse_sign_in(request, refused.code, refused.text) from None
 
     def on_authentication_error(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         log.warning("single sign-on failed: %r", kwargs.get("exception") or kwargs.get("error"))
-        raise turned_away(request, "failed", _("Single sign-on failed. Try again, or sign in with your password."))
+        raise refuse_sign_in(request, "failed", _("Single sign-on failed. Try again, or sign in with your password."))
 
 
 def is_issuer(config: dict[str, Any]) -> bool:

@@ -101,7 +101,7 @@ class BearerAuthentication(BaseAuthentication):
             if not self.may_repeat(token, request):
                 refuse_ended(token, now)
         except Problem as problem:
-            raise rate_limits.failure_answer(problem, address) from None
+            raise rate_limits.count_failure(problem, address) from None
         if token.had_failures:  # type: ignore[attr-defined]
             rate_limits.forget_failures(address)
         request.api_token = token  # type: ignore[attr-defined]

@@ -64,7 +64,7 @@ def read_app_name(text: str) -> str:
 
 
 def revoke_token(chosen: ApiTokenQuerySet, reason: str, *, request: HttpRequest | None = None) -> int:
-    """Ends the tokens that are still alive among those chosen; each leaves an audit row. The number ended."""
+    """Revoke those of the tokens that are not revoked yet, each with an audit event. Return their number."""
     now, ended = timezone.now(), 0
     for token in chosen.filter(revoked_at=None):
         if ApiToken.objects.filter(pk=token.pk).revoke(now, reason):

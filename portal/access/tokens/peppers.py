@@ -8,7 +8,7 @@ import re
 
 from django.core.exceptions import ImproperlyConfigured
 
-LEAST_CHARACTERS = 32
+MIN_KEY_LENGTH = 32
 
 
 def parse_peppers(text: str) -> dict[int, bytes]:
@@ -19,8 +19,8 @@ def parse_peppers(text: str) -> dict[int, bytes]:
     peppers: dict[int, bytes] = {}
     for part in text.split(","):
         version, pepper = re.fullmatch(r"(?:(\d{1,4}):)?(.*)", part.strip(), re.DOTALL).groups()  # type: ignore[union-attr]
-        if len(pepper) < LEAST_CHARACTERS:
-            raise ImproperlyConfigured(f"TOKEN_PEPPER must have at least {LEAST_CHARACTERS} characters per version.")
+        if len(pepper) < MIN_KEY_LENGTH:
+            raise ImproperlyConfigured(f"TOKEN_PEPPER must have at least {MIN_KEY_LENGTH} characters per version.")
         if int(version or 1) in peppers:
             raise ImproperlyConfigured(f"TOKEN_PEPPER names version {version or 1} twice.")
         peppers[int(version or 1)] = pepper.encode()

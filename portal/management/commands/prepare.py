@@ -19,7 +19,7 @@ from portal.work import schedules
 
 
 def first_operator() -> str | None:
-    """Makes the first superuser where there is none. Its password, where it was made now."""
+    """Create the first superuser if there is none, and return its password if it was created now."""
     users = get_user_model()._default_manager
     if users.filter(is_superuser=True).exists():
         return None

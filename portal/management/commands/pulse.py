@@ -20,5 +20,5 @@ class Command(BaseCommand):
         lifeline.lead_group()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.note_signal)
-        lifeline.hold_lifeline()
+        lifeline.watch_lifeline()
         beat_until(lambda: self.is_ending)

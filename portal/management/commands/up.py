@@ -58,7 +58,7 @@ class Command(BaseCommand):
         return super().execute(*args, **options)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        lifeline.hold_lifeline()
+        lifeline.watch_lifeline()
         refuse_unready()
         synchronise_environment_channels()
         connections.close_all()

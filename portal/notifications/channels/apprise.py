@@ -7,7 +7,7 @@ from django.utils.translation import gettext as _
 
 from portal.base.findings import Severity
 from portal.egress.call import AddressRefused
-from portal.egress.session import share_deadline
+from portal.egress.session import start_shared_deadline
 from portal.models import NotificationChannel
 from portal.notifications.channels.apprise_urls import UnusableURL, create_plugin
 from portal.notifications.channels.base import DeliveryError, RenderedMessage
@@ -34,7 +34,7 @@ def send(channel: NotificationChannel, outgoing: RenderedMessage) -> str:
     plugin = create_service(channel)
     body = "\n\n".join(part for part in (outgoing.text, outgoing.url) if part) or outgoing.title
     kind = NotifyType.SUCCESS if outgoing.state == "closed" else TYPES[Severity(outgoing.severity)]
-    share_deadline()  # a service that goes on after the time limit would deliver a message that is sent again
+    start_shared_deadline()  # a service that goes on after the time limit would deliver a message that is sent again
     try:
         sent = plugin.notify(title=outgoing.title, body=body, notify_type=kind, body_format=NotifyFormat.TEXT)
     except AddressRefused as error:

@@ -58,7 +58,8 @@ class RenderedMessage:
 def run_within(send: Callable[[], Result], seconds: float) -> Result:
     """Run `send` in a thread and return its result. Raises DeliveryError, also on a timeout.
 
-    An abandoned thread ends with its socket. An unexpected exception concerns this message alone and is retried.
+    After a timeout the thread goes on until its own socket times out. An unexpected exception concerns this message
+    alone and is retried.
     """
     outcome: SimpleQueue[tuple[Result | None, BaseException | None]] = SimpleQueue()
 

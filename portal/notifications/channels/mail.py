@@ -9,7 +9,7 @@ from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
 
-from portal.base.env import SENDS_NOTHING
+from portal.base.env import DUMMY_EMAIL_BACKEND
 from portal.models import NotificationChannel
 from portal.notifications.channels.base import DeliveryError, RenderedMessage
 from portal.notifications.configuration import recipients_of
@@ -21,7 +21,7 @@ MAILBOX_REPLIES = frozenset({550, 551, 553})
 
 def send(channel: NotificationChannel, outgoing: RenderedMessage) -> str:
     """Send and return the address. Raises DeliveryError."""
-    if settings.EMAIL_BACKEND == SENDS_NOTHING:
+    if settings.EMAIL_BACKEND == DUMMY_EMAIL_BACKEND:
         raise DeliveryError(_("No mail is sent: EMAIL_URL names no mail server."), permanent=True)
     try:
         build_mail(outgoing).send()

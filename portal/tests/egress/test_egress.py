@@ -60,13 +60,13 @@ def names(monkeypatch) -> Callable[..., Names]:
 def dialled(monkeypatch, hook):
     """Record the addresses connected to; the local receiver answers for all, so no packet leaves this machine."""
     found: list[str] = []
-    connect = connection.connected_to
+    connect = connection.connect_to
 
     def dial(address, port, seconds):
         found.append(address)
         return connect("127.0.0.1", hook.server_port, seconds)
 
-    monkeypatch.setattr(connection, "connected_to", dial)
+    monkeypatch.setattr(connection, "connect_to", dial)
     return found
 
 

@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from portal.base.findings import Severity
-from portal.desk.findings import disabled_channels, nobody_is_told, undelivered_messages
+from portal.desk.findings import disabled_channels, missing_channels, undelivered_messages
 from portal.models import ChannelState, NotificationChannel, OutboxMessage
 from portal.notifications.configuration import synchronise_environment_channels
 from portal.status.metrics import render_metrics
@@ -40,24 +40,24 @@ def found(source):
 
 
 def test_missing_channel_is_a_finding():
-    (finding,) = found(nobody_is_told)
+    (finding,) = found(missing_channels)
     assert finding.severity == Severity.WARNING
     assert finding.url == "/admin/portal/notificationchannel/"
 
 
 def test_channel_switched_off_counts_as_no_channel(channel):
-    assert found(nobody_is_told) == []
+    assert found(missing_channels) == []
     NotificationChannel.objects.update(is_active=False)
-    assert len(found(nobody_is_told)) == 1
+    assert len(found(missing_channels)) == 1
 
 
 def test_telegram_by_environment_is_a_channel(telegram):
-    assert found(nobody_is_told) == []
+    assert found(missing_channels) == []
 
 
 def test_token_without_chat_is_a_finding(channel, telegram, settings):
     settings.TELEGRAM_CHAT_ID = ""
-    assert "TELEGRAM_CHAT_ID" in found(nobody_is_told)[0].text
+    assert "TELEGRAM_CHAT_ID" in found(missing_channels)[0].text
 
 
 def test_disabled_channel_is_a_finding_that_links_to_it(channel):
@@ -123,7 +123,7 @@ def test_landing_page_shows_a_disabled_channel(admin_client, telegram):
 def test_guardian_mail_does_not_count_as_a_channel_for_alerts(settings):
     settings.GUARDIAN_RECIPIENTS = ["g@example.org"]
     synchronise_environment_channels()
-    assert "no notification channel is active" in found(nobody_is_told)[0].text
+    assert "no notification channel is active" in found(missing_channels)[0].text
 
 
 def test_finding_about_disabled_guardian_mail_names_its_settings(settings):

@@ -127,7 +127,7 @@ class TestFindings:
 
     def test_silent_part_is_a_critical_finding(self, beats, found, now):
         silent("slow", 600)
-        [(severity, text, since)] = found(findings.parts_without_a_beat)
+        [(severity, text, since)] = found(findings.silent_components)
         assert severity is Severity.CRITICAL
         assert text == "slow shows no sign of life: its work is not being done."
         assert since < now - timedelta(minutes=9)

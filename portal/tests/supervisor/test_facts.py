@@ -9,7 +9,7 @@ from django_q.models import OrmQ
 
 from portal.models import ChannelState, Heartbeat, JobRun, TaskAttempt
 from portal.supervisor import facts
-from portal.supervisor.facts import gather_facts, is_busy, must_end
+from portal.supervisor.facts import gather_facts, is_busy, recover_and_check_stall
 from portal.work import processes
 from portal.work.clusters import cluster_limits
 from portal.work.processes import HOST, current_process, dead_processes, pid_here
@@ -126,7 +126,7 @@ def test_task_of_a_dead_worker_is_released(now, silent_node, worker):
     silent_node()
     row = queued(now + MINUTE)
     attempt(worker, now, row.pk)
-    assert not must_end("quick", now, 2 * MINUTE)
+    assert not recover_and_check_stall("quick", now, 2 * MINUTE)
     assert TaskAttempt.objects.get().worker == ""
     row.refresh_from_db()
     assert row.lock <= timezone.now()
@@ -138,7 +138,7 @@ def test_channel_and_job_of_a_dead_process_are_released(now):
         (JobRun, {"job": "j", "cycle_key": "all", "status": "running"}),
     ):
         model.objects.create(**name, holder=DEAD, lease_expires_at=now + MINUTE)
-    must_end("quick", now, 2 * MINUTE)
+    recover_and_check_stall("quick", now, 2 * MINUTE)
     assert ChannelState.objects.ready(timezone.now()).exists()
     assert JobRun.objects.claimable(timezone.now()).exists()
 
@@ -146,6 +146,6 @@ def test_channel_and_job_of_a_dead_process_are_released(now):
 def test_stalled_cluster_must_end_and_releases_its_claims(now):
     queued(now - 9 * MINUTE)
     claimed = queued(now - MINUTE + cluster_limits("quick").retry)
-    assert must_end("quick", now - 60 * MINUTE, 2 * MINUTE)
+    assert recover_and_check_stall("quick", now - 60 * MINUTE, 2 * MINUTE)
     claimed.refresh_from_db()
     assert claimed.lock <= timezone.now()

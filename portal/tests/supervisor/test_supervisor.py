@@ -122,7 +122,7 @@ def is_gone(pid):
 
 
 def test_broken_lifeline_ends_its_process():
-    code = "from portal.supervisor import lifeline; import time; lifeline.hold_lifeline(); print(flush=True); time.sleep(600)"
+    code = "from portal.supervisor import lifeline; import time; lifeline.watch_lifeline(); print(flush=True); time.sleep(600)"
     reading, writing = os.pipe()
     program = subprocess.Popen(
         [sys.executable, "-c", code], pass_fds=[reading], env=os.environ | {lifeline.VARIABLE: str(reading)},
