@@ -107,9 +107,9 @@ def rates_in_turn(
 
 def latency_figure(address: Address, name: str, request: bytes, calls: int, limit: float, note: str = "") -> Figure:
     """Show the 95th percentile of the request's latency, with the median beside it."""
-    found = latencies(address, iter([request] * calls))
-    note = f"p50 {percentile(found, 0.5):.1f} ms, {note}".rstrip(", ")
-    return show(Figure(name, percentile(found, 0.95), limit, False, "ms", note))
+    times = latencies(address, iter([request] * calls))
+    note = f"p50 {percentile(times, 0.5):.1f} ms, {note}".rstrip(", ")
+    return show(Figure(name, percentile(times, 0.95), limit, False, "ms", note))
 
 
 def latencies(address: Address, requests: Iterator[bytes]) -> list[float]:

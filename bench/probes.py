@@ -104,46 +104,46 @@ def measure(_address: Address) -> Iterator[Figure]:
     yield show(beside_the_dead())
 
 
-def held(found: list[FinishedProbe]) -> list[FinishedProbe]:
+def held(probes: list[FinishedProbe]) -> list[FinishedProbe]:
     """Raises RuntimeError where one failed: a refusal is quick, and would pass for a good check."""
-    for each in found:
-        if not each.outcome.is_ok:
-            raise RuntimeError(f"a check failed: {each.outcome}")
-    return found
+    for probe in probes:
+        if not probe.outcome.is_ok:
+            raise RuntimeError(f"a check failed: {probe.outcome}")
+    return probes
 
 
 def kept_in_flight(prober: Prober, spec: Spec, count: int, until: Any) -> list[FinishedProbe]:
     """Checks without a pause, so many at a time, until `until` says so of those that have ended."""
-    found: list[FinishedProbe] = []
+    finished: list[FinishedProbe] = []
     for key in range(count):
         prober.submit(key, spec, time.monotonic())
     while prober.in_flight:
-        for each in prober.finished(1.0):
-            found.append(each)
-            if not until(found):
-                prober.submit(each.key, spec, time.monotonic())
-    return held(found)
+        for probe in prober.finished(1.0):
+            finished.append(probe)
+            if not until(finished):
+                prober.submit(probe.key, spec, time.monotonic())
+    return held(finished)
 
 
 def rate() -> Figure:
     with targets() as there, Prober() as prober:
-        kept_in_flight(prober, there.spec(), CONCURRENT, lambda found: len(found) > 200)  # warm
+        kept_in_flight(prober, there.spec(), CONCURRENT, lambda probes: len(probes) > 200)  # warm
         begun, processor = time.monotonic(), time.process_time()
-        found = kept_in_flight(prober, there.spec(), CONCURRENT, lambda _found: time.monotonic() > begun + SECONDS)
+        probes = kept_in_flight(prober, there.spec(), CONCURRENT, lambda _probes: time.monotonic() > begun + SECONDS)
         took = time.monotonic() - begun
-    each = (time.process_time() - processor) / len(found) * 1e6
-    note = f"{each:.0f} us of CPU each"
-    return Figure(f"HTTP checks a second, {SECONDS:.0f} s on end", len(found) / took, 300, True, "/s", note)
+    microseconds = (time.process_time() - processor) / len(probes) * 1e6
+    note = f"{microseconds:.0f} us of CPU each"
+    return Figure(f"HTTP checks a second, {SECONDS:.0f} s on end", len(probes) / took, 300, True, "/s", note)
 
 
 def truth() -> Figure:
     with targets() as there, Prober() as prober:
         specs = {number: there.spec("slow") for number in range(2 * IN_FLIGHT)}
-        found = held(paced(prober, specs, 2 * DELAY, DELAYED_ROUNDS, set()))
+        probes = held(paced(prober, specs, 2 * DELAY, DELAYED_ROUNDS, set()))
         real = percentile(there.taken(), 0.5)
-    told = median(each.outcome.latency_ms or 0 for each in found)
-    note = f"told {told:.1f} ms, took {real:.1f} ms"
-    return Figure(f"latency told / taken, p50 of {IN_FLIGHT} in flight", told / real, 1.1, False, "x", note)
+    latency = median(probe.outcome.latency_ms or 0 for probe in probes)
+    note = f"told {latency:.1f} ms, took {real:.1f} ms"
+    return Figure(f"latency told / taken, p50 of {IN_FLIGHT} in flight", latency / real, 1.1, False, "x", note)
 
 
 def paced(
@@ -153,21 +153,21 @@ def paced(
     begun = time.monotonic() + 0.5
     due = {key: begun + interval * number / len(specs) for number, key in enumerate(specs)}
     last = {key: first + interval * (rounds - 1) for key, first in due.items()}
-    found: list[FinishedProbe] = []
+    finished: list[FinishedProbe] = []
     for key, spec in specs.items():
         prober.submit(key, spec, due[key], is_suspect=key in suspects)
     while prober.in_flight:
-        for each in prober.finished(1.0):
-            found.append(each)
-            following = each.due + interval
-            if following <= last[each.key] + interval / 2:
-                prober.submit(each.key, specs[each.key], following, is_suspect=each.key in suspects)
-    return found
+        for probe in prober.finished(1.0):
+            finished.append(probe)
+            following = probe.due + interval
+            if following <= last[probe.key] + interval / 2:
+                prober.submit(probe.key, specs[probe.key], following, is_suspect=probe.key in suspects)
+    return finished
 
 
-def latenesses(found: list[FinishedProbe]) -> list[float]:
+def latenesses(probes: list[FinishedProbe]) -> list[float]:
     """Milliseconds from the moment when a check was due to its start, sorted."""
-    return sorted((each.started - each.due) * 1000 for each in found)
+    return sorted((probe.started - probe.due) * 1000 for probe in probes)
 
 
 def lateness() -> Figure:
@@ -187,9 +187,9 @@ def beside_the_dead() -> Figure:
         every = DEAD // WELL
         keys = [key for n, each in enumerate(well) for key in (each, *list(dead)[n * every : (n + 1) * every])]
         suspects = {key for key in dead if key[1] % 2}
-        found = paced(prober, {key: (dead | well)[key] for key in keys}, LONG_INTERVAL, 2, suspects)
-    late = latenesses(held([each for each in found if each.key[0] == "well"]))
-    timeouts = sum(each.outcome.error_kind == "timeout" for each in found)
+        probes = paced(prober, {key: (dead | well)[key] for key in keys}, LONG_INTERVAL, 2, suspects)
+    late = latenesses(held([probe for probe in probes if probe.key[0] == "well"]))
+    timeouts = sum(probe.outcome.error_kind == "timeout" for probe in probes)
     if timeouts != 2 * DEAD:
         raise RuntimeError(f"{timeouts} of {2 * DEAD} checks of the dead ended by their timeout")
     note = f"p50 {percentile(late, 0.5):.1f} ms"

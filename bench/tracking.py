@@ -51,15 +51,15 @@ def took(handler: Any, times: int, pause: float = 0) -> list[float]:
     """Microseconds of each of so many requests, sorted."""
     from django.test import RequestFactory  # noqa: PLC0415
 
-    found = []
+    times_taken = []
     for request in [RequestFactory(SERVER_NAME="localhost").get("/bare") for _ in range(times)]:
         begun = time.perf_counter()
         response = handler.get_response(request)
-        found.append((time.perf_counter() - begun) * MICRO)
+        times_taken.append((time.perf_counter() - begun) * MICRO)
         if response.status_code != 200:
             raise RuntimeError(f"answered {response.status_code}, expected 200")
         time.sleep(pause)
-    return sorted(found)
+    return sorted(times_taken)
 
 
 def median_overhead(name: str, rounds: list[Pair]) -> Iterator[Figure]:

@@ -94,10 +94,10 @@ def fill_runs(runs: int) -> None:
 
 @contextlib.contextmanager
 def without_indexes(table: str) -> Iterator[None]:
-    found = f"""SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index
+    query = f"""SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index
                 LEFT JOIN pg_constraint ON conindid = indexrelid
                 WHERE indrelid = '{table}'::regclass AND conindid IS NULL"""
-    indexes = execute(found)
+    indexes = execute(query)
     for name, _ in indexes:
         execute(f"DROP INDEX {name}")
     yield

@@ -137,15 +137,15 @@ def add_targets(operator: Operator, api: requests.Session, number: str) -> None:
 
 
 def find_programme(operator: Operator) -> str:
-    found = PROGRAMME.search(operator.read("/admin/beta/betaprogramme/", q=NAME))
-    return found[1] if found else ""
+    match = PROGRAMME.search(operator.read("/admin/beta/betaprogramme/", q=NAME))
+    return match[1] if match else ""
 
 
 def triage(operator: Operator, text: str, **what: object) -> None:
     """Triage the newest feedback whose comment contains the text."""
-    found = FEEDBACK.search(operator.read("/admin/beta/betafeedback/", q=text))
-    if found:
-        fields = {"action": "triage", "confirmed": 1, "_selected_action": found[1], **what}
+    match = FEEDBACK.search(operator.read("/admin/beta/betafeedback/", q=text))
+    if match:
+        fields = {"action": "triage", "confirmed": 1, "_selected_action": match[1], **what}
         operator.submit("/admin/beta/betafeedback/", **fields)
 
 

@@ -214,10 +214,10 @@ class Operator:
 
     def submit(self, path: str, **fields: object) -> None:
         """Open the page and submit its form."""
-        found = TOKEN_FIELD.search(self.read(path))
-        if found is None:
+        token = TOKEN_FIELD.search(self.read(path))
+        if token is None:
             raise RuntimeError(f"there is no form on {path}")
-        self.send(path, {"csrfmiddlewaretoken": found[1], **fields})
+        self.send(path, {"csrfmiddlewaretoken": token[1], **fields})
 
     def change(self, path: str, **fields: object) -> None:
         """Submit the form with its current values, except for `fields`."""

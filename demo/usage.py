@@ -217,8 +217,8 @@ def write_licence(operator: Operator, ref: str, fields: dict[str, Any]) -> None:
 
 
 def find_licence(operator: Operator, ref: str) -> str | None:
-    found = LICENCE.search(operator.read("/admin/usage/licence/", q=ref))
-    return found[1] if found else None
+    match = LICENCE.search(operator.read("/admin/usage/licence/", q=ref))
+    return match[1] if match else None
 
 
 # --- Scenes ----------------------------------------------------------------------------------------------------------

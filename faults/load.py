@@ -60,7 +60,7 @@ class Reporters:
             process.wait()
 
     def sent_runs(self) -> set[str]:
-        return {UUID(line).hex for each in self.folders for line in (each / "ledger").read_text().split()}
+        return {UUID(line).hex for folder in self.folders for line in (folder / "ledger").read_text().split()}
 
 
 # --- External services -----------------------------------------------------------------------------------------------

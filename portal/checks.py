@@ -14,17 +14,17 @@ from portal.base.private_files import exposed_paths, has_foreign_deposits
 
 @register(Tags.security)
 def check_private_files(app_configs: Sequence[AppConfig] | None, **options: Any) -> list[CheckMessage]:
-    found = exposed_paths()
-    if not found:
+    exposed = exposed_paths()
+    if not exposed:
         return []
-    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-    hint = f"Run `manage.py prepare` as their owner, or `chmod go= {shlex.join(map(str, found[:5]))}`."
+    more = f" and {len(exposed) - 1} more" if len(exposed) > 1 else ""
+    hint = f"Run `manage.py prepare` as their owner, or `chmod go= {shlex.join(map(str, exposed[:5]))}`."
     if has_foreign_deposits():
         hint = (
             f"Other users deposit in {settings.DEPOSITS_ROOT}. Name a DEPOSITS_ROOT outside the data directory, "
             "move the deposits there, and run `manage.py prepare`."
         )
-    return [Warning(f"Other users of this machine may enter or read {found[0]}{more}.", hint=hint, id="vigie.W001")]
+    return [Warning(f"Other users of this machine may enter or read {exposed[0]}{more}.", hint=hint, id="vigie.W001")]
 
 
 @register(Tags.security, deploy=True)

@@ -40,7 +40,7 @@ class IdempotentQuerySet(models.QuerySet[Row]):
         if not rows:
             return set()
         returned: list[Any] = [self.model._meta.get_field(name) for name in (self.identity, *self.computed)]
-        given = {getattr(row, self.identity): row for row in rows}
+        by_identity = {getattr(row, self.identity): row for row in rows}
         query = InsertQuery(self.model, on_conflict=OnConflict.IGNORE)
         query.insert_values([field for field in self.model._meta.concrete_fields if not field.primary_key], list(rows))
         compiler = query.get_compiler(using=self.db)
@@ -55,7 +55,7 @@ class IdempotentQuerySet(models.QuerySet[Row]):
                     )
                     new.add(identity)
                     for name, value in zip(self.computed, computed, strict=True):
-                        setattr(given[identity], name, value)
+                        setattr(by_identity[identity], name, value)
         return new
 
 
@@ -79,13 +79,13 @@ class ApiTokenQuerySet(models.QuerySet["m.ApiToken"]):
 class AuditEventQuerySet(models.QuerySet["m.AuditEvent"]):
     def count_up(self, dedupe_key: str, now: datetime, defaults: dict[str, Any]) -> None:
         """Count one more event of this key; the first inserts the row. Safe among simultaneous callers."""
-        found = self.filter(dedupe_key=dedupe_key)
-        if found.update(count=F("count") + 1, last_at=now):
+        same = self.filter(dedupe_key=dedupe_key)
+        if same.update(count=F("count") + 1, last_at=now):
             return
         row = self.model(dedupe_key=dedupe_key, at=now, last_at=now, count=0, **defaults)
         with transaction.atomic():
             self.bulk_create([row], ignore_conflicts=True)
-            found.update(count=F("count") + 1, last_at=now)
+            same.update(count=F("count") + 1, last_at=now)
 
 
 class JobRunQuerySet(models.QuerySet["m.JobRun"]):

@@ -24,7 +24,7 @@ class PasswordBackend(AuthenticationBackend):  # type: ignore[misc]
         login = credentials.get("username") or credentials.get("email") or ""
         user = find_user(login)
         attempt = count_attempt(request, Kind.SIGN_IN, user, login) if request else None
-        found: User | None = self._check_password(user, credentials["password"])
-        if found and attempt:
+        authenticated: User | None = self._check_password(user, credentials["password"])
+        if authenticated and attempt:
             attempt.succeeded()
-        return found
+        return authenticated

@@ -61,9 +61,9 @@ def public_route(route: str, view: Any, name: str) -> URLPattern:
 
 def account_route(route: str, view: Any, name: str) -> URLPattern:
     """Return a route of a user's own account."""
-    found = public_route(route, view, name)
-    found.callback = login_required(require_reauthentication(found.callback))
-    return found
+    pattern = public_route(route, view, name)
+    pattern.callback = login_required(require_reauthentication(pattern.callback))
+    return pattern
 
 
 urlpatterns = [

@@ -146,8 +146,8 @@ class GuardedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return super().response_action(request, *args, **kwargs)
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        found: dict[str, Any] = super().get_actions(request)
-        return {name: (audit_action(func), name, text) for name, (func, _name, text) in found.items()}
+        actions: dict[str, Any] = super().get_actions(request)
+        return {name: (audit_action(func), name, text) for name, (func, _name, text) in actions.items()}
 
 
 def audit_action(action: Action) -> Action:

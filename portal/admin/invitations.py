@@ -46,9 +46,9 @@ class InviteForm(forms.Form):
         return email
 
     def invite(self, request: HttpRequest) -> User:
-        given = self.cleaned_data
+        cleaned = self.cleaned_data
         return invitations.invite_user(
-            request, given["email"], (given["first_name"], given["last_name"]), given["roles"]
+            request, cleaned["email"], (cleaned["first_name"], cleaned["last_name"]), cleaned["roles"]
         )
 
 
@@ -118,8 +118,8 @@ class Inviting(GuardedAdmin):
         """Return whether the inviter may give all that the user has: a new link opens the account to who copies it."""
         if not self.has_add_permission(request):
             return False
-        given = set(roles.roles_given_by(request.user))
-        is_equal = set(user.groups.all()) <= given and not user.is_superuser and not user.user_permissions.exists()
+        grantable = set(roles.roles_given_by(request.user))
+        is_equal = set(user.groups.all()) <= grantable and not user.is_superuser and not user.user_permissions.exists()
         return is_equal or bool(request.user.is_superuser)
 
     def pending(self, request: HttpRequest, object_id: str) -> User:

@@ -99,29 +99,29 @@ class IssueForm(forms.Form):
             raise forms.ValidationError(_("Use only letters, digits, spaces and . _ : + - in each name.")) from None
 
     def clean(self) -> dict[str, Any]:
-        given = self.cleaned_data
-        kind = given.get("kind")
-        if kind == Kind.STAFF and not given.get("user") and "user" not in self.errors:
+        cleaned = self.cleaned_data
+        kind = cleaned.get("kind")
+        if kind == Kind.STAFF and not cleaned.get("user") and "user" not in self.errors:
             self.add_error("user", _("A staff token needs a user."))
         if kind != Kind.STAFF:
-            given["user"] = None
+            cleaned["user"] = None
         if kind != Kind.ENROLL:
-            given |= {"max_uses": None, "may_uninstall": False, "for_machine": ""}
+            cleaned |= {"max_uses": None, "may_uninstall": False, "for_machine": ""}
         if kind != Kind.CLIENT:
-            given["app_names"] = []
-        return given
+            cleaned["app_names"] = []
+        return cleaned
 
     def issue(self, request: HttpRequest) -> tuple[ApiToken, str]:
-        given = self.cleaned_data
-        days = given["lifetime"]
+        cleaned = self.cleaned_data
+        days = cleaned["lifetime"]
         return issue_token(
-            given["kind"],
-            label=given["label"],
-            user=given["user"],
-            scopes=[ApiToken.Scope.UNINSTALL] if given["may_uninstall"] else [],
-            max_uses=given["max_uses"],
-            for_machine=given["for_machine"],
-            app_names=given["app_names"],
+            cleaned["kind"],
+            label=cleaned["label"],
+            user=cleaned["user"],
+            scopes=[ApiToken.Scope.UNINSTALL] if cleaned["may_uninstall"] else [],
+            max_uses=cleaned["max_uses"],
+            for_machine=cleaned["for_machine"],
+            app_names=cleaned["app_names"],
             expires_at=timezone.now() + timedelta(days=int(days)) if days else None,
             request=request,
         )

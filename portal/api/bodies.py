@@ -131,10 +131,10 @@ CONTAINERS = (dict, list)
 
 
 def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    members = dict(pairs)
+    if len(members) != len(pairs):
         raise ValueError("duplicate keys")
-    return found
+    return members
 
 
 def parse_finite(text: str) -> float:

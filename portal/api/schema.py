@@ -63,11 +63,11 @@ class Schema(AutoSchema):
         codes |= {*WITH_BODY} if "requestBody" in operation else set()
         codes |= {*WITH_QUERY} if any(each["in"] == "query" for each in operation.get("parameters", ())) else set()
         content = {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-        found: dict[str, Any] = {}
+        responses: dict[str, Any] = {}
         for code in sorted(codes, key=list(CODES).index):
-            described = found.setdefault(str(CODES[code].status), {"description": "", "content": content})
+            described = responses.setdefault(str(CODES[code].status), {"description": "", "content": content})
             described["description"] += f"{', ' if described['description'] else ''}`{code}`"
-        return dict(sorted(found.items()))
+        return dict(sorted(responses.items()))
 
 
 def add_problem(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:

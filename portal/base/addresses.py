@@ -23,8 +23,8 @@ def parse_address(address: str) -> IPv4Address | IPv6Address:
 
     A proxy with a socket of both families says `::ffff:192.0.2.1` of 192.0.2.1.
     """
-    found = ip_address(address)
-    return (isinstance(found, IPv6Address) and found.ipv4_mapped) or found
+    parsed = ip_address(address)
+    return (isinstance(parsed, IPv6Address) and parsed.ipv4_mapped) or parsed
 
 
 def sender_network(address: str) -> str:
@@ -32,12 +32,12 @@ def sender_network(address: str) -> str:
     if ":" not in address:
         return address[:64]
     try:
-        found = parse_address(address)
+        parsed = parse_address(address)
     except ValueError:
         return address[:64]
-    return (
-        str(ip_network((int(found), SUBSCRIBER_PREFIX), strict=False)) if isinstance(found, IPv6Address) else str(found)
-    )
+    if isinstance(parsed, IPv6Address):
+        return str(ip_network((int(parsed), SUBSCRIBER_PREFIX), strict=False))
+    return str(parsed)
 
 
 def is_trusted_proxy(address: str) -> bool:

@@ -32,12 +32,12 @@ class Plan(Generic[Model]):
     def model(self, row: Any) -> Model:
         if self.converters:
             (row,) = self.compiler.apply_converters([row], self.converters)
-        found: Model = self.info["model"].from_db(self.using, self.names, row[self.slice])
+        instance: Model = self.info["model"].from_db(self.using, self.names, row[self.slice])
         for populator in self.related:
-            populator.populate(row, found)
+            populator.populate(row, instance)
         for name, column in self.compiler.annotation_col_map.items():
-            setattr(found, name, row[column])
-        return found
+            setattr(instance, name, row[column])
+        return instance
 
 
 class CompiledQuery(Generic[Model]):
@@ -60,8 +60,8 @@ class CompiledQuery(Generic[Model]):
 
     def one(self, *values: str) -> Model | None:
         plan = self.plan()
-        given = dict(zip(self.marks, values, strict=True))
-        parameters = [given.get(parameter, parameter) for parameter in plan.parameters]
+        by_mark = dict(zip(self.marks, values, strict=True))
+        parameters = [by_mark.get(parameter, parameter) for parameter in plan.parameters]
         row = fetch_first(plan.sql, parameters)
         return None if row is None else plan.model(row)
 

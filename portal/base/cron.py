@@ -19,19 +19,19 @@ def parse_zone(name: str) -> ZoneInfo:
 
 
 def cron_times(expression: str, zone: str, start: datetime, *, backward: bool = False) -> Iterator[datetime]:
-    """The times after `start`, or before it, in UTC; one that the clock skips is moved to the end of the gap.
+    """Yield the times after `start`, or before it, in UTC; one that the clock skips is moved to the end of the gap.
 
-    Raises ValueError for an expression that is none, and after the last time of one that has an end.
+    Raises ValueError for an invalid expression, and when there is no further time.
     """
     if len(expression) > LONGEST or len(expression.split()) != FIELDS:
         raise ValueError("five fields are expected")
     try:
-        found = CronSim(expression, start.astimezone(parse_zone(zone)), reverse=backward)
+        times = CronSim(expression, start.astimezone(parse_zone(zone)), reverse=backward)
     except CronSimError as error:
         raise ValueError(str(error)) from None
     last = start
-    for one in found:
-        moment = one.astimezone(UTC)
+    for time in times:
+        moment = time.astimezone(UTC)
         if moment < last if backward else moment > last:  # two times within one gap become the same
             yield moment
             last = moment

@@ -32,15 +32,15 @@ class Disk:
 
 def watched_folders() -> dict[str, Path]:
     """Return the watched folders by name. PostgreSQL's own disk shows only in its errors."""
-    found = {
+    folders = {
         "data": Path(settings.VIGIE_DATA_DIR),
         "deposits": Path(settings.DEPOSITS_ROOT),
         "validated": Path(settings.VALIDATED_ROOT),
         "reports": Path(settings.REPORTS_ROOT),
     }
     if connection.vendor == "sqlite":
-        found["database"] = Path(connection.settings_dict["NAME"]).parent
-    return found
+        folders["database"] = Path(connection.settings_dict["NAME"]).parent
+    return folders
 
 
 def find_disk(folder: Path) -> Disk | None:
@@ -51,13 +51,13 @@ def find_disk(folder: Path) -> Disk | None:
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     try:
-        found = os.statvfs(folder)
+        stats = os.statvfs(folder)
     except OSError:
         return None
-    if not found.f_blocks:  # some network stores
+    if not stats.f_blocks:  # some network stores
         return None
-    has_inodes = not found.f_files or found.f_favail > 0
-    return Disk((folder,), found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize, has_inodes)
+    has_inodes = not stats.f_files or stats.f_favail > 0
+    return Disk((folder,), stats.f_bavail * stats.f_frsize, stats.f_blocks * stats.f_frsize, has_inodes)
 
 
 def list_disks() -> list[Disk]:

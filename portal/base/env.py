@@ -98,15 +98,15 @@ class Environment:
 
     def emails(self, name: str) -> list[str]:
         """Read a comma-separated list of e-mail addresses."""
-        found = self.words(name)
-        for word in found:
+        addresses = self.words(name)
+        for word in addresses:
             try:
                 validate_email(word)
             except ValidationError:
                 raise ImproperlyConfigured(
                     f"{name} must be a list such as bob@example.org,alice@example.org."
                 ) from None
-        return found
+        return addresses
 
     def chat(self, name: str) -> str:
         """Read a Telegram chat, or "" if there is none."""
@@ -117,13 +117,13 @@ class Environment:
 
     def endpoints(self, name: str, default: str) -> list[tuple[str, int]]:
         """Read a comma-separated list of HOST:PORT."""
-        found = []
+        endpoints = []
         for word in self.words(name, default):
             host, _, port = word.rpartition(":")
             if not host or not (port.isascii() and port.isdigit() and 1 <= int(port[:6]) <= 65_535):
                 raise ImproperlyConfigured(f"{name} must be a list such as 192.0.2.1:443,example.org:80.")
-            found.append((host.strip("[]"), int(port)))
-        return found
+            endpoints.append((host.strip("[]"), int(port)))
+        return endpoints
 
     def address(self, name: str, default: str) -> str:
         """Read `http://host[:port][/path]` without a slash at its end."""

@@ -69,8 +69,8 @@ def has_foreign_deposits() -> bool:
         return False
     owner = data.stat().st_uid
     with contextlib.suppress(OSError), os.scandir(root) as folders:
-        found = (folder.stat(follow_symlinks=False) for folder in folders if folder.is_dir(follow_symlinks=False))
-        return any(each.st_uid != owner or each.st_mode & OTHERS_WRITE for each in found)
+        stats = (folder.stat(follow_symlinks=False) for folder in folders if folder.is_dir(follow_symlinks=False))
+        return any(entry.st_uid != owner or entry.st_mode & OTHERS_WRITE for entry in stats)
     return False
 
 

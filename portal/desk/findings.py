@@ -25,8 +25,8 @@ log = logging.getLogger("vigie.findings")
 
 def current_findings(now: datetime) -> list[Finding]:
     """All findings, worst and oldest first."""
-    found = [finding for source in finding_sources.all() for finding in findings_of(source, now)]
-    return sorted(found, key=lambda finding: (finding.severity, finding.since or now))
+    findings = [finding for source in finding_sources.all() for finding in findings_of(source, now)]
+    return sorted(findings, key=lambda finding: (finding.severity, finding.since or now))
 
 
 def findings_of(source: FindingSource, now: datetime) -> list[Finding]:
@@ -137,14 +137,14 @@ def end_sentence(text: str) -> str:
 def undelivered_messages(now: datetime) -> Iterator[Finding]:
     failed = OutboxMessage.objects.filter(status="failed", finished_at__gt=now - FAILED_SHOWN)
     late = OutboxMessage.objects.waiting().filter(created_at__lt=now - TOO_LONG)
-    found = failed.aggregate(count=Count("pk"), since=Min("finished_at"))
-    if found["count"]:
-        text = ngettext("%(count)d message failed.", "%(count)d messages failed.", found["count"])
-        yield about_messages(text, found, "failed")
-    found = late.aggregate(count=Count("pk"), since=Min("created_at"))
-    if found["count"]:
-        text = ngettext("%(count)d message waits to be sent.", "%(count)d messages wait to be sent.", found["count"])
-        yield about_messages(text, found, "waiting")
+    summary = failed.aggregate(count=Count("pk"), since=Min("finished_at"))
+    if summary["count"]:
+        text = ngettext("%(count)d message failed.", "%(count)d messages failed.", summary["count"])
+        yield about_messages(text, summary, "failed")
+    summary = late.aggregate(count=Count("pk"), since=Min("created_at"))
+    if summary["count"]:
+        text = ngettext("%(count)d message waits to be sent.", "%(count)d messages wait to be sent.", summary["count"])
+        yield about_messages(text, summary, "waiting")
 
 
 def about_messages(text: str, found: dict[str, Any], status: str) -> Finding:

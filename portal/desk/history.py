@@ -21,8 +21,8 @@ def describe_event(event: AuditEvent) -> str:
 def describe_changes(event: AuditEvent) -> str:
     """`version: 1.4.2 → 1.4.3, reason: replaced`."""
     before, after = (value if isinstance(value, dict) else {} for value in (event.before, event.after))
-    told = ((name, before.get(name), value) for name, value in after.items())
-    return ", ".join(f"{name}: {describe_change(was, value)}" for name, was, value in told if value != "" or was)
+    changes = ((name, before.get(name), value) for name, value in after.items())
+    return ", ".join(f"{name}: {describe_change(was, value)}" for name, was, value in changes if value != "" or was)
 
 
 def describe_change(before: Any, after: Any) -> str:

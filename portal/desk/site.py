@@ -55,16 +55,16 @@ class VigieAdminSite(AdminSite):
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         """Return the menu: the operators' apps first, the portal's own last."""
-        found = super().get_app_list(request, app_label)
-        for app in found:
+        apps = super().get_app_list(request, app_label)
+        for app in apps:
             own = [page for page in self.pages if page.app_label == app["app_label"]]
             app["models"] += [menu_entry(page) for page in own if request.user.has_perm(page.permission)]
-        return sorted(found, key=lambda app: app["app_label"] in LAST_APPS)
+        return sorted(apps, key=lambda app: app["app_label"] in LAST_APPS)
 
     def get_urls(self) -> list[Any]:
         """Leave out Django's redirect to a row's own page: no model has one, and it looks before it asks who may."""
         own = [url for url in super().get_urls() if getattr(url, "name", None) != "view_on_site"]
-        return [*(url for each in self.pages for url in each.urls()), *own]
+        return [*(url for page in self.pages for url in page.urls()), *own]
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Lead to the sign-in page. Whoever is signed in and came back lacks the permission to see the admin."""

@@ -34,10 +34,10 @@ def allowed_addresses(host: str, deadline: float, allow_private: bool, resolve: 
 
     Raises AddressRefused, or OSError from the resolver.
     """
-    found = resolve(host, deadline)
-    allowed = [address for address in found if not guard.address_refusal(address, allow_private)]
-    if found and not allowed:
-        raise AddressRefused(found[0])
+    addresses = resolve(host, deadline)
+    allowed = [address for address in addresses if not guard.address_refusal(address, allow_private)]
+    if addresses and not allowed:
+        raise AddressRefused(addresses[0])
     return allowed
 
 
@@ -60,11 +60,11 @@ def fetch(
     deadline = time.monotonic() + seconds
     host = ascii_host(parts)
     addresses = allowed_addresses(host, deadline, allow_private, lookup.system_resolver)
-    found = connect(addresses, url_port(parts), deadline)
+    connection = connect(addresses, url_port(parts), deadline)
     if parts.scheme == "https":
-        found = start_tls(found, shared_context(), host.rstrip("."), deadline)
-    with closing(found):
-        answer = send_request(Wire(found, deadline), method, parts, headers, body)
+        connection = start_tls(connection, shared_context(), host.rstrip("."), deadline)
+    with closing(connection):
+        answer = send_request(Wire(connection, deadline), method, parts, headers, body)
         return Reply(answer.status, answer.reason, answer.headers, read_partial_body(answer, limit))
 
 

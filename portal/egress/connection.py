@@ -173,10 +173,10 @@ def read_headers(lines: io.BufferedReader) -> HTTPMessage:
 
 def content_length(headers: HTTPMessage) -> int | None:
     """Return the Content-Length, which may be repeated (RFC 9110, 8.6), or None if the connection ends the body."""
-    found = headers.get_all("Content-Length")
-    if found is None:
+    values = headers.get_all("Content-Length")
+    if values is None:
         return None
-    lengths = {text.strip() for text in ",".join(found).split(",")}
+    lengths = {text.strip() for text in ",".join(values).split(",")}
     text = lengths.pop()
     if lengths or not (text.isascii() and text.isdigit() and len(text) <= MAX_LENGTH_DIGITS):
         raise BadLength
@@ -209,14 +209,14 @@ def connect(addresses: Sequence[str], port: int, deadline: float) -> socket.sock
 
 def connect_to(address: str, port: int, seconds: float) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    found = socket.socket(family, socket.SOCK_STREAM)
+    connection = socket.socket(family, socket.SOCK_STREAM)
     try:
-        found.settimeout(seconds)
-        found.connect((address, port))
+        connection.settimeout(seconds)
+        connection.connect((address, port))
     except BaseException:
-        found.close()
+        connection.close()
         raise
-    return found
+    return connection
 
 
 def send_request(

@@ -39,10 +39,10 @@ EMBEDDING = (ip_network("::ffff:0:0/96"), ip_network("64:ff9b::/96"), ip_network
 def address_refusal(address: str, allow_private: bool) -> str:
     """Return why the IP address must not be connected to (invalid, forbidden or private), or ""."""
     try:
-        found = ip_address(address)
+        parsed = ip_address(address)
     except ValueError:
         return "invalid"
-    reasons = [refusal_reason(each, allow_private) for each in (found, *embedded_addresses(found))]
+    reasons = [refusal_reason(each, allow_private) for each in (parsed, *embedded_addresses(parsed))]
     return next(filter(None, reasons), "")
 
 

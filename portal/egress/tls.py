@@ -43,14 +43,14 @@ def shared_context() -> ssl.SSLContext:
 
 def start_tls(plain: socket.socket, context: ssl.SSLContext, host: str, deadline: float) -> ssl.SSLSocket:
     """Take over the plain socket, and close it on failure. Raises OSError, of which ssl.SSLError is one."""
-    found = context.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
+    secure = context.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
     try:
-        found.settimeout(time_left(deadline))
-        found.do_handshake()
+        secure.settimeout(time_left(deadline))
+        secure.do_handshake()
     except BaseException:
-        found.close()
+        secure.close()
         raise
-    return found
+    return secure
 
 
 def certificate_end(secure: ssl.SSLSocket) -> datetime | None:
@@ -70,7 +70,7 @@ def certificate_end(secure: ssl.SSLSocket) -> datetime | None:
 def certificate_chain(secure: ssl.SSLSocket, method: str) -> list[bytes]:
     """Return the certificates as DER. Before Python 3.13 the methods exist on the inner object only."""
     if sys.version_info >= (3, 13):
-        found: list[bytes] = getattr(secure, method)()
-        return found
+        chain: list[bytes] = getattr(secure, method)()
+        return chain
     inner = secure._sslobj  # type: ignore[attr-defined]
     return [certificate.public_bytes(ENCODING_DER) for certificate in getattr(inner, method)() or []]

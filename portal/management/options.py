@@ -8,7 +8,7 @@ from django.core.management.base import CommandError
 def parse_moment(name: str, text: str) -> datetime:
     """ISO 8601; UTC where it has no offset. Raises CommandError."""
     try:
-        found = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError:
         raise CommandError(f"{name} must be a moment such as 2025-06-12T13:30:00Z.") from None
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -105,17 +105,17 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean(self) -> dict[str, Any]:
         """Validate the fields of the kind; values of other fields are ignored."""
-        given: dict[str, Any] = super().clean() or self.cleaned_data
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         for name in self.FIELDS.get(self.kind, ()):
             is_kept = name == self.SECRET.get(self.kind) and bool(self.instance.secret)
-            if not given.get(name) and not is_kept:
+            if not cleaned.get(name) and not is_kept:
                 self.add_error(name, _("This is needed."))
-            elif given.get(name):
+            elif cleaned.get(name):
                 try:
-                    given[name] = VALIDATORS[name](given[name].strip())
+                    cleaned[name] = VALIDATORS[name](cleaned[name].strip())
                 except ValidationError as error:
                     self.add_error(name, error)
-        return given
+        return cleaned
 
     def save(self, commit: bool = True) -> NotificationChannel:
         channel: NotificationChannel = super().save(commit=False)
@@ -132,17 +132,17 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 def validate_recipients(text: str) -> str:
-    found = list(dict.fromkeys(text.replace(",", " ").replace(";", " ").split()))
-    if len(found) > MAX_RECIPIENTS:
+    addresses = list(dict.fromkeys(text.replace(",", " ").replace(";", " ").split()))
+    if len(addresses) > MAX_RECIPIENTS:
         raise ValidationError(_("At most %(count)d addresses: use a mailing list.") % {"count": MAX_RECIPIENTS})
-    for address in found:
+    for address in addresses:
         try:
             validate_email(address)
         except ValidationError:
             raise ValidationError(_("%(address)s is no e-mail address.") % {"address": address[:80]}) from None
         if len(address) > MAX_ADDRESS_LENGTH:
             raise ValidationError(_("%(address)s is no e-mail address.") % {"address": f"{address[:80]}…"})
-    return "\n".join(found)
+    return "\n".join(addresses)
 
 
 def validate_chat(text: str) -> str:

@@ -37,11 +37,11 @@ class HeldData:
 
 def overview(subject: Subject) -> list[HeldData]:
     """Return the tables with data about the subject, and those that were too long to read."""
-    found: dict[type[models.Model], HeldData] = {}
+    by_model: dict[type[models.Model], HeldData] = {}
     for table in (source for source in personal_data.all() if isinstance(source, PersonalDataTable)):
-        held = found.setdefault(table.model, HeldData(table.model, {}))
+        held = by_model.setdefault(table.model, HeldData(table.model, {}))
         count_table(table, subject, held)
-    return [held for held in found.values() if held.count or not held.is_whole]
+    return [held for held in by_model.values() if held.count or not held.is_whole]
 
 
 def count_table(table: PersonalDataTable, subject: Subject, held: HeldData) -> None:

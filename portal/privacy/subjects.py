@@ -86,19 +86,19 @@ class Subject:
 
         A user name may be any word.
         """
-        return re.compile("|".join(self.within(name, is_told=True) for name in self.spellings))
+        return re.compile("|".join(self.within(name, needs_prefix=True) for name in self.spellings))
 
     @cached_property
     def as_word(self) -> re.Pattern[str]:
         """Match as `anywhere`, and user names without prefix too: for texts that people write about each other."""
-        return re.compile("|".join(self.within(name, is_told=False) for name in self.spellings))
+        return re.compile("|".join(self.within(name, needs_prefix=False) for name in self.spellings))
 
     def spelled(self, name: str) -> str:
         if self.is_machine:
             return f"(?i:{re.escape(name)})"
         return spelling_pattern(name) if "@" in name else spelling_pattern(name, in_any_case=False)
 
-    def within(self, name: str, *, is_told: bool) -> str:
+    def within(self, name: str, *, needs_prefix: bool) -> str:
         """Return a pattern that skips longer names: bob@example.org is not in rob.bob@example.org."""
         if self.is_participant:
             return rf"{BEFORE}participant:{self.spelled(name)}{AFTER}"
@@ -106,8 +106,8 @@ class Subject:
             return rf"(?<![\w.+%-])(?<!\w[{APOSTROPHES}]){self.spelled(name)}(?![\w@-]|\.\w)"
         if self.is_machine:
             return rf"(?<![\w.:@+-])(?:{prefix_pattern(NEVER_MACHINES)})?{self.spelled(name)}(?![\w@-]|[.:]\w)"
-        told = "user:" if is_told else "(?:user:)?"
-        return rf"{BEFORE}{told}{self.spelled(name)}{AFTER}"
+        prefix = "user:" if needs_prefix else "(?:user:)?"
+        return rf"{BEFORE}{prefix}{self.spelled(name)}{AFTER}"
 
     # --- Asking and renaming -----------------------------------------------------------------------------------------
 

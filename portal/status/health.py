@@ -54,8 +54,8 @@ def health_checks(now: datetime) -> dict[str, Check]:
     try:
         missing = unapplied_migrations()
         if missing:
-            found = Check("missing", f"The database lacks {len(missing)} migrations.")
-            return {"database": OK, "disk": disk_check(), "migrations": found, **dict.fromkeys(COMPONENTS, UNKNOWN)}
+            lacking = Check("missing", f"The database lacks {len(missing)} migrations.")
+            return {"database": OK, "disk": disk_check(), "migrations": lacking, **dict.fromkeys(COMPONENTS, UNKNOWN)}
         return {"database": OK, "disk": disk_check(), "migrations": OK, **heartbeat_checks(now)}
     except DatabaseError:
         failed = Check("failed", "The database does not answer.")
@@ -120,11 +120,11 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 
 def readyz(request: HttpRequest) -> HttpResponse:
-    found = health_checks(timezone.now())
-    words = {name: check.word for name, check in found.items()}
-    wrong = " ".join(check.text for check in found.values() if check.text)
+    checks = health_checks(timezone.now())
+    words = {name: check.word for name, check in checks.items()}
+    wrong = " ".join(check.text for check in checks.values() if check.text)
     if wrong:
-        code = "not_ready" if found["disk"] is OK else "disk_full"
+        code = "not_ready" if checks["disk"] is OK else "disk_full"
         problem = Problem(code, detail=wrong, extra={"checks": words}, headers={"Retry-After": "5"})
         return problem_response(problem, request)
     return JsonResponse({"status": "ready", "checks": words})

@@ -68,10 +68,10 @@ def queue_metrics(now: datetime) -> Iterator[Metric]:
     rows = OrmQ.objects.values("key").annotate(
         waiting=Count("pk", filter=waiting), claimed=Count("pk", filter=claimed), since=Min("lock", filter=waiting)
     )
-    found = {row["key"]: row for row in rows}
-    depth = {name: found[name]["waiting"] if name in found else 0 for name in CLUSTERS}
-    taken = {name: found[name]["claimed"] if name in found else 0 for name in CLUSTERS}
-    oldest = {name: age_seconds(found[name]["since"], now) if name in found else 0 for name in CLUSTERS}
+    by_cluster = {row["key"]: row for row in rows}
+    depth = {name: by_cluster[name]["waiting"] if name in by_cluster else 0 for name in CLUSTERS}
+    taken = {name: by_cluster[name]["claimed"] if name in by_cluster else 0 for name in CLUSTERS}
+    oldest = {name: age_seconds(by_cluster[name]["since"], now) if name in by_cluster else 0 for name in CLUSTERS}
     yield gauge("queue_waiting", "Tasks that no cluster has claimed yet.", "cluster", depth)
     yield gauge("queue_claimed", "Tasks claimed by a cluster and not ended.", "cluster", taken)
     yield gauge("queue_oldest_seconds", "How long the oldest unclaimed task has waited.", "cluster", oldest)
@@ -90,9 +90,10 @@ def heartbeat_metrics(now: datetime) -> Iterator[Metric]:
 
 @metric_sources.register
 def disk_space(now: datetime) -> Iterator[Metric]:
-    found = {name: disk for name, folder in disks.watched_folders().items() if (disk := disks.find_disk(folder))}
-    free, size = {name: disk.free for name, disk in found.items()}, {name: disk.size for name, disk in found.items()}
+    by_name = {name: disk for name, folder in disks.watched_folders().items() if (disk := disks.find_disk(folder))}
+    free = {name: disk.free for name, disk in by_name.items()}
     yield gauge("disk_free_bytes", "Free space of the file system that the folder lies on.", "folder", free)
+    size = {name: disk.size for name, disk in by_name.items()}
     yield gauge("disk_size_bytes", "Size of the file system that the folder lies on.", "folder", size)
 
 
@@ -112,8 +113,8 @@ def token_metrics(now: datetime) -> Iterator[Metric]:
 
 @metric_sources.register
 def auth_failures(now: datetime) -> Iterator[Metric]:
-    found = AuthFailure.objects.filter(window_started_at__gt=now - FAILURES_SHOWN)
-    sums = found.aggregate(failures=Sum("count"), addresses=Count("pk"))
+    recent = AuthFailure.objects.filter(window_started_at__gt=now - FAILURES_SHOWN)
+    sums = recent.aggregate(failures=Sum("count"), addresses=Count("pk"))
     text = "Failed authentications of the last hour that no success of the same address has followed."
     yield single_gauge("auth_failures", text, sums["failures"] or 0)
     yield single_gauge("auth_failing_addresses", "Addresses they came from.", sums["addresses"])
@@ -123,13 +124,13 @@ def auth_failures(now: datetime) -> Iterator[Metric]:
 def message_metrics(now: datetime) -> Iterator[Metric]:
     """A channel that was deleted or taken from the environment still shows as long as messages wait for it."""
     rows = OutboxMessage.objects.waiting().order_by().values("channel")
-    found = {row["channel"]: row for row in rows.annotate(waiting=Count("pk"), since=Min("created_at"))}
+    by_channel = {row["channel"]: row for row in rows.annotate(waiting=Count("pk"), since=Min("created_at"))}
     channels = [channel.key for channel in active_channels()]
     disabled = ChannelState.objects.filter(channel__in=channels).exclude(disabled_at=None)
     is_disabled = set(disabled.values_list("channel", flat=True))
-    keys = dict.fromkeys([*channels, *found])
-    waiting = {key: found[key]["waiting"] if key in found else 0 for key in keys}
-    oldest = {key: age_seconds(found[key]["since"], now) if key in found else 0 for key in keys}
+    keys = dict.fromkeys([*channels, *by_channel])
+    waiting = {key: by_channel[key]["waiting"] if key in by_channel else 0 for key in keys}
+    oldest = {key: age_seconds(by_channel[key]["since"], now) if key in by_channel else 0 for key in keys}
     yield gauge("outbox_waiting", "Messages that were not sent yet.", "channel", waiting)
     yield gauge("outbox_oldest_seconds", "How long the oldest of them has waited.", "channel", oldest)
     yield gauge(

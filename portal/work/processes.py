@@ -90,7 +90,7 @@ def dead_processes(identities: Iterable[str]) -> set[str]:
     """
     named = {identity for identity in identities if identity}
     has_table = start_time(os.getpid()) is not None
-    found = {identity for identity in named if has_table and is_here(identity) and pid_here(identity) is None}
+    dead = {identity for identity in named if has_table and is_here(identity) and pid_here(identity) is None}
     elsewhere = {identity: node_component(host_of(identity)) for identity in named if not is_here(identity)}
     silent = Heartbeat.objects.silent_nodes(elsewhere.values()) if elsewhere else set()
-    return found | {identity for identity, system in elsewhere.items() if system in silent}
+    return dead | {identity for identity, system in elsewhere.items() if system in silent}

@@ -90,11 +90,11 @@ def invitation_link(user: User) -> str:
 def find_invited_user(token: str) -> User | None:
     """Return the user whose pending invitation the token is."""
     try:
-        found: dict[str, Any] = signing.loads(token, salt=SALT, max_age=VALID_FOR)
+        payload: dict[str, Any] = signing.loads(token, salt=SALT, max_age=VALID_FOR)
     except signing.BadSignature:
         return None
-    user = User.objects.filter(pk=found["user"]).first()
-    if user is None or not is_pending(user) or not constant_time_compare(found["mark"], fingerprint(user)):
+    user = User.objects.filter(pk=payload["user"]).first()
+    if user is None or not is_pending(user) or not constant_time_compare(payload["mark"], fingerprint(user)):
         return None
     return user
 

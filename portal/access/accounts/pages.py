@@ -21,10 +21,10 @@ ENCRYPTED = (Authenticator.Type.TOTP, Authenticator.Type.RECOVERY_CODES)
 
 class SecurityView(IndexView):  # type: ignore[misc]
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        found: dict[str, Any] = super().get_context_data(**kwargs)
-        encrypted = [factor.instance for kind, factor in found["authenticators"].items() if kind in ENCRYPTED]
+        context: dict[str, Any] = super().get_context_data(**kwargs)
+        encrypted = [factor.instance for kind, factor in context["authenticators"].items() if kind in ENCRYPTED]
         unreadable = [factor.type for factor in encrypted if not second_factor.is_readable(factor)]
-        return {**found, "unreadable": unreadable, "sessions": sessions.live_sessions(self.request.user)}
+        return {**context, "unreadable": unreadable, "sessions": sessions.live_sessions(self.request.user)}
 
 
 class ReadableCodes(View):

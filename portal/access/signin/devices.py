@@ -32,10 +32,10 @@ def device_mark(user: AbstractBaseUser) -> str:
 def read_cookie(request: HttpRequest) -> dict[str, Any]:
     """Return the browser's id, and the marks of the users who have signed in by it."""
     try:
-        found = signing.loads(request.COOKIES.get(COOKIE, ""), salt=SALT, max_age=COOKIE_AGE)
+        cookie = signing.loads(request.COOKIES.get(COOKIE, ""), salt=SALT, max_age=COOKIE_AGE)
     except signing.BadSignature:
         return {"id": secrets.token_urlsafe(12), "marks": {}}
-    return dict(found)
+    return dict(cookie)
 
 
 def known_source(request: HttpRequest, user: AbstractBaseUser) -> str:

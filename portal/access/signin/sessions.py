@@ -81,8 +81,8 @@ def expire_stamp(created: bool = True, **_: Any) -> None:
 def live_sessions(user: User) -> QuerySet[UserSession]:
     """The user's sessions that have not ended by idleness, the last seen first."""
     keys = Session.objects.filter(expire_date__gt=timezone.now()).values("session_key")
-    found: QuerySet[UserSession] = UserSession.objects.filter(user=user, session_key__in=keys)
-    return found.order_by("-last_seen_at", "-pk")
+    sessions: QuerySet[UserSession] = UserSession.objects.filter(user=user, session_key__in=keys)
+    return sessions.order_by("-last_seen_at", "-pk")
 
 
 # --- How they end ----------------------------------------------------------------------------------------------------

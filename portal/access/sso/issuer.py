@@ -63,12 +63,12 @@ class SingleSignOn:
 
 def read_issuer(env: Environment) -> SingleSignOn:
     """Read the settings from the environment. Raises ImproperlyConfigured."""
-    found = SingleSignOn(
+    settings = SingleSignOn(
         issuer=env.text("OIDC_ISSUER"),
         client_id=env.text("OIDC_CLIENT_ID"),
         secret=env.text("OIDC_CLIENT_SECRET"),
         domains=[domain.lower() for domain in env.words("OIDC_ALLOWED_DOMAINS")],
         role_claim=env.text("OIDC_ROLE_CLAIM", "roles"),
     )
-    found.check()
-    return found
+    settings.check()
+    return settings

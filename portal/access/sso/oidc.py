@@ -99,10 +99,10 @@ def user_for(email: str, linked: User | None) -> User | None:
     """
     # A database may find more: PostgreSQL takes `ı` for `i`.
     users = [linked] if linked else User.objects.filter(email__iexact=email)
-    found = [user for user in users if linked or ascii_lower(user.email) == ascii_lower(email)]
-    if len(found) > 1:
+    matching = [user for user in users if linked or ascii_lower(user.email) == ascii_lower(email)]
+    if len(matching) > 1:
         raise Refused("email_ambiguous", _("Several users have your e-mail address. Ask an administrator."))
-    user = found[0] if found else None
+    user = matching[0] if matching else None
     if user is not None and user.is_superuser:
         raise Refused("superuser", _("Superusers sign in with their password and second factor."))
     if user is not None and not user.is_active:

@@ -51,16 +51,16 @@ def verify_token(text: str, address: str, tokens_by_key: CompiledQuery[ApiToken]
     plain = credential.parse_token(text)
     if plain is None:
         raise Problem("invalid_token")
-    found = tokens_by_key.one(plain.key, address)
+    token = tokens_by_key.one(plain.key, address)
     # A miss costs the same digest and comparison as a hit.
-    digest = plain.digest(found.pepper_version if found else 1)
+    digest = plain.digest(token.pepper_version if token else 1)
     if (
-        not hmac.compare_digest(digest, found.digest if found else "0" * 64)
-        or found is None
-        or found.kind != plain.kind
+        not hmac.compare_digest(digest, token.digest if token else "0" * 64)
+        or token is None
+        or token.kind != plain.kind
     ):
         raise Problem("invalid_token")
-    return found
+    return token
 
 
 def refuse_ended(token: ApiToken, now: datetime) -> None:

@@ -89,18 +89,18 @@ def create_plugin(url: str) -> Any:
 def parse_allowed_url(url: str) -> dict[str, Any]:
     """Return what Apprise makes of the URL, for its plugin. Raises UnusableURL."""
     known_services = load_services()
-    found: dict[str, Any] | None = plugins.url_to_dict(url, secure_logging=True)  # type: ignore[no-untyped-call]
-    if found is None:
+    parts: dict[str, Any] | None = plugins.url_to_dict(url, secure_logging=True)  # type: ignore[no-untyped-call]
+    if parts is None:
         raise UnusableURL(_("Apprise does not understand this URL; its documentation lists those it knows."))
-    scheme = str(found["schema"])
+    scheme = str(parts["schema"])
     if scheme not in SCHEMES:
         text = _("The portal does not send by %(scheme)s://, only by services that it reaches over HTTP.")
         raise UnusableURL(text % {"scheme": scheme})
-    refused = found["qsd"].keys() - PARAMETERS
+    refused = parts["qsd"].keys() - PARAMETERS
     # Any other name may be a part of the secret that was pasted wrongly.
     known = sorted(refused & known_services[scheme].template_args.keys())
     if known:
         raise UnusableURL(_("The parameter “%(name)s” is not allowed in an Apprise URL.") % {"name": known[0]})
     if refused:
         raise UnusableURL(_("A parameter of this Apprise URL is not allowed."))
-    return found
+    return parts

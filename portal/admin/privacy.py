@@ -82,13 +82,7 @@ def find_subject(request: HttpRequest) -> HttpResponseBase:
     form = SubjectForm(request.POST or None)
     context: dict[str, Any] = {"form": form}
     if form.is_valid():
-        held = overview(form.subject)
-        context |= {
-            "section": held_section(held),
-            "is_found": any(each.count for each in held),
-            "given": given_in(form),
-        }
-        context |= {"remarks": erasing.collect_remarks(form.subject)}
+        context |= held_context(form)
     return subject_page(request, "portal/people.html", context)
 
 
@@ -104,12 +98,10 @@ def export_subject(request: HttpRequest) -> HttpResponseBase:
 def erase_subject(request: HttpRequest) -> HttpResponseBase:
     """Ask first, with what is found; then leave the work to a task, which reads every table."""
     if "again" not in request.POST:
-        given = SubjectForm(request.POST or None)
-        return (
-            ask_erasure(request, given, ErasureForm(initial={"given": given_in(given)}))
-            if given.is_valid()
-            else redirect_back()
-        )
+        subject_form = SubjectForm(request.POST or None)
+        if not subject_form.is_valid():
+            return redirect_back()
+        return ask_erasure(request, subject_form, ErasureForm(initial={"given": given_in(subject_form)}))
     form = ErasureForm(request.POST)
     if not form.is_valid():
         return ask_erasure(request, form, form) if hasattr(form, "subject") else redirect_back()
@@ -129,11 +121,7 @@ def erase_subject(request: HttpRequest) -> HttpResponseBase:
 
 
 def ask_erasure(request: HttpRequest, given: SubjectForm, form: ErasureForm) -> HttpResponseBase:
-    held = overview(given.subject)
-    context = {"form": form, "given": given_in(given), "section": held_section(held)}
-    return subject_page(
-        request, "portal/erase_person.html", context | {"remarks": erasing.collect_remarks(given.subject)}
-    )
+    return subject_page(request, "portal/erase_person.html", {"form": form} | held_context(given))
 
 
 def refuse_accounts(request: HttpRequest, subject: Subject) -> None:
@@ -152,19 +140,26 @@ def given_in(form: SubjectForm) -> str:
 # --- Pages -----------------------------------------------------------------------------------------------------------
 
 
+def held_context(form: SubjectForm) -> dict[str, Any]:
+    """Return what both pages show of the subject."""
+    held = overview(form.subject)
+    remarks, is_found = erasing.collect_remarks(form.subject), any(data.count for data in held)
+    return {"given": given_in(form), "section": held_section(held), "is_found": is_found, "remarks": remarks}
+
+
 def held_section(held: list[HeldData]) -> Section:
     rows = [
         [
-            capfirst(str(each.model._meta.app_config.verbose_name)),
-            capfirst(str(each.model._meta.verbose_name_plural)),
-            held_count(each),
-            each.first if each.count < MAX_COUNTED else None,
-            each.last,
+            capfirst(str(data.model._meta.app_config.verbose_name)),
+            capfirst(str(data.model._meta.verbose_name_plural)),
+            held_count(data),
+            data.first if data.count < MAX_COUNTED else None,
+            data.last,
         ]
-        for each in held
+        for data in held
     ]
     note = ""
-    if not all(each.is_whole for each in held):
+    if not all(data.is_whole for data in held):
         note = _("“At least”: the table is long. The export and the erasure read all of it.")
     return Section(
         title=_("What is held"),
