@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 from django.utils import timezone
-from vigie_client.contract import MACHINE_NAMES
 
 from agents import enrolment
 from agents.approval import ALLOWED_FOR
 from agents.enrolment import issue_agent_token
 from agents.models import Agent, EnrolmentRequest
 from agents.snippets import enrolment_guide, enrolment_snippets
+from client.tests.helpers.machine_names import MACHINE_NAMES
 from portal.access.tokens import credential
 from portal.models import ApiToken
 

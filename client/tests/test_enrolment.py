@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from client.tests.helpers.machine_names import MACHINE_NAMES
 
 from vigie_client import Credentials, PortalError, TokenStore, default_machine_id, enroll, rotate_token, uninstall
-from vigie_client.contract import MACHINE_ID, MACHINE_NAMES
+from vigie_client.contract import MACHINE_ID
 
 ENROLL = "/api/v1/agents/enroll"
 ROTATE = "/api/v1/agents/token/rotate"

@@ -15,7 +15,7 @@ import pytest
 from client.tests.helpers.processes import every_instant, fork, was_killed
 
 from vigie_client import flush_spool, spool_payload, spool_stats
-from vigie_client.spool.spooling import retry_quarantined
+from vigie_client.spool.spooling import open_store
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="fork and SIGKILL")
 
@@ -124,9 +124,9 @@ def test_run_is_in_spool_or_quarantine_after_a_killed_retry(tmp_path: Path) -> N
         spool = stage / "spool"
         records = [{"code": "run_conflict", "status": 409, "at": 1.0, "payload": {"run_id": name}} for name in "ab"]
         Path(f"{spool}.quarantine").write_text("".join(json.dumps(record) + "\n" for record in records))
-        killed = was_killed(fork(lambda: retry_quarantined(spool), instant))
+        killed = was_killed(fork(lambda: open_store(spool).retry_quarantined(), instant))
         client = Logging(spool.with_suffix(".log"))
-        retry_quarantined(spool)
+        open_store(spool).retry_quarantined()
         flush_spool(spool, client)
         assert set(client.delivered()) == set("ab")
         assert spool_stats(spool).quarantined == 0

@@ -10,7 +10,7 @@ import pytest
 
 from vigie_client import Credentials, SpoolLimits, TokenStore, flush_spool, spool_payload, spool_stats
 from vigie_client.cli import main
-from vigie_client.spool.spooling import drop_quarantined, quarantined, retry_quarantined
+from vigie_client.spool.spooling import open_store
 
 REPORT = "/api/v1/usage/report"
 
@@ -30,20 +30,20 @@ def refuse(portal: Any, spool: Path, client: Any, fill: Any, answer: Any) -> Cal
 
 
 def ids(spool: Path) -> list[str]:
-    return [record["payload"]["run_id"] for record in quarantined(spool)]
+    return [record["payload"]["run_id"] for record in open_store(spool).quarantined()]
 
 
 def test_refused_runs_are_listed_with_code_status_and_time(spool: Path, refuse: Any) -> None:
     refuse("a", "b", now=lambda: 1_770_000_000.0)
     assert ids(spool) == ["a", "b"]
-    record = quarantined(spool)[0]
+    record = open_store(spool).quarantined()[0]
     assert (record["code"], record["status"], record["at"]) == ("run_conflict", 409, 1_770_000_000.0)
     assert spool_stats(spool).quarantined == 2
 
 
 def test_retried_runs_are_sent_by_the_next_flush(portal: Any, spool: Path, client: Any, refuse: Any) -> None:
     refuse("a", "b")
-    assert retry_quarantined(spool) == 2
+    assert open_store(spool).retry_quarantined() == 2
     assert (spool_stats(spool).pending, spool_stats(spool).quarantined) == (2, 0)
     assert flush_spool(spool, client) == 2
     assert sorted(portal.runs) == ["a", "b"]
@@ -52,16 +52,16 @@ def test_retried_runs_are_sent_by_the_next_flush(portal: Any, spool: Path, clien
 def test_code_selects_runs_to_retry_and_drop(spool: Path, refuse: Any) -> None:
     refuse("a", "b")
     refuse("c", code="validation_failed")
-    assert (retry_quarantined(spool, "validation_failed"), ids(spool)) == (1, ["a", "b"])
-    assert drop_quarantined(spool, "validation_failed") == 0
-    assert (drop_quarantined(spool, "run_conflict"), ids(spool)) == (2, [])
+    assert (open_store(spool).retry_quarantined("validation_failed"), ids(spool)) == (1, ["a", "b"])
+    assert open_store(spool).drop_quarantined("validation_failed") == 0
+    assert (open_store(spool).drop_quarantined("run_conflict"), ids(spool)) == (2, [])
     assert spool_stats(spool).pending == 1
 
 
 def test_retry_into_a_full_spool_keeps_runs_in_the_quarantine(spool: Path, fill: Any, refuse: Any) -> None:
     refuse("a", "b")
     spool.write_text('{"run_id": "waits"}\n' * 9_999)
-    assert (retry_quarantined(spool), ids(spool)) == (1, ["b"])
+    assert (open_store(spool).retry_quarantined(), ids(spool)) == (1, ["b"])
     assert spool_stats(spool).pending == 10_000
 
 
@@ -71,12 +71,12 @@ def test_damaged_lines_are_listed_and_dropped_but_not_retried(spool: Path, clien
     flush_spool(spool, client)
     with Path(f"{spool}.quarantine").open("a") as file:
         file.write('{"code": "to')
-    assert [record["code"] for record in quarantined(spool)] == [
+    assert [record["code"] for record in open_store(spool).quarantined()] == [
         "run_conflict", "damaged_line", "unserialisable", "damaged_line",
     ]  # fmt: skip
-    assert retry_quarantined(spool) == 1
+    assert open_store(spool).retry_quarantined() == 1
     assert spool_stats(spool).quarantined == 3
-    assert drop_quarantined(spool) == 3
+    assert open_store(spool).drop_quarantined() == 3
 
 
 def test_runs_dropped_by_a_full_quarantine_are_counted_and_logged(
@@ -101,7 +101,11 @@ def test_run_larger_than_the_quarantine_is_kept(spool: Path, run: Any, client: A
 
 def test_reading_a_missing_quarantine_creates_nothing(tmp_path: Path) -> None:
     spool = tmp_path / "nowhere" / "spool"
-    assert (quarantined(spool), retry_quarantined(spool), drop_quarantined(spool)) == ([], 0, 0)
+    assert (
+        open_store(spool).quarantined(),
+        open_store(spool).retry_quarantined(),
+        open_store(spool).drop_quarantined(),
+    ) == ([], 0, 0)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -13,7 +13,7 @@ from portal.models import AuditEvent, OutboxMessage
 from portal.notifications.configuration import synchronise_environment_channels
 from usage.guardian import reports
 from usage.guardian.summary import build_summary
-from usage.models import GuardianReport
+from usage.models import FeatureUsage, GuardianReport
 from usage.tests.factories import at, create_error, create_feature_usage, create_session
 
 pytestmark = pytest.mark.django_db
@@ -41,8 +41,8 @@ def logged_in(client, role):
 
 def some_activity():
     create_session(BOB, START, at("14:45"))
-    for _ in range(1_200):
-        create_feature_usage(BOB, at("14:10"))
+    fields = {"user_email": BOB, "timestamp": at("14:10"), "feature_name": "document_upload", "success": True}
+    FeatureUsage.objects.bulk_create(FeatureUsage(**fields) for _ in range(1_200))
     create_feature_usage(BOB, at("14:20"), "thread_create")
     create_feature_usage("agent:PC-1", at("14:30"), "usage-report")
     create_error(BOB, at("15:30:12"))

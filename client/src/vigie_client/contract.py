@@ -84,7 +84,7 @@ DESCRIPTION = {
     "user_name": 200, "user_email": 254, "user_id": 128, "hostname": 255, "os_info": 255, "version": 64,
 }  # fmt: skip
 NEVER_CUT = ("user_email", "user_id")
-_UNKEPT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_REMOVED_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 NAME_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._"
 
 
@@ -96,7 +96,7 @@ def reduce_description(text: str, max_length: int, *, may_cut: bool) -> str | No
     """
     if has_token(text):
         return None
-    kept = _UNKEPT.sub("", text).strip()
+    kept = _REMOVED_CHARACTERS.sub("", text).strip()
     if len(kept) > max_length and not may_cut:
         return None
     return kept[:max_length].rstrip() or (None if text.strip() else "")
@@ -113,24 +113,6 @@ def machine_name(host_name: str) -> str:
     kept = "".join(character if character in NAME_CHARACTERS else " " for character in host_name)
     return "-".join(kept.split()).lstrip("._-")[:128]
 
-
-# Examples of the rule, for the tests of each language.
-MACHINE_NAMES = (
-    ("PC-LYON-07", "PC-LYON-07"),
-    ("desktop-lyon-comptabilite", "desktop-lyon-comptabilite"),
-    ("srv_01.Example.ORG", "srv_01.Example.ORG"),
-    ("PC-\u00c9ric 01", "PC-ric-01"),
-    ("H\u00d4TE-\u00c9", "H-TE"),
-    ("PC LYON/07", "PC-LYON-07"),
-    ("pc:07", "pc-07"),
-    ("_srv", "srv"),
-    ("-_.a--b-", "a-b"),
-    ("{0f8fad5b-d9cb-469f-a165-70867728950e}", "0f8fad5b-d9cb-469f-a165-70867728950e"),
-    ("a" * 200, "a" * 128),
-    ("\u65e5\u672c", ""),
-    ("---", ""),
-    ("", ""),
-)
 
 # --- Events ----------------------------------------------------------------------------------------------------------
 
@@ -154,7 +136,7 @@ ROUTE = r"(?!.*:/)[A-Za-z0-9._~{}<>:/-]*"
 # The name of a parameter in the usual notations (`re.sub`).
 ROUTE_PARAMETER = r"\{[A-Za-z_:]+[0-9]?\}|<[A-Za-z_:]+[0-9]?>|^:[A-Za-z_]+[0-9]?(?=\.|$)"
 # A segment that holds a value: digits, a UUID, digits among letters, a long random word, a file name (`re.search`).
-VALUE = (
+ROUTE_VALUE = (
     r"^[0-9][0-9._:~-]*$|[0-9]{4}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{16}"
     r"|^(?=.*[0-9])(?=.*[A-Za-z]).{8}|[a-z]{21}|[A-Z]{21}|^[^{}<>]+\.[A-Za-z][A-Za-z0-9]{1,4}$"
 )
@@ -162,10 +144,10 @@ VALUE = (
 VALUE_IN_PATH = r"[A-Za-z0-9]\.[A-Za-z]|:"
 LONG_WORD = r"[A-Za-z]{8,}"
 PLAIN_WORD = r"[A-Z]+|[A-Z]?[a-z]+(?:[A-Z][a-z]+)*[A-Z]{0,5}"
-PARAMETER = "{id}"
+ROUTE_PLACEHOLDER = "{id}"
 
 _EMAIL, _ERROR_NAME, _FILE_NAME, _ROUTE = map(re.compile, (EMAIL, ERROR_NAME, FILE_NAME, ROUTE))
-_ROUTE_PARAMETER, _VALUE, _VALUE_IN_PATH = map(re.compile, (ROUTE_PARAMETER, VALUE, VALUE_IN_PATH))
+_ROUTE_PARAMETER, _ROUTE_VALUE, _VALUE_IN_PATH = map(re.compile, (ROUTE_PARAMETER, ROUTE_VALUE, VALUE_IN_PATH))
 _LONG_WORD, _PLAIN_WORD = map(re.compile, (LONG_WORD, PLAIN_WORD))
 
 
@@ -192,14 +174,14 @@ def reduce_route(endpoint: str) -> str | None:
     if not _ROUTE.fullmatch(path) or has_token(path):
         return None
     parts = path.split("/")
-    route = "/".join(PARAMETER if _holds_value(part, in_path=len(parts) > 1) else part for part in parts)
+    route = "/".join(ROUTE_PLACEHOLDER if _holds_value(part, in_path=len(parts) > 1) else part for part in parts)
     return route if len(route) <= MAX_ROUTE else ""
 
 
 def _holds_value(part: str, *, in_path: bool) -> bool:
     rest = _ROUTE_PARAMETER.sub("{}", part)
     is_random = not all(map(_PLAIN_WORD.fullmatch, _LONG_WORD.findall(rest)))
-    return bool(is_random or _VALUE.search(rest) or (in_path and _VALUE_IN_PATH.search(rest)))
+    return bool(is_random or _ROUTE_VALUE.search(rest) or (in_path and _VALUE_IN_PATH.search(rest)))
 
 
 # --- Feedback --------------------------------------------------------------------------------------------------------
@@ -210,12 +192,12 @@ MAX_PARTICIPANT_SENT = 4 * MAX_PARTICIPANT
 MAX_SCORE = 10
 FEEDBACK_TYPES = ("bug", "ux", "feature", "other")
 FEEDBACK_SEVERITIES = ("critical", "high", "medium", "low")
-# The portal's names of tokens. No participant may use one (`re.match`).
-MACHINE_LIKE = r"(?i:agent|client)\s*:"
+# The portal names machines `agent:...` and applications `client:...`; no participant may be called so (`re.match`).
+CALLER_PREFIX = r"(?i:agent|client)\s*:"
 # Control characters, halves of surrogate pairs and what XML cannot hold (`re.search`). Line ends and tabs are spaces.
 UNPRINTABLE = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffd-\uffff]"
 
-_UNPRINTABLE, _MACHINE_LIKE = re.compile(UNPRINTABLE), re.compile(MACHINE_LIKE)
+_UNPRINTABLE, _CALLER_PREFIX = re.compile(UNPRINTABLE), re.compile(CALLER_PREFIX)
 
 
 def is_score(value: object) -> bool:
@@ -234,7 +216,7 @@ def participant_name(value: object) -> str:
     if _UNPRINTABLE.search(visible) or has_token(visible):
         return ""
     name = normal_form(" ".join(visible.split()).lower())
-    return name if len(name) <= MAX_PARTICIPANT and not _MACHINE_LIKE.match(name) else ""
+    return name if len(name) <= MAX_PARTICIPANT and not _CALLER_PREFIX.match(name) else ""
 
 
 # --- Refusals --------------------------------------------------------------------------------------------------------
@@ -294,9 +276,9 @@ SQL_WORDS = frozenset(
     b" FLUSH GO GRANT INSERT LOCK MERGE PRAGMA PRINT REPLACE RESET REVOKE ROLLBACK SAVEPOINT SELECT SET START TRUNCATE"
     b" UNLOCK UPDATE USE VACUUM WITH".split()
 )
-BLANK = b" \t\r\n"
+BLANKS = b" \t\r\n"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+ASCII_LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 # Prefixes of error messages, which may be all that a dump program has written.
 DUMP_MESSAGES = (b"pg_dump: ", b"pg_dumpall: ", b"mysqldump: ", b"mariadb-dump: ", b"sqlite3: ", b"Error: ")
 # An archive of `pg_dump -Fc` begins with PGDMP, three bytes of version, two of sizes, and its format: 1 is custom.
@@ -331,7 +313,7 @@ def dump_doubts(head: bytes, tail: bytes) -> tuple[str, ...]:
 
     `head` has its first DUMP_HEAD_BYTES, `tail` its last DUMP_TAIL_BYTES.
     """
-    if not (head.strip(BLANK) or tail.strip(BLANK)):
+    if not (head.strip(BLANKS) or tail.strip(BLANKS)):
         return ("empty",)
     if _is_dump_archive(head):
         return () if tail.endswith(_end_of_archive(head)) else ("incomplete",)
@@ -343,7 +325,7 @@ def dump_doubts(head: bytes, tail: bytes) -> tuple[str, ...]:
 def is_error_message(head: bytes) -> bool:
     """Return True if the dump program wrote an error message in place of a dump."""
     head = _unix_lines(head)
-    return head.lstrip(BLANK).startswith(DUMP_MESSAGES) and not _find_program(head)
+    return head.lstrip(BLANKS).startswith(DUMP_MESSAGES) and not _find_program(head)
 
 
 def _unix_lines(text: bytes) -> bytes:
@@ -365,10 +347,10 @@ def _end_of_archive(head: bytes) -> bytes:
 
 def _begins_like_a_dump(head: bytes) -> bool:
     """Return True if an SQL statement or a psql command follows the leading blanks and comments."""
-    text = head[:DUMP_MARKER_WITHIN].lstrip(BLANK)
+    text = head[:DUMP_MARKER_WITHIN].lstrip(BLANKS)
     while text.startswith((b"--", b"#", b"/*")):
-        text = text.partition(b"*/" if text.startswith(b"/*") else b"\n")[2].lstrip(BLANK + b";\0")
-    word = text[: len(text) - len(text.lstrip(LETTERS))]
+        text = text.partition(b"*/" if text.startswith(b"/*") else b"\n")[2].lstrip(BLANKS + b";\0")
+    word = text[: len(text) - len(text.lstrip(ASCII_LETTERS))]
     # An error message may begin with such a word too, but capitalized.
     is_sql = word.upper() in SQL_WORDS and (word.isupper() or word.islower())
     is_known = head.startswith(tuple(first for first, _last in DUMP_BEGINNINGS))

@@ -33,15 +33,7 @@ from vigie_client.machine.token_store import TokenStore
 from vigie_client.report.payload import build_usage_payload, new_run_id
 from vigie_client.report.senders import UsageTelemetryClient
 from vigie_client.spool.client import is_telemetry_off
-from vigie_client.spool.spooling import (
-    count_quarantined,
-    drop_quarantined,
-    flush_spool,
-    quarantined,
-    retry_quarantined,
-    spool_payload,
-    spool_stats,
-)
+from vigie_client.spool.spooling import count_quarantined, flush_spool, open_store, spool_payload, spool_stats
 
 DONE, FAILED, USAGE = 0, 1, 2
 
@@ -148,14 +140,14 @@ def _make_client(options: argparse.Namespace) -> Optional[UsageTelemetryClient]:
 
 
 def _quarantine(options: argparse.Namespace) -> int:
-    spool, code = _spool_path(options), options.code
+    store, code = open_store(_spool_path(options)), options.code
     if options.action == "list":
-        items = [item for item in quarantined(spool) if code in (None, item.get("code"))]
+        items = [item for item in store.quarantined() if code in (None, item.get("code"))]
         return _print_result(options, {"items": items})
     if options.action == "retry":
-        retried = retry_quarantined(spool, code)
-        return _print_result(options, {"retried": retried, "pending": spool_stats(spool).pending})
-    return _print_result(options, {"dropped": drop_quarantined(spool, code)})
+        retried = store.retry_quarantined(code)
+        return _print_result(options, {"retried": retried, "pending": store.stats().pending})
+    return _print_result(options, {"dropped": store.drop_quarantined(code)})
 
 
 def _print_telemetry_off(options: argparse.Namespace) -> int:

@@ -16,11 +16,6 @@ _MAX_REMEMBERED = 1440
 """Number of report names to remember: one per minute for a day."""
 
 
-def staged_name(database: str, suffix: str) -> str:
-    """Return the file name of a dump, for example `compta_db.sql.gz`."""
-    return f"{path_name(database)}.sql{suffix}"
-
-
 class ReportNames:
     """Gives each report a unique name across calls. The file at `path` remembers the names given.
 

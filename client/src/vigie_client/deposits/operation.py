@@ -19,7 +19,7 @@ from typing import Callable, Optional, Union
 from vigie_client.contract import path_name
 from vigie_client.deposits.dumps import Dump
 from vigie_client.deposits.errors import DumpFailed, error_text
-from vigie_client.deposits.names import ReportNames, staged_name
+from vigie_client.deposits.names import ReportNames
 from vigie_client.deposits.packing import PackedFile, pack
 from vigie_client.deposits.places import Delivery, DepositPlace
 from vigie_client.deposits.report import Backup, DepositResult, serialize_report, summarize_backups
@@ -111,7 +111,7 @@ class _Operation:
 
     def _send(self, backup: Backup, packed: PackedFile) -> None:
         try:
-            self._delivery.send(backup.part, staged_name(backup.name, packed.suffix), packed)
+            self._delivery.send(backup.part, f"{path_name(backup.name)}.sql{packed.suffix}", packed)
         except TransferFailed as error:
             backup.transfer_error = str(error)
             log(logging.ERROR, "%s can't be delivered: %s", backup.name, error)

@@ -22,7 +22,6 @@ def parse_time(value: Union[datetime, str]) -> datetime:
 
 
 def format_now() -> str:
-    """Return the current time in the documented form."""
     return format_utc(datetime.now(timezone.utc))
 
 

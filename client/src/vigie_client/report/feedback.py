@@ -57,7 +57,7 @@ class FeedbackClient:
         sender = FeedbackSender(base_url, session, timeout, logger)
         self._spool = BackgroundSpool(sender, spool_path, limits, deliver_after)
         self._programme = programme
-        self._app_version = cut_version(app_version)
+        self._app_version = convert_text(app_version)[:MAX_VERSION]
         self._logger = logger
 
     def __enter__(self) -> FeedbackClient:
@@ -88,9 +88,8 @@ class FeedbackClient:
                 log(logging.WARNING, "feedback isn't accepted: %s", reason, logger=self._logger)
                 return False
             details = {"type": type, "severity": severity, "nps_score": nps_score, "comment": cut_comment(comment)}
-            return self._spool_or_send(
-                {"participant": participant_name(participant), **details, "page": reduce_page(page)}
-            )
+            who = {"participant": participant_name(participant), "page": reduce_page(page)}
+            return self._spool_or_send({**who, **details})
         except Exception as error:
             log(logging.ERROR, "feedback can't be recorded: %s", error.__class__.__name__, logger=self._logger)
             return False
@@ -136,7 +135,3 @@ def cut_comment(value: Any) -> str:
 
 def reduce_page(value: Any) -> str:
     return strip_query(value).strip()[:MAX_PAGE] if isinstance(value, str) else ""
-
-
-def cut_version(value: Any) -> str:
-    return convert_text(value)[:MAX_VERSION]

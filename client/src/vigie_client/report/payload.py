@@ -16,10 +16,10 @@ from vigie_client.report.payload_rules import (
     convert_extension,
     convert_integer,
     convert_status,
-    normalize_license_ref,
     normalize_machine_id,
     normalize_name,
     normalize_run_id,
+    optional_name,
 )
 
 # Bytes of a body for documents; the rest is for the other fields.
@@ -59,7 +59,7 @@ def build_usage_payload(
     rows = _DocumentRows(documents, mistakes)
     payload: dict[str, Any] = {
         "run_id": normalize_run_id(run_id, mistakes),
-        "license_ref": normalize_license_ref(license_ref, mistakes),
+        "license_ref": optional_name("license_ref", license_ref, mistakes),
         "machine_id": normalize_machine_id(machine_id, mistakes),
         "app_name": normalize_name("app_name", app_name, mistakes),
         "app_version": normalize_name("app_version", app_version, mistakes),

@@ -81,7 +81,6 @@ def normalize_run_id(value: Any, mistakes: Mistakes) -> str:
 
 
 def normalize_name(field: str, value: Any, mistakes: Mistakes) -> str:
-    """Return the name, reduced to valid characters."""
     text = convert_text(value)
     if is_identifier(text):
         return text
@@ -91,17 +90,13 @@ def normalize_name(field: str, value: Any, mistakes: Mistakes) -> str:
 
 def normalize_machine_id(value: Any, mistakes: Mistakes) -> Optional[str]:
     """Return the machine_id, reduced by the rule for machine names, or None if nothing is left."""
-    known = _optional_name("machine_id", value, mistakes)
+    known = optional_name("machine_id", value, mistakes)
     text = convert_text(value)
     return known or (None if has_token(text) else machine_name(text) or None)
 
 
-def normalize_license_ref(value: Any, mistakes: Mistakes) -> Optional[str]:
-    """Return a valid reference or None: a reduced one might be that of another customer."""
-    return _optional_name("license_ref", value, mistakes)
-
-
-def _optional_name(field: str, value: Any, mistakes: Mistakes) -> Optional[str]:
+def optional_name(field: str, value: Any, mistakes: Mistakes) -> Optional[str]:
+    """Return the name, or None if it is missing or invalid."""
     text = convert_text(value)
     if is_identifier(text):
         return text

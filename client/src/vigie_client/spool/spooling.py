@@ -1,4 +1,4 @@
-"""Spool items on disk, flush them to the portal, and manage the quarantine.
+"""Spool items on disk, and flush them to the portal.
 
 Spool first, then flush: an item that is on disk before it is sent survives a crash and an absent portal.
 """
@@ -36,7 +36,7 @@ def spool_payload(path: SpoolPath, payload: Mapping[str, Any], *, limits: SpoolL
         return False
     try:
         body = json.dumps(dict(payload), allow_nan=False).encode("ascii")
-        stored, dropped = _open_store(path, limits).append(body)
+        stored, dropped = open_store(path, limits).append(body)
     except Exception as error:
         log(logging.ERROR, "an item can't be spooled: %s", describe_error(error))
         return False
@@ -69,7 +69,7 @@ def flush_spool(
         return 0
     flush = None
     try:
-        store = _open_store(path, limits, now)
+        store = open_store(path, limits, now)
         claim = store.start_flush(force=force) if os.path.exists(path) else None
         if claim is None:
             return 0
@@ -90,15 +90,7 @@ def flush_spool(
 
 def spool_stats(path: SpoolPath) -> SpoolStats:
     """Count the items that wait at `path`, are in its quarantine, or were dropped so far. Raises OSError."""
-    return _open_store(path, DEFAULT_LIMITS).stats()
-
-
-def quarantined(path: SpoolPath) -> list[dict[str, Any]]:
-    """Return the items that the portal refused: `code`, `status`, `at` (Unix time) and `payload`, oldest first.
-
-    A damaged line has its text as `line` in place of `payload`. Raises OSError.
-    """
-    return _open_store(path, DEFAULT_LIMITS).quarantined()
+    return open_store(path).stats()
 
 
 def count_quarantined(path: SpoolPath) -> Optional[int]:
@@ -109,18 +101,7 @@ def count_quarantined(path: SpoolPath) -> Optional[int]:
         return None
 
 
-def retry_quarantined(path: SpoolPath, code: Optional[str] = None) -> int:
-    """Move items from the quarantine (with this `code`, if given) back to the spool, and return their number.
-
-    Damaged lines stay, and so do items for which the spool has no room. Raises OSError.
-    """
-    return _open_store(path, DEFAULT_LIMITS).retry_quarantined(code)
-
-
-def drop_quarantined(path: SpoolPath, code: Optional[str] = None) -> int:
-    """Delete items of the quarantine (with this `code`, if given) and return their number. Raises OSError."""
-    return _open_store(path, DEFAULT_LIMITS).drop_quarantined(code)
-
-
-def _open_store(path: SpoolPath, limits: SpoolLimits, clock: Callable[[], float] = time.time) -> SpoolStore:
+def open_store(
+    path: SpoolPath, limits: SpoolLimits = DEFAULT_LIMITS, clock: Callable[[], float] = time.time
+) -> SpoolStore:
     return SpoolStore(os.fspath(path), limits, clock)

@@ -146,13 +146,13 @@ class SpoolStore:
                 self._save_state(state if os.path.exists(self.path) else replace(state, waited=0.0))
 
     def quarantined(self) -> list[dict[str, Any]]:
-        """Return the records of the quarantine, oldest first."""
+        """Return the records of the quarantine (see `spool.quarantine`), oldest first."""
         if self._is_absent():
             return []
         with self._locked():
             return [quarantine.parse_record(line) for line in read_lines(self._quarantine_path)]
 
-    def retry_quarantined(self, code: Optional[str]) -> int:
+    def retry_quarantined(self, code: Optional[str] = None) -> int:
         """Move items (with this `code`, if given) from the quarantine back to the spool, and return their number.
 
         Damaged lines stay, and so do items without room. They are appended first: a kill in between leaves an item in
@@ -177,7 +177,7 @@ class SpoolStore:
                 replace_lines(self._quarantine_path, kept)
             return len(back)
 
-    def drop_quarantined(self, code: Optional[str]) -> int:
+    def drop_quarantined(self, code: Optional[str] = None) -> int:
         """Delete items (with this `code`, if given) from the quarantine, and return their number."""
         if self._is_absent():
             return 0
