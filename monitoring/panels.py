@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
-from monitoring.figures.uptime import format_percent
+from monitoring.figures.uptime import format_percent, success_share
 from monitoring.models import Incident, Rollup, Round, Target
 from portal.base.words import EMPTY_VALUE, format_count, format_relative, round_half_up, round_to_integer
 from portal.desk.panels import Tile, chart_start, daily_chart, tiles
@@ -70,7 +70,7 @@ class MonthFigures:
 
     @property
     def uptime(self) -> float | None:
-        return (self.checks - self.failures) / self.checks if self.checks else None
+        return success_share(self.checks, self.failures)
 
 
 def load_month(now: datetime) -> MonthFigures:

@@ -74,9 +74,8 @@ def response_chart(report: Report) -> DrawnChart | None:
     drawn = fill_days(list(days))
     known = [days.get(day) for day in drawn]
     lines = [{"label": _("Mean response time"), "values": [day["mean_ms"] if day else None for day in known]}]
-    for condition in report["conditions"]:
-        if condition["name"] == "latency":
-            lines.append({"label": wording.condition_target(condition), "values": [condition["target"]] * len(drawn)})
+    if condition := wording.find_condition(report, "latency"):
+        lines.append({"label": wording.condition_target(condition), "values": [condition["target"]] * len(drawn)})
     return DrawnChart(
         key="chart-times",
         title=_("Response times"),

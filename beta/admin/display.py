@@ -106,7 +106,7 @@ def conditions_section(report: Report) -> Section:
         title=_("Conditions"),
         columns=[_("Condition"), _("Now"), _("Needed"), _("Outcome")],
         rows=rows,
-        note="" if any(condition["name"] == "latency" for condition in report["conditions"]) else without,
+        note="" if wording.find_condition(report, "latency") else without,
     )
 
 

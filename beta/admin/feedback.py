@@ -19,7 +19,7 @@ from beta.admin.feedback_actions import FeedbackActions, record_triage
 from beta.admin.feedback_filters import (
     AssigneeFilter,
     GivenFilter,
-    NextFilter,
+    PriorityFilter,
     ProgrammeFilter,
     SeverityFilter,
     StatusFilter,
@@ -29,6 +29,7 @@ from beta.admin.feedback_filters import (
 from beta.admin.feedback_form import FeedbackForm
 from beta.feedback import triage
 from beta.models import BetaFeedback, FeedbackTag
+from monitoring.admin.base import SearchingAdmin
 from monitoring.admin.display import row_column
 from portal.admin.base import BoundedChangeList, SettingsAdmin
 from portal.admin.display import exact_moment, join_inline, moment_column, stack_lines
@@ -55,7 +56,7 @@ class FeedbackChangeList(BoundedChangeList):
 
 
 @admin.register(BetaFeedback)
-class FeedbackAdmin(FeedbackActions, SettingsAdmin):
+class FeedbackAdmin(SearchingAdmin, FeedbackActions, SettingsAdmin):
     form = FeedbackForm
 
     class Media:
@@ -67,7 +68,8 @@ class FeedbackAdmin(FeedbackActions, SettingsAdmin):
     list_display = ("what_was_said", "kind", "score", "stands", "version", moment_column("given_at", _("given")))
     list_display_links = ("what_was_said",)
     list_filter = (
-        NextFilter, StatusFilter, TypeFilter, SeverityFilter, AssigneeFilter, ProgrammeFilter, TagFilter, GivenFilter,
+        PriorityFilter, StatusFilter, TypeFilter, SeverityFilter, AssigneeFilter, ProgrammeFilter, TagFilter,
+        GivenFilter,
     )  # fmt: skip
     lookups = ("source",)
     search_fields = ("source__begins",)
@@ -107,21 +109,16 @@ class FeedbackAdmin(FeedbackActions, SettingsAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[BetaFeedback]:
         return super().get_queryset(request).select_related("programme", "assignee")
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        text = search_term.strip()
-        if not text:
-            return queryset, False
+    def search(self, request: HttpRequest, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
         if number := NUMBER.fullmatch(text):
-            return queryset.filter(pk=int(number[1])), False
+            return queryset.filter(pk=int(number[1]))
         tagged = BetaFeedback.tags.through.objects.filter(
             feedbacktag__in=FeedbackTag.objects.filter(name__contains=text.lower())
         )
         newest = BetaFeedback.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
         found = Q(participant__contains=text.lower()) | Q(comment__icontains=text) | Q(page__icontains=text)
         found |= Q(source__begins=text) | Q(pk__in=tagged.values("betafeedback"))
-        return queryset.filter(found, pk__gt=newest - SEARCHED), False
+        return queryset.filter(found, pk__gt=newest - SEARCHED)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Return False: only participants give feedback."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest
@@ -21,14 +21,21 @@ SHOWN_PROGRAMMES = 20
 SHOWN_TAGS = 30
 
 
-class NextFilter(ChoiceFilter):
-    title = _("priority")
-    parameter_name = "next"
-    options = {"grave": _("bugs, critical or high"), "unjudged": _("bugs nobody judged"), "mine": _("assigned to me")}
+class OwnFilter(ChoiceFilter):
+    """A filter with a choice for the rows that are assigned to the user."""
+
+    own: ClassVar[str]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        found = super().queryset(request, queryset)
-        return found.filter(assignee=request.user.pk) if self.value() == "mine" else found
+        rows = super().queryset(request, queryset)
+        return rows.filter(assignee=request.user.pk) if self.value() == self.own else rows
+
+
+class PriorityFilter(OwnFilter):
+    title = _("priority")
+    parameter_name = "next"
+    own = "mine"
+    options = {"grave": _("bugs, critical or high"), "unjudged": _("bugs nobody judged"), "mine": _("assigned to me")}
 
     def condition(self, value: str, now: datetime) -> Q:
         return (
@@ -41,7 +48,7 @@ class NextFilter(ChoiceFilter):
         )
 
 
-class AskedFilter(ChoiceFilter):
+class RelatedRowFilter(ChoiceFilter):
     """A filter by the rows of a small table. A row that is not among the choices works, too."""
 
     options = {}
@@ -51,7 +58,7 @@ class AskedFilter(ChoiceFilter):
         return queryset.filter(self.condition(value, timezone.now())) if value else queryset
 
 
-class ProgrammeFilter(AskedFilter):
+class ProgrammeFilter(RelatedRowFilter):
     title = _("programme")
     parameter_name = "programme"
 
@@ -88,20 +95,17 @@ class SeverityFilter(ChoiceFilter):
         return Q(severity="" if value == "none" else value)
 
 
-class AssigneeFilter(ChoiceFilter):
+class AssigneeFilter(OwnFilter):
     title = _("assigned to")
     parameter_name = "assignee"
+    own = "me"
     options = {"me": _("me"), "nobody": _("nobody")}
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        found = super().queryset(request, queryset)
-        return found.filter(assignee=request.user.pk) if self.value() == "me" else found
 
     def condition(self, value: str, now: datetime) -> Q:
         return Q(assignee=None) if value == "nobody" else Q()
 
 
-class TagFilter(AskedFilter):
+class TagFilter(RelatedRowFilter):
     """Filter by the tags in use, sorted."""
 
     title = _("tag")

@@ -26,7 +26,7 @@ from beta.feedback import triage
 from beta.models import BetaFeedback, BetaProgramme, BetaSnapshot, new_key
 from beta.report import snapshots, status, wording
 from beta.report.gather import Report
-from monitoring.admin.base import AskingAdmin
+from monitoring.admin.base import AskingAdmin, SingleDeletionAdmin
 from monitoring.admin.display import row_column
 from portal import audit
 from portal.admin.base import BoundedChangeList, SettingsAdmin, begins_with
@@ -36,14 +36,7 @@ from portal.base.words import format_count, format_short_day
 from portal.desk.history import history_section
 from portal.desk.panels import Section
 
-SETTINGS = (
-    (_("What is tried, and when"), ("name", "product", "starts", "ends")),
-    (
-        _("When it is good enough"),
-        ("participants_target", "score_target", "latency_target_ms", "error_percent_target"),
-    ),
-    (_("Who may send feedback without a token"), ("takes_public", "allowed_origins")),
-)
+THRESHOLDS = ("participants_target", "score_target", "latency_target_ms", "error_percent_target")
 
 
 class RunningFilter(ChoiceFilter):
@@ -84,7 +77,7 @@ def running_badge(programme: BetaProgramme) -> SafeString:
 
 
 @admin.register(BetaProgramme)
-class BetaProgrammeAdmin(ReportExportAdmin, AskingAdmin, SettingsAdmin):
+class BetaProgrammeAdmin(SingleDeletionAdmin, ReportExportAdmin, AskingAdmin, SettingsAdmin):
     form = ProgrammeForm
 
     change_list_template = "beta/programmes.html"
@@ -101,10 +94,14 @@ class BetaProgrammeAdmin(ReportExportAdmin, AskingAdmin, SettingsAdmin):
     search_help_text = begins_with(_("name"))
     actions = ("replace_key", "export_chosen", "export_chosen_xlsx")
     object_actions = ("replace_key",)
-    fieldsets = tuple((title, {"fields": fields}) for title, fields in SETTINGS)
+    counted = ((BetaFeedback, "programme"), (BetaSnapshot, "programme"))
+    fieldsets = (
+        (_("What is tried, and when"), {"fields": ("name", "product", "starts", "ends")}),
+        (_("When it is good enough"), {"fields": THRESHOLDS}),
+        (_("Who may send feedback without a token"), {"fields": ("takes_public", "allowed_origins")}),
+    )
     export_columns = (
-        "name", "product", "starts", "ends", "participants_target", "score_target", "latency_target_ms",
-        "error_percent_target", "takes_public", "allowed_origins", "created_at",
+        *("name", "product", "starts", "ends"), *THRESHOLDS, "takes_public", "allowed_origins", "created_at",
     )  # fmt: skip
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
@@ -172,15 +169,6 @@ class BetaProgrammeAdmin(ReportExportAdmin, AskingAdmin, SettingsAdmin):
         """Return False for a running programme: participants may be sending feedback."""
         return super().has_delete_permission(request, obj) and (obj is None or not obj.is_running(timezone.localdate()))
 
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Return counts only: Django would list all feedback."""
-        keys = [programme.pk for programme in objs]
-        counts = {self.opts.verbose_name_plural: len(keys)}
-        for model in (BetaFeedback, BetaSnapshot):
-            counts[model._meta.verbose_name_plural] = model.objects.filter(programme__in=keys).count()
-        figures = {name: format_count(count) for name, count in counts.items() if count}
-        return [str(programme) for programme in objs], figures, set(), []
-
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         """Delete the feedback without reading it: there may be much, and other writers wait."""
         triage.lock_programmes([obj.pk])
@@ -189,11 +177,6 @@ class BetaProgrammeAdmin(ReportExportAdmin, AskingAdmin, SettingsAdmin):
         BetaFeedback.tags.through.objects.filter(betafeedback__in=feedback.values("pk")).delete()
         feedback._raw_delete(feedback.db)
         super().delete_model(request, obj)
-
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        actions = super().get_actions(request)
-        actions.pop("delete_selected", None)
-        return actions
 
     # --- Columns -----------------------------------------------------------------------------------------------------
 

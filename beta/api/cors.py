@@ -10,7 +10,7 @@ from django.db import DatabaseError
 from django.http import HttpRequest
 
 from beta import programmes
-from beta.feedback.origins import ORIGIN, split_origins
+from beta.feedback.origins import ORIGIN
 
 
 def is_origin_allowed(request: HttpRequest, **_: Any) -> bool:
@@ -22,4 +22,4 @@ def is_origin_allowed(request: HttpRequest, **_: Any) -> bool:
         programme = programmes.find_by_key(key)
     except DatabaseError:  # the call itself answers for this
         return False
-    return programme is not None and origin in split_origins(programme.allowed_origins)
+    return programme is not None and origin in programme.allowed_origins.split()

@@ -13,7 +13,7 @@ from vigie_client.contract import MAX_COMMENT
 from beta import programmes
 from beta.api.serializers import FeedbackAnswer, FeedbackSerializer
 from beta.feedback import intake, origins
-from beta.feedback.reading import FeedbackPayload, read_feedback
+from beta.feedback.reading import read_feedback
 from beta.models import BetaProgramme
 from portal.api.bodies import Limits, read_json_object
 from portal.api.views import HotView, Kind, refuse_but_post
@@ -53,8 +53,10 @@ class FeedbackView(HotView):
     def post(self, body: dict[str, Any], token: ApiToken) -> Answer:
         payload = read_feedback(body)
         try:
-            programme = resolve_programme(payload)
+            day = payload.given_at and timezone.localdate(payload.given_at)
+            programme = find_or_refuse(programmes.find_for_feedback, payload.programme, day)
         except Problem:
+            # A repetition is a duplicate even if its programme is gone or was renamed.
             if not intake.is_stored(payload):
                 raise
             return outcome_answer(body, intake.DUPLICATE)
@@ -85,16 +87,10 @@ def outcome_answer(body: dict[str, Any], outcome: str) -> Answer:
     return 201 if outcome == intake.RECORDED else 200, {"status": outcome, "id": body["id"]}
 
 
-def resolve_programme(payload: FeedbackPayload) -> BetaProgramme:
-    """Return the programme that is named, or the only one that ran when the feedback was given. Raises Problem."""
-    day = payload.given_at and timezone.localdate(payload.given_at)
-    return find_or_refuse(lambda name: programmes.find_for_feedback(name, day), payload.programme)
-
-
-def find_or_refuse(find: Callable[[str], BetaProgramme], name: str) -> BetaProgramme:
-    """Return what the function of `programmes` finds. Raises Problem."""
+def find_or_refuse(find: Callable[..., BetaProgramme], *arguments: Any) -> BetaProgramme:
+    """Call a function of `programmes`, and turn its errors into a Problem."""
     try:
-        return find(name)
+        return find(*arguments)
     except programmes.NoSuchProgramme:
         raise Problem("programme_unknown") from None
     except programmes.NotOneProgramme as error:

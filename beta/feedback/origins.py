@@ -19,7 +19,7 @@ DEFAULT_PORT = re.compile(r"^(?:http://.*:80|https://.*:443)$")
 
 def refuse_bad_origins(text: str) -> None:
     """Validate the field `allowed_origins`. Migrations refer to this function."""
-    for origin in split_origins(text):
+    for origin in text.split():
         if not is_origin(origin):
             raise ValidationError(_("One origin a line is expected, such as https://www.example.org."))
 
@@ -32,14 +32,10 @@ def is_origin(text: str) -> bool:
 def may_send(request: HttpRequest, allowed: str) -> bool:
     """Return True if no web page sends the request, or one of the portal or of an origin listed in `allowed`."""
     origin = request.headers.get("Origin")
-    return origin is None or origin in (*split_origins(allowed), *portal_origins(request))
+    return origin is None or origin in (*allowed.split(), *portal_origins(request))
 
 
 def portal_origins(request: HttpRequest) -> tuple[str, str]:
     """Return the origin of the request and that of PORTAL_URL: behind a proxy they may differ."""
     portal = urlsplit(settings.PORTAL_URL)
     return f"{request.scheme}://{request.get_host()}", f"{portal.scheme}://{portal.netloc}".lower()
-
-
-def split_origins(text: str) -> list[str]:
-    return text.split()

@@ -5,7 +5,7 @@ These functions are called in a transaction, after `lock_programmes` and after l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,7 @@ class TriageChange:
 
 
 def lock_programmes(programmes: Iterable[int]) -> None:
-    """Lock which feedback duplicates which, until the transaction ends. New feedback still comes in.
+    """Lock the programmes as a mutex for changes of `duplicate_of`. New feedback still comes in.
 
     Call it before reading any of their feedback: decisions on older reads would make cycles.
     """
@@ -43,7 +43,7 @@ def apply_triage(feedback: BetaFeedback, wanted: Mapping[str, Any]) -> list[Tria
     `wanted` has new values by field of FIELDS, and tags by `tags`, or by `add_tags` and `remove_tags`. Raises
     ValidationError.
     """
-    fields = resolve_duplicate_fields(feedback, {name: wanted[name] for name in FIELDS if name in wanted})
+    fields = complete_fields(feedback, wanted)
     changes = {name: value for name, value in fields.items() if getattr(feedback, name) != value}
     before = {name: audit_value(getattr(feedback, name)) for name in changes}
     for name, value in changes.items():
@@ -61,7 +61,7 @@ def apply_triage(feedback: BetaFeedback, wanted: Mapping[str, Any]) -> list[Tria
 
 def check_triage(feedback: BetaFeedback, wanted: Mapping[str, Any]) -> None:
     """Raise the ValidationError that `apply_triage` would."""
-    resolve_duplicate_fields(feedback, {name: wanted[name] for name in FIELDS if name in wanted})
+    complete_fields(feedback, wanted)
     tag_changes(feedback, wanted)
 
 
@@ -75,27 +75,26 @@ def audit_value(value: Any) -> Any:
 # --- Duplicates ------------------------------------------------------------------------------------------------------
 
 
-def resolve_duplicate_fields(feedback: BetaFeedback, wanted: dict[str, Any]) -> dict[str, Any]:
-    """Add the consequences of the wanted fields: a duplicate has an original, and no other feedback has one.
+def complete_fields(feedback: BetaFeedback, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the wanted fields and their consequences: a duplicate has an original, and no other feedback has one.
 
     Raises ValidationError.
     """
-    if not wanted.keys() & {"status", "duplicate_of"}:
-        return wanted
-    if wanted.get("duplicate_of"):
-        wanted = {"status": Status.DUPLICATE} | wanted
-        if wanted["status"] != Status.DUPLICATE:
-            status = Status(wanted["status"]).label
-            text = _("It is either a duplicate or %(status)s: say which.") % {"status": status}
-            raise ValidationError({"duplicate_of": text})
-    if wanted.get("status", feedback.status) != Status.DUPLICATE:
-        return wanted | {"duplicate_of": None}
-    named = wanted.get("duplicate_of", feedback.duplicate_of)
-    if named is None:
+    fields = {name: wanted[name] for name in FIELDS if name in wanted}
+    if not fields.keys() & {"status", "duplicate_of"}:
+        return fields
+    if fields.get("duplicate_of") and fields.setdefault("status", Status.DUPLICATE) != Status.DUPLICATE:
+        status = Status(fields["status"]).label
+        text = _("It is either a duplicate or %(status)s: say which.") % {"status": status}
+        raise ValidationError({"duplicate_of": text})
+    if fields.get("status", feedback.status) != Status.DUPLICATE:
+        return fields | {"duplicate_of": None}
+    chosen = fields.get("duplicate_of", feedback.duplicate_of)
+    if chosen is None:
         raise ValidationError({"duplicate_of": _("Say of which it is a duplicate.")})
-    original = find_original(named)
+    original = find_original(chosen)
     check_original(feedback, original)
-    return wanted | {"duplicate_of": original}
+    return fields | {"duplicate_of": original}
 
 
 def find_original(feedback: BetaFeedback) -> BetaFeedback:
@@ -118,20 +117,18 @@ def check_original(feedback: BetaFeedback, original: BetaFeedback) -> None:
 
 
 def repoint_duplicates(feedback: BetaFeedback) -> list[TriageChange]:
-    """Move its own duplicates to its original."""
+    """Move its own duplicates to its original, which is no duplicate: the recursion ends there."""
     changed = []
     for duplicate in feedback.duplicates.select_for_update().order_by("-pk"):
         changed += apply_triage(duplicate, {"duplicate_of": feedback.duplicate_of})
     return changed
 
 
-def reopen_duplicates(going: Iterable[BetaFeedback]) -> list[TriageChange]:
+def reopen_duplicates(deleted: Iterable[BetaFeedback]) -> list[TriageChange]:
     """Reopen the duplicates of feedback that is about to be deleted."""
-    keys = [feedback.pk for feedback in going]
-    left = BetaFeedback.objects.filter(duplicate_of__in=keys).exclude(pk__in=keys).select_for_update()
-    return [
-        changed for duplicate in left.order_by("-pk") for changed in apply_triage(duplicate, {"status": Status.OPEN})
-    ]
+    keys = [feedback.pk for feedback in deleted]
+    remaining = BetaFeedback.objects.filter(duplicate_of__in=keys).exclude(pk__in=keys).select_for_update()
+    return [change for row in remaining.order_by("-pk") for change in apply_triage(row, {"status": Status.OPEN})]
 
 
 # --- Tags ------------------------------------------------------------------------------------------------------------
@@ -142,12 +139,12 @@ def parse_tags(text: str) -> list[str]:
     names = list(dict.fromkeys(filter(None, (" ".join(word.lower().split()) for word in text.split(",")))))
     if any(len(name) > LONGEST_TAG for name in names):
         raise ValidationError(_("A tag has at most %(count)d characters.") % {"count": LONGEST_TAG})
-    check_tag_count(names)
+    check_tag_count(len(names))
     return names
 
 
-def check_tag_count(names: Sequence[str]) -> None:
-    if len(names) > MOST_TAGS:
+def check_tag_count(count: int) -> None:
+    if count > MOST_TAGS:
         raise ValidationError(_("At most %(count)d tags are possible.") % {"count": MOST_TAGS})
 
 
@@ -156,10 +153,9 @@ def tag_changes(feedback: BetaFeedback, wanted: Mapping[str, Any]) -> tuple[list
     if not wanted.keys() & {"tags", "add_tags", "remove_tags"}:
         return [], []
     old = sorted(tag.name for tag in feedback.tags.all())
-    new = set(wanted.get("tags", old)) | set(wanted.get("add_tags", ()))
-    new -= set(wanted.get("remove_tags", ()))
+    new = {*wanted.get("tags", old), *wanted.get("add_tags", ())} - {*wanted.get("remove_tags", ())}
     try:
-        check_tag_count(sorted(new))
+        check_tag_count(len(new))
     except ValidationError as error:
         raise ValidationError({"tags": error.messages}) from None
     return old, sorted(new)

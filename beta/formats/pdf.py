@@ -66,12 +66,14 @@ def split_parts(html: str, charts: dict[str, pdf_layout.Chart]) -> list[str | pd
 
 def make_charts(report: Report) -> dict[str, pdf_layout.Chart]:
     days = report["performance"]["days"]
-    latency = next((found["target"] for found in report["conditions"] if found["name"] == "latency"), None)
+    latency = wording.find_condition(report, "latency")
     return {
         "scores": pdf_layout.Chart(
             132, lambda page, place: drawing.draw_scores(page, place, report["score"], report["trend"])
         ),
-        "responses": pdf_layout.Chart(96, lambda page, place: drawing.draw_responses(page, place, days, latency)),
+        "responses": pdf_layout.Chart(
+            96, lambda page, place: drawing.draw_responses(page, place, days, latency and latency["target"])
+        ),
     }
 
 
@@ -109,7 +111,7 @@ def template_context(report: Report, longest: int) -> dict[str, Any]:
         "comparison": wording.describe_comparison(report),
         "has_scores": any(report["score"]["counts"]) and report["trend"],
         "has_checks": bool(report["performance"]["days"]),
-        "is_watched": any(condition["name"] == "latency" for condition in report["conditions"]),
+        "is_watched": wording.find_condition(report, "latency") is not None,
         "bugs": [bug_context(bug, longest) for bug in bugs],
         "bugs_left": wording.format_figure(left) if left > 0 else "",
         "comments": [

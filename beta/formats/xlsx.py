@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -21,32 +21,19 @@ from beta.models import BEST_SCORE, BetaFeedback
 from beta.report import wording
 from beta.report.gather import Report
 from beta.report.verdict import Condition
+from monitoring.figures.uptime import format_percent
 from monitoring.terminal.text_table import display_width
 from portal.desk.exports import NOT_IN_XML, workbook_cell
 
 TEXT, NUMBER, DAY, MOMENT = "", "0", "yyyy-mm-dd", "yyyy-mm-dd hh:mm:ss"
 COUNT, SCORE, SIGNED, MILLISECONDS, SHARE = "#,##0", "0.00", "+0;-0;0", '#,##0.0" ms"', "0.00%"
-# Section, name, name in the previous report and number format of each figure, in the order of `wording.list_facts`.
-FIGURES = (
-    ("participants", "count", "participants", COUNT),
-    ("score", "average", "average", SCORE),
-    ("score", "nps", "nps", SIGNED),
-    ("score", "promoters", "", COUNT),
-    ("score", "passives", "", COUNT),
-    ("score", "detractors", "", COUNT),
-    ("bugs", "total", "", COUNT),
-    ("bugs", "critical_high_open", "critical_high_open", COUNT),
-    ("performance", "checks", "", COUNT),
-    ("performance", "mean_ms", "mean_ms", MILLISECONDS),
-    ("performance", "p95_ms", "", MILLISECONDS),
-    ("performance", "error_rate", "error_rate", SHARE),
-)
-NUMBER_FORMATS = {
-    "participants": COUNT,
-    "score": SCORE,
-    "critical_bugs": COUNT,
-    "latency": MILLISECONDS,
-    "error_rate": SHARE,
+# Number formats by the function that formats the same figures as text.
+NUMBER_FORMATS: dict[Callable[[Any], str], str] = {
+    wording.format_figure: COUNT,
+    wording.format_score: SCORE,
+    wording.format_signed: SIGNED,
+    wording.format_milliseconds: MILLISECONDS,
+    format_percent: SHARE,
 }
 FONT = "Calibri"
 BOLD, LARGE = Font(FONT, 11, bold=True), Font(FONT, 16, bold=True)
@@ -101,7 +88,7 @@ def fill_report(sheet: Any, report: Report) -> None:
 def write_conditions(sheet: Any, line: int, conditions: Sequence[Condition]) -> None:
     write_header(sheet, line, [_("Condition"), _("Outcome"), _("Value"), _("Needed")], [TEXT, TEXT, COUNT, COUNT])
     for number, condition in enumerate(conditions, line + 1):
-        sign, form = wording.SIGNS[condition["name"]], NUMBER_FORMATS[condition["name"]]
+        sign, form = wording.SIGNS[condition["name"]], NUMBER_FORMATS[wording.FORMATTERS[condition["name"]]]
         row = [
             wording.condition_name(condition),
             wording.condition_outcome(condition),
@@ -115,10 +102,11 @@ def write_figures(sheet: Any, line: int, report: Report) -> None:
     before: dict[str, Any] = {**report["previous"]} if report["previous"] else {}
     header = [_("Figure"), "", _("Value"), _("Previous report") if before else ""]
     write_header(sheet, line, header, [TEXT, TEXT, COUNT, COUNT])
-    named = zip(wording.list_facts(report), FIGURES, strict=True)
-    for number, (fact, (section, name, earlier, form)) in enumerate(named, line + 1):
-        members: dict[str, Any] = report[section]  # type: ignore[literal-required]
-        write_row(sheet, number, [fact.label, "", members[name], before.get(earlier)], [TEXT, TEXT, form, form])
+    members: dict[str, Any] = {**report}
+    for number, fact in enumerate(wording.FACTS, line + 1):
+        form = NUMBER_FORMATS[fact.show]
+        row = [str(fact.label), "", members[fact.section][fact.name], before.get(fact.previous)]
+        write_row(sheet, number, row, [TEXT, TEXT, form, form])
 
 
 def fill_scores(sheet: Any, report: Report) -> None:

@@ -141,7 +141,7 @@ def build_report(programme: BetaProgramme, now: datetime) -> Report:
     performance, checks = gather_performance(programme)
     previous = newest_snapshot(programme)
     figures = make_figures(scores, participants, grave_count, checks)
-    found = verdict.evaluate_conditions(figures, make_thresholds(programme))
+    found = verdict.evaluate_conditions(figures, programme)
     return {
         "programme": programme.name,
         "product": programme.product,
@@ -181,15 +181,6 @@ def make_figures(
         checks=None if checks is None else checks.attempts,
         failures=checks.failed_attempts if checks else 0,
         mean_ms=checks.mean_ms if checks else None,
-    )
-
-
-def make_thresholds(programme: BetaProgramme) -> verdict.Thresholds:
-    return verdict.Thresholds(
-        programme.participants_target,
-        programme.score_target,
-        programme.latency_target_ms,
-        programme.error_percent_target,
     )
 
 

@@ -84,8 +84,8 @@ def review_programme(programme: BetaProgramme, now: datetime, leases: list[Lease
 
 def last_notified_verdict(programme: BetaProgramme) -> str:
     """Return the verdict of the last notification, empty before the first. Exports notify nobody."""
-    told = BetaSnapshot.objects.filter(programme=programme, reason=Reason.VERDICT).order_by("-id")
-    return told.values_list("verdict", flat=True).first() or ""
+    notified = BetaSnapshot.objects.filter(programme=programme, reason=Reason.VERDICT).order_by("-id")
+    return notified.values_list("verdict", flat=True).first() or ""
 
 
 def snapshot_reason(programme: BetaProgramme, report: Report, before: str, now: datetime) -> Reason | None:

@@ -14,7 +14,7 @@ from django.db.models import Count, Max, Value
 from django.utils import timezone
 
 from beta.models import BetaFeedback, BetaProgramme, BetaSnapshot
-from beta.report.gather import LatestScores, Report, calculate_nps, make_figures, make_thresholds
+from beta.report.gather import LatestScores, Report, calculate_nps, make_figures
 from beta.report.snapshots import is_past_retention
 from beta.report.verdict import Condition, Figures, decide_verdict, evaluate_conditions
 from monitoring.figures import uptime
@@ -44,8 +44,8 @@ def calculate_statuses(programmes: Sequence[BetaProgramme]) -> dict[int, Program
     for programme in programmes:
         counts, checked = scores[programme.pk], checks[programme.pk]
         figures = make_figures(counts, people.get(programme.pk, 0), grave.get(programme.pk, 0), checked)
-        judged = evaluate_conditions(figures, make_thresholds(programme))
-        found[programme.pk] = ProgrammeStatus(figures, calculate_nps(counts), judged, decide_verdict(judged))
+        conditions = evaluate_conditions(figures, programme)
+        found[programme.pk] = ProgrammeStatus(figures, calculate_nps(counts), conditions, decide_verdict(conditions))
     return found
 
 

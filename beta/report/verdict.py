@@ -1,4 +1,4 @@
-"""Decide whether a product is ready: figures and thresholds in, conditions and verdict out, without a database.
+"""Decide whether a product is ready: figures and thresholds in, conditions and verdict out, without a query.
 
 Figures are rounded down (to hundredths of a score, tenths of a millisecond, hundredths of a percent), so that the
 verdict agrees with what is shown. No threshold has more digits, so exact figures would decide the same, with one
@@ -11,11 +11,12 @@ import math
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import TypedDict
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
+
+from beta.models import BetaProgramme
 
 GO, NO_GO, INSUFFICIENT_DATA = "GO", "NO-GO", "INSUFFICIENT DATA"
 VERDICTS: dict[str, str | Promise] = {
@@ -39,14 +40,6 @@ class Condition(TypedDict):
     value: float | None
     target: float
     ok: bool | None
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    participants: int = 5
-    score: Decimal = Decimal(7)
-    latency_ms: int = 500
-    error_percent: Decimal = Decimal(1)
 
 
 @dataclass(frozen=True)
@@ -77,17 +70,19 @@ class Figures:
         return max(self.failures * 10_000 // self.checks, min(self.failures, 1)) / 10_000 if self.checks else None
 
 
-def evaluate_conditions(figures: Figures, thresholds: Thresholds) -> list[Condition]:
-    error_rate = float(thresholds.error_percent / 100)
+def evaluate_conditions(figures: Figures, programme: BetaProgramme) -> list[Condition]:
+    """Compare the figures with the programme's thresholds."""
     found = [
-        evaluate_condition("participants", figures.participants, operator.ge, thresholds.participants),
-        evaluate_condition("score", figures.average, operator.ge, float(thresholds.score)),
+        evaluate_condition("participants", figures.participants, operator.ge, programme.participants_target),
+        evaluate_condition("score", figures.average, operator.ge, float(programme.score_target)),
         evaluate_condition("critical_bugs", figures.grave_bugs, operator.eq, 0),
     ]
     if figures.checks is not None:
         found += [
-            evaluate_condition("latency", figures.latency_ms, operator.lt, thresholds.latency_ms),
-            evaluate_condition("error_rate", figures.error_rate, operator.lt, error_rate),
+            evaluate_condition("latency", figures.latency_ms, operator.lt, programme.latency_target_ms),
+            evaluate_condition(
+                "error_rate", figures.error_rate, operator.lt, float(programme.error_percent_target / 100)
+            ),
         ]
     return found
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 from django.utils.formats import date_format, number_format
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from beta.report.gather import Report
 from beta.report.verdict import CONDITIONS, VERDICTS, Condition, is_without_feedback
@@ -20,7 +22,18 @@ class Fact(NamedTuple):
 
     label: str
     value: str
-    change: str = ""
+    change: str
+
+
+class FactSource(NamedTuple):
+    """Place of a figure in the report, its name in the previous one, and the digits of its change."""
+
+    label: str | Promise
+    section: str
+    name: str
+    show: Callable[[Any], str]
+    previous: str = ""
+    digits: int = 0
 
 
 # --- Figures ---------------------------------------------------------------------------------------------------------
@@ -69,6 +82,10 @@ FORMATTERS = {
     "error_rate": format_percent,
 }
 SIGNS = {"participants": "≥", "score": "≥", "critical_bugs": "=", "latency": "<", "error_rate": "<"}
+
+
+def find_condition(report: Report, name: str) -> Condition | None:
+    return next((condition for condition in report["conditions"] if condition["name"] == name), None)
 
 
 def condition_name(condition: Condition) -> str:
@@ -128,36 +145,31 @@ def format_report_moment(text: str) -> str:
     return format_moment(datetime.fromisoformat(text))
 
 
-def list_facts(report: Report) -> Sequence[Fact]:
+FACTS = (
+    FactSource(gettext_lazy("Participants"), "participants", "count", format_figure, "participants"),
+    FactSource(gettext_lazy("Average score"), "score", "average", format_score, "average", 2),
+    FactSource(gettext_lazy("Net Promoter Score"), "score", "nps", format_signed, "nps"),
+    FactSource(gettext_lazy("Promoters (9 and 10)"), "score", "promoters", format_figure),
+    FactSource(gettext_lazy("Passives (7 and 8)"), "score", "passives", format_figure),
+    FactSource(gettext_lazy("Detractors (0 to 6)"), "score", "detractors", format_figure),
+    FactSource(gettext_lazy("Bugs reported"), "bugs", "total", format_figure),
+    FactSource(CONDITIONS["critical_bugs"], "bugs", "critical_high_open", format_figure, "critical_high_open"),
+    FactSource(gettext_lazy("Checks"), "performance", "checks", format_figure),
+    FactSource(gettext_lazy("Mean response time"), "performance", "mean_ms", format_milliseconds, "mean_ms", 1),
+    FactSource(gettext_lazy("95th percentile"), "performance", "p95_ms", format_milliseconds),
+    FactSource(gettext_lazy("Error rate"), "performance", "error_rate", format_percent),
+)
+
+
+def list_facts(report: Report) -> list[Fact]:
     """Return the figures of the report, each with its change since the previous snapshot."""
-    participants, given = report["participants"], report["score"]
-    bugs, performance = report["bugs"], report["performance"]
-    before = report["previous"]
-
-    def since(now: float | None, name: str, digits: int = 0) -> str:
-        return format_difference(now, before[name], digits) if before else ""  # type: ignore[literal-required]
-
-    people, bugs_open = participants["count"], bugs["critical_high_open"]
-    return [
-        Fact(_("Participants"), format_figure(people), since(people, "participants")),
-        Fact(_("Average score"), format_score(given["average"]), since(given["average"], "average", 2)),
-        Fact(_("Net Promoter Score"), format_signed(given["nps"]), since(given["nps"], "nps")),
-        Fact(_("Promoters (9 and 10)"), format_figure(given["promoters"])),
-        Fact(_("Passives (7 and 8)"), format_figure(given["passives"])),
-        Fact(_("Detractors (0 to 6)"), format_figure(given["detractors"])),
-        Fact(_("Bugs reported"), format_figure(bugs["total"])),
-        Fact(
-            _("Critical and high bugs that are open"), format_figure(bugs_open), since(bugs_open, "critical_high_open")
-        ),
-        Fact(_("Checks"), format_figure(performance["checks"])),
-        Fact(
-            _("Mean response time"),
-            format_milliseconds(performance["mean_ms"]),
-            since(performance["mean_ms"], "mean_ms", 1),
-        ),
-        Fact(_("95th percentile"), format_milliseconds(performance["p95_ms"])),
-        Fact(_("Error rate"), format_percent(performance["error_rate"])),
-    ]
+    members, before = cast(dict[str, Any], report), cast(dict[str, Any], report["previous"] or {})
+    facts = []
+    for source in FACTS:
+        value = members[source.section][source.name]
+        change = format_difference(value, before.get(source.previous), source.digits)
+        facts.append(Fact(str(source.label), source.show(value), change))
+    return facts
 
 
 def describe_comparison(report: Report) -> str:

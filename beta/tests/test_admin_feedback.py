@@ -16,7 +16,7 @@ from beta.feedback import triage
 from beta.models import BetaFeedback, FeedbackTag
 from beta.report.gather import build_report
 from beta.tests.factories import create_bug, get_programme
-from monitoring.tests.helpers.admin_pages import page_url, post_action
+from monitoring.tests.helpers.admin_pages import changelist_rows, page_url, post_action
 from portal.models import AuditEvent
 from portal.tests.helpers.admin_pages import log_in_with_role, messages_of, page_text
 
@@ -32,7 +32,7 @@ HOSTILE = {
 
 
 def found(client, **query):
-    return [row.participant for row in client.get(LIST, query).context["cl"].queryset]
+    return [row.participant for row in changelist_rows(client, BetaFeedback, **query)]
 
 
 class TestList:

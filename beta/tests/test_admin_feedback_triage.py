@@ -1,6 +1,7 @@
 """Triage in the admin: on the page of one, by one click, and of many at once."""
 
 import pytest
+from django.contrib import admin
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -234,9 +235,8 @@ class TestOneClickActions:
         original = create_bug(participant="original")
         rows = [create_bug(status=status) for status in ("open", "planned", "fixed", "declined")]
         rows.append(create_bug(status="duplicate", duplicate_of=original))
-        offered = [
-            row for row in rows if f"/act/{action}/" in str(client.get(page_url(row)).context["buttons"])
-        ]  # fmt: skip
+        model_admin = admin.site.get_model_admin(BetaFeedback)
+        offered = [row for row in rows if model_admin.can_act(row, action)]
         post_action(client, action, *rows)
         assert [row for row in rows if trail(row)] == offered
         assert fresh(rows[-1]).duplicate_of == (None if action == "reopen" else original)

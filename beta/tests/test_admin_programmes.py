@@ -144,10 +144,10 @@ class TestList:
             ("future", today + DAY, None),
         ):  # fmt: skip
             create_programme(name, starts=starts, ends=ends)
-        assert listed_rows(admin_client, "betaprogramme", BASE, time="running") == ["last day", "open"]
-        assert listed_rows(admin_client, "betaprogramme", BASE, time="ended") == ["past"]
-        assert listed_rows(admin_client, "betaprogramme", BASE, time="upcoming") == ["future"]
-        assert listed_rows(admin_client, "betaprogramme", BASE, q="LAST") == ["last day"]
+        assert listed_rows(admin_client, "betaprogramme", "beta", time="running") == ["last day", "open"]
+        assert listed_rows(admin_client, "betaprogramme", "beta", time="ended") == ["past"]
+        assert listed_rows(admin_client, "betaprogramme", "beta", time="upcoming") == ["future"]
+        assert listed_rows(admin_client, "betaprogramme", "beta", q="LAST") == ["last day"]
 
     def test_empty_list_explains_how_to_begin(self, client):
         log_in_with_role(client, "operator")

@@ -48,11 +48,11 @@ class TestList:
 
     def test_list_is_filtered_and_searched(self, admin_client, snapshot):
         other = take_snapshot(create_programme("other"), NOON, Reason.VERDICT)
-        assert listed_rows(admin_client, "betasnapshot", BASE, verdict="GO") == [str(snapshot)]
-        assert listed_rows(admin_client, "betasnapshot", BASE, reason="verdict") == [str(other)]
-        assert listed_rows(admin_client, "betasnapshot", BASE, q="oth") == [str(other)]
-        assert listed_rows(admin_client, "betasnapshot", BASE, programme=snapshot.programme_id) == [str(snapshot)]
-        assert listed_rows(admin_client, "betasnapshot", BASE, kept="hour") == []
+        assert listed_rows(admin_client, "betasnapshot", "beta", verdict="GO") == [str(snapshot)]
+        assert listed_rows(admin_client, "betasnapshot", "beta", reason="verdict") == [str(other)]
+        assert listed_rows(admin_client, "betasnapshot", "beta", q="oth") == [str(other)]
+        assert listed_rows(admin_client, "betasnapshot", "beta", programme=snapshot.programme_id) == [str(snapshot)]
+        assert listed_rows(admin_client, "betasnapshot", "beta", kept="hour") == []
 
     def test_list_is_exported_with_its_figures(self, client, snapshot):
         log_in_with_role(client, "staff")

@@ -12,7 +12,6 @@ from django.utils import translation
 from openpyxl import load_workbook
 
 from beta.formats import FORMATS, render_report, report_response
-from beta.formats.xlsx import FIGURES
 from beta.models import BetaSnapshot
 from beta.report import wording
 from beta.report.gather import build_report
@@ -212,13 +211,13 @@ def test_workbook_figures_are_beside_those_of_the_previous_report(report):
 
 def test_workbook_figures_equal_those_of_the_other_formats(report):
     sheet = book_of(report)["Report"]
-    last = lines_of(sheet)[-len(FIGURES) :]
+    last = lines_of(sheet)[-len(wording.FACTS) :]
     assert [line[0] for line in last] == [fact.label for fact in wording.list_facts(report)]
     shown = {fact.label: fact.value for fact in wording.list_facts(report)}
     written = {
         "#,##0": "{:,.0f}", "0.00": "{:.2f}", "+0;-0;0": "{:+.0f}", '#,##0.0" ms"': "{:,.1f} ms", "0.00%": "{:.2%}",
     }  # fmt: skip
-    for label, _empty, value, _before in list(sheet.iter_rows())[-len(FIGURES) :]:
+    for label, _empty, value, _before in list(sheet.iter_rows())[-len(wording.FACTS) :]:
         assert written[value.number_format].format(value.value) == shown[label.value].replace(" %", "%")
 
 

@@ -4,14 +4,15 @@ from decimal import Decimal
 
 import pytest
 
-from beta.report.verdict import GO, INSUFFICIENT_DATA, NO_GO, Figures, Thresholds, decide_verdict, evaluate_conditions
+from beta.models import BetaProgramme
+from beta.report.verdict import GO, INSUFFICIENT_DATA, NO_GO, Figures, decide_verdict, evaluate_conditions
 
 GOOD = {"participants": 5, "score_sum": 40, "scores": 5}
 MEASURED = {"checks": 1000, "failures": 0, "mean_ms": 131.5}
 
 
 def judged(**figures):
-    found = evaluate_conditions(Figures(**GOOD | figures), Thresholds())
+    found = evaluate_conditions(Figures(**GOOD | figures), BetaProgramme())
     return decide_verdict(found), {condition["name"]: condition for condition in found}
 
 
@@ -109,7 +110,9 @@ def test_only_failed_checks_are_a_no_go_without_latency():
 
 
 def test_thresholds_come_from_the_programme():
-    thresholds = Thresholds(participants=2, score=Decimal("8.25"), latency_ms=50, error_percent=Decimal("0.05"))
-    found = evaluate_conditions(Figures(**GOOD | MEASURED), thresholds)
+    programme = BetaProgramme(
+        participants_target=2, score_target=Decimal("8.25"), latency_target_ms=50, error_percent_target=Decimal("0.05")
+    )
+    found = evaluate_conditions(Figures(**GOOD | MEASURED), programme)
     assert [condition["target"] for condition in found] == [2, 8.25, 0, 50, 0.0005]
     assert decide_verdict(found) == NO_GO

@@ -8,12 +8,13 @@ from typing import Any, ClassVar
 from django import forms
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.db.models import Q, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 
 from portal.admin.base import VigieModelAdmin
+from portal.base.words import format_count
 
 MOST_AT_ONCE = 500
 
@@ -24,6 +25,45 @@ class MonitoringAdmin(VigieModelAdmin):
 
     change_list_template = "monitoring/list.html"
     actions: Sequence[Any] = ("export_chosen", "export_chosen_xlsx")
+
+
+class SearchingAdmin(MonitoringAdmin):
+    """Base of the admins that search in a way of their own."""
+
+    def search(self, request: HttpRequest, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
+        """Return the rows that match the text, which is not empty."""
+        raise NotImplementedError
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        text = search_term.strip()
+        return (self.search(request, queryset, text) if text else queryset), False
+
+
+class SingleDeletionAdmin(MonitoringAdmin):
+    """Rows that are deleted one by one. `counted` are the models of rows that go with one, each with its reference."""
+
+    counted: ClassVar[Sequence[tuple[type[Model], str]]]
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        actions = super().get_actions(request)
+        actions.pop("delete_selected", None)
+        return actions
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Return counts of what is deleted too: Django would list each of a million rows."""
+        keys = [obj.pk for obj in objs]
+        counts = {self.opts.verbose_name_plural: len(keys)}
+        for model, reference in self.counted:
+            rows = model._default_manager.filter(**{f"{reference}__in": keys})
+            counts[model._meta.verbose_name_plural] = rows.count()
+        return (
+            [str(obj) for obj in objs],
+            {name: format_count(count) for name, count in counts.items() if count},
+            set(),
+            [],
+        )
 
 
 class AskingAdmin(MonitoringAdmin):

@@ -12,7 +12,7 @@ from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
 from monitoring.admin import display
-from monitoring.admin.base import MonitoringAdmin
+from monitoring.admin.base import SearchingAdmin
 from monitoring.admin.display import row_column
 from monitoring.admin.filters import CheckedFilter, CountedFilter, ErrorFilter
 from monitoring.models import CheckResult, Target
@@ -28,7 +28,7 @@ SEARCHED = timedelta(days=1)
 
 
 @admin.register(CheckResult)
-class CheckResultAdmin(MonitoringAdmin, ReadOnlyAdmin):
+class CheckResultAdmin(SearchingAdmin, ReadOnlyAdmin):
     ordering = ("-at", "-id")
     sortable_by = ("at",)
     list_select_related = ("target",)
@@ -51,17 +51,12 @@ class CheckResultAdmin(MonitoringAdmin, ReadOnlyAdmin):
     )  # fmt: skip
     facts = (moment_column("at", _("checked"), show=exact_moment), "page", "outcome", "status", "latency", "error")
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[CheckResult], search_term: str
-    ) -> tuple[QuerySet[CheckResult], bool]:
-        text = search_term.strip()
-        if not text:
-            return queryset, False
+    def search(self, request: HttpRequest, queryset: QuerySet[CheckResult], text: str) -> QuerySet[CheckResult]:
         found = Target.objects.filter(name__begins=text).values_list("pk", flat=True)[:MOST_TARGETS_FOUND]
         rows = queryset.filter(target__in=list(found))
         if request.GET.get(CheckedFilter.parameter_name) in CheckedFilter.options:
-            return rows, False
-        return rows.filter(at__gte=timezone.now() - SEARCHED), False
+            return rows
+        return rows.filter(at__gte=timezone.now() - SEARCHED)
 
     name = row_column(_("target"), lambda check: check.target.name)
     page = row_column(_("target"), lambda check: display.link_to_target(check.target))

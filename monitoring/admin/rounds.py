@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
-from monitoring.admin.base import MonitoringAdmin
+from monitoring.admin.base import SearchingAdmin
 from monitoring.admin.display import format_share, row_column
 from monitoring.admin.filters import FinishedFilter, RoundOutcomeFilter
 from monitoring.checks.active_round import MOST_NAMED
@@ -32,7 +32,7 @@ def count_others(found: Round, shown: int) -> str:
 
 
 @admin.register(Round)
-class RoundAdmin(MonitoringAdmin, ReadOnlyAdmin):
+class RoundAdmin(SearchingAdmin, ReadOnlyAdmin):
     ordering = ("-number",)
     sortable_by = ("number",)
     list_display = (
@@ -60,15 +60,10 @@ class RoundAdmin(MonitoringAdmin, ReadOnlyAdmin):
         (_("Its checks"), ("checked", "failed_in_full", "retries", "not_counted", "errors", "mean", "p95")),
     )
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Round], search_term: str
-    ) -> tuple[QuerySet[Round], bool]:
+    def search(self, request: HttpRequest, queryset: QuerySet[Round], text: str) -> QuerySet[Round]:
         """Find the round of exactly this number."""
-        text = search_term.strip()
-        if not text:
-            return queryset, False
         is_number = text.isascii() and text.isdigit() and len(text) <= 18
-        return queryset.filter(number=int(text)) if is_number else queryset.none(), False
+        return queryset.filter(number=int(text)) if is_number else queryset.none()
 
     checked = row_column(_("checks"), lambda found: format_count(found.checks))
     retries = row_column(_("retried"), lambda found: format_count(found.retried))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.safestring import SafeString
@@ -18,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from monitoring import controls
 from monitoring.admin import charts, display, sections
 from monitoring.admin.actions import TargetActions
+from monitoring.admin.base import SearchingAdmin, SingleDeletionAdmin
 from monitoring.admin.display import row_column
 from monitoring.admin.filters import StandingFilter, TargetStateFilter
 from monitoring.admin.form import TargetForm
@@ -27,10 +27,9 @@ from monitoring.figures import badge, uptime
 from monitoring.figures.uptime import DayBar, UptimeFigures, format_percent
 from monitoring.models import CheckResult, Incident, Rollup, Target
 from monitoring.panels import format_milliseconds
-from monitoring.querysets import TargetQuerySet
 from portal.admin.base import BoundedChangeList, SettingsAdmin, begins_with
 from portal.admin.display import exact_moment, join_inline, moment_column, stack_lines
-from portal.base.words import EMPTY_VALUE, format_count
+from portal.base.words import EMPTY_VALUE
 from portal.desk.history import history_section
 from portal.desk.panels import Section
 
@@ -68,8 +67,7 @@ class ListedFigures:
     @property
     def uptime(self) -> float | None:
         """Return the uptime of the days shown as bars. Reading their counts takes a tenth of the time of histograms."""
-        checks, failures = sum(bar.checks for bar in self.bars), sum(bar.failures for bar in self.bars)
-        return DayBar(date.min, checks, failures).uptime
+        return uptime.success_share(sum(bar.checks for bar in self.bars), sum(bar.failures for bar in self.bars))
 
 
 class TargetChangeList(BoundedChangeList):
@@ -96,7 +94,7 @@ def state_of_row(target: Target, *, with_since: bool = True) -> SafeString:
 
 
 @admin.register(Target)
-class TargetAdmin(TargetActions, SettingsAdmin):
+class TargetAdmin(SearchingAdmin, SingleDeletionAdmin, TargetActions, SettingsAdmin):
     form = TargetForm
 
     change_list_template = "monitoring/targets.html"
@@ -104,6 +102,7 @@ class TargetAdmin(TargetActions, SettingsAdmin):
     add_label = _("Watch another")
     ordering = ("name",)
     list_per_page = 25  # each with the histograms of a day
+    counted = ((Incident, "target"), (CheckResult, "target"), (Rollup, "target"))
     sortable_by = ()
     list_display = ("target", "stands", "days", "uptimes", "p95", moment_column("last_check_at", _("last check")))
     list_display_links = ("target",)
@@ -142,12 +141,9 @@ class TargetAdmin(TargetActions, SettingsAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return TargetChangeList
 
-    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[TargetQuerySet, bool]:
+    def search(self, request: HttpRequest, queryset: QuerySet[Target], text: str) -> QuerySet[Target]:
         """Search names and addresses. There are few targets, so no index is needed."""
-        text = search_term.strip()
-        if not text:
-            return queryset, False
-        return queryset.filter(Q(name__begins=text) | Q(url__icontains=text)), False
+        return queryset.filter(Q(name__begins=text) | Q(url__icontains=text))
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         context = {"heading": list_heading(timezone.now())} if self.has_view_permission(request) else {}
@@ -194,24 +190,6 @@ class TargetAdmin(TargetActions, SettingsAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Allow deleting paused targets only: their incidents are closed, and no check is under way."""
         return super().has_delete_permission(request, obj) and (obj is None or not obj.is_active)
-
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Return counts of what is deleted too: Django would list each of a million checks."""
-        keys = [target.pk for target in objs]
-        related = (Incident, CheckResult, Rollup)
-        counts = {model._meta.verbose_name_plural: model.objects.filter(target__in=keys).count() for model in related}
-        figures = {self.opts.verbose_name_plural: len(keys)} | {name: count for name, count in counts.items() if count}
-        return (
-            [str(target) for target in objs],
-            {name: format_count(count) for name, count in figures.items()},
-            set(),
-            [],
-        )
-
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        actions = super().get_actions(request)
-        actions.pop("delete_selected", None)
-        return actions
 
     # --- Columns and facts -------------------------------------------------------------------------------------------
 

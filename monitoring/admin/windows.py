@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from monitoring.admin.base import MonitoringAdmin
+from monitoring.admin.base import SearchingAdmin
 from monitoring.admin.display import row_column
 from monitoring.admin.filters import RepeatsFilter, WindowStateFilter
 from monitoring.admin.form import WindowForm
@@ -42,7 +42,7 @@ class WindowChangeList(BoundedChangeList):
 
 
 @admin.register(MaintenanceWindow)
-class MaintenanceWindowAdmin(MonitoringAdmin):
+class MaintenanceWindowAdmin(SearchingAdmin):
     form = WindowForm
 
     add_label = _("Plan another")
@@ -62,16 +62,11 @@ class MaintenanceWindowAdmin(MonitoringAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return WindowChangeList
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[MaintenanceWindow], search_term: str
-    ) -> tuple[QuerySet[MaintenanceWindow], bool]:
+    def search(self, request: HttpRequest, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
         """Search names of windows and of their targets. There are few windows, so no index is needed."""
-        text = search_term.strip()
-        if not text:
-            return queryset, False
         targets = Target.objects.filter(name__begins=text).values_list("pk", flat=True)[:MOST_TARGETS_FOUND]
         naming = MaintenanceWindow.targets.through.objects.filter(target__in=list(targets))
-        return queryset.filter(Q(name__begins=text) | Q(pk__in=naming.values("maintenancewindow"))), False
+        return queryset.filter(Q(name__begins=text) | Q(pk__in=naming.values("maintenancewindow")))
 
     def get_sections(self, request: HttpRequest, obj: Any) -> list[Section]:
         return [history_section(self.subject_of(obj))]

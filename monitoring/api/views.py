@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
@@ -16,6 +16,7 @@ from monitoring.api.serializers import PAUSED, StatusAnswer, TargetsAnswer, Targ
 from monitoring.figures import badge
 from monitoring.figures.uptime import UptimeFigures, load_figures, round_uptime
 from monitoring.models import Incident, Round, Target
+from monitoring.panels import StateCounts, count_states
 from portal.api.pagination import PAGE_PARAMETERS, CursorPagination
 from portal.api.views import ApiView, Kind
 from portal.base.moments import format_iso
@@ -23,7 +24,6 @@ from portal.base.problems import Problem
 from portal.models import ApiToken
 from portal.notifications import in_portal_language
 
-State = Target.State
 WINDOW = "24h"
 SHOWN_INCIDENTS = 100
 BADGE_SECONDS = 60
@@ -55,12 +55,13 @@ class StatusView(ApiView):
 
     @extend_schema(responses={200: StatusAnswer})
     def get(self, request: Request) -> Response:
-        targets, is_slow = count_targets()
+        states = count_states()
+        targets = serialize_states(states)
         incidents = Incident.objects.open()
         total, last = incidents.count(), Round.objects.latest_first().first()
         newest = incidents.select_related("target")[:SHOWN_INCIDENTS]
         body = {
-            "state": overall_state(targets, is_degraded=is_slow or bool(total)),
+            "state": overall_state(targets, is_degraded=bool(states.slow or total)),
             "targets": targets,
             "open_incidents": [serialize_incident(incident) for incident in newest],
             "open_incidents_total": total,
@@ -122,18 +123,10 @@ def round_latency(latency_ms: float | None) -> float | None:
 # --- The whole -------------------------------------------------------------------------------------------------------
 
 
-def count_targets() -> tuple[dict[str, int], bool]:
-    """Return the number of targets by state, and whether one is slow. Slow, unstable and failing ones count as up."""
-    active = Q(is_active=True)
-    found = Target.objects.aggregate(
-        up=Count("pk", filter=active & Q(state__in=[State.UP, State.SLOW, State.FAILING, State.UNSTABLE])),
-        down=Count("pk", filter=active & Q(state=State.DOWN)),
-        paused=Count("pk", filter=~active),
-        unknown=Count("pk", filter=active & Q(state=State.UNKNOWN)),
-        slow=Count("pk", filter=active & Q(state=State.SLOW)),
-    )
-    is_slow = bool(found.pop("slow"))
-    return found, is_slow
+def serialize_states(states: StateCounts) -> dict[str, int]:
+    """Return the number of targets by state. Here unstable and failing ones are up as well."""
+    up = states.up + states.unstable + states.failing
+    return {"up": up, "down": states.down, "paused": states.paused, "unknown": states.unknown}
 
 
 def overall_state(targets: dict[str, int], *, is_degraded: bool) -> str:

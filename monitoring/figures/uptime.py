@@ -44,6 +44,11 @@ def floor_to_step(moment: datetime, step: timedelta) -> datetime:
     return EPOCH + (moment - EPOCH) // step * step
 
 
+def success_share(checks: int, failures: int) -> float | None:
+    """Return a share from 0 to 1, or None without counted checks."""
+    return (checks - failures) / checks if checks else None
+
+
 # --- Figures ---------------------------------------------------------------------------------------------------------
 
 
@@ -63,8 +68,7 @@ class UptimeFigures:
 
     @property
     def uptime(self) -> float | None:
-        """Return a share from 0 to 1, or None without counted checks."""
-        return (self.checks - self.failures) / self.checks if self.checks else None
+        return success_share(self.checks, self.failures)
 
     @property
     def attempts(self) -> int:
@@ -76,7 +80,7 @@ class UptimeFigures:
 
     @property
     def error_rate(self) -> float | None:
-        """Return a share from 0 to 1, or None without counted checks."""
+        """Return the share of failed attempts, retried ones included, from 0 to 1; None without counted checks."""
         return self.failed_attempts / self.attempts if self.attempts else None
 
     @property
@@ -182,8 +186,10 @@ def load_parts(
     return found
 
 
-def sum_parts(parts: Sequence[RollupPart], others: UptimeFigures | None = None) -> UptimeFigures:
-    """Sum up the rollups and earlier figures."""
+def sum_parts(
+    parts: Sequence[RollupPart] | Sequence[UptimeFigures], others: UptimeFigures | None = None
+) -> UptimeFigures:
+    """Sum up the rollups or figures, and earlier figures."""
     inner = others or UptimeFigures()
     return UptimeFigures(
         checks=inner.checks + sum(part.checks for part in parts),
@@ -195,7 +201,7 @@ def sum_parts(parts: Sequence[RollupPart], others: UptimeFigures | None = None) 
     )
 
 
-def merge_histograms(parts: Sequence[RollupPart], others: UptimeFigures) -> Histogram:
+def merge_histograms(parts: Sequence[RollupPart] | Sequence[UptimeFigures], others: UptimeFigures) -> Histogram:
     """Merge the histograms. Called lazily: it is the most expensive step, and not needed for the uptime."""
     found: list[Histogram | str] = [part.histogram for part in parts]
     if others.checks:
@@ -205,11 +211,11 @@ def merge_histograms(parts: Sequence[RollupPart], others: UptimeFigures) -> Hist
     return known[0] if len(known) == 1 else histogram.merge_histograms(known)
 
 
-def format_percent(uptime: float | None) -> str:
-    """Format as `99.95 %` in the active locale. Only a target that never failed has 100 %."""
-    if uptime is None:
+def format_percent(share: float | None) -> str:
+    """Format a share as `99.95 %` in the active locale. Only exactly 0 and 1 are shown as 0 % and 100 %."""
+    if share is None:
         return EMPTY_VALUE
-    shown = uptime if uptime in (0, 1) else min(max(uptime, 0.0001), 0.9999)
+    shown = share if share in (0, 1) else min(max(share, 0.0001), 0.9999)
     digits = 0 if shown in (0, 1) else 2
     # Rounded here because `number_format` truncates.
     return _("%(number)s %%") % {"number": number_format(round_half_up(shown * 100, digits), digits, use_l10n=True)}
@@ -232,11 +238,10 @@ class DayBar:
     day: date
     checks: int = 0
     failures: int = 0
-    excused: int = 0
 
     @property
     def uptime(self) -> float | None:
-        return (self.checks - self.failures) / self.checks if self.checks else None
+        return success_share(self.checks, self.failures)
 
     @property
     def state(self) -> str:
@@ -255,7 +260,7 @@ def load_bars(targets: Sequence[int], now: datetime, days: int = 30) -> dict[int
     rows = Rollup.objects.of(list(targets), Period.DAY, first)
     known = {
         (target, start.date()): DayBar(start.date(), *counts)
-        for target, start, *counts in rows.values_list("target_id", "start", "checks", "failures", "excused")
+        for target, start, *counts in rows.values_list("target_id", "start", "checks", "failures")
     }
     return {target: [known.get((target, day), DayBar(day)) for day in wanted] for target in targets}
 

@@ -19,7 +19,7 @@ from django.utils.translation import ngettext
 from monitoring.alerts import notices
 from monitoring.error_texts import ERROR_LABELS
 from monitoring.figures import rollups, uptime
-from monitoring.figures.uptime import DAY, HOUR, MINUTE, RollupPart, UptimeFigures, format_percent
+from monitoring.figures.uptime import DAY, HOUR, MINUTE, UptimeFigures, format_percent
 from monitoring.models import CheckResult, Incident, Rollup, Round, Target
 from monitoring.terminal.text_table import (
     WIDTH,
@@ -92,15 +92,10 @@ def format_latency(value: float | None) -> str:
 
 
 def total_line(lines: Sequence[TargetLine]) -> TargetLine:
-    parts = [line_part(line.figures) for line in lines]
+    figures = uptime.sum_parts([line.figures for line in lines])
     kinds: Counter[str] = sum((line.kinds for line in lines), Counter())
     least, most = min(line.least_ms for line in lines), max(line.most_ms for line in lines)
-    return TargetLine(_("All targets"), uptime.sum_parts(parts), "", kinds, least, most, lines[0].kinds_days)
-
-
-def line_part(figures: UptimeFigures) -> RollupPart:
-    counts = (figures.checks, figures.failures, figures.excused, figures.retried)
-    return RollupPart(0, *counts, figures.latency_sum_ms, figures.histogram)
+    return TargetLine(_("All targets"), figures, "", kinds, least, most, lines[0].kinds_days)
 
 
 # --- The table -------------------------------------------------------------------------------------------------------

@@ -185,21 +185,18 @@ def test_bar_has_the_state_of_its_day(checks, failures, state):
     assert DayBar(date(2026, 3, 10), checks, failures).state == state
 
 
-def test_bar_of_a_maintenance_day_has_no_state():
-    assert DayBar(date(2026, 3, 10), 0, 0, excused=1_440).state == "none"
-
-
 def test_bars_cover_each_day_oldest_first(target, django_assert_num_queries):
     other = create_target()
     create_rollup(target, "day", TODAY, checks=9, failures=9)
     create_rollup(target, "day", TODAY - 29 * DAY, checks=7, excused=2)
+    create_rollup(target, "day", TODAY - 28 * DAY, checks=0, excused=1_440)
     create_rollup(target, "day", TODAY - 30 * DAY)
     create_rollup(target, "hour", NOON, checks=50)
     with django_assert_num_queries(1):
         found = load_bars([target.pk, other.pk], NOON)
     days = found[target.pk]
     assert [bar.day for bar in days] == [(TODAY - back * DAY).date() for back in reversed(range(30))]
-    assert days[0] == DayBar(date(2026, 2, 9), 7, 0, 2)
+    assert days[0] == DayBar(date(2026, 2, 9), 7)
     assert days[-1] == DayBar(date(2026, 3, 10), 9, 9)
     assert {bar.state for bar in days[1:-1]} == {bar.state for bar in found[other.pk]} == {"none"}
 

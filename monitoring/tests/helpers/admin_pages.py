@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from django.apps import apps
+from django.contrib import admin
+from django.contrib.auth import get_user
+from django.test import RequestFactory
+
 BASE = "/admin/monitoring/"
 TARGETS = f"{BASE}target/"
 
@@ -23,8 +28,15 @@ def post_page_action(client, action, row, **fields):
     return client.post(f"{list_url(row)}{row.pk}/act/{action}/", {"_selected_action": row.pk} | fields, follow=True)
 
 
-def listed_rows(client, model, base=BASE, **query):
-    return [str(row) for row in client.get(f"{base}{model}/", query).context["cl"].queryset]
+def changelist_rows(client, model, **query):
+    """Return the rows that the list shows to the user of the client, without rendering the page."""
+    request = RequestFactory().get("/", query)
+    request.user = get_user(client)
+    return list(admin.site.get_model_admin(model).get_changelist_instance(request).queryset)
+
+
+def listed_rows(client, model, app="monitoring", **query):
+    return [str(row) for row in changelist_rows(client, apps.get_model(app, model), **query)]
 
 
 def form_data(target, **changes):

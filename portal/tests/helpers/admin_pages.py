@@ -11,7 +11,8 @@ from portal.models import AuditEvent
 def log_in_with_role(client, role):
     """Log a new member of the role in, and return the client."""
     group, _is_new = Group.objects.get_or_create(name=role)
-    group.permissions.set(role_permissions(role))
+    through = Group.permissions.through
+    through.objects.bulk_create(through(group=group, permission=each) for each in role_permissions(role))
     user = User.objects.create_user("olga", is_staff=True)
     user.groups.add(group)
     client.force_login(user)
