@@ -1,20 +1,20 @@
-"""Fixtures of backups: roots, machines, jobs, scans, and scans in other processes."""
+"""Fixtures of backups: roots, machines, jobs, scans, and work in other processes."""
 
 from __future__ import annotations
 
 import io
 import os
-import subprocess
-import sys
+import signal
+import traceback
 from datetime import timedelta
 
 import pytest
+from django.db import connections
 
 from backups.models import BackupEntry, ExpectedBackupJob
 from backups.scanner import orchestration
 from backups.tests.factories import AFTER_DEADLINE, AGENT, BODY, DATABASE, EXPECTED, Machine, sha256
 from portal.models import NotificationChannel
-from portal.tests.helpers.database import own_address
 from portal.tests.helpers.waiting import PATIENCE
 
 
@@ -113,47 +113,28 @@ def channel(db):
     return NotificationChannel.objects.create(name="Operators", kind="email", addresses="ops@example.org")
 
 
-PRELUDE = """
-import sys, django
-django.setup()
-from datetime import datetime
-from backups.scanner import orchestration
-from backups.scanner.disk import copying
-moment = datetime.fromisoformat(sys.argv[1])
-"""
-
-
 @pytest.fixture
-def start_elsewhere(transactional_db, settings):
-    """Return a function that starts Python code in another process on the same database and roots."""
+def start_elsewhere(transactional_db):
+    """Return a function that starts work in a forked process, with connections of its own, and returns its id."""
 
-    def starting(code, at=AFTER_DEADLINE):
-        environment = os.environ | {
-            "DJANGO_SETTINGS_MODULE": "portal.settings",
-            "DEPOSITS_ROOT": str(settings.DEPOSITS_ROOT),
-            "VALIDATED_ROOT": str(settings.VALIDATED_ROOT),
-            "DATABASE_URL": own_address(),
-        }
-        return subprocess.Popen(
-            [sys.executable, "-c", PRELUDE + code, at.isoformat()],
-            env=environment,
-            cwd=settings.BASE_DIR,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def starting(work):
+        connections.close_all()  # a connection must not be shared with a child
+        child = os.fork()
+        if child == 0:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+                work()
+                os._exit(0)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(1)
+        return child
 
     return starting
 
 
 @pytest.fixture
 def elsewhere(start_elsewhere):
-    """Return a function that runs such code to its end and returns the completed process."""
-
-    def running(code, at=AFTER_DEADLINE, returncode=0):
-        process = start_elsewhere(code, at)
-        out, errors = process.communicate(timeout=PATIENCE)
-        assert process.returncode == returncode, errors
-        return subprocess.CompletedProcess(process.args, process.returncode, out, errors)
-
-    return running
+    """Return a function that does work in a forked process and returns how it ended: 0, or minus a signal."""
+    return lambda work: os.waitstatus_to_exitcode(os.waitpid(start_elsewhere(work), 0)[1])

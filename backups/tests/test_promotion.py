@@ -13,10 +13,10 @@ import pytest
 import zstandard
 
 from backups.models import BackupEntry, ExpectedBackupJob
+from backups.scanner import orchestration
 from backups.scanner.disk import copying
 from backups.tests.factories import AFTER_DEADLINE, DATABASE, EXPECTED, REPORTED, dump, report_section
 from portal.models import JobRun, OutboxMessage
-from portal.tests.helpers.waiting import PATIENCE
 from portal.work.jobs import LeaseLost
 
 pytestmark = pytest.mark.django_db
@@ -215,66 +215,62 @@ def test_interrupted_scan_leaves_no_descriptor_and_no_copy(machine, scan, job, m
 
 # --- Killed ----------------------------------------------------------------------------------------------------------
 
-KILLED_AT = """
-import os, signal
-def ending(step):
-    if step == "{step}":
-        os.kill(os.getpid(), signal.SIGKILL)
-copying.step_reached = ending
-orchestration.scan_now(moment)
-"""
-SCAN = "orchestration.scan_now(moment)\n"
 
+@pytest.fixture
+def kill_at(elsewhere):
+    """Return a function that kills a scan at a step, and lets the lease of the dead process expire."""
 
-def forget_the_dead():
-    """Let the lease of a killed process expire."""
-    JobRun.objects.filter(status="running").update(lease_expires_at="2020-01-01T00:00:00Z")
+    def killing(step, at=AFTER_DEADLINE):
+        def scan_until_killed():
+            copying.step_reached = lambda reached: os.kill(os.getpid(), signal.SIGKILL) if reached == step else None
+            orchestration.scan_now(at)
+
+        assert elsewhere(scan_until_killed) == -signal.SIGKILL
+        JobRun.objects.filter(status="running").update(lease_expires_at="2020-01-01T00:00:00Z")
+
+    return killing
 
 
 @pytest.mark.one_database("files; a kill at each step is tested on both", despite=("transactional_db",))
 @pytest.mark.parametrize("step", ["archived", "replaced", "installed"])
 def test_kill_during_a_format_change_leaves_one_current_version(
-    transactional_db, machine, old_version, elsewhere, current, versions, step
+    machine, old_version, kill_at, scan, current, versions, step
 ):
     machine.stage(ZST, f"{DATABASE}.sql.zst")
     machine.report(databases={DATABASE: report_section(ZST) | {"staged_file_name": f"{DATABASE}.sql.zst"}})
-    elsewhere(KILLED_AT.format(step=step), returncode=-signal.SIGKILL)
-    forget_the_dead()
-    elsewhere(SCAN, AFTER_DEADLINE + QUARTER)
+    kill_at(step)
+    scan(AFTER_DEADLINE + QUARTER)
     assert (current(), versions()) == ({f"{DATABASE}.sql.zst": ZST}, {f"20250611T1300Z_{STAGED}": OLD})
 
 
 @pytest.mark.one_database("files; a kill at each step is tested on both", despite=("transactional_db",))
 @pytest.mark.parametrize("step", ["archived", "replaced"])
 def test_kill_without_hard_links_does_not_block_storing(
-    transactional_db, machine, old_version, elsewhere, current, versions, step
+    machine, old_version, kill_at, scan, current, versions, monkeypatch, step
 ):
     """Refuse links as the kernel does, after a look at the target's name."""
-    without_links = """
-import errno, os
-def refusing(source, target, **folders):
-    if target in os.listdir(folders["dst_dir_fd"]):
-        raise FileExistsError(errno.EEXIST, "it exists")
-    raise PermissionError(errno.EPERM, "no links here")
-os.link = refusing
-"""
+
+    def refusing(source, target, **folders):
+        if target in os.listdir(folders["dst_dir_fd"]):
+            raise FileExistsError(errno.EEXIST, "it exists")
+        raise PermissionError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", refusing)
     machine.deposit(NEW)
-    elsewhere(without_links + KILLED_AT.format(step=step), returncode=-signal.SIGKILL)
-    forget_the_dead()
-    elsewhere(without_links + SCAN, AFTER_DEADLINE + QUARTER)
+    kill_at(step)
+    scan(AFTER_DEADLINE + QUARTER)
     assert (current(), versions()) == ({STAGED: NEW}, {f"20250611T1300Z_{STAGED}": OLD})
 
 
 @pytest.mark.parametrize("step", ["begun", "sealed", "recorded", "archived", "replaced", "installed", "cleared"])
 def test_kill_at_any_step_leaves_an_intact_current_version(
-    transactional_db, channel, machine, old_version, elsewhere, current, versions, step
+    channel, machine, old_version, kill_at, scan, current, versions, step
 ):
     machine.deposit(NEW)
-    elsewhere(KILLED_AT.format(step=step), returncode=-signal.SIGKILL)
+    kill_at(step)
     whole = {name: content for name, content in current().items() if not name.startswith(".")}
     assert whole in ({STAGED: OLD}, {STAGED: NEW})
-    forget_the_dead()
-    elsewhere(SCAN, AFTER_DEADLINE + QUARTER)
+    scan(AFTER_DEADLINE + QUARTER)
     assert (current(), versions()) == ({STAGED: NEW}, {f"20250611T1300Z_{STAGED}": OLD})
     assert not (machine.dumps / STAGED).exists()
     found = BackupEntry.objects.get(cycle_at=EXPECTED)
@@ -284,54 +280,47 @@ def test_kill_at_any_step_leaves_an_intact_current_version(
 
 @pytest.mark.parametrize("step", ["begun", "sealed", "recorded", "installed", "cleared"])
 def test_kill_while_storing_a_doubtful_dump_leaves_it_a_version(
-    transactional_db, machine, old_version, elsewhere, current, versions, step
+    machine, old_version, kill_at, scan, current, versions, step
 ):
     machine.deposit(DOUBTFUL)
-    elsewhere(KILLED_AT.format(step=step), returncode=-signal.SIGKILL)
+    kill_at(step)
     whole = {name: content for name, content in current().items() if not name.startswith(".")}
     assert whole == {STAGED: OLD}
-    forget_the_dead()
-    elsewhere(SCAN, AFTER_DEADLINE + QUARTER)
+    scan(AFTER_DEADLINE + QUARTER)
     assert (whole, versions()) == ({STAGED: OLD}, {f"20250612T1300Z_{STAGED}": DOUBTFUL})
     assert not (machine.dumps / STAGED).exists()
     assert BackupEntry.objects.get(cycle_at=EXPECTED).promotion == "archived"
 
 
-def test_dump_lost_before_storing_is_marked_lost(transactional_db, channel, machine, job, elsewhere, current):
+def test_dump_lost_before_storing_is_marked_lost(channel, machine, job, kill_at, scan, current):
     machine.deposit(NEW)
-    elsewhere(KILLED_AT.format(step="recorded"), returncode=-signal.SIGKILL)
+    kill_at("recorded")
     (machine.dumps / STAGED).unlink()
-    forget_the_dead()
-    elsewhere(SCAN, AFTER_DEADLINE + QUARTER)
+    scan(AFTER_DEADLINE + QUARTER)
     found = BackupEntry.objects.get()
     assert (found.promotion, found.promotion_reason["code"]) == ("lost", "staged_gone")
     assert OutboxMessage.objects.get().title.endswith("was verified, but is not stored")
 
 
-def test_replaced_staged_file_is_never_stored(transactional_db, machine, job, elsewhere, current):
+def test_replaced_staged_file_is_never_stored(machine, job, kill_at, scan, current):
     machine.deposit(NEW)
-    elsewhere(KILLED_AT.format(step="recorded"), returncode=-signal.SIGKILL)
+    kill_at("recorded")
     machine.stage(OLD)
-    forget_the_dead()
-    elsewhere(SCAN, AFTER_DEADLINE + QUARTER)
+    scan(AFTER_DEADLINE + QUARTER)
     found = BackupEntry.objects.get()
     assert (found.promotion, found.promotion_reason["code"], current()) == ("lost", "staged_replaced", {})
     assert (machine.dumps / STAGED).read_bytes() == OLD
 
 
 @pytest.mark.parametrize("status", ["SUCCESS", "MISSING"])
-def test_simultaneous_scanners_make_one_entry_and_one_notice(
-    transactional_db, channel, machine, make_job, start_elsewhere, status
-):
+def test_simultaneous_scanners_make_one_entry_and_one_notice(channel, machine, make_job, start_elsewhere, status):
     for number in range(10):
         make_job(f"db{number}", agent_id=f"SRV-{number}")
         if status == "SUCCESS":
             own = type(machine)(machine.root, f"SRV-{number}")
             own.deposit(dump(f"-- {number}\n"), database=f"db{number}")
-    both = [start_elsewhere(SCAN) for _ in range(2)]
-    for process in both:
-        _out, errors = process.communicate(timeout=PATIENCE)
-        assert process.returncode == 0, errors
+    both = [start_elsewhere(lambda: orchestration.scan_now(AFTER_DEADLINE)) for _ in range(2)]
+    assert [os.waitpid(child, 0)[1] for child in both] == [0, 0]
     assert [*BackupEntry.objects.values_list("status", flat=True)] == [status] * 10
     assert OutboxMessage.objects.count() == (0 if status == "SUCCESS" else 10)
 
@@ -511,12 +500,11 @@ def test_failed_storing_removes_no_dump_of_its_cycle(machine, entry, current, mo
 @pytest.mark.one_database("files; a kill at each step is tested on both", despite=("transactional_db",))
 @pytest.mark.parametrize("step", ["recorded", "replaced", "installed", "cleared"])
 def test_kill_while_replacing_a_doubtful_dump_leaves_one_file(
-    transactional_db, machine, old_version, elsewhere, current, versions, step
+    machine, old_version, kill_at, scan, current, versions, step
 ):
     machine.deposit(DOUBTFUL)
-    elsewhere(SCAN)
+    scan()
     machine.deposit(NEW, REPORTED + LATER)
-    elsewhere(KILLED_AT.format(step=step), AFTER_DEADLINE + LATER, returncode=-signal.SIGKILL)
-    forget_the_dead()
-    elsewhere(SCAN, AFTER_DEADLINE + 2 * LATER)
+    kill_at(step, AFTER_DEADLINE + LATER)
+    scan(AFTER_DEADLINE + 2 * LATER)
     assert (current(), versions()) == ({STAGED: NEW}, {f"20250611T1300Z_{STAGED}": OLD})
