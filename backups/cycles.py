@@ -17,15 +17,10 @@ from portal.base import cron
 
 DAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 DAY = timedelta(days=1)
-# The columns of a timetable, with `early_minutes` and `window_minutes`.
+# The columns that decide the expected times; `early_minutes` and `window_minutes` complete a timetable.
 TIMETABLE_FIELDS = (
-    "expected_hour_utc",
-    "expected_minute_utc",
-    "expected_frequency",
-    "days_of_week",
-    "schedule",
-    "time_zone",
-)
+    "expected_hour_utc", "expected_minute_utc", "expected_frequency", "days_of_week", "schedule", "time_zone",
+)  # fmt: skip
 # Any week represents a timetable of weekdays; a cron expression shows its longest gap within two years.
 SOME_MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
 GAP_HORIZON, MAX_TIMES = timedelta(days=2 * 366), 400
@@ -70,12 +65,6 @@ def parse_weekdays(text: str) -> frozenset[int]:
     return frozenset(DAYS.index(word) for word in words)
 
 
-def make_timetable(hour: int, minute: int, weekly: bool, days: str, early: timedelta, window: timedelta) -> Timetable:
-    """Return a timetable of weekdays. Without `days`, it is every day, or every Monday if `weekly`."""
-    chosen = parse_weekdays(days) or (frozenset({0}) if weekly else frozenset(range(7)))
-    return Timetable(time(hour, minute), chosen, early, window)
-
-
 def expected_times(timetable: Timetable, around: datetime, step: int) -> Iterator[datetime]:
     """Yield the expected times from `around` on, or back with a negative `step`, beginning with its whole day."""
     if timetable.schedule:
@@ -95,7 +84,6 @@ def opening_time(timetable: Timetable, at: datetime) -> datetime:
 
 
 def make_cycle(timetable: Timetable, at: datetime) -> Cycle:
-    """Return the cycle of an expected time."""
     after = next(moment for moment in expected_times(timetable, at, 1) if moment > at)
     closes = opening_time(timetable, after)
     return Cycle(at, opening_time(timetable, at), min(at + timetable.window, closes), closes)
@@ -121,18 +109,16 @@ def next_expected_time(timetable: Timetable, now: datetime) -> datetime:
 
 
 def timetable_of(job: Any) -> Timetable:
-    """Return the timetable of a job or of a row with its columns. Raises ValueError for an unknown weekday."""
+    """Return the timetable of a job or of a row with its columns. Raises ValueError for an unknown weekday.
+
+    Without weekdays, it is every day, or every Monday if weekly.
+    """
     early, window = timedelta(minutes=job.early_minutes), timedelta(minutes=job.window_minutes)
     if job.schedule:
         return Timetable(time(), frozenset(), early, window, job.schedule, job.time_zone)
-    return make_timetable(
-        job.expected_hour_utc,
-        job.expected_minute_utc,
-        job.expected_frequency == "weekly",
-        job.days_of_week,
-        early,
-        window,
-    )
+    default = frozenset({0}) if job.expected_frequency == "weekly" else frozenset(range(7))
+    at = time(job.expected_hour_utc, job.expected_minute_utc)
+    return Timetable(at, parse_weekdays(job.days_of_week) or default, early, window)
 
 
 @lru_cache(maxsize=1024)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from backups import panels, protection
+from backups.history import job_list_url
 from backups.models import ExpectedBackupJob, Scan, Status
 from backups.panels import ProtectionCounts
 from backups.reasons import format_warnings
@@ -63,5 +63,5 @@ def digest_notice(counts: ProtectionCounts, lines: list[str], scan: Scan | None,
         title=title,
         text="\n".join(lines) or _("All that was expected arrived and was verified."),
         dedupe_key=f"backups:digest:{now:%G-W%V}",
-        path=reverse("admin:backups_expectedbackupjob_changelist"),
+        path=job_list_url(),
     )

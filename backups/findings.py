@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from backups import reasons
+from backups.history import job_list_url, job_url
 from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Scan, Status
 from backups.panels import load_latest_entries
 from backups.protection import DAMAGED, FAILING, suspicious
@@ -27,14 +28,6 @@ PAUSED_LONG = timedelta(days=30)
 OLDEST_GOOD_FIRST = (F("last_verified_at").asc(nulls_first=True), "status_since", "pk")
 LATER_STORED = (*STORED, "removed")
 Promotion = BackupEntry.Promotion
-
-
-def job_url(job: ExpectedBackupJob) -> str:
-    return reverse("admin:backups_expectedbackupjob_change", args=[job.pk])
-
-
-def job_list_url(**query: str) -> str:
-    return reverse("admin:backups_expectedbackupjob_changelist", query=query)
 
 
 def job_finding(job: ExpectedBackupJob, severity: Severity, text: str, since: datetime | None) -> Finding:

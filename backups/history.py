@@ -1,7 +1,8 @@
-"""Audit events of expected backups, in words."""
+"""Subjects and pages of expected backups, and their audit events in words."""
 
 from __future__ import annotations
 
+from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from backups.models import ExpectedBackupJob
@@ -27,3 +28,11 @@ EVENT_TEXTS.update(
 def job_subject(job: ExpectedBackupJob) -> str:
     """Return the subject that audit events and notices about a job share."""
     return f"backup:{job.agent_id}/{job.database_name}"[:LONGEST]
+
+
+def job_url(job: ExpectedBackupJob) -> str:
+    return reverse("admin:backups_expectedbackupjob_change", args=[job.pk])
+
+
+def job_list_url(**query: str) -> str:
+    return reverse("admin:backups_expectedbackupjob_changelist", query=query)

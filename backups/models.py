@@ -25,7 +25,7 @@ IS_STORED, IS_UNSTORED = Q(promotion__in=querysets.STORED), Q(promotion__in=quer
 
 
 class Status(models.TextChoices):
-    """Status of an expected backup, in the order in which the scanner tests them. PENDING precedes any verdict."""
+    """Status of an expected backup. PENDING precedes any verdict."""
 
     PENDING = "PENDING", _("pending")
     MISSING = "MISSING", _("missing")
@@ -230,9 +230,6 @@ class ExpectedBackupJob(models.Model):
         if self.paused_until is not None and self.watched_since < self.paused_until <= now:
             return self.paused_until
         return self.watched_since
-
-    def expected_next(self, now: datetime) -> datetime:
-        return cycles.next_expected_time(self.timetable, now)
 
 
 class BackupEntry(models.Model):

@@ -10,12 +10,13 @@ from django.core.cache import cache
 from django.db.models import Count, OuterRef, Subquery
 from django.db.models.functions import TruncDate
 from django.template.defaultfilters import filesizeformat
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from backups.cycles import next_expected_time
+from backups.history import job_list_url, job_url
 from backups.models import VERIFIED, BackupEntry, ExpectedBackupJob, Scan, Status
 from backups.protection import failing, protected, suspicious
 from backups.querysets import watched
@@ -142,9 +143,13 @@ def job_badge(job: ExpectedBackupJob, now: datetime) -> SafeString:
 def find_next_expected(job: ExpectedBackupJob, now: datetime) -> datetime | None:
     """Return when the next backup is expected, or None for a job that is not watched."""
     try:
-        return job.expected_next(now) if job.is_watched(now) else None
+        return next_expected_time(job.timetable, now) if job.is_watched(now) else None
     except ValueError:  # unknown weekdays, saved without the form
         return None
+
+
+def link_to_job(job: ExpectedBackupJob) -> SafeString:
+    return format_html('<a href="{}">{}</a>', job_url(job), job.database_name)
 
 
 # --- Tile and section ------------------------------------------------------------------------------------------------
@@ -165,7 +170,7 @@ def backups_tile(now: datetime) -> Tile:
         title=_("Backups"),
         figure=counts.summary,
         caption=_("databases are protected"),
-        url=reverse("admin:backups_expectedbackupjob_changelist"),
+        url=job_list_url(),
         facts=[
             (_("failing"), format_count(counts.failing)),
             (_("suspicious"), format_count(counts.suspicious)),
@@ -184,11 +189,7 @@ def machine_databases_section(machine_id: str) -> Section:
     newest = load_latest_entries(jobs) if jobs else {}
     rows = [
         [
-            format_html(
-                '<a href="{}">{}</a>',
-                reverse("admin:backups_expectedbackupjob_change", args=[job.pk]),
-                job.database_name,
-            ),
+            link_to_job(job),
             job_badge(job, now),
             job.last_verified_at or _("never"),
             format_size(newest[job.pk].size),
@@ -200,7 +201,7 @@ def machine_databases_section(machine_id: str) -> Section:
         title=_("Databases"),
         columns=[_("Database"), _("Status"), _("Last good backup"), _("Size"), _("Next expected")],
         rows=rows,
-        url=reverse("admin:backups_expectedbackupjob_changelist", query={"q": machine_id}),
+        url=job_list_url(q=machine_id),
         empty=_("No backup of this machine is expected."),
         note=_("More databases are not shown.") if len(jobs) > SHOWN_DATABASES else "",
     )

@@ -16,11 +16,8 @@ from django.utils.translation import gettext as _
 from vigie_client.contract import path_name
 
 from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Scan
+from backups.querysets import STORED
 from portal.privacy import PersonalDataTable, Row, Subject, personal_data
-
-Promotion = BackupEntry.Promotion
-# Promotions with a stored path.
-KEPT = (Promotion.PROMOTED, Promotion.ARCHIVED)
 
 
 def pseudonymize(value: Any, subject: Subject, pseudonym: str) -> Any:
@@ -61,10 +58,6 @@ def deactivate_job(job: ExpectedBackupJob, subject: Subject, pseudonym: str) -> 
     return changes | ended | {"agent_id": pseudonym, "damage": pseudonymize(job.damage, subject, pseudonym)}
 
 
-def machine_filter(column: str) -> Any:
-    return lambda subject: subject.is_in_column(column) if subject.is_machine else None
-
-
 def list_kept_folders(subject: Subject) -> Iterator[str]:
     if not subject.is_machine:
         return
@@ -88,8 +81,8 @@ def pseudonymize_entry(entry: BackupEntry, subject: Subject, pseudonym: str) -> 
         return {}
     columns = ("reasons", "warnings", "report_name", "staged_name", "judged", "promotion_reason", "stored_path")
     changes = {name: pseudonymize(getattr(entry, name), subject, pseudonym) for name in columns}
-    if changes["stored_path"] != entry.stored_path and entry.promotion in KEPT:
-        changes |= {"stored_path": "", "promotion": Promotion.NONE}
+    if changes["stored_path"] != entry.stored_path and entry.promotion in STORED:
+        changes |= {"stored_path": "", "promotion": BackupEntry.Promotion.NONE}
     return changes
 
 
@@ -115,7 +108,7 @@ personal_data.register(
     PersonalDataTable(
         BackupEntry,
         texts=("reasons", "warnings"),
-        owned=machine_filter("job__agent_id"),
+        owned=lambda subject: subject.is_in_column("job__agent_id") if subject.is_machine else None,
         also=pseudonymize_entry,
         searched=lambda subject: () if subject.is_machine else ("reasons", "warnings"),
     )

@@ -63,7 +63,7 @@ def validate_moment(moment: datetime) -> None:
 def validate_template(text: str) -> None:
     """Accept a relative folder of plain characters and field names in braces."""
     try:
-        list(paths.template_fields(text))
+        paths.check_fields(text)
     except ValueError:
         known = ", ".join(sorted(paths.FIELDS))
         raise ValidationError(_("In braces may stand: %(names)s.") % {"names": known}) from None

@@ -1,21 +1,23 @@
-"""Format backups for the admin: states, sizes and hashes, claimed by the machine and measured by the server."""
+"""Columns and texts of the admin: states, sizes and hashes, claimed by the machine and measured by the server."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from django.contrib import admin
 from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 
 from backups import reasons
 from backups.models import VERIFIED, BackupEntry, ExpectedBackupJob, Status
-from backups.panels import LatestEntries, find_next_expected, job_badge, status_badge
+from backups.panels import LatestEntries, find_next_expected, job_badge, link_to_job, status_badge
 from portal.admin.display import (
     BAD,
     GOOD,
@@ -24,6 +26,7 @@ from portal.admin.display import (
     Text,
     badge,
     duration_since,
+    exact_moment,
     join_inline,
     relative_moment,
     stack_lines,
@@ -72,6 +75,22 @@ def is_protected(job: ExpectedBackupJob) -> bool:
     return bool(getattr(job, "is_protected", False))
 
 
+@admin.display(description=gettext_lazy("protection"))
+def protection(job: ExpectedBackupJob) -> SafeString:
+    return badge(_("protected"), GOOD) if is_protected(job) else badge(_("not protected"), WARNING)
+
+
+@admin.display(description=gettext_lazy("hashed again"))
+def hashed_again(job: ExpectedBackupJob) -> SafeString | str:
+    """Return when the current version was last hashed again, with the result."""
+    if job.reverified_at is None:
+        return _("not since it was stored")
+    at = exact_moment(job.reverified_at)
+    if job.damage:
+        return stack_lines(join_inline(badge(_("damaged"), BAD), at), reasons.format_reasons([job.damage]))
+    return join_inline(badge(_("intact"), GOOD), at)
+
+
 def is_stale_backup(job: ExpectedBackupJob) -> bool:
     """Return True if a verified backup is only too old to protect."""
     is_good = job.current_status in VERIFIED and not (job.is_failing or job.in_doubt or job.damage)
@@ -88,7 +107,8 @@ def entry_state(entry: BackupEntry) -> SafeString:
     return status_badge(entry.job, entry.status, has_doubts=entry.has_doubts)
 
 
-def storage_state(entry: BackupEntry) -> SafeString:
+@admin.display(description=gettext_lazy("storage"))
+def kept(entry: BackupEntry) -> SafeString:
     promotion = Promotion(entry.promotion)
     tone = STORAGE_TONES.get(promotion)
     state = badge(promotion.label, tone) if tone else format_html('<span class="quiet">{}</span>', promotion.label)
@@ -108,7 +128,8 @@ def explain_status(entry: BackupEntry | None) -> SafeString | str:
     return stack_lines(entry.message or EMPTY_VALUE, marked, first_status)
 
 
-def explain_if_remarkable(entry: BackupEntry) -> SafeString | str:
+@admin.display(description=gettext_lazy("why"))
+def why_short(entry: BackupEntry) -> SafeString | str:
     """Return the reasons of a status in a list, where a plain success needs none."""
     is_remarkable = entry.warnings or entry.status != Status.SUCCESS or entry.first_status != entry.status
     return explain_status(entry) if is_remarkable else EMPTY_VALUE
@@ -143,31 +164,38 @@ def format_expected(moment: datetime | None, empty: Text = EMPTY_VALUE) -> SafeS
     return format_html("{}", empty) if moment is None else stack_lines(format_utc(moment), relative_moment(moment))
 
 
-def format_next_expected(job: ExpectedBackupJob, now: datetime) -> SafeString | str:
-    return in_both_zones(find_next_expected(job, now))
+@admin.display(description=gettext_lazy("next expected"))
+def next_expected(job: ExpectedBackupJob) -> SafeString | str:
+    return in_both_zones(find_next_expected(job, timezone.now()))
 
 
-def format_last_good(job: ExpectedBackupJob) -> SafeString | str:
+@admin.display(description=gettext_lazy("last good backup"))
+def last_good(job: ExpectedBackupJob) -> SafeString | str:
     """Return the age of the last good backup and its time, or the day since which it has been unchanged."""
-    verified, success = job.last_verified_at, job.last_success_at
+    verified = job.last_verified_at
     if verified is None:
         return badge(_("none yet"), WARNING)
-    if success is not None and success < verified:
-        day = timezone.localtime(success).date().isoformat()
-        return stack_lines(relative_moment(verified), _("unchanged since %(moment)s") % {"moment": day})
-    return stack_lines(relative_moment(verified), format_local(verified))
+    return stack_lines(relative_moment(verified), unchanged_since(job, iso_day) or format_local(verified))
 
 
-def format_last_good_in_full(job: ExpectedBackupJob) -> SafeString | str:
-    verified, success = job.last_verified_at, job.last_success_at
+@admin.display(description=gettext_lazy("verified"))
+def last_good_in_full(job: ExpectedBackupJob) -> SafeString | str:
+    verified = job.last_verified_at
     if verified is None:
         return badge(_("none yet"), WARNING)
-    unchanged = success is not None and success < verified and format_moment(success)
-    since = _("unchanged since %(moment)s") % {"moment": unchanged} if unchanged else ""
-    return stack_lines(
-        join_inline(format_moment(verified), format_html('<span class="quiet">· {}</span>', relative_moment(verified))),
-        since,
-    )
+    age = format_html('<span class="quiet">· {}</span>', relative_moment(verified))
+    return stack_lines(join_inline(format_moment(verified), age), unchanged_since(job, format_moment))
+
+
+def unchanged_since(job: ExpectedBackupJob, show: Callable[[datetime], str]) -> str:
+    verified, success = job.last_verified_at, job.last_success_at
+    if verified is None or success is None or success >= verified:
+        return ""
+    return _("unchanged since %(moment)s") % {"moment": show(success)}
+
+
+def iso_day(moment: datetime) -> str:
+    return timezone.localtime(moment).date().isoformat()
 
 
 # --- Sizes and hashes ------------------------------------------------------------------------------------------------
@@ -202,13 +230,11 @@ def mark_difference(shown: SafeString | str, differs: bool) -> SafeString | str:
     return format_html('<mark class="differs" title="{}">≠ {}</mark>', _("differs from the other side"), shown)
 
 
-def list_steps(entry: BackupEntry) -> SafeString | str:
+@admin.display(description=gettext_lazy("steps"))
+def steps_reported(entry: BackupEntry) -> SafeString | str:
     """List the steps as reported: result, times in UTC, and size."""
-    return (
-        stack_lines(*(describe_step(name, facts) for name, facts in entry.steps.items()))
-        if entry.steps
-        else EMPTY_VALUE
-    )
+    steps = [describe_step(name, facts) for name, facts in entry.steps.items()]
+    return stack_lines(*steps) if steps else EMPTY_VALUE
 
 
 def describe_step(name: str, facts: dict[str, Any]) -> str:
@@ -219,16 +245,28 @@ def describe_step(name: str, facts: dict[str, Any]) -> str:
     return ", ".join(filter(None, [outcome % {"step": steps.get(name, name)}, times, size]))
 
 
-# --- Links and texts -------------------------------------------------------------------------------------------------
+# --- Links -----------------------------------------------------------------------------------------------------------
 
 
-def link_to_job(job: ExpectedBackupJob, text: str = "") -> SafeString:
-    url = reverse("admin:backups_expectedbackupjob_change", args=[job.pk])
-    return format_html('<a href="{}">{}</a>', url, text or str(job))
-
-
-def database_and_machine(job: ExpectedBackupJob) -> SafeString:
+@admin.display(description=gettext_lazy("database, machine"))
+def database(row: ExpectedBackupJob | BackupEntry) -> SafeString:
+    job = job_of(row)
     return stack_lines(job.database_name, job.agent_id)
+
+
+@admin.display(description=gettext_lazy("machine"))
+def machine_page(row: ExpectedBackupJob | BackupEntry) -> SafeString:
+    machine = job_of(row).agent_id
+    return format_html('<a href="{}">{}</a>', reverse("admin:agents_agent_changelist", query={"q": machine}), machine)
+
+
+@admin.display(description=gettext_lazy("expected backup"))
+def expected_backup(entry: BackupEntry) -> SafeString:
+    return link_to_job(entry.job)
+
+
+def job_of(row: ExpectedBackupJob | BackupEntry) -> ExpectedBackupJob:
+    return row.job if isinstance(row, BackupEntry) else row
 
 
 def link_to_entry(entry: BackupEntry) -> SafeString:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
-from django.urls import reverse
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
@@ -31,12 +29,12 @@ class BackupEntryAdmin(ReadOnlyAdmin):
     list_display = (
         moment_column("cycle_at", _("expected"), ordering="cycle_at", show=display.format_expected),
         "state",
-        "database",
-        "why_short",
+        display.database,
+        display.why_short,
         "size",
-        "kept",
+        display.kept,
     )
-    list_display_links = ("database",)
+    list_display_links = (display.database,)
     list_filter = (ExpectedFilter, EntryStatusFilter, LateFilter, DoubtsFilter, StorageFilter)
     lookups = ("job",)
     search_fields = ("job__agent_id__begins", "job__database_name__begins")
@@ -50,7 +48,7 @@ class BackupEntryAdmin(ReadOnlyAdmin):
         (
             _("What became of it"),
             (
-                "state", "why", "expected_backup", "machine_page",
+                "state", "why", display.expected_backup, display.machine_page,
                 moment_column("cycle_at", _("expected"), show=exact_moment),
                 moment_column("report_at", _("reported"), show=exact_moment),
                 moment_column("recorded_at", _("recorded"), show=exact_moment),
@@ -59,7 +57,9 @@ class BackupEntryAdmin(ReadOnlyAdmin):
         ),
         (
             _("The dump"),
-            ("report_name", "staged_name", "claimed", "found", "steps_reported", "kept", "stored_path"),
+            (
+                "report_name", "staged_name", "claimed", "found", display.steps_reported, display.kept, "stored_path",
+            ),
         ),
     )  # fmt: skip
 
@@ -73,25 +73,9 @@ class BackupEntryAdmin(ReadOnlyAdmin):
         jobs = ExpectedBackupJob.objects.filter(begins).values_list("pk", flat=True)[:MAX_JOBS_FOUND]
         return queryset.filter(job__in=list(jobs)), False
 
-    @admin.display(description=_("database, machine"))
-    def database(self, entry: BackupEntry) -> SafeString:
-        return display.database_and_machine(entry.job)
-
-    @admin.display(description=_("machine"))
-    def machine_page(self, entry: BackupEntry) -> SafeString:
-        return link_to_machine(entry.job.agent_id)
-
-    @admin.display(description=_("expected backup"))
-    def expected_backup(self, entry: BackupEntry) -> SafeString:
-        return display.link_to_job(entry.job, entry.job.database_name)
-
     @admin.display(description=_("status"))
     def state(self, entry: BackupEntry) -> SafeString:
         return stack_lines(display.entry_state(entry), display.entry_remarks(entry))
-
-    @admin.display(description=_("why"))
-    def why_short(self, entry: BackupEntry) -> SafeString | str:
-        return display.explain_if_remarkable(entry)
 
     @admin.display(description=_("why"))
     def why(self, entry: BackupEntry) -> SafeString | str:
@@ -108,16 +92,3 @@ class BackupEntryAdmin(ReadOnlyAdmin):
     @admin.display(description=_("measured here"))
     def found(self, entry: BackupEntry) -> SafeString | str:
         return display.size_and_hash(entry, "server", in_full=True)
-
-    @admin.display(description=_("steps"))
-    def steps_reported(self, entry: BackupEntry) -> SafeString | str:
-        return display.list_steps(entry)
-
-    @admin.display(description=_("storage"))
-    def kept(self, entry: BackupEntry) -> SafeString:
-        return display.storage_state(entry)
-
-
-def link_to_machine(agent_id: str) -> SafeString:
-    url = reverse("admin:agents_agent_changelist", query={"q": agent_id})
-    return format_html('<a href="{}">{}</a>', url, agent_id)

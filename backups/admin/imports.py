@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import messages
@@ -30,18 +29,6 @@ SIGNED_FOR_SECONDS = 3600
 MAX_SIGNED_BYTES = 2_000_000
 MAX_SHOWN_ROWS = 500
 ORDER = (RowAction.REFUSED, RowAction.CHANGE, RowAction.CREATE)
-
-
-@dataclass(frozen=True)
-class PreviewRow:
-    """A row of the preview. `line` is its number in the spreadsheet."""
-
-    line: int
-    agent_id: str
-    database_name: str
-    outcome: Any
-    details: list[str]
-    is_refused: bool
 
 
 class JobImports(VigieModelAdmin):
@@ -137,13 +124,14 @@ def load_signed_rows(request: HttpRequest) -> tuple[list[CellRow], dict[str, int
 # --- Preview ---------------------------------------------------------------------------------------------------------
 
 
-def list_preview_rows(plan: ImportPlan) -> list[PreviewRow]:
+def list_preview_rows(plan: ImportPlan) -> list[dict[str, Any]]:
     """Return the rows to show, refused ones first. Unchanged rows are only counted."""
     rows = sorted((row for row in plan.rows if row.action in ORDER), key=lambda row: ORDER.index(row.action))
     return [make_preview_row(row) for row in rows[:MAX_SHOWN_ROWS]]
 
 
-def make_preview_row(row: planning.ImportRow) -> PreviewRow:
+def make_preview_row(row: planning.ImportRow) -> dict[str, Any]:
+    """Return the row with its badge, its number in the spreadsheet, and its refusals or changes as texts."""
     badges = {
         RowAction.REFUSED: badge(_("refused"), BAD),
         RowAction.CHANGE: badge(_("changed"), WARNING),
@@ -154,14 +142,7 @@ def make_preview_row(row: planning.ImportRow) -> PreviewRow:
     changes = [
         f"{name}: {escape_cell(value) or '–'}" for name, value in row.changes.items() if name not in planning.KEY
     ]
-    return PreviewRow(
-        line=row.number + 1,
-        agent_id=row.agent_id,
-        database_name=row.database_name,
-        outcome=badges[row.action],
-        details=refusals or changes,
-        is_refused=bool(refusals),
-    )
+    return {"row": row, "line": row.number + 1, "outcome": badges[row.action], "details": refusals or changes}
 
 
 def summarize_plan(plan: ImportPlan) -> str:

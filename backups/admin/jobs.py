@@ -13,10 +13,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from backups import reasons
 from backups.admin import display, sections
 from backups.admin.actions import JobActions
-from backups.admin.entries import link_to_machine
 from backups.admin.filters import AttentionFilter, FrequencyFilter, JobStatusFilter, PausedFilter, StaleFilter
 from backups.admin.form import JobForm
 from backups.admin.heading import build_heading
@@ -26,7 +24,7 @@ from backups.models import ExpectedBackupJob
 from backups.panels import LatestEntries, load_latest_entries
 from backups.protection import protected
 from portal.admin.base import BoundedChangeList, SettingsAdmin, begins_with
-from portal.admin.display import BAD, GOOD, WARNING, badge, exact_moment, join_inline, moment_column, stack_lines
+from portal.admin.display import exact_moment, moment_column, stack_lines
 from portal.base.words import EMPTY_VALUE
 from portal.desk.history import history_section
 from portal.desk.panels import Section
@@ -76,8 +74,8 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
     add_label = _("Expect another")
     ordering = ("agent_id", "database_name")
     sortable_by = ()
-    list_display = ("database", "state", "place", "next_expected", "last_good", "size")
-    list_display_links = ("database",)
+    list_display = (display.database, "state", "place", display.next_expected, display.last_good, "size")
+    list_display_links = (display.database,)
     list_filter = (AttentionFilter, JobStatusFilter, StaleFilter, PausedFilter, FrequencyFilter)
     search_fields = ("agent_id__begins", "database_name__begins", "company_name__begins")
     search_help_text = begins_with(_("machine"), _("database"), _("company"))
@@ -93,13 +91,15 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
     status_facts = (
         (
             _("How it stands"),
-            ("state_alone", "protection", "why", "since_in_full", "next_expected", moment_column(
-                "last_checked_at", _("last checked"), show=exact_moment
-            ), "machine_page"),
+            (
+                "state_alone", display.protection, "why", moment_column("status_since", _("since"), show=exact_moment),
+                display.next_expected, moment_column("last_checked_at", _("last checked"), show=exact_moment),
+                display.machine_page,
+            ),
         ),
         (
             _("The last good backup"),
-            ("last_good_in_full", "size", "previous_successful_hash", "storage", "hashed_again"),
+            (display.last_good_in_full, "size", "previous_successful_hash", "storage", display.hashed_again),
         ),
     )  # fmt: skip
 
@@ -155,10 +155,6 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
 
     # --- Columns and facts -------------------------------------------------------------------------------------------
 
-    @admin.display(description=_("database, machine"))
-    def database(self, job: ExpectedBackupJob) -> SafeString:
-        return display.database_and_machine(job)
-
     @admin.display(description=_("company, city"))
     def place(self, job: ExpectedBackupJob) -> SafeString | str:
         return stack_lines(job.company_name or EMPTY_VALUE, job.city)
@@ -171,26 +167,6 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
     def state_alone(self, job: ExpectedBackupJob) -> SafeString:
         return display.job_state(job, latest_entries_of(job), timezone.now(), with_since=False)
 
-    @admin.display(description=_("protection"))
-    def protection(self, job: ExpectedBackupJob) -> SafeString:
-        return badge(_("protected"), GOOD) if display.is_protected(job) else badge(_("not protected"), WARNING)
-
-    @admin.display(description=_("since"))
-    def since_in_full(self, job: ExpectedBackupJob) -> SafeString | str:
-        return exact_moment(job.status_since)
-
-    @admin.display(description=_("next expected"))
-    def next_expected(self, job: ExpectedBackupJob) -> SafeString | str:
-        return display.format_next_expected(job, timezone.now())
-
-    @admin.display(description=_("last good backup"))
-    def last_good(self, job: ExpectedBackupJob) -> SafeString | str:
-        return display.format_last_good(job)
-
-    @admin.display(description=_("verified"))
-    def last_good_in_full(self, job: ExpectedBackupJob) -> SafeString | str:
-        return display.format_last_good_in_full(job)
-
     @admin.display(description=_("size"))
     def size(self, job: ExpectedBackupJob) -> SafeString | str:
         return display.size_with_tooltip(latest_entries_of(job).size)
@@ -199,22 +175,6 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
     def why(self, job: ExpectedBackupJob) -> SafeString | str:
         return display.explain_status(latest_entries_of(job).latest)
 
-    @admin.display(description=_("machine"))
-    def machine_page(self, job: ExpectedBackupJob) -> SafeString:
-        return link_to_machine(job.agent_id)
-
     @admin.display(description=_("stored in"))
     def storage(self, job: ExpectedBackupJob) -> SafeString:
         return format_html("<code>{}</code>", job.storage_folder)
-
-    @admin.display(description=_("hashed again"))
-    def hashed_again(self, job: ExpectedBackupJob) -> SafeString | str:
-        """Return when the current version was last hashed again, with the result."""
-        if job.reverified_at is None:
-            return str(_("not since it was stored"))
-        if job.damage:
-            return stack_lines(
-                join_inline(badge(_("damaged"), BAD), exact_moment(job.reverified_at)),
-                reasons.format_reasons([job.damage]),
-            )
-        return join_inline(badge(_("intact"), GOOD), exact_moment(job.reverified_at))

@@ -23,6 +23,7 @@ from backups.api.serializers import (
     ScanAnswer,
     ScanSerializer,
 )
+from backups.cycles import next_expected_time
 from backups.models import BackupEntry, ExpectedBackupJob, Scan
 from backups.protection import protected
 from backups.scanner import orchestration
@@ -146,7 +147,7 @@ def serialize_job(job: Any, now: datetime) -> dict[str, Any]:
 def serialize_next_expected(job: ExpectedBackupJob, now: datetime) -> str | None:
     """Return the next expected time, or None for unknown weekdays, which must not break the list."""
     try:
-        return format_iso_seconds(job.expected_next(now))
+        return format_iso_seconds(next_expected_time(job.timetable, now))
     except ValueError:
         return None
 

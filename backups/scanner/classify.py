@@ -26,18 +26,16 @@ class SizeLimits:
     usual: Sequence[int] = ()
 
 
-@dataclass(frozen=True)
-class CycleFacts:
-    """The facts of a cycle at the moment `now`.
+@dataclass(frozen=True, kw_only=True)
+class CycleReports:
+    """What the reports say of a cycle.
 
     `report` is the newest in the cycle that lists the database, and `claim` its section on it. If there is none,
     `other` is a report without the database, or an unreadable one; `absence_reason` explains the missing report, and
     `trouble` why the folder cannot be read. `later` is the name of a later report on the same staged file,
-    `is_overwritten` if that one replaced it. `found` is the measure of the staged file, or why there is none.
+    `is_overwritten` if that one replaced it.
     """
 
-    now: datetime
-    cycle: Cycle
     report: AgentReport | None = None
     claim: Claim | None = None
     other: AgentReport | None = None
@@ -45,7 +43,15 @@ class CycleFacts:
     trouble: Reason | None = None
     later: str = ""
     is_overwritten: bool = False
-    found: MeasuredFile | Reason | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CycleFacts(CycleReports):
+    """The facts of a cycle at the moment `now`. `staged` is the measure of the staged file, or why there is none."""
+
+    now: datetime
+    cycle: Cycle
+    staged: MeasuredFile | Reason | None = None
     previous_hash: str = ""
     may_be_missing: bool = True
     limits: SizeLimits = field(default_factory=SizeLimits)
@@ -75,10 +81,10 @@ def needs_staged_file(facts: CycleFacts) -> bool:
 
 
 def classify_cycle(facts: CycleFacts) -> Verdict:
-    """Return the first status that applies, in the order of `Status`."""
+    """Return the first status that applies: FAILED, UNVERIFIED, TRANSFER_INTEGRITY_FAILED, UNCHANGED, SUCCESS."""
     if facts.report is None or facts.claim is None:
         return classify_without_report(facts)
-    claim, found, moment = facts.claim, facts.found, facts.report.moment
+    claim, found, moment = facts.claim, facts.staged, facts.report.moment
     late = moment > facts.cycle.deadline
     punctuality = (*(("early",) if moment < facts.cycle.at else ()), *(("clock_skew",) if is_skewed(facts) else ()))
     if claim.failed or claim.faults:

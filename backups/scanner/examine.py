@@ -54,7 +54,7 @@ class ExaminedCycle:
 
     @property
     def measured(self) -> MeasuredFile | None:
-        return self.facts.found if isinstance(self.facts.found, MeasuredFile) else None
+        return self.facts.staged if isinstance(self.facts.staged, MeasuredFile) else None
 
     @property
     def bad_file_key(self) -> list[Any] | None:
@@ -166,7 +166,7 @@ def classify_with_file(
     name, found, copy = measure_staged_file(history, facts, claim, keep_alive)
     if found is None:
         return ExaminedCycle(history, facts.cycle, facts, PENDING, name)
-    facts = replace(facts, found=found)
+    facts = replace(facts, staged=found)
     verdict = classify_cycle(facts)
     if copy is not None and verdict.status in VERIFIED:
         copy.seal()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from backups.history import job_subject
+from backups.history import job_list_url, job_subject, job_url
 from backups.models import VERIFIED, BackupEntry, ExpectedBackupJob, Status
 from backups.reasons import Reason, format_reasons, format_warnings
 from portal.notifications import Notice, Severity, State
@@ -33,7 +32,7 @@ def job_notice(job: ExpectedBackupJob, severity: Severity, title: str, text: str
         text=text,
         dedupe_key=f"backup:{job.pk}:{key}",
         state=state,
-        path=reverse("admin:backups_expectedbackupjob_change", args=[job.pk]),
+        path=job_url(job),
     )
 
 
@@ -102,5 +101,5 @@ def root_notice(is_missing: bool, key: str) -> Notice:
         text=text,
         dedupe_key=f"backups:deposit-root:{key}",
         state=state,
-        path=reverse("admin:backups_expectedbackupjob_changelist"),
+        path=job_list_url(),
     )

@@ -18,7 +18,8 @@ from backups.cycles import TIMETABLE_FIELDS, timetable_of
 from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Scan
 from backups.querysets import UNFINISHED
 from backups.scanner import notices
-from backups.scanner.scan import RootMissing, ScanResult, is_root_present, result_row, scan_machine
+from backups.scanner.disk.opening import is_root_present
+from backups.scanner.scan import RootMissing, ScanResult, result_row, scan_machine
 from portal.models import JobRun
 from portal.notifications import in_portal_language, notify
 from portal.querysets import JobRunQuerySet

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -12,9 +11,7 @@ from datetime import datetime
 from itertools import zip_longest
 from typing import Any
 
-from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
 from django.utils import timezone
 
 from backups import cycles
@@ -24,6 +21,7 @@ from backups.querysets import STORED, UNSTORED
 from backups.reasons import make_reason
 from backups.scanner import retention
 from backups.scanner.disk import copying, paths
+from backups.scanner.disk.opening import is_root_present
 from backups.scanner.disk.report_folders import ReportFolders
 from backups.scanner.examine import ExaminedCycle, examine_cycle, list_open_cycles
 from backups.scanner.job_history import JobHistory, load_histories
@@ -51,8 +49,6 @@ class RootMissing(Exception):
 
 # --- Results ---------------------------------------------------------------------------------------------------------
 
-COUNTERS = ("jobs", "recorded", "pending", "failures", "promoted", "errors", "files_read", "bytes_hashed")
-
 
 @dataclass
 class ScanResult:
@@ -78,12 +74,11 @@ class ScanResult:
             self.bytes_hashed += examined.measured.size
 
     def counters(self) -> dict[str, int]:
-        return {name: getattr(self, name) for name in COUNTERS}
+        return {name: value for name, value in vars(self).items() if name != "rows"}
 
     def merge(self, other: ScanResult) -> None:
-        self.rows += other.rows
-        for name in COUNTERS:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
 
     def add_rows(self, histories: list[JobHistory], now: datetime) -> None:
         """Add the current cycle of each job, and the earlier ones that this scan has recorded."""
@@ -91,7 +86,10 @@ class ScanResult:
             with suppress(ValueError):  # unknown weekdays were counted as an error when the cycles were listed
                 current = cycles.current_cycle(history.job.timetable, now).at
                 changed = [at for at, entry in history.entries.items() if at < current and entry.changed_at == now]
-                self.rows += [entry_row(history.job, at, history.entries.get(at)) for at in [*changed, current]]
+                for at in [*changed, current]:
+                    entry = history.entries.get(at) or BackupEntry(status=Status.PENDING)
+                    verdict = (entry.status, entry.late, entry.warnings, entry.promotion)
+                    self.rows.append(result_row(history.job.agent_id, history.job.database_name, at, *verdict))
 
 
 def result_row(
@@ -107,11 +105,6 @@ def result_row(
         "warnings": warnings,
         "promoted": promotion == Promotion.PROMOTED,
     }
-
-
-def entry_row(job: ExpectedBackupJob, cycle_at: datetime, entry: BackupEntry | None) -> dict[str, Any]:
-    values = (entry.status, entry.late, entry.warnings, entry.promotion) if entry else (Status.PENDING, False, [], "")
-    return result_row(job.agent_id, job.database_name, cycle_at, *values)
 
 
 # --- One machine -----------------------------------------------------------------------------------------------------
@@ -146,17 +139,6 @@ class KeepAlive:
         if time.monotonic() - self.last >= KEEP_ALIVE_SECONDS:
             self.lease.extend()
             self.last = time.monotonic()
-
-
-def is_root_present() -> bool:
-    """Return False for an empty root if backups arrived before: its disk is not mounted."""
-    try:
-        with os.scandir(settings.DEPOSITS_ROOT) as entries:
-            has_any = any(True for _entry in entries)
-    except OSError:
-        return False
-    arrived = Q(last_verified_at__isnull=False) | Q(in_doubt=True)
-    return has_any or not ExpectedBackupJob.objects.filter(arrived).exists()
 
 
 @contextmanager
@@ -235,12 +217,8 @@ def conclude_batch(
     batch: list[ExaminedCycle], lease: Lease, now: datetime, keep_alive: KeepAlive, result: ScanResult
 ) -> None:
     """Record the verdicts, store the dumps, record where they are, and count the batch."""
-    try:
+    with copying.discarding_on_failure(*(examined.copy for examined in batch)):
         result.recorded += record_verdicts(batch, lease, now)
-    except BaseException:
-        for examined in batch:
-            examined.discard_copy()
-        raise
     result.promoted += record_storage(promote_verified(batch, keep_alive), lease, now)
     for examined in batch:
         result.count_cycle(examined)

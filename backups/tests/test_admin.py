@@ -152,12 +152,12 @@ class TestMoments:
 
     def test_unchanged_backup_shows_the_day_of_its_content(self, job):
         set_status(job, last_success_at=datetime(2026, 1, 10, 3, tzinfo=UTC))
-        assert "unchanged since 2026-01-10" in display.format_last_good(job)
+        assert "unchanged since 2026-01-10" in display.last_good(job)
         set_status(job)
-        assert "unchanged" not in display.format_last_good(job)
+        assert "unchanged" not in display.last_good(job)
 
     def test_paused_job_has_no_next_expected_time(self, make_job):
-        assert display.format_next_expected(make_job(is_active=False), timezone.now()) == "–"
+        assert display.next_expected(make_job(is_active=False)) == "–"
 
 
 class TestThePageOfADatabase:

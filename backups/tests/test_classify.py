@@ -19,7 +19,7 @@ HASH, OTHER = "a" * 64, "b" * 64
 CLAIM = Claim(sha256=HASH, size=100)
 REPORT = AgentReport("r.json", AT + timedelta(minutes=4))
 FOUND = MeasuredFile(HASH, 100, (1, 2))
-GOOD = CycleFacts(now=AFTER, cycle=CYCLE, report=REPORT, claim=CLAIM, found=FOUND)
+GOOD = CycleFacts(now=AFTER, cycle=CYCLE, report=REPORT, claim=CLAIM, staged=FOUND)
 ABSENT = make_reason("file_absent", name="x")
 
 
@@ -27,7 +27,7 @@ def facts(**changes):
     return replace(GOOD, **changes)
 
 
-NOTHING = {"report": None, "claim": None, "found": None}
+NOTHING = {"report": None, "claim": None, "staged": None}
 BROKEN = AgentReport("r.json", BEFORE, fault=make_reason("report_not_json"), is_complete=False)
 WRONG = AgentReport("r.json", BEFORE, fault=make_reason("report_no_databases"))
 SAYS_FAILED = Claim(failed=make_reason("step_failed", section="backup_process"))
@@ -53,22 +53,22 @@ FAULTY = Claim(faults=(make_reason("hash_missing", section="compress"),))
         (facts(claim=SAYS_FAILED, now=BEFORE), "FAILED", ["step_failed"]),
         (facts(claim=FAULTY), "FAILED", ["hash_missing"]),
         (facts(claim=replace(SAYS_FAILED, faults=FAULTY.faults)), "FAILED", ["step_failed", "hash_missing"]),
-        (facts(claim=SAYS_FAILED, found=ABSENT), "FAILED", ["step_failed"]),
+        (facts(claim=SAYS_FAILED, staged=ABSENT), "FAILED", ["step_failed"]),
         (facts(claim=FAULTY, later="l.json", is_overwritten=True), "FAILED", ["hash_missing"]),
         # TRANSFER_INTEGRITY_FAILED
-        (facts(found=ABSENT), "TRANSFER_INTEGRITY_FAILED", ["file_absent"]),
-        (facts(found=replace(FOUND, sha256=OTHER)), "TRANSFER_INTEGRITY_FAILED", ["hash_differs"]),
-        (facts(found=replace(FOUND, sha256=OTHER, size=99)), "TRANSFER_INTEGRITY_FAILED", ["size_differs", "hash_differs"]),
-        (facts(found=replace(FOUND, size=99)), "TRANSFER_INTEGRITY_FAILED", ["size_differs"]),
-        (facts(found=replace(FOUND, is_stable=False)), "TRANSFER_INTEGRITY_FAILED", ["file_changed"]),
-        (facts(found=ABSENT, previous_hash=HASH), "TRANSFER_INTEGRITY_FAILED", ["file_absent"]),
-        (facts(found=ABSENT, now=BEFORE), None, []),
-        (facts(found=replace(FOUND, sha256=OTHER), now=BEFORE), None, []),
-        (facts(found=replace(FOUND, is_stable=False), now=BEFORE), None, []),
+        (facts(staged=ABSENT), "TRANSFER_INTEGRITY_FAILED", ["file_absent"]),
+        (facts(staged=replace(FOUND, sha256=OTHER)), "TRANSFER_INTEGRITY_FAILED", ["hash_differs"]),
+        (facts(staged=replace(FOUND, sha256=OTHER, size=99)), "TRANSFER_INTEGRITY_FAILED", ["size_differs", "hash_differs"]),
+        (facts(staged=replace(FOUND, size=99)), "TRANSFER_INTEGRITY_FAILED", ["size_differs"]),
+        (facts(staged=replace(FOUND, is_stable=False)), "TRANSFER_INTEGRITY_FAILED", ["file_changed"]),
+        (facts(staged=ABSENT, previous_hash=HASH), "TRANSFER_INTEGRITY_FAILED", ["file_absent"]),
+        (facts(staged=ABSENT, now=BEFORE), None, []),
+        (facts(staged=replace(FOUND, sha256=OTHER), now=BEFORE), None, []),
+        (facts(staged=replace(FOUND, is_stable=False), now=BEFORE), None, []),
         # UNVERIFIED: the staged file is a later report's
-        (facts(found=None, later="l.json", is_overwritten=True), "UNVERIFIED", ["overwritten"]),
-        (facts(found=replace(FOUND, sha256=OTHER), later="l.json"), "UNVERIFIED", ["overwritten"]),
-        (facts(found=FOUND, later="l.json"), "SUCCESS", ["verified"]),  # the later one failed before it wrote anything
+        (facts(staged=None, later="l.json", is_overwritten=True), "UNVERIFIED", ["overwritten"]),
+        (facts(staged=replace(FOUND, sha256=OTHER), later="l.json"), "UNVERIFIED", ["overwritten"]),
+        (facts(staged=FOUND, later="l.json"), "SUCCESS", ["verified"]),  # the later one failed before it wrote anything
         # HASH_MISMATCH
         (facts(previous_hash=HASH), "HASH_MISMATCH", ["unchanged"]),
         (facts(previous_hash=OTHER), "SUCCESS", ["verified"]),
@@ -88,7 +88,7 @@ def test_the_first_status_that_applies_is_the_verdict(given, status, codes):
         (facts(report=replace(REPORT, moment=AT)), []),
         (facts(report=replace(REPORT, moment=AFTER + timedelta(minutes=6))), ["clock_skew"]),
         (facts(report=replace(REPORT, moment=AFTER + timedelta(minutes=5))), []),
-        (facts(found=replace(FOUND, doubts=("truncated_gzip",))), ["truncated_gzip"]),
+        (facts(staged=replace(FOUND, doubts=("truncated_gzip",))), ["truncated_gzip"]),
         (facts(limits=SizeLimits(min_size=101)), ["too_small"]),
         (facts(limits=SizeLimits(min_size=100)), []),
         (facts(limits=SizeLimits(max_shrink_percent=50, usual=[200, 200, 10_000])), []),

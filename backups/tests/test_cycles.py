@@ -6,6 +6,7 @@ from itertools import takewhile
 import pytest
 
 from backups import cycles, validators
+from backups.models import ExpectedBackupJob
 
 
 def at(text):
@@ -13,7 +14,15 @@ def at(text):
 
 
 def plan(hour=13, minute=0, days="", weekly=False, early=10, window=30):
-    return cycles.make_timetable(hour, minute, weekly, days, timedelta(minutes=early), timedelta(minutes=window))
+    job = ExpectedBackupJob(
+        expected_hour_utc=hour,
+        expected_minute_utc=minute,
+        expected_frequency="weekly" if weekly else "daily",
+        days_of_week=days,
+        early_minutes=early,
+        window_minutes=window,
+    )
+    return cycles.timetable_of(job)
 
 
 # 2025-06-12 is a Thursday.

@@ -4,14 +4,18 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from backups.models import BackupEntry
-from backups.scanner.retention import RetentionPolicy, select_kept
+from backups.models import BackupEntry, ExpectedBackupJob
+from backups.scanner.retention import select_kept
 from backups.tests.factories import AFTER_DEADLINE, DATABASE, EXPECTED, REPORTED, dump
 
 DAY = timedelta(days=1)
 # A Sunday, and thirty days back from there.
 END = datetime(2025, 6, 29, 13, tzinfo=UTC)
 DAILY = [END - back * DAY for back in range(30)]
+
+
+def keep(last, daily, weekly, monthly):
+    return ExpectedBackupJob(keep_last=last, keep_daily=daily, keep_weekly=weekly, keep_monthly=monthly)
 
 
 def days(moments):
@@ -21,12 +25,12 @@ def days(moments):
 @pytest.mark.parametrize(
     ("policy", "expected"),
     [
-        (RetentionPolicy(1, 0, 0, 0), ["06-29"]),
-        (RetentionPolicy(3, 0, 0, 0), ["06-27", "06-28", "06-29"]),
-        (RetentionPolicy(1, 2, 0, 0), ["06-28", "06-29"]),
-        (RetentionPolicy(1, 0, 3, 0), ["06-15", "06-22", "06-29"]),
-        (RetentionPolicy(1, 0, 0, 3), ["05-31", "06-29"]),
-        (RetentionPolicy(2, 0, 2, 2), ["05-31", "06-22", "06-28", "06-29"]),
+        (keep(1, 0, 0, 0), ["06-29"]),
+        (keep(3, 0, 0, 0), ["06-27", "06-28", "06-29"]),
+        (keep(1, 2, 0, 0), ["06-28", "06-29"]),
+        (keep(1, 0, 3, 0), ["06-15", "06-22", "06-29"]),
+        (keep(1, 0, 0, 3), ["05-31", "06-29"]),
+        (keep(2, 0, 2, 2), ["05-31", "06-22", "06-28", "06-29"]),
     ],
 )
 def test_last_versions_and_one_per_period_are_kept(policy, expected):
@@ -35,12 +39,12 @@ def test_last_versions_and_one_per_period_are_kept(policy, expected):
 
 def test_period_without_backup_uses_no_version_up():
     sparse = [END, END - 20 * DAY, END - 40 * DAY]
-    assert select_kept(sparse, RetentionPolicy(1, 3, 0, 0)) == set(sparse)
+    assert select_kept(sparse, keep(1, 3, 0, 0)) == set(sparse)
 
 
 def test_newest_version_of_a_day_is_kept():
     hourly = [END - timedelta(hours=hours) for hours in range(10)]
-    assert select_kept(hourly, RetentionPolicy(1, 1, 0, 0)) == {END}
+    assert select_kept(hourly, keep(1, 1, 0, 0)) == {END}
 
 
 @pytest.fixture

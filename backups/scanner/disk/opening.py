@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from django.conf import settings
+from django.db.models import Q
 
 from agents.models import Agent
 from backups.models import BackupEntry, ExpectedBackupJob
@@ -41,6 +42,17 @@ class UnusablePath(Exception):
     @property
     def is_absence(self) -> bool:
         return self.why["code"] in ("file_absent", "folder_absent", "storage_absent")
+
+
+def is_root_present() -> bool:
+    """Return False for an empty deposit root if backups arrived before: its disk is not mounted."""
+    try:
+        with os.scandir(settings.DEPOSITS_ROOT) as entries:
+            has_any = any(True for _entry in entries)
+    except OSError:
+        return False
+    arrived = Q(last_verified_at__isnull=False) | Q(in_doubt=True)
+    return has_any or not ExpectedBackupJob.objects.filter(arrived).exists()
 
 
 # --- Folders ---------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import string
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from vigie_client.contract import MAX_PATH_NAME, path_name
@@ -33,14 +33,11 @@ def normalize_name(name: str) -> str:
     return normalize_text(spaced, longest=LONGEST_NORMALIZED)
 
 
-def template_fields(template: str) -> Iterator[str]:
-    """Yield the field names in braces. Raises ValueError for anything else in braces."""
+def check_fields(template: str) -> None:
+    """Raise ValueError for anything in braces that is not the name of a field."""
     for _literal, name, spec, conversion in string.Formatter().parse(template):
-        if name is None:
-            continue
-        if spec or conversion or name not in FIELDS:
+        if name is not None and (spec or conversion or name not in FIELDS):
             raise ValueError(name)
-        yield name
 
 
 def expand_template(template: str, job: Any) -> list[str]:

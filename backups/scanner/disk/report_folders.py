@@ -13,7 +13,7 @@ from backups.models import DepositArea, ExpectedBackupJob
 from backups.reasons import Reason, make_reason, to_single_line
 from backups.scanner import hints, report
 from backups.scanner.claims import Claim
-from backups.scanner.classify import SKEW
+from backups.scanner.classify import SKEW, CycleReports
 from backups.scanner.disk import paths
 from backups.scanner.disk.opening import UnusablePath, list_names, open_deposit_folder, read_content
 from backups.scanner.report import AgentReport
@@ -24,19 +24,6 @@ NAME_TOLERANCE = timedelta(days=1)
 MAX_REPORTS, MAX_BYTES = 2_500, 64 * 1024 * 1024
 MAX_AHEAD, AHEAD_KEPT = 100, timedelta(days=30)
 MAX_UNREAD = 20
-
-
-@dataclass(frozen=True)
-class CycleReports:
-    """The part of the reports in `classify.CycleFacts` for one cycle of one job."""
-
-    report: AgentReport | None = None
-    claim: Claim | None = None
-    other: AgentReport | None = None
-    later: str = ""
-    is_overwritten: bool = False
-    trouble: Reason | None = None
-    absence_reason: Reason | None = None
 
 
 @dataclass
@@ -64,7 +51,8 @@ class ReportFolders:
         if listing:
             newest = listing[-1]
             later, is_overwritten = find_later_use(reports, newest, cycle, database)
-            return CycleReports(newest, newest.claims[database], None, later, is_overwritten)
+            claim = newest.claims[database]
+            return CycleReports(report=newest, claim=claim, later=later, is_overwritten=is_overwritten)
         trouble = self.troubles.get(folder)
         if in_cycle:
             other = ([found for found in in_cycle if found.fault is not None] or in_cycle)[-1]

@@ -62,8 +62,8 @@ class StoragePlan:
         return "/".join(self.place)
 
 
-def store_copy(copy: DumpCopy, plan: StoragePlan) -> tuple[str, Reason | None]:
-    """Carry out steps 2 to 4 for a sealed copy. Return the stored path, and why it failed; the copy is then removed."""
+def store_copy(copy: DumpCopy, plan: StoragePlan) -> Reason | None:
+    """Carry out steps 2 to 4 for a sealed copy. Return why it failed, if it did: the copy is then removed."""
     if copy.failure is None:
         try:
             if plan.is_version:
@@ -74,10 +74,10 @@ def store_copy(copy: DumpCopy, plan: StoragePlan) -> tuple[str, Reason | None]:
             copy.failure = copying.storage_reason(error)
     if copy.failure is not None:
         copy.discard()
-        return plan.path, copy.failure
+        return copy.failure
     clear_staged_file(plan)
     remove_dumps(plan.superseded - {plan.path})
-    return plan.path, None
+    return None
 
 
 def install_current(copy: DumpCopy, plan: StoragePlan) -> None:
