@@ -203,13 +203,10 @@ def disk_errors_as_problems() -> Iterator[None]:
         log.error("a deposit failed: %s", errno.errorcode.get(error.errno or 0, type(error).__name__))
         if disks.means_full(error):
             raise Problem("disk_full", detail=FULL, headers=RETRY_AFTER) from None
-        raise Problem("not_ready", detail=describe_disk_error(error), headers=RETRY_AFTER) from None
-
-
-def describe_disk_error(error: OSError) -> str:
-    if error.errno in (errno.EISDIR, errno.ENOTDIR):
-        return UNUSABLE
-    return UNWRITTEN if Path(settings.DEPOSITS_ROOT).is_dir() else ROOT_ABSENT
+        detail = UNWRITTEN if Path(settings.DEPOSITS_ROOT).is_dir() else ROOT_ABSENT
+        if error.errno in (errno.EISDIR, errno.ENOTDIR):
+            detail = UNUSABLE
+        raise Problem("not_ready", detail=detail, headers=RETRY_AFTER) from None
 
 
 @contextmanager

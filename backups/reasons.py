@@ -101,7 +101,8 @@ SENTENCES: dict[str, Any] = {
     "current_unreadable": _("the current version cannot be read"),
 }
 
-WARNINGS: dict[str, Any] = {
+# About the content of a dump: an older version may be the better one.
+DOUBT_SENTENCES: dict[str, Any] = {
     "empty": _("the dump is empty"),
     "truncated_gzip": _("the gzip is truncated or damaged: it cannot be unpacked to its end"),
     "truncated_zstd": _("the zstd file is truncated or damaged: it cannot be unpacked to its end"),
@@ -111,6 +112,9 @@ WARNINGS: dict[str, Any] = {
     "trailing_garbage": _("it unpacks, but other data follows its end"),
     "too_small": _("it is smaller than expected"),
     "shrunk": _("it is much smaller than the last ones"),
+}
+DOUBTS = frozenset(DOUBT_SENTENCES)
+WARNINGS: dict[str, Any] = DOUBT_SENTENCES | {
     "not_unpacked": _("it takes too much time or memory to unpack: only its hash was checked"),
     "later_failed": _("a later attempt to back up failed or is suspicious; the earlier backup stays"),
     "overall_failed": _("the report calls the operation as a whole failed, although every step succeeded"),
@@ -128,20 +132,6 @@ SPELLINGS: dict[str, Any] = {
     "size_as_text": _("sizes as text"),
     "staged_path": _("a whole path as staged_file_name, of which the last part counts"),
 }
-# Warnings about the content of a dump: an older version may be the better one.
-DOUBTS = frozenset(
-    {
-        "empty",
-        "truncated_gzip",
-        "truncated_zstd",
-        "incomplete",
-        "not_a_dump",
-        "misnamed",
-        "trailing_garbage",
-        "too_small",
-        "shrunk",
-    }
-)
 
 
 def format_reason(why: Reason) -> str:

@@ -25,29 +25,20 @@ class Fact:
     is_bad: bool = False
 
 
-@dataclass(frozen=True)
-class Heading:
-    """The counts as text. `unprotected` are phrases on the other databases, each with the query that lists them."""
-
-    figure: str
-    is_bad: bool
-    unprotected: list[tuple[str, str]]
-    facts: list[Fact]
-    root_is_missing: bool
-
-
-def build_heading(now: datetime) -> Heading:
+def build_heading(now: datetime) -> dict[str, Any]:
+    """Return the context of the template `backups/heading.html`."""
     counts, scans = cached_counts(now), load_scan_status(now)
-    return Heading(
-        figure=counts.summary,
-        is_bad=bool(counts.failing),
-        unprotected=describe_unprotected(counts),
-        facts=[*describe_scans(scans), *(list_counters(scans.last) if scans.last else [])],
-        root_is_missing=scans.root_is_missing,
-    )
+    return {
+        "figure": counts.summary,
+        "is_bad": bool(counts.failing),
+        "unprotected": describe_unprotected(counts),
+        "facts": [*describe_scans(scans), *(list_counters(scans.last) if scans.last else [])],
+        "root_is_missing": scans.root_is_missing,
+    }
 
 
 def describe_unprotected(counts: ProtectionCounts) -> list[tuple[str, str]]:
+    """Return phrases on the other databases, each with the query that lists them."""
     phrases = (
         (counts.failing, ngettext("%(count)s failing", "%(count)s failing", counts.failing), "attention=yes"),
         (

@@ -69,7 +69,7 @@ def queue_machines(scan: Scan, machines: list[str], now: datetime) -> None:
     Scan.objects.filter(pk=scan.pk).update(agents=len(machines))
     for machine in machines:
         enqueue(TASK, machine, scan.pk, cluster="slow")
-    finish_scan(scan.pk)
+    finish_scan(scan.pk)  # at once if there is no machine
 
 
 def scan_now(now: datetime, agent_id: str = "") -> tuple[Scan, ScanResult]:
@@ -176,10 +176,9 @@ def scan_with_lease(area: DepositArea, scan_pk: int, now: datetime, patience: ti
             result = scan_machine(area, lease, now)
     except MachineBusy:
         raise
-    except RootMissing:
-        return count_failed_machine(scan_pk)
-    except Exception:
-        log.exception("the machine %s could not be scanned", area.agent_id)
+    except Exception as error:
+        if not isinstance(error, RootMissing):
+            log.exception("the machine %s could not be scanned", area.agent_id)
         return count_failed_machine(scan_pk)
     Scan.objects.add_counts(scan_pk, agents_done=1, **result.counters())
     return result
@@ -214,7 +213,6 @@ def finish_scan(scan_pk: int) -> None:
 
 
 def lease_key(area: DepositArea) -> str:
-    """Return the key of the lease that a scan of the machine holds."""
     return f"area {area.pk}"
 
 
@@ -240,5 +238,5 @@ def end_abandoned_scans(now: datetime) -> None:
     alive = {scan.pk for scan in find_ongoing(unfinished, now)}
     for scan in unfinished:
         if scan.pk not in alive:
-            left = F("errors") + F("agents") - F("agents_done")
-            Scan.objects.filter(pk=scan.pk, finished_at=None).update(finished_at=now, errors=left)
+            errors = F("errors") + F("agents") - F("agents_done")
+            Scan.objects.filter(pk=scan.pk, finished_at=None).update(finished_at=now, errors=errors)

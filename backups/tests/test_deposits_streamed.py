@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import struct
@@ -185,27 +186,38 @@ def test_last_of_two_simultaneous_deposits_wins_intact(begin, folder, stages):
 # --- Under gunicorn --------------------------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def gunicorn(deposits_root, **environment):
-    """Serve the portal from one worker with two threads, and yield its address and the worker's process id."""
-    own = {"DATABASE_URL": own_address(), "DEPOSITS_ROOT": str(deposits_root), "WEB_WORKERS": "1", "WEB_THREADS": "2"}
+LARGE = 100 * MEBIBYTE
+
+
+@pytest.fixture(scope="module")
+def gunicorn(django_db_setup, tmp_path_factory):
+    """Serve the portal from one worker with two threads, and yield its address, process and deposit root."""
+    root = tmp_path_factory.mktemp("served")
+    environment = {"DATABASE_URL": own_address(), "DEPOSITS_ROOT": str(root), "DEPOSIT_MAX_BYTES": str(LARGE)}
     with socket.create_server(("127.0.0.1", 0)) as listening:
         command = [sys.executable, "-m", "gunicorn", "-c", "python:portal.supervisor.web"]
         command += ["--chdir", str(portal_settings.BASE_DIR), "--bind", f"fd://{listening.fileno()}"]
         with subprocess.Popen(
             command,
-            env=os.environ | own | environment,
+            env=os.environ | environment | {"WEB_WORKERS": "1", "WEB_THREADS": "2"},
             cwd=portal_settings.BASE_DIR,
             pass_fds=[listening.fileno()],
             stderr=subprocess.DEVNULL,
         ) as server:
             try:
-                address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-                assert requests.get(f"{address}/healthz", timeout=PATIENCE).ok
-                with open(f"/proc/{server.pid}/task/{server.pid}/children") as children:
-                    yield address, int(children.read().split()[0])
+                yield f"http://127.0.0.1:{listening.getsockname()[1]}", server.pid, root
             finally:
                 server.terminate()
+
+
+@pytest.fixture
+def served(gunicorn):
+    """The address of gunicorn, the process id of its worker, and the empty folder of the deposits of PC-1."""
+    address, server, root = gunicorn
+    assert requests.get(f"{address}/healthz", timeout=PATIENCE).ok
+    shutil.rmtree(root / "PC-1", ignore_errors=True)
+    with open(f"/proc/{server}/task/{server}/children") as children:
+        return address, int(children.read().split()[0]), root / "PC-1" / "database"
 
 
 def put(address, token, body, digest):
@@ -229,50 +241,50 @@ def zeros(tmp_path):
 
 
 @pytest.mark.one_database("streams and files")
-def test_large_deposit_takes_little_memory(folder, token, zeros):
-    dump = zeros(300 * MEBIBYTE)
+def test_large_deposit_takes_little_memory(served, token, zeros):
+    address, worker, folder = served
+    dump = zeros(LARGE)
     digest = hashlib.file_digest(dump, "sha256").hexdigest()
     dump.seek(0)
-    with gunicorn(folder.parent.parent) as (address, worker):
-        assert put(address, token, b"x", sha256(b"x")).status_code == 201  # whatever is loaded at the first call
-        before = peak_memory(worker)
-        assert put(address, token, dump, digest).status_code == 201
-        assert peak_memory(worker) - before < 32 * MEBIBYTE
-    assert (folder / NAME).stat().st_size == 300 * MEBIBYTE
+    assert put(address, token, b"x", sha256(b"x")).status_code == 201  # whatever is loaded at the first call
+    before = peak_memory(worker)
+    assert put(address, token, dump, digest).status_code == 201
+    assert peak_memory(worker) - before < 32 * MEBIBYTE
+    assert (folder / NAME).stat().st_size == LARGE
 
 
 @pytest.mark.one_database("streams and files")
 @pytest.mark.parametrize(
     ("sender", "expected"), [("machine", (413, "body_too_large")), ("nobody", (401, "invalid_token"))]
 )
-def test_refused_deposit_is_answered_unread(folder, token, zeros, sender, expected):
-    with gunicorn(folder.parent.parent, DEPOSIT_MAX_BYTES="1000") as (address, _worker):
-        answer = put(address, token if sender == "machine" else "x", zeros(100 * MEBIBYTE), "0" * 64)
+def test_refused_deposit_is_answered_unread(served, token, zeros, sender, expected):
+    address, _worker, folder = served
+    answer = put(address, token if sender == "machine" else "x", zeros(LARGE + 1), "0" * 64)
     assert (answer.status_code, answer.json()["code"]) == expected
     assert listed(folder) == []
 
 
 @pytest.mark.one_database("streams and files")
-def test_stalled_deposits_leave_a_thread_to_other_requests(begin, folder, token):
-    with gunicorn(folder.parent.parent) as (address, _worker):
-        first = begin(BODY[: deposits.CHUNK], to=address)
-        wait_for("the part", lambda: any(map(deposits.PART.fullmatch, listed(folder))))
-        assert [answer_of(begin(BODY[:1], to=address))[0] for _ in range(5)] == [503] * 5
-        assert put(address, token, b"small", sha256(b"small")).status_code == 201
-        first.sendall(BODY[deposits.CHUNK :])
-        assert answer_of(first)[0] == 201
+def test_stalled_deposits_leave_a_thread_to_other_requests(begin, served, token):
+    address, _worker, folder = served
+    first = begin(BODY[: deposits.CHUNK], to=address)
+    wait_for("the part", lambda: any(map(deposits.PART.fullmatch, listed(folder))))
+    assert [answer_of(begin(BODY[:1], to=address))[0] for _ in range(5)] == [503] * 5
+    assert put(address, token, b"small", sha256(b"small")).status_code == 201
+    first.sendall(BODY[deposits.CHUNK :])
+    assert answer_of(first)[0] == 201
     assert (folder / NAME).read_bytes() == BODY
 
 
 @pytest.mark.one_database("streams and files")
-def test_killed_worker_leaves_a_part_and_the_previous_file(begin, folder):
+def test_killed_worker_leaves_a_part_and_the_previous_file(begin, served):
+    address, worker, folder = served
     folder.mkdir(parents=True)
     (folder / NAME).write_bytes(b"yesterday's")
-    with gunicorn(folder.parent.parent) as (address, worker):
-        sender = begin(BODY[: 2 * deposits.CHUNK], to=address)
-        wait_for("the part", lambda: any(map(deposits.PART.fullmatch, listed(folder))))
-        os.kill(worker, signal.SIGKILL)
-        with contextlib.suppress(ConnectionResetError):
-            assert sender.recv(1) == b""
+    sender = begin(BODY[: 2 * deposits.CHUNK], to=address)
+    wait_for("the part", lambda: any(map(deposits.PART.fullmatch, listed(folder))))
+    os.kill(worker, signal.SIGKILL)
+    with contextlib.suppress(ConnectionResetError):
+        assert sender.recv(1) == b""
     assert (folder / NAME).read_bytes() == b"yesterday's"
     assert len(listed(folder)) == 2
