@@ -51,7 +51,6 @@ class ProtectionCounts:
 
 
 def count_jobs(now: datetime) -> ProtectionCounts:
-    """Count the expected backups in one query."""
     kinds = {"protected": protected, "suspicious": suspicious, "failing": failing, "watched": watched}
     counts = ExpectedBackupJob.objects.aggregate(
         paused=Count("pk", filter=~watched(now)),

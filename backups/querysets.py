@@ -103,5 +103,4 @@ class ScanQuerySet(models.QuerySet["m.Scan"]):
         return self.filter(agent_id="", finished_at__isnull=False).order_by("-id").first()
 
     def add_counts(self, pk: int, **counts: int) -> None:
-        """Add the counters of one machine to a scan."""
         self.filter(pk=pk).update(**{name: F(name) + value for name, value in counts.items()})

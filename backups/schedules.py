@@ -17,7 +17,6 @@ from portal.work.schedules import Job, jobs
 
 
 def run_periodic_scan(lease: Lease) -> dict[str, int]:
-    """Queue a task for each machine that needs a scan."""
     return {"scan": orchestration.queue_periodic_scan().pk}
 
 

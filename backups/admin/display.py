@@ -82,7 +82,6 @@ def protection(job: ExpectedBackupJob) -> SafeString:
 
 @admin.display(description=gettext_lazy("hashed again"))
 def hashed_again(job: ExpectedBackupJob) -> SafeString | str:
-    """Return when the current version was last hashed again, with the result."""
     if job.reverified_at is None:
         return _("not since it was stored")
     at = exact_moment(job.reverified_at)
@@ -202,7 +201,6 @@ def iso_day(moment: datetime) -> str:
 
 
 def size_with_tooltip(value: int | None) -> SafeString | str:
-    """Format a number of bytes, with the exact number as a tooltip."""
     return EMPTY_VALUE if value is None else format_html('<span title="{}">{}</span>', value, filesizeformat(value))
 
 
@@ -232,7 +230,6 @@ def mark_difference(shown: SafeString | str, differs: bool) -> SafeString | str:
 
 @admin.display(description=gettext_lazy("steps"))
 def steps_reported(entry: BackupEntry) -> SafeString | str:
-    """List the steps as reported: result, times in UTC, and size."""
     steps = [describe_step(name, facts) for name, facts in entry.steps.items()]
     return stack_lines(*steps) if steps else EMPTY_VALUE
 

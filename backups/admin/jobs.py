@@ -50,7 +50,6 @@ SETTINGS = (
 
 class JobChangeList(BoundedChangeList):
     def get_results(self, request: HttpRequest) -> None:
-        """Load the latest entries of the page's jobs."""
         super().get_results(request)
         newest = load_latest_entries(self.result_list)
         for job in self.result_list:
@@ -112,7 +111,6 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
         return [field for _title, fields in self.status_facts for field in fields]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Annotate each job with `is_protected`."""
         jobs: QuerySet[Any] = super().get_queryset(request)
         annotated: QuerySet[Any] = jobs.annotate(is_protected=Q(protected(timezone.now())))
         return annotated

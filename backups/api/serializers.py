@@ -14,11 +14,8 @@ class DepositAnswer(serializers.Serializer[None]):
     sha256 = serializers.CharField()
 
 
-class StatusField(serializers.CharField):
-    """Document the statuses as text: three fields share them, and an enumeration would get a name for each."""
-
-    def __init__(self) -> None:
-        super().__init__(help_text=f"One of {', '.join(Status.values)}.")
+# As text, not as choices: three fields share the statuses, and an enumeration would get a name for each.
+STATUSES = f"One of {', '.join(Status.values)}."
 
 
 class JobsQuerySerializer(serializers.Serializer[None]):
@@ -33,7 +30,7 @@ class JobSerializer(serializers.Serializer[None]):
     id = serializers.IntegerField()
     agent_id = serializers.CharField()
     database_name = serializers.CharField()
-    current_status = StatusField()
+    current_status = serializers.CharField(help_text=STATUSES)
     protected = serializers.BooleanField()
     expected_at = serializers.DateTimeField(allow_null=True)
     schedule = serializers.CharField(allow_null=True)
@@ -55,8 +52,8 @@ class EntrySerializer(serializers.Serializer[None]):
 
     id = serializers.IntegerField()
     cycle_at = serializers.DateTimeField()
-    status = StatusField()
-    first_status = StatusField()
+    status = serializers.CharField(help_text=STATUSES)
+    first_status = serializers.CharField(help_text=STATUSES)
     late = serializers.BooleanField()
     message = serializers.CharField()
     warnings = serializers.ListField(child=serializers.CharField())

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from vigie_client.contract import REPORT_STEPS
+
 from backups.reasons import Reason, make_reason, to_single_line
 from backups.scanner.disk import paths
 from portal.base.logs import redact_tokens
@@ -19,18 +21,13 @@ from portal.base.moments import format_iso_seconds
 
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 DIGITS = re.compile(r"[0-9]{1,19}")
+LEAP_SECOND = re.compile(r"[T ][0-9]{2}:?[0-9]{2}:?60")
 HASH_KEYS = ("sha256", "sha256_checksum", "hash_post_compress", "agent_compress_hash_post_compress")
 SIZE_KEYS = ("size", "size_post_compress", "size_bytes", "agent_compress_size_post_compress")
 MOMENT_KEYS = ("start_time", "end_time")
 TEXT_KEYS = ("error_message", "message")
 # Python's text for booleans and None.
 BOOLEAN_TEXTS, NULL_TEXTS = {"True": True, "False": False}, ("null", "None")
-# The names of each step in the two dialects.
-STEPS = {
-    "backup": ("backup_process", "BACKUP"),
-    "compress": ("compress_process", "COMPRESS"),
-    "transfer": ("transfer_process", "TRANSFER"),
-}
 LARGEST_SIZE = 2**63 - 1
 
 
@@ -66,7 +63,7 @@ def read_claim(database: str, section: Any, spellings: set[str]) -> Claim:
     faults: list[Reason] = []
     found: dict[str, Any] = {}
     steps: dict[str, Mapping[str, Any]] = {}
-    for step, names in STEPS.items():
+    for step, names in REPORT_STEPS.items():
         try:
             name, body = find_step(section, step, names)
             status, steps[step] = read_step(name, body, spellings)
@@ -124,9 +121,6 @@ def parse_moment(value: Any, spellings: set[str], **details: Any) -> datetime:
         is_leap = isinstance(value, str) and LEAP_SECOND.search(value)
         code = "moment_leap_second" if is_leap else "moment_malformed"
         raise ClaimError(make_reason(code, **details)) from None
-
-
-LEAP_SECOND = re.compile(r"[T ][0-9]{2}:?[0-9]{2}:?60")
 
 
 def parse_size(value: Any, spellings: set[str]) -> int | None:

@@ -26,7 +26,13 @@ def explain_missing_report(
     """
     related = [report for report in reports if database in report.claims or report.fault is not None]
     if early := [report for report in related if is_early(report, cycle)]:
-        return explain_early_report(early[-1], cycle)
+        return make_reason(
+            "report_early",
+            report=early[-1].name,
+            moment=f"{early[-1].moment:%Y-%m-%d %H:%M}",
+            minutes=-(-(cycle.at - early[-1].moment) // MINUTE),
+            most=(cycle.at - cycle.opens) // MINUTE,
+        )
     if claiming := [report for report in related if report in ahead and cycle.contains(report.moment)]:
         return make_reason("report_ahead", report=claiming[0].name)
     if odd := [report for report in related if has_wrong_time(report, cycle)]:
@@ -37,16 +43,6 @@ def explain_missing_report(
 
 def is_early(report: AgentReport, cycle: Cycle) -> bool:
     return cycle.opens - min(NEAREST, (cycle.closes - cycle.opens) / 2) <= report.moment < cycle.opens
-
-
-def explain_early_report(report: AgentReport, cycle: Cycle) -> Reason:
-    return make_reason(
-        "report_early",
-        report=report.name,
-        moment=f"{report.moment:%Y-%m-%d %H:%M}",
-        minutes=-(-(cycle.at - report.moment) // MINUTE),
-        most=(cycle.at - cycle.opens) // MINUTE,
-    )
 
 
 def has_wrong_time(report: AgentReport, cycle: Cycle) -> bool:

@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-from vigie_client.contract import path_name
+from vigie_client.contract import REPORT_STEPS, path_name
 
 from backups.reasons import Reason, make_reason, to_single_line
-from backups.scanner.claims import STEPS, Claim, ClaimError, parse_moment, read_claim
+from backups.scanner.claims import Claim, ClaimError, parse_moment, read_claim
 from backups.scanner.disk import paths
 from portal.api.bodies import STRICT
 
@@ -167,5 +167,5 @@ def has_failed_step(section: Any) -> bool:
     """Return True if a section explains the failure of the whole operation."""
     if not isinstance(section, dict):
         return True
-    bodies = [section.get(name) for names in STEPS.values() for name in names]
+    bodies = [section.get(name) for names in REPORT_STEPS.values() for name in names]
     return any(isinstance(body, dict) and body.get("status") in (False, "False") for body in bodies)

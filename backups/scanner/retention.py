@@ -37,7 +37,6 @@ def select_kept(moments: Sequence[datetime], job: ExpectedBackupJob) -> set[date
 
 
 def list_expired(job: ExpectedBackupJob, stored: Sequence[BackupEntry]) -> list[BackupEntry]:
-    """Return the versions of a job that its policy does not keep."""
     keep = set[datetime]()
     for in_doubt in (False, True):
         keep |= select_kept([entry.cycle_at for entry in stored if entry.has_doubts == in_doubt], job)

@@ -74,7 +74,6 @@ class DumpCopy:
                 write_all(self.descriptor, data)
 
     def seal(self) -> None:
-        """Flush the copy to disk."""
         if self.failure is None:
             with self.noting_failure():
                 os.fsync(self.descriptor)
@@ -107,7 +106,6 @@ def discarding_on_failure(*copies: DumpCopy | None) -> Iterator[None]:
 
 
 def storage_reason(error: OSError | UnusablePath) -> Reason:
-    """Return why a dump could not be stored."""
     if isinstance(error, UnusablePath):
         return error.why
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -176,7 +174,6 @@ def is_same_file(name: str, folder: int, other: str, other_folder: int) -> bool:
 
 
 def copy_durably(name: str, source: int, target: int, target_name: str) -> None:
-    """Copy the file under a temporary name, flush it, and rename it."""
     temporary = f".{target_name}.vigie-{secrets.token_hex(8)}.part"
     remove_abandoned_copies(target)
     with (

@@ -128,7 +128,6 @@ class ReportFolders:
         return {found.name: now.isoformat() for found in ahead[:MAX_AHEAD]} | known
 
     def spellings(self) -> list[str]:
-        """Return the codes of the variants that the reports use."""
         return sorted({code for found in self.all_reports() for code in found.spellings})
 
     def unread_names(self) -> list[str]:

@@ -237,6 +237,8 @@ QUARANTINE_CODES = (
 # --- Deposits --------------------------------------------------------------------------------------------------------
 
 MAX_PATH_NAME = 128
+# The section of each step in a report in two dialects, such as backup_process and BACKUP; the client writes the first.
+REPORT_STEPS = {step: (f"{step}_process", step.upper()) for step in ("backup", "compress", "transfer")}
 
 
 def path_name(name: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Optional
 
+from vigie_client.contract import REPORT_STEPS
 from vigie_client.deposits.dumps import Dump
 from vigie_client.deposits.packing import PackedFile
 from vigie_client.http.times import format_utc
@@ -74,20 +75,21 @@ def serialize_report(agent_id: str, ended: datetime, backups: Sequence[Backup]) 
 def _report_sections(backup: Backup) -> dict[str, Any]:
     packed = backup.packed
     transfer_error = "there is no dump to transfer" if packed is None else backup.transfer_error
+    backup_step, compress_step, transfer_step = (names[0] for names in REPORT_STEPS.values())
     return {
-        "backup_process": {
+        backup_step: {
             "status": packed is not None,
             "start_time": format_utc(backup.started),
             "end_time": format_utc(backup.ended),
             "size": packed.raw_size if packed else 0,
             "message": backup.dump_error,
         },
-        "compress_process": {
+        compress_step: {
             "status": packed is not None,
             "sha256": packed.sha256 if packed else None,
             "size": packed.size if packed else None,
         },
-        "transfer_process": {"status": transfer_error is None, "error_message": transfer_error},
+        transfer_step: {"status": transfer_error is None, "error_message": transfer_error},
     }
 
 
