@@ -142,7 +142,14 @@ def make_preview_row(row: planning.ImportRow) -> dict[str, Any]:
     changes = [
         f"{name}: {escape_cell(value) or '–'}" for name, value in row.changes.items() if name not in planning.KEY
     ]
-    return {"row": row, "line": row.number + 1, "outcome": badges[row.action], "details": refusals or changes}
+    return {
+        "line": row.number + 1,
+        "agent_id": row.agent_id,
+        "database_name": row.database_name,
+        "outcome": badges[row.action],
+        "details": refusals or changes,
+        "is_refused": bool(refusals),
+    }
 
 
 def summarize_plan(plan: ImportPlan) -> str:

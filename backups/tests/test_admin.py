@@ -108,7 +108,9 @@ class TestTheHeading:
 
     def test_heading_shows_the_counters_of_the_last_scan(self, admin_client):
         make_finished_scan(agents=7, jobs=1234, recorded=21, pending=3, failures=2, errors=1, bytes_hashed=3 * 1024**3)
-        facts = {fact.name: (str(fact.value), fact.is_bad) for fact in admin_client.get(LIST).context["heading"].facts}
+        facts = {
+            fact.name: (str(fact.value), fact.is_bad) for fact in admin_client.get(LIST).context["heading"]["facts"]
+        }
         assert "4\xa0minutes ago" in facts.pop("Last scan")[0]
         assert facts == {
             "It took": ("12 s", False), "Machines looked at": ("7", False), "Expected backups": ("1,234", False),

@@ -46,7 +46,7 @@ class TestThePreview:
         response = send(admin_client, TWO + "SRV-3,web,7\n")
         text = page_text(response)
         assert "Would be added: 1; changed: 1; left as they are: 1." in text
-        assert [(row.line, row.database_name, row.details) for row in response.context["shown"]] == [
+        assert [(row["line"], row["database_name"], row["details"]) for row in response.context["shown"]] == [
             (2, "crm", ["keep_last: 9"]), (3, "paie", []),
         ]  # fmt: skip
         assert names() == [("SRV-1", "crm", 7), ("SRV-3", "web", 7)]
@@ -57,8 +57,8 @@ class TestThePreview:
         text = page_text(response)
         assert "1 row is refused, so nothing is imported." in text
         first = response.context["shown"][0]
-        assert (first.line, first.is_refused) == (4, True)
-        assert "keep_last: A whole number is expected." in first.details
+        assert (first["line"], first["is_refused"]) == (4, True)
+        assert "keep_last: A whole number is expected." in first["details"]
         assert carried(response) is None
 
     @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ class TestThePreview:
     def test_preview_is_limited_and_shows_refused_rows_first(self, admin_client, monkeypatch):
         monkeypatch.setattr(imports, "MAX_SHOWN_ROWS", 2)
         response = send(admin_client, TWO + "SRV-3,web,many\n")
-        assert [row.database_name for row in response.context["shown"]] == ["web", "crm"]
+        assert [row["database_name"] for row in response.context["shown"]] == ["web", "crm"]
         assert "and 1 more" in page_text(response)
 
     def test_cell_content_is_escaped(self, admin_client):
