@@ -28,7 +28,7 @@ class SizeLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class CycleReports:
-    """What the reports say of a cycle.
+    """The reports on a cycle.
 
     `report` is the newest in the cycle that lists the database, and `claim` its section on it. If there is none,
     `other` is a report without the database, or an unreadable one; `absence_reason` explains the missing report, and
