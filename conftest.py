@@ -9,8 +9,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
-from django.test import Client
+from django.test import Client, override_settings
 from django.utils import timezone, translation
 
 from agents.enrolment import issue_agent_token
@@ -32,37 +33,40 @@ def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str)
     return argname if isinstance(val, bytes) or (isinstance(val, str) and len(val) > 40) else None
 
 
-@pytest.fixture(autouse=True)
-def plain_static_files(settings: Any) -> None:
-    """Pages are rendered without collecting and hashing the static files first."""
-    settings.STORAGES = settings.STORAGES | {
-        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    }
+@pytest.fixture(scope="session", autouse=True)
+def quick_portal() -> Iterator[None]:
+    """Set for the whole run what each test would need to set.
+
+    Passwords are hashed quickly: the real hasher takes half a second. Pages are rendered without collecting the static
+    files first. No thread writes tracked requests: it would not see the test's transaction.
+    """
+    static_files = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    hashers = ["django.contrib.auth.hashers.MD5PasswordHasher", *settings.PASSWORD_HASHERS]
+    with (
+        override_settings(STORAGES=settings.STORAGES | {"staticfiles": static_files}, PASSWORD_HASHERS=hashers),
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(buffer, "start", lambda: None)
+        yield
 
 
 @pytest.fixture(autouse=True)
-def default_language(settings: Any) -> None:
-    """Begin each test in the portal's language: a request of an earlier one leaves its own active in the thread."""
+def nothing_left_behind() -> Iterator[None]:
+    """Begin each test in the portal's language, which a request may change in the thread, and with nothing tracked."""
     translation.activate(settings.LANGUAGE_CODE)
+    yield
+    buffer.reset()
 
 
-@pytest.fixture(autouse=True)
-def quick_passwords(settings: Any) -> None:
-    """Hash passwords quickly: the real hasher takes half a second, and most tests of the admin create a user."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", *settings.PASSWORD_HASHERS]
-
-
-@pytest.fixture(autouse=True)
-def written_when_asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
-    """Write tracked requests on demand: the writer's thread would not see the test's transaction."""
-    monkeypatch.setattr(buffer, "start", lambda: None)
+@pytest.fixture
+def written_when_asked() -> Callable[[], None]:
+    """Return a function that writes what was tracked."""
 
     def write() -> None:
         while buffer.queued:
             assert buffer.write_batch(), "the database does not take what was tracked"  # noqa: S101
 
-    yield write
-    buffer.reset()
+    return write
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ def offline(monkeypatch):
 @pytest.fixture
 def a_thread(monkeypatch, transactional_db):
     """Start a buffer whose writer thread ends with the test."""
-    monkeypatch.undo()  # the writer starts by itself again
+    monkeypatch.delattr(buffer, "start")  # that of conftest.py, which starts no thread
     monkeypatch.setattr(module, "GATHER_SECONDS", 0.01)
     yield buffer
     buffer.end()
