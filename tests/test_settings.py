@@ -1,9 +1,9 @@
 """Settings: documented, validated when read, and refused with a message."""
 
 import ast
+import json
 import os
 import re
-import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from portal import settings as portal_settings
 from portal.access.tokens import peppers
 from portal.base.env import Environment, read_or_create_secret
+from portal.checks import check_https
 
 pytestmark = pytest.mark.slow
 
@@ -39,20 +40,46 @@ def start(tmp_path, *arguments, **variables):
     )
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("SECRET_KEY", "short"), ("TOKEN_PEPPER", "short"), ("DATABASE_URL", "nonsense"), ("DATABASE_URL", "mysql://u:hunter2@h/d"),
-     ("DEBUG", "maybe"), ("HTTPS", "2"), ("PORTAL_URL", "vigie.example.org"), ("PORTAL_URL", "https://vigie example"),
-     ("DATABASE_URL", "postgresql://"), ("DATABASE_URL", "sqlite://:memory:"), ("TIME_ZONE", "Paris"), ("TRUSTED_PROXIES", "10.0.0.300"),
-     ("WEB_WORKERS", "0"), ("WEB_WORKERS", "many"), ("HEARTBEAT_INTERVAL_SECONDS", "1"), ("EMAIL_URL", "carrier-pigeon://x"), ("PORTAL_LANGUAGE", "de"), ("ENCRYPTION_KEY", "short"), ("TELEGRAM_API_BASE", "telegram"), ("SECRET_KEY_FILE", "/nowhere")],
-)  # fmt: skip
-def test_invalid_value_stops_the_start_and_is_named(tmp_path, name, value):
-    done = start(tmp_path, **{name: value})
-    assert done.returncode != 0
-    assert done.stderr.startswith("vigie: ")
-    assert name in done.stderr
-    assert "Traceback" not in done.stderr
-    assert "hunter2" not in done.stderr
+INVALID = [
+    ("SECRET_KEY", "short"), ("TOKEN_PEPPER", "short"), ("DATABASE_URL", "nonsense"), ("DATABASE_URL", "mysql://u:hunter2@h/d"),
+    ("DEBUG", "maybe"), ("HTTPS", "2"), ("PORTAL_URL", "vigie.example.org"), ("PORTAL_URL", "https://vigie example"),
+    ("DATABASE_URL", "postgresql://"), ("DATABASE_URL", "sqlite://:memory:"), ("TIME_ZONE", "Paris"), ("TRUSTED_PROXIES", "10.0.0.300"),
+    ("WEB_WORKERS", "0"), ("WEB_WORKERS", "many"), ("HEARTBEAT_INTERVAL_SECONDS", "1"), ("EMAIL_URL", "carrier-pigeon://x"),
+    ("PORTAL_LANGUAGE", "de"), ("ENCRYPTION_KEY", "short"), ("TELEGRAM_API_BASE", "telegram"), ("SECRET_KEY_FILE", "/nowhere"),
+]  # fmt: skip
+# Starts the portal with each value in a fork of one process, since most of a start goes into importing Django.
+START_WITH_EACH = """
+import json, os, sys
+import manage, portal.settings
+del sys.modules["portal.settings"]  # its imports stay, and each fork reads the settings anew
+sys.argv = ["manage.py", "check"]
+for name, value in json.loads(sys.stdin.read()):
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        os.environ[name] = value
+        os.dup2(writing, 2)
+        manage.main()
+        os._exit(0)
+    os.close(writing)
+    with open(reading) as output:
+        print(json.dumps([name, value, output.read(), os.waitstatus_to_exitcode(os.wait()[1])]), flush=True)
+"""
+
+
+def test_invalid_value_stops_the_start_and_is_named(tmp_path):
+    environment = {"PATH": os.environ["PATH"], "VIGIE_DATA_DIR": str(tmp_path / "data")}
+    done = subprocess.run(
+        [sys.executable, "-c", START_WITH_EACH],
+        cwd=ROOT, env=environment, input=json.dumps(INVALID), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    starts = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(name, value) for name, value, _, _ in starts] == INVALID
+    for name, value, output, code in starts:
+        assert code != 0, (name, value)
+        assert output.startswith("vigie: "), (name, value)
+        assert name in output, (name, value)
+        assert "Traceback" not in output
+        assert "hunter2" not in output
 
 
 IMPORT = """
@@ -67,9 +94,9 @@ call_command("check")
 
 
 @pytest.mark.parametrize(
-    "arguments", [["-c", IMPORT], ["manage.py", "prepare", "--help"], ["manage.py", "diffsettings"]]
-)
-@pytest.mark.parametrize("mode", [None, 0o500])
+    ("mode", "arguments"),
+    [(None, ["-c", IMPORT]), (0o500, ["-c", IMPORT]), (None, ["manage.py", "prepare", "--help"]), (None, ["manage.py", "diffsettings"])],
+)  # fmt: skip
 def test_importing_the_settings_creates_nothing(tmp_path, mode, arguments):
     data = tmp_path / "data"
     if mode is not None:
@@ -97,15 +124,6 @@ def test_generated_secret_is_kept_on_first_use(tmp_path):
     assert list(secret) == [1]
     assert secret[1].decode() == (tmp_path / "token_pepper").read_text()
     assert environment.secret("TOKEN_PEPPER", tmp_path, peppers.parse_peppers) == secret
-
-
-def test_prepare_generates_the_secrets(tmp_path):
-    done = start(tmp_path, "prepare")
-    assert done.returncode == 0, done.stderr
-    secrets = sorted((tmp_path / "data" / "secrets").iterdir())
-    names = ["encryption_key", "metrics_token", "operator_password", "secret_key", "token_pepper"]
-    assert [path.name for path in secrets] == names
-    assert {stat.S_IMODE(path.stat().st_mode) for path in secrets} == {0o600}
 
 
 @pytest.mark.parametrize("value", ["", "-1001234567890", "4711", "@our_news", "-1001234567890/7"])
@@ -228,13 +246,20 @@ PROXY = {"HTTPS": "1", "TRUSTED_PROXIES": "127.0.0.1", "PORTAL_URL": "https://vi
 
 @pytest.mark.parametrize(
     ("variables", "found"),
-    [({}, set()), ({"PORTAL_URL": "http://[::1]:8000"}, set()), (PROXY, set()),
-     ({"PORTAL_URL": "http://vigie.example.org"}, {"vigie.W002"}), ({"ALLOWED_HOSTS": "*"}, {"vigie.W002"})],
-)  # fmt: skip
+    [({}, set()), (PROXY, set()), ({"PORTAL_URL": "http://vigie.example.org"}, {"vigie.W002"})],
+)
 def test_deployment_checks_are_clean_as_shipped_and_name_missing_https(tmp_path, variables, found):
     done = start(tmp_path, "check", "--deploy", "--fail-level", "WARNING", **variables)
     assert set(re.findall(r"\((\w+\.\w+)\)", done.stderr)) == found, done.stderr
     assert bool(done.returncode) is bool(found)
+
+
+@pytest.mark.parametrize(
+    ("host", "found"), [("*", {"vigie.W002"}), ("vigie.example.org", {"vigie.W002"}), ("[::1]", set()), ("localhost", set())]
+)  # fmt: skip
+def test_missing_https_is_named_where_other_machines_reach_the_portal(settings, host, found):
+    settings.ALLOWED_HOSTS = ["127.0.0.1", host]
+    assert {warning.id for warning in check_https(None)} == found
 
 
 def test_https_marks_every_cookie_as_secure_and_of_this_host(tmp_path):

@@ -38,7 +38,9 @@ def test_several_nodes_may_prepare_at_once(empty: Portal) -> None:
     assert sorted(out for out, _ in told) == ["", printed]
     open_to_others = [path for path in [empty.directory, *empty.directory.iterdir()] if path.stat().st_mode & 0o077]
     assert open_to_others == [shared]
-    assert file.stat().st_mode & 0o777 == 0o600
+    secrets = {path.name: path.stat().st_mode & 0o777 for path in file.parent.iterdir()}
+    names = ("encryption_key", "metrics_token", "operator_password", "secret_key", "token_pepper")
+    assert secrets == dict.fromkeys(names, 0o600)
     assert empty.sql("SELECT username FROM auth_user WHERE is_superuser") == [("operator",)]
     assert empty.sql(
         "SELECT count(*), count(DISTINCT name) FROM django_q_schedule WHERE name = 'portal.retention'"
