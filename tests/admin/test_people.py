@@ -110,15 +110,18 @@ def test_partial_name_finds_nobody(operator, given):
     assert operator.post(EXPORT, {"given": given}).status_code == 302
 
 
-@pytest.mark.parametrize("given", ["josé@example.org", "JOSÉ@example.org", "jose\u0301@example.org"])
-@pytest.mark.parametrize("kept", ["josé@example.org", "JOSÉ@example.org", "jose\u0301@example.org"])
-def test_non_ascii_name_is_found_in_either_case_and_normalization_form(operator, given, kept):
+SPELLINGS = ["josé@example.org", "JOSÉ@example.org", "jose\u0301@example.org"]
+
+
+@pytest.mark.parametrize("kept", SPELLINGS)
+def test_non_ascii_name_is_found_in_either_case_and_normalization_form(operator, kept):
     create_feature_usage(kept, at("14:00"))
     User.objects.create_user("jose", kept)
-    rows = operator.post(FIND, {"given": given}).context["section"].rows
-    assert [(row[1], row[2]) for row in rows] == [("Users", 1), ("Uses of features", 1)]
-    answer = operator.post(ERASE, {"given": given, "again": given}, follow=True)
-    assert "only a superuser" in text_of(answer)
+    for given in SPELLINGS:
+        rows = operator.post(FIND, {"given": given}).context["section"].rows
+        assert [(row[1], row[2]) for row in rows] == [("Users", 1), ("Uses of features", 1)]
+        answer = operator.post(ERASE, {"given": given, "again": given}, follow=True)
+        assert "only a superuser" in text_of(answer)
 
 
 def test_overview_of_a_machine_reads_no_documents_of_its_runs(django_assert_max_num_queries):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import chain, pairwise
+from itertools import pairwise
 from pathlib import Path
 
 from django.contrib import admin
@@ -55,9 +55,10 @@ def at_boundaries(cells: Answers) -> Answers:
     Each role holds the permissions of the one before (`portal.access.roles`), so the others get what their neighbours
     get. Where all get the same, the least privileged is asked, and the most privileged if that is a refusal.
     """
-    pairs = [pair for pair in pairwise(STAFF) if cells[pair[0]] != cells[pair[1]]]
-    same_for_all = STAFF[-1] if cells[STAFF[0]] == "403" else STAFF[0]
-    return {name: cells[name] for name in chain(*pairs or [(same_for_all,)])}
+    asked = [name for pair in pairwise(STAFF) if cells[pair[0]] != cells[pair[1]] for name in pair]
+    if not asked:
+        asked = [STAFF[-1] if cells[STAFF[0]] == "403" else STAFF[0]]
+    return {name: cells[name] for name in asked}
 
 
 def of_staff(means: str, cells: Answers) -> Answers:
