@@ -30,7 +30,7 @@ def sources() -> Iterator[tuple[str, bytes]]:
     """Yield name and Python source of every file with texts, templates as Django's `templatize` renders them."""
     for app in sorted(path.parent for path in ROOT.glob("*/apps.py")):
         for path in sorted(app.rglob("*.py")):
-            if not {"tests", "migrations"} & set(path.parts):
+            if not {"tests", "migrations"} & set(path.relative_to(app).parts):
                 yield str(path.relative_to(ROOT)), path.read_bytes()
         for path in sorted([*app.rglob("templates/**/*.html"), *app.rglob("templates/**/*.txt")]):
             text = templatize(path.read_text(encoding="utf-8"), origin=str(path))
