@@ -252,13 +252,11 @@ class TestThePageOfADatabase:
         enrolled = make_job("d", agent_id="PC-1")
         make_agent("pc-1")
         set_status(watched)
+        pages = {job.database_name: page_text(client.get(job_page(job))) for job in (watched, fresh, paused, enrolled)}
         offered = {
-            job.database_name: [
-                action for action in actions.JobActions.object_actions
-                if f"/act/{action}/" in page_text(client.get(job_page(job)))
-            ]
-            for job in (watched, fresh, paused, enrolled)
-        }  # fmt: skip
+            database: [action for action in actions.JobActions.object_actions if f"/act/{action}/" in page]
+            for database, page in pages.items()
+        }
         assert offered == {
             "a": ["scan_now", "download", "reverify", "pause", "issue_enrolment_token"],
             "b": ["scan_now", "pause", "issue_enrolment_token"],

@@ -59,29 +59,34 @@ EXPECTED_DOUBTS = {
 
 @pytest.mark.one_database("content of dumps")
 @pytest.mark.parametrize("ending", PACKED)
-@pytest.mark.parametrize("case", CASES)
-def test_dump_gets_its_doubt_in_every_packing(settings, make_job, scan, put, case, ending):
+def test_dump_gets_its_doubt_in_every_packing(settings, make_job, scan, put, ending):
     """Cover deposits by SFTP and HTTP, with and without earlier good dumps."""
-    machine, usual = Machine(settings.DEPOSITS_ROOT, "PC-1"), PACKED[ending](SQL)
-    for database in ("new", "known", "http_new", "http_known"):
+    machine, pack = Machine(settings.DEPOSITS_ROOT, "PC-1"), PACKED[ending]
+    kinds = ("new", "known", "http_new", "http_known")
+    cases = {f"{kind}_{number}": case for number, case in enumerate(CASES) for kind in kinds}
+    known = [database for database in cases if "known" in database]
+    for database in cases:
         make_job(database, "PC-1")
     for day in (2, 1):
-        for database in ("known", "http_known"):
-            machine.stage(usual, f"{database}{ending}")
-        machine.report(REPORTED - day * DAY, {name: report_section(usual) for name in ("known", "http_known")})
+        for database in known:
+            machine.stage(pack(SQL), f"{database}{ending}")
+        machine.report(REPORTED - day * DAY, {database: report_section(pack(SQL)) for database in known})
         scan(AFTER_DEADLINE - day * DAY)
-    content = CASES[case](PACKED[ending])
-    for database in ("new", "known"):
-        machine.stage(content, f"{database}{ending}")
-    for database in ("http_new", "http_known"):
-        assert put(f"{database}{ending}", content).status_code == 201
-    databases = {name: report_section(content) for name in ("new", "known", "http_new", "http_known")}
-    machine.report(REPORTED, databases)
+    contents = {database: CASES[case](pack) for database, case in cases.items()}
+    for database, content in contents.items():
+        if database.startswith("http"):
+            assert put(f"{database}{ending}", content).status_code == 201
+        else:
+            machine.stage(content, f"{database}{ending}")
+    machine.report(REPORTED, {database: report_section(content) for database, content in contents.items()})
     scan()
-    found = {one.job.database_name: one for one in BackupEntry.objects.filter(cycle_at=EXPECTED).select_related("job")}
-    expected = set() if case in WHOLE else {EXPECTED_DOUBTS.get(case, TRUNCATED[ending])}
-    assert {name: set(one.warnings) - {"shrunk"} for name, one in found.items()} == dict.fromkeys(databases, expected)
-    assert {one.is_verified for one in found.values()} == {True}
+    entries = BackupEntry.objects.filter(cycle_at=EXPECTED).select_related("job")
+    warnings = {(entry.job.database_name, cases[entry.job.database_name]): {*entry.warnings} for entry in entries}
+    assert {key: codes - {"shrunk"} for key, codes in warnings.items()} == {
+        (database, case): set() if case in WHOLE else {EXPECTED_DOUBTS.get(case, TRUNCATED[ending])}
+        for database, case in cases.items()
+    }
+    assert all(entry.is_verified for entry in entries)
 
 
 @pytest.mark.skipif("connection.vendor != 'postgresql'", reason="wants a server to dump")
@@ -104,10 +109,14 @@ def test_dump_of_a_postgresql_program_has_no_doubt(machine, entry, transactional
     assert entry().warnings == []
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in DUMPS.iterdir()))
-def test_recorded_dump_has_no_doubt(machine, entry, name):
-    machine.deposit(PACKED[".sql.gz"]((DUMPS / name).read_bytes()))
-    assert entry().warnings == []
+def test_recorded_dumps_have_no_doubt(machine, make_job, scan):
+    dumps = {path.name: PACKED[".sql.gz"](path.read_bytes()) for path in DUMPS.iterdir()}
+    for name, content in dumps.items():
+        make_job(name)
+        machine.stage(content, f"{name}.sql.gz")
+    machine.report(databases={name: report_section(content) for name, content in dumps.items()})
+    scan()
+    assert dict(BackupEntry.objects.values_list("job__database_name", "warnings")) == {name: [] for name in dumps}
 
 
 @pytest.mark.parametrize(("content", "warnings"), [(b"no dump", []), (b"", ["empty"]), (gzip.compress(b""), ["empty"])])
