@@ -52,7 +52,7 @@ ABANDONED_AFTER_SECONDS = 24 * 60 * 60
 LONGEST_PAUSE_SECONDS = 60.0
 MAX_AWAITED = max(1, settings.WEB_THREADS // 2)
 # The machines whose bodies a thread of this process is waiting for.
-AWAITED: set[int] = set()
+MACHINES_AWAITED: set[int] = set()
 AWAITED_LOCK = Lock()
 RETRY_AFTER = {"Retry-After": "60"}
 ROOT_ABSENT = "The folder of deposits is not there. Try again later."
@@ -124,9 +124,9 @@ def parse_announcement(area: str, name: str, agent: Agent, headers: Mapping[str,
 
 def store_deposit(deposit: Deposit, agent: Agent, body: Any) -> None:
     """Store the body, which has a `read(size)`. Raises Problem, with everything left as it was."""
-    refuse_shared_folder(agent)
+    refuse_shared_deposit_folder(agent)
     folders = (path_name(agent.machine_id), deposit.area)
-    with disk_errors_as_problems(), open_deposit_folder(folders, make=True, in_any_case=agent.owns_name) as folder:
+    with disk_errors_as_problems(), open_deposit_folder(folders, make=True, ignore_case=agent.owns_name) as folder:
         remove_abandoned_parts(folder)
         # The database may be on the same disk, which no machine may fill.
         require_space(folder, deposit.size, settings.DISK_RESERVE_MIB * disks.MIB)
@@ -149,24 +149,24 @@ def awaiting_body(request: HttpRequest, agent: Agent) -> Iterator[None]:
         yield
         return
     with AWAITED_LOCK:
-        if agent.pk in AWAITED or len(AWAITED) >= MAX_AWAITED:
+        if agent.pk in MACHINES_AWAITED or len(MACHINES_AWAITED) >= MAX_AWAITED:
             raise Problem("not_ready", detail=BUSY, headers=RETRY_AFTER)
-        AWAITED.add(agent.pk)
+        MACHINES_AWAITED.add(agent.pk)
     try:
         connection.await_body(LONGEST_PAUSE_SECONDS)
         yield
     finally:
         with AWAITED_LOCK:
-            AWAITED.remove(agent.pk)
+            MACHINES_AWAITED.remove(agent.pk)
 
 
 # --- Shared folders --------------------------------------------------------------------------------------------------
 
 SEPARATOR = re.compile("[_:]")
-MAX_SPELLINGS = 256
+MAX_SHARED_NAMES = 256
 
 
-def refuse_shared_folder(agent: Agent) -> None:
+def refuse_shared_deposit_folder(agent: Agent) -> None:
     """Raise machine_mismatch if another machine was enrolled first into the same folder, as `a:b` and `a_b` share one.
 
     Only ids with one of the two characters cost a query.
@@ -182,7 +182,7 @@ def refuse_shared_folder(agent: Agent) -> None:
 def names_sharing_folder(name: str) -> Q:
     """Select the names with the same folder name, by listing them unless there are too many."""
     words = SEPARATOR.split(name)
-    if 2 ** (len(words) - 1) > MAX_SPELLINGS:
+    if 2 ** (len(words) - 1) > MAX_SHARED_NAMES:
         return Q(name__regex=f"^{'[_:]'.join(map(re.escape, words))}$")
     separators = product("_:", repeat=len(words) - 1)
     return Q(name__in=["".join(map("".join, zip(words, (*chosen, ""), strict=True))) for chosen in separators])

@@ -110,7 +110,7 @@ def doubtful_backups(now: datetime) -> Iterator[Finding]:
     worst, has_others = worst_first(doubtful.order_by(*OLDEST_GOOD_FIRST))
     newest = load_latest_entries(worst) if worst else {}
     for job in worst:
-        entry = newest[job.pk].good
+        entry = newest[job.pk].verified
         text = _("The last backup of %(job)s is suspicious. %(why)s")
         values = {"job": job, "why": reasons.format_warnings(entry.doubts) if entry else ""}
         yield job_finding(job, Severity.WARNING, text % values, entry.recorded_at if entry else job.status_since)

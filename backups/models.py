@@ -18,10 +18,10 @@ from backups import cycles, querysets, reasons, validators
 from backups.scanner.disk import paths
 from portal.base import cron
 
-LOOK_BACK_CYCLES = 22
-MAX_KEPT = MaxValueValidator(10_000)
-IS_TEMPLATE = [validators.validate_template]
-IS_STORED, IS_UNSTORED = Q(promotion__in=querysets.STORED), Q(promotion__in=querysets.UNSTORED)
+LOOK_BACK_CYCLES = 22  # 14 to catch up with, the current one, and 7 to compare sizes with
+KEPT_VALIDATOR = MaxValueValidator(10_000)
+TEMPLATE_VALIDATORS = [validators.validate_template]
+STORED_CONDITION, UNSTORED_CONDITION = Q(promotion__in=querysets.STORED), Q(promotion__in=querysets.UNSTORED)
 
 
 class Status(models.TextChoices):
@@ -44,10 +44,10 @@ VERIFIED = (Status.SUCCESS, Status.UNCHANGED)
 class ExpectedBackupJob(models.Model):
     """One database of one machine whose backup is expected on a timetable.
 
-    Cycles count from `watched_since`: its creation, or the last change of its timetable. Until the cycle after
-    `settled_at` opens, a scan reads no file of the job. `alerted_severity` is set from the notice of a failure until
-    that of its recovery. With `in_doubt`, the latest backup is verified with doubts about its content. A verified
-    backup protects for `fresh_for`.
+    Cycles count from `watched_since`: its creation, or the last change of its timetable. A machine whose jobs are all
+    settled is not scanned until the cycle after `settled_at` opens. `alerted_severity` is set from the notice of a
+    failure until that of its recovery. With `in_doubt`, the latest backup is verified with doubts about its content. A
+    verified backup protects for `fresh_for`.
     """
 
     class Frequency(models.TextChoices):
@@ -88,16 +88,16 @@ class ExpectedBackupJob(models.Model):
     )
     time_zone = models.CharField(_("time zone"), max_length=64, default="UTC", validators=[validators.validate_zone])
     agent_deposit_path_template = models.CharField(
-        _("folder of the dumps"), max_length=255, default="{agent_id}/database", validators=IS_TEMPLATE
+        _("folder of the dumps"), max_length=255, default="{agent_id}/database", validators=TEMPLATE_VALIDATORS
     )
     agent_log_deposit_path_template = models.CharField(
-        _("folder of the reports"), max_length=255, default="{agent_id}/log", validators=IS_TEMPLATE
+        _("folder of the reports"), max_length=255, default="{agent_id}/log", validators=TEMPLATE_VALIDATORS
     )
     final_storage_path_template = models.CharField(
         _("folder of the verified backups"),
         max_length=255,
         default="{company_name}/{city}/{database_name}",
-        validators=IS_TEMPLATE,
+        validators=TEMPLATE_VALIDATORS,
     )
     min_size_bytes = models.BigIntegerField(_("smallest size (bytes)"), default=0, validators=[MinValueValidator(0)])
     max_shrink_percent = models.PositiveSmallIntegerField(
@@ -117,11 +117,11 @@ class ExpectedBackupJob(models.Model):
         help_text=_("shows a truncated dump, at about thirteen times the cost of its hash"),
     )
     keep_last = models.PositiveSmallIntegerField(
-        _("keep the last"), default=7, validators=[MinValueValidator(1), MAX_KEPT]
+        _("keep the last"), default=7, validators=[MinValueValidator(1), KEPT_VALIDATOR]
     )
-    keep_daily = models.PositiveSmallIntegerField(_("keep daily"), default=7, validators=[MAX_KEPT])
-    keep_weekly = models.PositiveSmallIntegerField(_("keep weekly"), default=4, validators=[MAX_KEPT])
-    keep_monthly = models.PositiveSmallIntegerField(_("keep monthly"), default=12, validators=[MAX_KEPT])
+    keep_daily = models.PositiveSmallIntegerField(_("keep daily"), default=7, validators=[KEPT_VALIDATOR])
+    keep_weekly = models.PositiveSmallIntegerField(_("keep weekly"), default=4, validators=[KEPT_VALIDATOR])
+    keep_monthly = models.PositiveSmallIntegerField(_("keep monthly"), default=12, validators=[KEPT_VALIDATOR])
     is_active = models.BooleanField(_("active"), default=True)
     paused_until = models.DateTimeField(
         _("paused until"), null=True, blank=True, validators=[validators.validate_moment]
@@ -284,8 +284,8 @@ class BackupEntry(models.Model):
         indexes = [
             models.Index(fields=["-cycle_at", "-id"], name="backup_newest"),
             models.Index(fields=["status", "-cycle_at", "-id"], name="backup_status_newest"),
-            models.Index(fields=["job", "promotion"], name="backup_stored", condition=IS_STORED),
-            models.Index(fields=["promotion"], name="backup_unstored", condition=IS_UNSTORED),
+            models.Index(fields=["job", "promotion"], name="backup_stored", condition=STORED_CONDITION),
+            models.Index(fields=["promotion"], name="backup_unstored", condition=UNSTORED_CONDITION),
         ]
         permissions = [("export_backupentry", _("Can export backups"))]
 

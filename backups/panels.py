@@ -72,11 +72,11 @@ class LatestEntries:
     """The entry of a job's latest cycle, and of its latest verified backup."""
 
     latest: BackupEntry | None = None
-    good: BackupEntry | None = None
+    verified: BackupEntry | None = None
 
     @property
     def size(self) -> int | None:
-        return self.good.server_size if self.good else None
+        return self.verified.server_size if self.verified else None
 
 
 def load_latest_entries(jobs: Iterable[ExpectedBackupJob]) -> dict[int, LatestEntries]:

@@ -42,7 +42,7 @@ def unique_pseudonym(row: ExpectedBackupJob | DepositArea, pseudonym: str, **uni
 # --- Expected backups ------------------------------------------------------------------------------------------------
 
 
-def deactivate_job(job: ExpectedBackupJob, subject: Subject, pseudonym: str) -> Row:
+def job_changes(job: ExpectedBackupJob, subject: Subject, pseudonym: str) -> Row:
     """Return the changes that pseudonymize a job and deactivate it: it would raise an alarm every day."""
     if not subject.is_machine_called(job.agent_id):
         return {}
@@ -75,7 +75,7 @@ def list_kept_folders(subject: Subject) -> Iterator[str]:
 # --- Entries and deposit areas ---------------------------------------------------------------------------------------
 
 
-def pseudonymize_entry(entry: BackupEntry, subject: Subject, pseudonym: str) -> Row:
+def entry_changes(entry: BackupEntry, subject: Subject, pseudonym: str) -> Row:
     """Return the changes that pseudonymize an entry. A stored path with the machine's name is forgotten."""
     if not subject.is_machine_called(entry.job.agent_id):
         return {}
@@ -86,7 +86,7 @@ def pseudonymize_entry(entry: BackupEntry, subject: Subject, pseudonym: str) -> 
     return changes
 
 
-def clear_area(area: DepositArea, subject: Subject, pseudonym: str) -> Row:
+def area_changes(area: DepositArea, subject: Subject, pseudonym: str) -> Row:
     if not subject.is_machine_called(area.agent_id):
         return {}
     name = unique_pseudonym(area, pseudonym)
@@ -100,7 +100,7 @@ personal_data.register(
         machines=("agent_id",),
         texts=("company_name", "city", "neighborhood", "damage"),
         indexed=("agent_id",),
-        also=deactivate_job,
+        also=job_changes,
         remarks=list_kept_folders,
     )
 )
@@ -109,7 +109,7 @@ personal_data.register(
         BackupEntry,
         texts=("reasons", "warnings"),
         owned=lambda subject: subject.is_in_column("job__agent_id") if subject.is_machine else None,
-        also=pseudonymize_entry,
+        also=entry_changes,
         searched=lambda subject: () if subject.is_machine else ("reasons", "warnings"),
     )
 )
@@ -119,7 +119,7 @@ personal_data.register(
         machines=("agent_id",),
         texts=("trouble", "unexpected", "unread"),
         indexed=("agent_id",),
-        also=clear_area,
+        also=area_changes,
     )
 )
 personal_data.register(PersonalDataTable(Scan, machines=("agent_id",)))

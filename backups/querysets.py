@@ -91,10 +91,10 @@ class DepositAreaQuerySet(models.QuerySet["m.DepositArea"]):
 
     def clear_queue_except(self, agent_ids: list[str]) -> None:
         """Stop waiting for queued scans, except of these machines."""
-        asked = self.filter(queued_at__isnull=False)
-        settled = set(asked.values_list("agent_id", flat=True)).difference(agent_ids)
-        if settled:
-            self.filter(agent_id__in=settled).update(queued_at=None)
+        queued = self.filter(queued_at__isnull=False)
+        others = set(queued.values_list("agent_id", flat=True)).difference(agent_ids)
+        if others:
+            self.filter(agent_id__in=others).update(queued_at=None)
 
 
 class ScanQuerySet(models.QuerySet["m.Scan"]):

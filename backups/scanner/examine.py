@@ -33,7 +33,7 @@ MAX_CATCH_UP = 14
 class ExaminedCycle:
     """A verdict with the facts behind it. `copy` is a sealed copy of the dump, or records why there is none.
 
-    With `keeps_entry`, the entry stays as it is, except for a warning about a later report.
+    With `keeps_entry`, only reasons, warnings and the bad-file key of the entry change: it keeps its status and dump.
     """
 
     history: JobHistory
@@ -102,7 +102,7 @@ def examine_cycle(
     if facts.claim is None or not needs_staged_file(facts):
         examined = ExaminedCycle(history, cycle, facts, classify_cycle(facts))
     else:
-        examined = classify_with_file(history, facts, facts.claim, keep_alive)
+        examined = examine_staged_file(history, facts, facts.claim, keep_alive)
     return examined if verified is None or is_better(examined, verified) else keep_recorded(examined, verified)
 
 
@@ -159,7 +159,7 @@ def keep_recorded(examined: ExaminedCycle, entry: BackupEntry) -> ExaminedCycle:
 # --- The staged file -------------------------------------------------------------------------------------------------
 
 
-def classify_with_file(
+def examine_staged_file(
     history: JobHistory, facts: CycleFacts, claim: Claim, keep_alive: Callable[[], None]
 ) -> ExaminedCycle:
     """Measure the staged file, copying it if it will be stored, and classify the cycle."""

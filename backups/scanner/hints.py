@@ -9,8 +9,8 @@ from backups.cycles import Cycle
 from backups.reasons import Reason, make_reason, to_single_line
 from backups.scanner.report import AgentReport
 
-# How long before a cycle opens a report is taken for an early one of it: half a cycle, or half a day of a weekly one.
-NEAREST = timedelta(hours=12)
+# A report this long before a cycle opens still is an early one of it, or half a cycle before if that is shorter.
+LONGEST_EARLY = timedelta(hours=12)
 # A clock that has lost its battery starts in 1970 or 1980.
 FIRST_YEAR = 2000
 MINUTE = timedelta(minutes=1)
@@ -42,7 +42,7 @@ def explain_missing_report(
 
 
 def is_early(report: AgentReport, cycle: Cycle) -> bool:
-    return cycle.opens - min(NEAREST, (cycle.closes - cycle.opens) / 2) <= report.moment < cycle.opens
+    return cycle.opens - min(LONGEST_EARLY, (cycle.closes - cycle.opens) / 2) <= report.moment < cycle.opens
 
 
 def has_wrong_time(report: AgentReport, cycle: Cycle) -> bool:

@@ -56,6 +56,7 @@ def verdict_notices(examined: ExaminedCycle) -> list[Notice]:
         return []
     if verdict.has_doubts:  # the recovery is announced with the next backup without doubts
         title = _("Backup of %(job)s is suspicious, expected %(moment)s") % words
+        # The more severe of both is the smaller.
         job.alerted_severity = min(job.alerted_severity or Severity.WARNING, Severity.WARNING)
         return [job_notice(job, Severity.WARNING, title, text, f"{key}:doubts", State.OPENED)]
     if job.alerted_severity is not None:

@@ -26,10 +26,10 @@ def reverify_job(pk: int) -> None:
     with orchestration.machine_lease(area, orchestration.TASK_PATIENCE) as lease:
         entry = BackupEntry.objects.filter(job=job).current()
         if entry is not None:
-            record_damage(job, hash_current_version(entry, KeepAlive(lease)), lease)
+            record_damage(job, check_current_version(entry, KeepAlive(lease)), lease)
 
 
-def hash_current_version(entry: BackupEntry, keep_alive: KeepAlive) -> Reason | None:
+def check_current_version(entry: BackupEntry, keep_alive: KeepAlive) -> Reason | None:
     """Return what is wrong with the stored dump, or None."""
     try:
         descriptor = open_dump(entry)

@@ -121,8 +121,8 @@ def scan_machine(area: DepositArea, lease: Lease, now: datetime) -> ScanResult:
     histories, folders = load_histories(jobs, now), ReportFolders(area, wanted, now, keep_alive)
     with in_portal_language():
         resume_interrupted(histories, lease, keep_alive, result)
-        for cases in group_open_cycles(histories, now, result, folders):
-            for batch in examine_in_batches(cases, folders, now, keep_alive, result):
+        for open_cycles in group_open_cycles(histories, now, result, folders):
+            for batch in examine_in_batches(open_cycles, folders, now, keep_alive, result):
                 conclude_batch(batch, lease, now, keep_alive, result)
     update_area(area, folders, now, result)
     result.add_rows(histories, now)
@@ -130,7 +130,7 @@ def scan_machine(area: DepositArea, lease: Lease, now: datetime) -> ScanResult:
 
 
 class KeepAlive:
-    """Extend the lease every KEEP_ALIVE_SECONDS, however often it is called. Raises LeaseLost."""
+    """Extends the lease when it is called, at most once in KEEP_ALIVE_SECONDS. Raises LeaseLost."""
 
     def __init__(self, lease: Lease) -> None:
         self.lease, self.last = lease, time.monotonic()
@@ -171,20 +171,23 @@ def update_area(area: DepositArea, folders: ReportFolders, now: datetime, result
 def group_open_cycles(
     histories: list[JobHistory], now: datetime, result: ScanResult, folders: ReportFolders
 ) -> Iterator[list[tuple[JobHistory, Cycle]]]:
-    """Yield groups with at most one cycle of each job, oldest first: a verdict rests on the cycles before it."""
+    """Yield groups with at most one cycle of each job, oldest first: a verdict rests on the cycles before it.
+
+    Reports are read since the oldest of them.
+    """
     by_job = []
     for history in histories:
         with isolating_errors(history.job, result):
-            found = list(list_open_cycles(history, now))
-            by_job.append([(history, cycle) for cycle in found])
-            if not history.is_settled(found[-1]):  # only new reports matter to a settled cycle
-                folders.since = min([folders.since, *(cycle.opens for cycle in found)])
+            own = list(list_open_cycles(history, now))
+            by_job.append([(history, cycle) for cycle in own])
+            if not history.is_settled(own[-1]):  # only new reports matter to a settled cycle
+                folders.since = min([folders.since, *(cycle.opens for cycle in own)])
     for group in zip_longest(*by_job):
-        yield [case for case in group if case is not None]
+        yield [pair for pair in group if pair is not None]
 
 
 def examine_in_batches(
-    cases: Iterable[tuple[JobHistory, Cycle]],
+    open_cycles: Iterable[tuple[JobHistory, Cycle]],
     folders: ReportFolders,
     now: datetime,
     keep_alive: KeepAlive,
@@ -193,20 +196,20 @@ def examine_in_batches(
     """Yield examined cycles in batches limited by number, bytes and time. Raises RootMissing."""
     batch: list[ExaminedCycle] = []
     size, started = 0, time.monotonic()
-    for history, cycle in cases:
+    for history, cycle in open_cycles:
         with isolating_errors(history.job, result):
             examined = examine_cycle(history, cycle, folders, now, keep_alive)
             batch.append(examined)
             size += examined.measured.size if examined.measured else 0
         if len(batch) >= BATCH or size >= BATCH_BYTES or time.monotonic() - started >= BATCH_SECONDS:
-            yield confirm_failures(batch)
+            yield require_root(batch)
             batch, size, started = [], 0, time.monotonic()
     if batch:
-        yield confirm_failures(batch)
+        yield require_root(batch)
 
 
-def confirm_failures(batch: list[ExaminedCycle]) -> list[ExaminedCycle]:
-    """Return the batch. Raises RootMissing if the root disappeared meanwhile: its files may not be missing at all."""
+def require_root(batch: list[ExaminedCycle]) -> list[ExaminedCycle]:
+    """Return the batch. Raises RootMissing if it has failures without a root: its files may not be missing at all."""
     with copying.discarding_on_failure(*(examined.copy for examined in batch)):
         if any(examined.verdict.status in FAILURES for examined in batch) and not is_root_present():
             raise RootMissing
@@ -234,7 +237,7 @@ def record_storage(entries: list[BackupEntry], lease: Lease, now: datetime) -> i
     promoted = [entry for entry in entries if entry.promotion == Promotion.PROMOTED]
     with transaction.atomic():
         lease.extend()
-        archive_former_versions(promoted)
+        demote_former_current(promoted)
         BackupEntry.objects.write_fields(entries, STORAGE_FIELDS)
         jobs = ExpectedBackupJob.objects.filter(pk__in=[entry.job_id for entry in promoted])
         jobs.update(damage=None, reverified_at=None)
@@ -246,7 +249,7 @@ def record_storage(entries: list[BackupEntry], lease: Lease, now: datetime) -> i
     return len(promoted)
 
 
-def archive_former_versions(promoted: list[BackupEntry]) -> None:
+def demote_former_current(promoted: list[BackupEntry]) -> None:
     """Make the former current versions ARCHIVED, and give up on what could not be stored before."""
     newest = {entry.job_id: entry for entry in promoted}
     others = BackupEntry.objects.filter(job__in=newest).exclude(pk__in=[entry.pk for entry in newest.values()])

@@ -476,12 +476,12 @@ def test_only_an_incomplete_accepted_body_is_awaited(put, is_left, token, pauses
 @pytest.mark.parametrize(("others", "is_own"), [(deposits.MAX_AWAITED, False), (1, True)])
 def test_deposit_beyond_the_awaited_limit_is_told_to_retry(put, root, others, is_own):
     waiting = {Agent.objects.get().pk if is_own else -number for number in range(others)}
-    deposits.AWAITED.update(waiting)
+    deposits.MACHINES_AWAITED.update(waiting)
     try:
         answer = put(**{"gunicorn.socket": Connection(is_left_to_view=True)})
         assert is_told_to_wait(answer, deposits.BUSY)
         assert put(**{"gunicorn.socket": Connection(is_left_to_view=False)}).status_code == 201
     finally:
-        deposits.AWAITED.difference_update(waiting)
+        deposits.MACHINES_AWAITED.difference_update(waiting)
     assert put(**{"gunicorn.socket": Connection(is_left_to_view=True)}).status_code == 201
-    assert not deposits.AWAITED
+    assert not deposits.MACHINES_AWAITED

@@ -114,8 +114,8 @@ class TestTheNewestEntries:
         only_bad = make_entry(jobs[1], Status.FAILED)
         with django_assert_num_queries(2):
             found = load_latest_entries(jobs)
-        assert (found[jobs[0].pk].latest, found[jobs[0].pk].good) == (latest, good)
-        assert (found[jobs[1].pk].latest, found[jobs[1].pk].good) == (only_bad, None)
+        assert (found[jobs[0].pk].latest, found[jobs[0].pk].verified) == (latest, good)
+        assert (found[jobs[1].pk].latest, found[jobs[1].pk].verified) == (only_bad, None)
         assert (found[jobs[2].pk].latest, found[jobs[2].pk].size) == (None, None)
 
 

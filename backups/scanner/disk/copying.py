@@ -142,7 +142,7 @@ def list_dumps(folder: int) -> list[str]:
 
 
 def link_or_copy(name: str, source: int, target: int, target_name: str) -> None:
-    """Give the file a second name by a hard link, or by a copy. A name that another file has gets a prefix."""
+    """Give the file a second name by a hard link, or by a copy. If it is another file's, the inode is put before it."""
     if is_same_file(name, source, target_name, target):
         return
     inode = os.stat(name, dir_fd=source, follow_symlinks=False).st_ino

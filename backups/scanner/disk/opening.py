@@ -79,10 +79,10 @@ def open_folder(root: Path, parts: Sequence[str], *, make: bool = False) -> Iter
 
 
 @contextmanager
-def open_deposit_folder(parts: Sequence[str], *, make: bool = False, in_any_case: bool = True) -> Iterator[int]:
+def open_deposit_folder(parts: Sequence[str], *, make: bool = False, ignore_case: bool = True) -> Iterator[int]:
     """Yield a descriptor of a folder of deposits. The first part is a machine's name, matched in any case."""
     root = Path(settings.DEPOSITS_ROOT)
-    first = find_folder_spelling(parts[0], root) if in_any_case and parts else None
+    first = find_folder_spelling(parts[0], root) if ignore_case and parts else None
     with open_folder(root, [first, *parts[1:]] if first else parts, make=make) as descriptor:
         yield descriptor
 
@@ -101,7 +101,7 @@ def open_storage_folder(parts: Sequence[str], *, make: bool = False) -> Iterator
 
 
 def find_folder_spelling(name: str, root: Path) -> str:
-    """Return the name if it is in the root, else the one there that differs only in case, unless it is another's."""
+    """Return the name of the existing folder, compared without case. One of another machine is not used."""
     if os.path.lexists(root / name):
         return name
     found = min((entry for entry in os.listdir(root) if entry.lower() == name.lower()), default=name)

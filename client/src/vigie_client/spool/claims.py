@@ -7,13 +7,12 @@ writing the range, the empty file claims everything. Every call is made under th
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import uuid
 from typing import NamedTuple, Optional
 
-from vigie_client.disk.durable import BINARY, write_all
+from vigie_client.disk.durable import BINARY, remove_file, write_all
 from vigie_client.disk.locks import FileLock
 from vigie_client.spool.lines import Line
 
@@ -58,8 +57,7 @@ class FlushClaim:
     def end(self) -> None:
         """Give up the claim and delete the file. Idempotent."""
         if self._lock.release():  # before unlink: Windows cannot delete an open file
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self.path)
+            remove_file(self.path)
 
 
 def claimed_ranges(prefix: str, *, excluded: Optional[FlushClaim] = None) -> list[Range]:
