@@ -54,7 +54,7 @@ def timed_round() -> tuple[Any, float]:
     lease = take_lease(0)
     assert lease is not None
     with active_round.make_prober() as prober:
-        run = active_round.ActiveRound(lease.fence, prober, Connectivity([], was_online=False))
+        run = active_round.ActiveRound(lease.fence, prober, Connectivity([], was_ever_online=False))
         begun = time.monotonic()
         claim_until(run, lease, SECONDS)
         lease.release()

@@ -3,8 +3,6 @@
 Participants write in any script: each of their texts is isolated, so that its direction ends with it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Findings about running programmes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,7 +19,7 @@ from portal.base.findings import Finding, Severity, count_finding, finding_sourc
 
 HIGH_FOR, UNRATED_FOR = timedelta(days=3), timedelta(days=2)
 ENDS_SOON = timedelta(days=3)
-Kind = BetaFeedback.Severity
+BugSeverity = BetaFeedback.Severity
 
 
 def list_url(model: str, **query: object) -> str:
@@ -34,11 +32,11 @@ def list_url(model: str, **query: object) -> str:
 @finding_sources.register
 def waiting_bugs(now: datetime) -> Iterator[Finding]:
     """Yield bugs that wait, one finding for each severity of a programme, with one query."""
-    running_programmes = BetaProgramme.objects.running(timezone.localdate(now))
-    waiting = BetaFeedback.objects.bugs().unsettled().filter(programme__in=running_programmes).order_by("-programme")
+    running = BetaProgramme.objects.running(timezone.localdate(now))
+    waiting = BetaFeedback.objects.bugs().unsettled().filter(programme__in=running).order_by("-programme")
     kinds = {
-        "critical": Q(severity=Kind.CRITICAL),
-        "high": Q(severity=Kind.HIGH, received_at__lt=now - HIGH_FOR),
+        "critical": Q(severity=BugSeverity.CRITICAL),
+        "high": Q(severity=BugSeverity.HIGH, received_at__lt=now - HIGH_FOR),
         "unrated": Q(severity="", received_at__lt=now - UNRATED_FOR),
     }
     counts = {kind: Count("pk", filter=condition) for kind, condition in kinds.items()}

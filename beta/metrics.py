@@ -1,7 +1,5 @@
 """Prometheus metrics of running programmes. Programmes are a label: operators create each of them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 

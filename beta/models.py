@@ -1,7 +1,5 @@
 """Beta programmes, the feedback of their participants, and snapshots of reports."""
 
-from __future__ import annotations
-
 from datetime import date
 from decimal import Decimal
 from typing import Any, ClassVar

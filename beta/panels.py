@@ -1,7 +1,5 @@
 """Contributions to other pages: a tile, the feedback of a machine, and reports that `beta_monitor` prints."""
 
-from __future__ import annotations
-
 from datetime import date, datetime
 
 from django.core.cache import cache
@@ -27,7 +25,7 @@ SHOWN_FEEDBACK = 10
 
 
 def feedback_by_day(programme: BetaProgramme, now: datetime) -> dict[date, int]:
-    """Count the feedback of the days that a chart shows. The index `feedback_given` bounds what this reads."""
+    """Count the feedback of the days that a chart shows. All types are named, so that `feedback_given` is used."""
     shown = BetaFeedback.objects.filter(programme=programme, type__in=BetaFeedback.Type, given_at__gte=chart_start(now))
     return dict(shown.annotate(day=TruncDate("given_at")).order_by().values_list("day").annotate(Count("pk")))
 
@@ -79,8 +77,8 @@ def feedback_of_machine(machine_id: str) -> Section:
 
 
 @other_reports.register
-def print_running_reports(now: datetime) -> list[str]:
-    """Keep the report of each programme that runs, and return its lines."""
+def snapshot_running_programmes(now: datetime) -> list[str]:
+    """Store a snapshot of each running programme, and return the lines of their reports."""
     found = BetaProgramme.objects.running(timezone.localdate(now)).order_by("name")
     snapshots = (take_snapshot(programme, now, BetaSnapshot.Reason.COMMAND) for programme in found)
     return [line for snapshot in snapshots for line in [*text.render_lines(snapshot.data), ""]]

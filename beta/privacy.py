@@ -4,8 +4,6 @@ An erasure keeps feedback without names. Names are searched for as words in comm
 them, since people write about each other.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import replace

@@ -1,6 +1,4 @@
-"""Find the programme that a name, a public key or a target belongs to."""
-
-from __future__ import annotations
+"""Find the programme that a name, a public key or a target belongs to, and assign targets to programmes."""
 
 import re
 from datetime import date
@@ -29,7 +27,7 @@ class NotOneProgramme(Exception):
 def find_by_name(name: str, day: date | None = None) -> BetaProgramme:
     """Return the programme of this name. Raises NoSuchProgramme or NotOneProgramme.
 
-    Without a name, return the only one that ran on the day or, if none did, the only one that runs today.
+    Without a name, take the programmes that ran on the day, or those of today if none did: there must be exactly one.
     """
     if name:
         found = BetaProgramme.objects.filter(name=name).first() if is_storable(name) else None
@@ -47,8 +45,8 @@ def running_on(day: date) -> list[BetaProgramme]:
     return list(BetaProgramme.objects.running(day)[:2])
 
 
-def find_for_feedback(name: str, day: date | None = None) -> BetaProgramme:
-    """Like `find_by_name`, but the first feedback of an installation creates the programme `default`."""
+def find_or_create_for_feedback(name: str, day: date | None = None) -> BetaProgramme:
+    """Return the programme as `find_by_name` does. The first feedback of an installation creates `default`."""
     try:
         return find_by_name(name, day)
     except (NoSuchProgramme, NotOneProgramme):

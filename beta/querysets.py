@@ -1,7 +1,5 @@
 """Querysets of the beta."""
 
-from __future__ import annotations
-
 from datetime import date
 from typing import TYPE_CHECKING, Self
 

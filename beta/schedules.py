@@ -1,7 +1,5 @@
 """Periodic jobs and retention of the beta."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 from typing import Any
 

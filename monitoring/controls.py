@@ -1,7 +1,5 @@
 """Operators' controls of targets: check now, silence, pause, resume; and the restart after a changed configuration."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any
 
@@ -38,7 +36,7 @@ def pause_targets(targets: TargetQuerySet, actor: str) -> int:
     """Stop checking the targets and withdraw their open incidents. Return the number of those that were active."""
     now = mark()
     with transaction.atomic():
-        rows = Target.objects.filter(pk__in=targets.active().in_order())
+        rows = Target.objects.filter(pk__in=targets.active().lock_keys())
         paused = rows.active().update(is_active=False, **RESET_FIELDS)
         forget_state(rows, actor, now)
     return paused
@@ -50,7 +48,7 @@ def resume_targets(targets: TargetQuerySet, now: datetime) -> int:
 
 def update_locked(targets: TargetQuerySet, **changes: Any) -> int:
     with transaction.atomic():
-        return Target.objects.filter(pk__in=targets.in_order()).update(**changes)
+        return Target.objects.filter(pk__in=targets.lock_keys()).update(**changes)
 
 
 def restart_checks(target: Target, actor: str) -> None:

@@ -1,7 +1,5 @@
 """Error kinds of checks in words: a label for each, and sentences with the detail."""
 
-from __future__ import annotations
-
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 

@@ -1,7 +1,5 @@
 """Findings about services and about watching them, for the landing page."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 

@@ -1,7 +1,5 @@
 """Prometheus metrics of targets, incidents and rounds. Targets are labelled by name, since operators add each one."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import datetime
 

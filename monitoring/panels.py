@@ -1,7 +1,5 @@
 """Figures of the services, on the landing page and above the list of targets."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import date, datetime
 

@@ -1,7 +1,5 @@
 """Personal data in monitoring: who acknowledged an incident, and who wrote its cause."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from django.db.models import OuterRef, Q, Subquery

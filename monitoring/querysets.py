@@ -11,7 +11,7 @@ from django.db.models import Q
 if TYPE_CHECKING:
     from monitoring import models as m
 
-# A moment further in the future than this was written before the clock was set back.
+# A row with a moment further in the future than this was written before the clock was set back, and counts as due.
 CLOCKS_DIFFER = timedelta(minutes=1)
 
 
@@ -31,7 +31,7 @@ class TargetQuerySet(models.QuerySet["m.Target"]):
         is_due = Q(next_check_at__lte=moment) | Q(claimed_at__gt=later) | Q(last_check_at__gt=later)
         return self.active().unclaimed(now).filter(is_due)
 
-    def in_order(self) -> list[int]:
+    def lock_keys(self) -> list[int]:
         """Lock these rows until the transaction ends, in one order for all, and return their keys."""
         return list(self.select_for_update().order_by("pk").values_list("pk", flat=True))
 
@@ -40,7 +40,7 @@ class TargetQuerySet(models.QuerySet["m.Target"]):
         if not self.exists():
             return []
         with transaction.atomic():
-            rows = self.model._default_manager.filter(pk__in=self.in_order())
+            rows = self.model._default_manager.filter(pk__in=self.lock_keys())
             rows.active().unclaimed(now).update(claim=claim, claimed_at=now, claimed_until=until)
         return list(rows.filter(claim=claim))
 
@@ -67,5 +67,5 @@ class MaintenanceQuerySet(models.QuerySet["m.MaintenanceWindow"]):
 
 
 class RollupQuerySet(models.QuerySet["m.Rollup"]):
-    def of(self, targets: list[int], period: str, since: datetime) -> Self:
+    def of_targets(self, targets: list[int], period: str, since: datetime) -> Self:
         return self.filter(target__in=targets, period=period, start__gte=since)

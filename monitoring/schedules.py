@@ -1,7 +1,5 @@
 """Periodic jobs, pulses and retentions of monitoring."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Tasks of the workers for monitoring."""
 
-from __future__ import annotations
-
 from monitoring.checks import worker_rounds
 from portal.work.queue import task
 

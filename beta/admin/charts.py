@@ -1,7 +1,5 @@
 """Charts of a report day by day, each with its table."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta

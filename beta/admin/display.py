@@ -1,7 +1,5 @@
 """HTML of reports, live or stored: verdicts, conditions, figures and quotes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime

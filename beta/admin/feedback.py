@@ -1,7 +1,5 @@
 """Feedback of participants, and its triage."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 
@@ -26,7 +24,7 @@ from beta.admin.feedback_filters import (
     TagFilter,
     TypeFilter,
 )
-from beta.admin.feedback_form import FeedbackForm
+from beta.admin.feedback_form import SingleTriageForm
 from beta.feedback import triage
 from beta.models import BetaFeedback, FeedbackTag
 from monitoring.admin.base import SearchingAdmin
@@ -57,7 +55,7 @@ class FeedbackChangeList(BoundedChangeList):
 
 @admin.register(BetaFeedback)
 class FeedbackAdmin(SearchingAdmin, FeedbackActions, SettingsAdmin):
-    form = FeedbackForm
+    form = SingleTriageForm
 
     class Media:
         css = {"all": ("beta/feedback.css",)}
@@ -79,7 +77,7 @@ class FeedbackAdmin(SearchingAdmin, FeedbackActions, SettingsAdmin):
         "source", "given_at", "received_at", "clock", "status", "duplicate_of", "assignee__username", "incident",
         "fix_version",
     )  # fmt: skip
-    told = (
+    read_only_fieldsets = (
         (_("Comment"), ("comment_in_full",)),
         (
             _("What was said"),
@@ -93,7 +91,7 @@ class FeedbackAdmin(SearchingAdmin, FeedbackActions, SettingsAdmin):
     )  # fmt: skip
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        (title, comment), (said, facts) = self.told
+        (title, comment), (said, facts) = self.read_only_fieldsets
         return [
             (title, {"fields": comment, "classes": ["whole"]}),
             (said, {"fields": facts}),
@@ -101,7 +99,7 @@ class FeedbackAdmin(SearchingAdmin, FeedbackActions, SettingsAdmin):
         ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return [name for _title, fields in self.told for name in fields]
+        return [name for _title, fields in self.read_only_fieldsets for name in fields]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return FeedbackChangeList
@@ -124,7 +122,7 @@ class FeedbackAdmin(SearchingAdmin, FeedbackActions, SettingsAdmin):
         """Return False: only participants give feedback."""
         return False
 
-    # --- The page of one ---------------------------------------------------------------------------------------------
+    # --- The change page ---------------------------------------------------------------------------------------------
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         """Lock the row for a POST. Return None if it was deleted meanwhile."""

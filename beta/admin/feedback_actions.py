@@ -1,7 +1,5 @@
 """Admin actions of triage."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from beta import display
-from beta.admin.feedback_form import TriageForm
+from beta.admin.feedback_form import BulkTriageForm
 from beta.feedback import triage
 from beta.feedback.triage import TriageChange
 from beta.models import BetaFeedback
@@ -52,12 +50,12 @@ class FeedbackActions(AskingAdmin):
     def can_act(self, obj: BetaFeedback, action: str) -> bool:
         return obj.status in CAN[action]
 
-    def few_enough(self, request: HttpRequest, queryset: Rows, condition: Q) -> list[Any]:
+    def lock_selection(self, request: HttpRequest, queryset: Rows, condition: Q) -> list[Any]:
         """Lock the programmes before the rows: see `triage.lock_programmes`."""
         newest = queryset.filter(condition).order_by(*self.ordering or ()).values_list("pk", "programme")
         chosen = dict(newest[: base.MOST_AT_ONCE + 1])
         triage.lock_programmes(set(chosen.values()))
-        return super().few_enough(request, queryset.filter(pk__in=chosen), condition)
+        return super().lock_selection(request, queryset.filter(pk__in=chosen), condition)
 
     def carry_out(self, request: HttpRequest, rows: Sequence[BetaFeedback], wanted: Mapping[str, Any]) -> None:
         """Apply the changes to the rows and report how many changed."""
@@ -67,8 +65,8 @@ class FeedbackActions(AskingAdmin):
         text = ngettext("%(count)d is changed.", "%(count)d are changed.", count) % {"count": count}
         self.message_user(request, text, messages.SUCCESS if count else messages.WARNING)
 
-    def at_once(self, request: HttpRequest, queryset: Rows, action: str, **wanted: Any) -> None:
-        rows = self.few_enough(request, queryset, Q(status__in=CAN[action]))
+    def apply_to_selection(self, request: HttpRequest, queryset: Rows, action: str, **wanted: Any) -> None:
+        rows = self.lock_selection(request, queryset, Q(status__in=CAN[action]))
         if rows:
             self.carry_out(request, rows, wanted)
 
@@ -76,38 +74,38 @@ class FeedbackActions(AskingAdmin):
 
     @admin.action(description=_("Assign to me"), permissions=["change"])
     def assign_to_me(self, request: HttpRequest, queryset: Rows) -> None:
-        self.at_once(request, queryset, "assign_to_me", assignee=request.user)
+        self.apply_to_selection(request, queryset, "assign_to_me", assignee=request.user)
 
     @admin.action(description=_("Plan"), permissions=["change"])
     def plan(self, request: HttpRequest, queryset: Rows) -> None:
-        self.at_once(request, queryset, "plan", status=Status.PLANNED)
+        self.apply_to_selection(request, queryset, "plan", status=Status.PLANNED)
 
     @admin.action(description=_("It is fixed"), permissions=["change"])
     def fix(self, request: HttpRequest, queryset: Rows) -> None:
-        self.at_once(request, queryset, "fix", status=Status.FIXED)
+        self.apply_to_selection(request, queryset, "fix", status=Status.FIXED)
 
     @admin.action(description=_("Decline"), permissions=["change"])
     def decline(self, request: HttpRequest, queryset: Rows) -> None:
-        self.at_once(request, queryset, "decline", status=Status.DECLINED)
+        self.apply_to_selection(request, queryset, "decline", status=Status.DECLINED)
 
     @admin.action(description=_("Reopen"), permissions=["change"])
     def reopen(self, request: HttpRequest, queryset: Rows) -> None:
-        self.at_once(request, queryset, "reopen", status=Status.OPEN)
+        self.apply_to_selection(request, queryset, "reopen", status=Status.OPEN)
 
     # --- What needs to be asked --------------------------------------------------------------------------------------
 
     @admin.action(description=_("Triage…"), permissions=["change"])
     def triage(self, request: HttpRequest, queryset: Rows) -> HttpResponse | None:
-        rows = self.few_enough(request, queryset, Q())
+        rows = self.lock_selection(request, queryset, Q())
         if not rows:
             return None
-        form = TriageForm(rows, request.POST if "confirmed" in request.POST else None)
+        form = BulkTriageForm(rows, request.POST if "confirmed" in request.POST else None)
         if not form.is_valid():
             return self.ask_for_more(request, rows, form)
-        self.carry_out(request, form.concerned, form.wanted)
+        self.carry_out(request, form.rows_to_change, form.wanted)
         return None
 
-    def ask_for_more(self, request: HttpRequest, rows: Sequence[BetaFeedback], form: TriageForm) -> HttpResponse:
+    def ask_for_more(self, request: HttpRequest, rows: Sequence[BetaFeedback], form: BulkTriageForm) -> HttpResponse:
         lead = ngettext(
             "What is to become of it? What you leave as it is does not change.",
             "What is to become of them? What you leave as it is does not change in any.",
@@ -122,7 +120,7 @@ class FeedbackActions(AskingAdmin):
 
     @admin.action(description=_("Delete…"), permissions=["delete"])
     def delete_selected(self, request: HttpRequest, queryset: Rows) -> HttpResponse | None:
-        rows = self.few_enough(request, queryset, Q())
+        rows = self.lock_selection(request, queryset, Q())
         if not rows:
             return None
         return actions.delete_selected(self, request, queryset.filter(pk__in=[row.pk for row in rows]))

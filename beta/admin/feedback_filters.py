@@ -1,7 +1,5 @@
 """Filters of the list of feedback."""
 
-from __future__ import annotations
-
 import re
 from datetime import datetime
 from typing import Any, ClassVar

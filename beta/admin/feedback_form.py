@@ -1,7 +1,5 @@
 """The forms of triage: for one row, and for many, where each field may be left as it is."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,19 +17,19 @@ from monitoring.models import Incident
 from portal.base.words import EMPTY_VALUE, format_moment
 
 if TYPE_CHECKING:
-    BaseFeedbackForm = forms.ModelForm[BetaFeedback]
+    BaseTriageForm = forms.ModelForm[BetaFeedback]
     BaseModelChoice = forms.ModelChoiceField[Any]
 else:
-    BaseFeedbackForm = forms.ModelForm
+    BaseTriageForm = forms.ModelForm
     BaseModelChoice = forms.ModelChoiceField
 
 SHOWN_INCIDENTS = 50
 NOBODY = "nobody"
 NONE = "none"
-LEFT = ("", _("leave it as it is"))
+UNCHANGED = ("", _("leave it as it is"))
 NOT_JUDGED = ("none", _("not judged"))
 # A duplicate needs the number of its original, so it is not among the choices.
-SETTLED_BY_HAND = [choice for choice in BetaFeedback.Status.choices if choice[0] != BetaFeedback.Status.DUPLICATE]
+STATUSES_BY_HAND = [choice for choice in BetaFeedback.Status.choices if choice[0] != BetaFeedback.Status.DUPLICATE]
 
 
 def assignable_users(feedback: BetaFeedback | None = None) -> QuerySet[Any]:
@@ -91,7 +89,7 @@ class TagsField(forms.CharField):
 # --- One -------------------------------------------------------------------------------------------------------------
 
 
-class FeedbackForm(BaseFeedbackForm):
+class SingleTriageForm(BaseTriageForm):
     """Triage of one row. Optimistic locking by hidden initial values lets two operators change different fields."""
 
     duplicate_of = NumberField(label=_("Duplicate of"), help_text=_("The number of what was said before."))
@@ -132,12 +130,12 @@ class FeedbackForm(BaseFeedbackForm):
     def clean(self) -> dict[str, Any]:
         given: dict[str, Any] = super().clean() or {}
         for name in self.wanted.keys() & triage.FIELDS:
-            self.refuse_overtaken(name)
+            self.refuse_concurrent_change(name)
         if not self.errors:
             triage.check_triage(self.instance, self.wanted)
         return given
 
-    def refuse_overtaken(self, name: str) -> None:
+    def refuse_concurrent_change(self, name: str) -> None:
         """Add an error if somebody else changed the field meanwhile. Saving again overwrites it."""
         present, initial = getattr(self.instance, name), self[name].html_initial_name
         key = "" if self.initial[name] is None else str(self.initial[name])
@@ -146,7 +144,7 @@ class FeedbackForm(BaseFeedbackForm):
         words = getattr(self.instance, f"get_{name}_display", None)
         value = (words() if words else present) or EMPTY_VALUE
         sent: Any = self.data.copy()  # type: ignore[attr-defined]
-        sent[initial] = key
+        sent[initial] = key  # the next attempt starts from the present value
         self.data = sent
         self.add_error(name, _("Somebody changed it meanwhile: it is now %(value)s.") % {"value": value})
 
@@ -157,14 +155,14 @@ class FeedbackForm(BaseFeedbackForm):
 # --- Many ------------------------------------------------------------------------------------------------------------
 
 
-class TriageForm(forms.Form):
+class BulkTriageForm(forms.Form):
     """Triage of several rows. Empty fields change nothing."""
 
-    type = forms.ChoiceField(label=_("Type"), required=False, choices=[LEFT, *BetaFeedback.Type.choices])
+    type = forms.ChoiceField(label=_("Type"), required=False, choices=[UNCHANGED, *BetaFeedback.Type.choices])
     severity = forms.ChoiceField(
-        label=_("Severity"), required=False, choices=[LEFT, *BetaFeedback.Severity.choices, NOT_JUDGED]
+        label=_("Severity"), required=False, choices=[UNCHANGED, *BetaFeedback.Severity.choices, NOT_JUDGED]
     )
-    status = forms.ChoiceField(label=_("Status"), required=False, choices=[LEFT, *SETTLED_BY_HAND])
+    status = forms.ChoiceField(label=_("Status"), required=False, choices=[UNCHANGED, *STATUSES_BY_HAND])
     duplicate_of = NumberField(
         label=_("Duplicate of"), help_text=_("A number: all the others are duplicates of that one.")
     )
@@ -180,9 +178,9 @@ class TriageForm(forms.Form):
         self.users = {str(user.pk): user for user in assignable_users()}
         self.incidents = {str(incident.pk): incident for incident in latest_incidents()}
         named = [(key, user.get_username()) for key, user in self.users.items()]
-        self.fields["assignee"].choices = [LEFT, (NOBODY, _("nobody")), *named]  # type: ignore[attr-defined]
+        self.fields["assignee"].choices = [UNCHANGED, (NOBODY, _("nobody")), *named]  # type: ignore[attr-defined]
         listed = [(key, f"#{key} · {incident}") for key, incident in self.incidents.items()]
-        self.fields["incident"].choices = [LEFT, (NONE, _("none")), *listed]  # type: ignore[attr-defined]
+        self.fields["incident"].choices = [UNCHANGED, (NONE, _("none")), *listed]  # type: ignore[attr-defined]
 
     @property
     def wanted(self) -> dict[str, Any]:
@@ -197,7 +195,7 @@ class TriageForm(forms.Form):
         return found
 
     @property
-    def concerned(self) -> list[BetaFeedback]:
+    def rows_to_change(self) -> list[BetaFeedback]:
         """Return the chosen rows without the original of the others."""
         original = self.cleaned_data.get("duplicate_of")
         return [feedback for feedback in self.chosen if original is None or feedback.pk != original.pk]
@@ -208,7 +206,7 @@ class TriageForm(forms.Form):
             return given
         if not self.wanted:
             raise ValidationError(_("Say what is to change."))
-        for feedback in self.concerned:
+        for feedback in self.rows_to_change:
             try:
                 triage.check_triage(feedback, self.wanted)
             except ValidationError as error:

@@ -1,7 +1,5 @@
 """Audit events of the beta, in words."""
 
-from __future__ import annotations
-
 from django.utils.translation import gettext_lazy as _
 
 from portal.audit import EVENT_TEXTS

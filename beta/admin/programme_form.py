@@ -1,7 +1,5 @@
 """The form of a programme's settings."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from django import forms

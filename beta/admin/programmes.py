@@ -1,7 +1,5 @@
 """Beta programmes, with their verdicts."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any
 
@@ -107,7 +105,7 @@ class BetaProgrammeAdmin(SingleDeletionAdmin, ReportExportAdmin, AskingAdmin, Se
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return ProgrammeChangeList
 
-    # --- The page of one ---------------------------------------------------------------------------------------------
+    # --- The change page ---------------------------------------------------------------------------------------------
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         programme = kwargs.get("obj")
@@ -149,7 +147,7 @@ class BetaProgrammeAdmin(SingleDeletionAdmin, ReportExportAdmin, AskingAdmin, Se
 
     @admin.action(description=_("Replace the public key"), permissions=["change"])
     def replace_key(self, request: HttpRequest, queryset: QuerySet[BetaProgramme]) -> None:
-        found = self.few_enough(request, queryset, Q())
+        found = self.lock_selection(request, queryset, Q())
         for programme in found:
             BetaProgramme.objects.filter(pk=programme.pk).update(public_key=new_key())
             audit.record_event("beta.key_replaced", programme.subject, request=request)

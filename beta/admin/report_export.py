@@ -1,7 +1,5 @@
 """Export of reports: a button for each format, for users with the permission to export."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.contrib.admin.utils import quote, unquote

@@ -1,7 +1,5 @@
 """Sections below the report of a programme: latest feedback, snapshots and targets."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any

@@ -1,7 +1,5 @@
 """Snapshots of reports, read only."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.contrib import admin
@@ -77,7 +75,7 @@ class BetaSnapshotAdmin(ReportExportAdmin, ReadOnlyAdmin):
     def subject_of(self, obj: Any) -> str:
         return str(obj.programme.subject)
 
-    # --- The page of one ---------------------------------------------------------------------------------------------
+    # --- The change page ---------------------------------------------------------------------------------------------
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         snapshot = kwargs.get("obj")

@@ -1,7 +1,5 @@
 """The programme of a target, chosen on the target's own page."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -23,7 +21,7 @@ from portal.base.words import EMPTY_VALUE
 FIELD = "beta_programme"
 
 
-class TargetOfProgrammeForm(TargetForm):
+class TargetWithProgrammeForm(TargetForm):
     beta_programme = forms.ModelChoiceField(BetaProgramme.objects.all(), required=False)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -42,8 +40,8 @@ def linked_programme(target: Target) -> SafeString | str:
     )
 
 
-class TargetOfProgrammeAdmin(TargetAdmin):
-    form = TargetOfProgrammeForm
+class TargetWithProgrammeAdmin(TargetAdmin):
+    form = TargetWithProgrammeForm
     lookups = (*TargetAdmin.lookups, FIELD)
     export_columns: ClassVar[Sequence[str]] = (*TargetAdmin.export_columns, f"{FIELD}__name")
 
@@ -53,7 +51,7 @@ class TargetOfProgrammeAdmin(TargetAdmin):
         return [*super().get_fieldsets(request, obj), (_("What it belongs to"), {"fields": (shown,)})]
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        """Programmes are only chosen and opened here; adding, changing and deleting them is done on their own pages."""
+        """Use the widget of the foreign key, without its links to add, change and delete programmes."""
         form = super().get_form(request, obj, change, **kwargs)
         field: Any = self.formfield_for_dbfield(
             ProgrammeTarget._meta.get_field("programme"),
@@ -71,5 +69,6 @@ class TargetOfProgrammeAdmin(TargetAdmin):
             assign_target(form.instance, form.cleaned_data[FIELD])
 
 
+# Replaces the admin of `monitoring`, which must not import this app.
 admin.site.unregister(Target)
-admin.site.register(Target, TargetOfProgrammeAdmin)
+admin.site.register(Target, TargetWithProgrammeAdmin)

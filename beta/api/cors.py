@@ -1,7 +1,5 @@
 """CORS: the web pages that may read the answers to the feedback that they send."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

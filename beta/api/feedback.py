@@ -1,7 +1,5 @@
 """Feedback to a beta programme: by token, or by the programme's public key from a web form."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -54,7 +52,7 @@ class FeedbackView(HotView):
         payload = read_feedback(body)
         try:
             day = payload.given_at and timezone.localdate(payload.given_at)
-            programme = find_or_refuse(programmes.find_for_feedback, payload.programme, day)
+            programme = find_or_refuse(programmes.find_or_create_for_feedback, payload.programme, day)
         except Problem:
             # A repetition is a duplicate even if its programme is gone or was renamed.
             if not intake.is_stored(payload):
@@ -77,8 +75,8 @@ class FeedbackView(HotView):
         payload = read_feedback(body)
         if payload.programme not in ("", programme.name):
             raise invalid_field("programme", "other_programme", "The key is of another programme.")
-        is_trapped = bool(body.get(intake.HONEYPOT))
-        return outcome_answer(body, intake.store_public_feedback(payload, programme, is_trapped=is_trapped))
+        is_robot = bool(body.get(intake.HONEYPOT))
+        return outcome_answer(body, intake.store_public_feedback(payload, programme, is_robot=is_robot))
 
 
 def outcome_answer(body: dict[str, Any], outcome: str) -> Answer:

@@ -1,7 +1,5 @@
 """`GET /api/v1/beta/report`: the live report of a programme in the requested format."""
 
-from __future__ import annotations
-
 import codecs
 
 from django.http import HttpResponse

@@ -1,7 +1,5 @@
 """The form that participants fill in: the questions of the public page, and its sentences about wrong answers."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import uuid4
@@ -12,7 +10,7 @@ from django.utils.translation import gettext_lazy
 from vigie_client import contract
 
 from beta.feedback.intake import HONEYPOT
-from beta.feedback.reading import FeedbackPayload, check_feedback
+from beta.feedback.reading import FeedbackPayload, collect_feedback
 from beta.models import BetaFeedback
 from portal.api.payloads import PayloadReader
 
@@ -70,13 +68,13 @@ class FeedbackForm(forms.Form):
     payload: FeedbackPayload
 
     @property
-    def is_trapped(self) -> bool:
+    def is_robot(self) -> bool:
         """Return True if the field that people do not see is filled in."""
         return bool(self.data.get(HONEYPOT))
 
     def clean(self) -> None:
         reader = PayloadReader()
-        payload = check_feedback(reader, as_payload(self.cleaned_data))
+        payload = collect_feedback(reader, as_payload(self.cleaned_data))
         for error in reader.errors:
             if error.field != "id":
                 field = self.fields[error.field]

@@ -1,7 +1,5 @@
 """Store feedback: each once, and not too much of it at a time. No address of a sender is stored with it."""
 
-from __future__ import annotations
-
 import dataclasses
 from datetime import datetime, timedelta
 
@@ -23,7 +21,7 @@ MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 
 def store_feedback(payload: FeedbackPayload, programme: BetaProgramme, source: str, now: datetime) -> str:
-    """Return RECORDED, DUPLICATE, or CONFLICT if its id is known with other content.
+    """Store the feedback unless its id is known. Return RECORDED, DUPLICATE, or CONFLICT if the content differs.
 
     The unique constraint decides: exactly one of twenty simultaneous senders records it.
     """
@@ -38,9 +36,9 @@ def store_feedback(payload: FeedbackPayload, programme: BetaProgramme, source: s
     return DUPLICATE if stored_digest(payload) in (None, "", row.digest) else CONFLICT
 
 
-def store_public_feedback(payload: FeedbackPayload, programme: BetaProgramme, *, is_trapped: bool) -> str:
-    """Store feedback that came by the public key, or only count it if it is a robot's, which gets the same answer."""
-    if is_trapped:
+def store_public_feedback(payload: FeedbackPayload, programme: BetaProgramme, *, is_robot: bool) -> str:
+    """Store feedback that came by the public key. A robot's is only audited, and answered in the same way."""
+    if is_robot:
         audit.record_hourly("feedback.discarded", programme.subject, request=None)
         return RECORDED
     return store_feedback(payload, programme, BetaFeedback.PUBLIC, timezone.now())

@@ -1,7 +1,5 @@
 """The origins whose pages may send feedback by a programme's public key: exactly those that it lists."""
 
-from __future__ import annotations
-
 import re
 from urllib.parse import urlsplit
 

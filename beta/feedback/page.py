@@ -1,7 +1,5 @@
 """The public page on which participants give feedback, by a programme's public key, without scripts and cookies."""
 
-from __future__ import annotations
-
 from math import ceil
 from typing import Any
 from urllib.parse import urlencode
@@ -98,7 +96,7 @@ class FeedbackPage(View):
             return response
         if not form.is_valid():
             return show_again(request, programme, form, "validation_failed")
-        outcome = intake.store_public_feedback(form.payload, programme, is_trapped=form.is_trapped)
+        outcome = intake.store_public_feedback(form.payload, programme, is_robot=form.is_robot)
         if outcome == intake.CONFLICT:
             form.renew_id()
             text = _("This form was sent before with other answers, and those were kept. Send it again to add these.")

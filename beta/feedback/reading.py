@@ -4,8 +4,6 @@ The limits are those of the wire contract, so that the client refuses nothing th
 value.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json
@@ -25,7 +23,7 @@ from portal.base.text import MOST_MARKS, limit_marks, normalize_text
 from usage.clocks import SenderClock
 
 DEFAULT_TYPE = "other"
-# Longer than any name: the programme is looked up by it, and an unknown one is refused.
+# No limit of its own, since a body by the public key is no longer: an unknown name is refused by the look-up.
 MAX_PROGRAMME = 512 * 1024
 # Control characters other than tab and newline, halves of surrogate pairs, and the two others that XML cannot hold.
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
@@ -69,12 +67,12 @@ def read_feedback(body: Payload) -> FeedbackPayload:
     # Without the sender's clock the other times mean nothing.
     reader.timestamp(body, "sent_at")
     reader.raise_errors()
-    payload = check_feedback(reader, body)
+    payload = collect_feedback(reader, body)
     reader.raise_errors()
     return payload
 
 
-def check_feedback(reader: PayloadReader, body: Payload) -> FeedbackPayload:
+def collect_feedback(reader: PayloadReader, body: Payload) -> FeedbackPayload:
     """Read all fields. The payload is valid if the reader has collected no errors."""
     sender_clock = SenderClock(timezone.now(), reader.timestamp(body, "sent_at"))
     given_at, clock = sender_clock.time_of(reader.timestamp(body, "given_at"))

@@ -3,8 +3,6 @@
 These functions are called in a transaction, after `lock_programmes` and after locking the rows that change.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The formats in which a report is exported, each made from the report alone."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -61,7 +59,7 @@ FORMATS: dict[str, ReportFormat] = {
 }
 
 
-# PostgreSQL does not keep the order of an object's members; a stored report is written in these orders.
+# Orders of members, by the set of their names: PostgreSQL does not keep them, and a stored report is written in these.
 ORDERS = {
     frozenset(kind.__annotations__): tuple(kind.__annotations__)
     for kind in (

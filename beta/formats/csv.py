@@ -4,8 +4,6 @@
 `name` is the value's own name, a day, the id of a bug, or the index in a list.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The charts of a report as vector graphics. Lengths are in points, from the upper left of a page."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from datetime import date, timedelta
@@ -25,7 +23,7 @@ LEFT, CENTRE, RIGHT = 0.0, 0.5, 1.0
 DASHES = "[3 2] 0"
 GAP = 26.0
 # A line of at most as many points marks each of them.
-MARKED = 31
+MOST_DOTS = 31
 # An axis over as many days names months instead of days.
 MANY_DAYS = 300
 
@@ -46,20 +44,21 @@ class Canvas:
         *,
         colour: Colour = QUIET,
         size: float = SMALL,
-        side: float = LEFT,
+        align: float = LEFT,
         bold: bool = False,
     ) -> None:
-        """Add a text at a point on its baseline; `side` is the part of the text that is aligned there."""
+        """Add a text at a point on its baseline; `align` is the part of the text that is aligned there."""
         font = self.fonts[bold]
         if not self.writers or self.writers[-1][0] != colour:
             self.writers.append((colour, pymupdf.TextWriter(self.page.rect)))
-        self.writers[-1][1].append((at[0] - side * font.text_length(text, size), at[1]), text, font=font, fontsize=size)
+        left = at[0] - align * font.text_length(text, size)
+        self.writers[-1][1].append((left, at[1]), text, font=font, fontsize=size)
 
     def text_within(self, at: Point, text: str) -> None:
         """Add a text centred at a point, but moved to stay within the canvas."""
         half = self.fonts[False].text_length(text, SMALL) / 2
         middle = min(max(at[0], self.place.x0 + half), self.place.x1 - half)
-        self.text((middle, at[1]), text, side=CENTRE)
+        self.text((middle, at[1]), text, align=CENTRE)
 
     def line(
         self, points: Sequence[Point], colour: Colour = RULE, width: float = 0.5, dashes: str | None = None
@@ -84,20 +83,20 @@ class Canvas:
     def title(self, text: str) -> None:
         self.text((self.place.x0, self.place.y0 + NORMAL), text, colour=INK, size=NORMAL, bold=True)
 
-    def key(self, target: str, marks: str = "") -> None:
+    def legend(self, target: str, marks: str = "") -> None:
         """Add the legend of dashes and triangles to the right of the title; an empty text is left out."""
         right, line = self.place.x1, self.place.y0 + NORMAL
-        for text, sample in ((target, self.key_line), (marks, self.key_mark)):
+        for text, sample in ((target, self.legend_line), (marks, self.legend_mark)):
             if text:
-                self.text((right, line), text, side=RIGHT)
+                self.text((right, line), text, align=RIGHT)
                 right -= self.fonts[False].text_length(text, SMALL) + 4
                 sample((right, line))
                 right -= 26
 
-    def key_line(self, at: Point) -> None:
+    def legend_line(self, at: Point) -> None:
         self.line([(at[0] - 16, at[1] - 2.3), (at[0], at[1] - 2.3)], INK, 0.9, DASHES)
 
-    def key_mark(self, at: Point) -> None:
+    def legend_mark(self, at: Point) -> None:
         self.mark((at[0] - 2.2, at[1] - 4.5), BAD)
 
     def draw(self) -> None:
@@ -124,17 +123,17 @@ def draw_distribution(page: Any, place: Any, score: Score) -> None:
     full, size = base - place.y0 - 28, SMALL if most < 10_000 else TINY
     for given, count in enumerate(counts):
         left = place.x0 + given * slot
-        canvas.text((left + slot / 2, base + 8.5), str(given), side=CENTRE)
+        canvas.text((left + slot / 2, base + 8.5), str(given), align=CENTRE)
         if count:
             top = base - max(full * count / most, 0.7)
             canvas.bar(left + slot * 0.14, top, left + slot * 0.86, base, score_colour(given))
-            canvas.text((left + slot / 2, top - 2.5), wording.format_figure(count), colour=INK, size=size, side=CENTRE)
+            canvas.text((left + slot / 2, top - 2.5), wording.format_figure(count), colour=INK, size=size, align=CENTRE)
     canvas.line([(place.x0, base), (place.x1, base)], QUIET)
     for first, last, label, part in nps_groups(score):
         left, right = place.x0 + first * slot + 1.5, place.x0 + (last + 1) * slot - 1.5
         canvas.bar(left, base + 12, right, base + 13.5, score_colour(first))
-        canvas.text(((left + right) / 2, base + 21.5), label, side=CENTRE)
-        canvas.text(((left + right) / 2, base + 29.5), part, colour=INK, side=CENTRE)
+        canvas.text(((left + right) / 2, base + 21.5), label, align=CENTRE)
+        canvas.text(((left + right) / 2, base + 29.5), part, colour=INK, align=CENTRE)
     canvas.draw()
 
 
@@ -155,7 +154,7 @@ def nps_groups(score: Score) -> list[tuple[int, int, str, str]]:
 
 
 def format_percent(people: int, given: int) -> str:
-    """`40 %`"""
+    """Format a share without decimals, such as `40 %`."""
     return _("%(number)s %%") % {"number": round_to_integer(100 * people / given)}
 
 
@@ -176,7 +175,7 @@ class Axes:
         for number in range(round(most / step) + 1):
             height = self.y(number * step)
             canvas.line([(self.left, height), (self.right, height)], QUIET if number == 0 else RULE)
-            canvas.text((self.left - 4, height + 2.3), format_tick(number * step, step), side=RIGHT)
+            canvas.text((self.left - 4, height + 2.3), format_tick(number * step, step), align=RIGHT)
 
     def x(self, day: date) -> float:
         """Return the middle of a day."""
@@ -217,9 +216,9 @@ def draw_trend(page: Any, place: Any, trend: Sequence[DayOfScores], target: floa
     axes = Axes(canvas, days, BEST_SCORE, 2)
     points = [(axes.x(at), axes.y(day["average"])) for at, day in zip(days, trend, strict=True)]
     axes.mark_target(target)
-    canvas.key(_("target %(value)s") % {"value": wording.format_score(target)})
+    canvas.legend(_("target %(value)s") % {"value": wording.format_score(target)})
     canvas.line(points, LINE, 1.4)
-    for point in points if len(points) <= MARKED else points[-1:]:
+    for point in points if len(points) <= MOST_DOTS else points[-1:]:
         canvas.dot(point, 1.7, LINE)
     axes.name_days(4)
     canvas.draw()
@@ -241,7 +240,7 @@ def draw_responses(page: Any, place: Any, checks: Sequence[DayOfChecks], target:
             canvas.mark((middle, axes.bottom + 1.5), BAD)
     if target is not None:
         axes.mark_target(target)
-    canvas.key(
+    canvas.legend(
         _("target %(value)s") % {"value": wording.format_milliseconds(target)} if target is not None else "",
         _("days with failures") if any(day["failures"] for day in checks) else "",
     )

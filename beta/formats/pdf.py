@@ -1,7 +1,5 @@
 """The report as a PDF for those who decide."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from datetime import datetime
@@ -23,7 +21,8 @@ PRODUCER = "Vigie"
 LONGEST_BUG = 300
 # Characters that are left of each text if all together take too many pages. Wide letters are as wide as six others.
 MIN_QUOTE = 40
-# The template's mark between two parts. No participant's text contains it, because "<" is escaped.
+# A mark of the template starts a new part, after the chart that it names. No participant's text contains one, because
+# "<" is escaped.
 PART = re.compile(r"<!-- part (\w*) ?-->")
 # Joiners and variation selectors belong to letters and emoji; other invisible characters would only hide something.
 JOINERS = "\u200c\u200d"

@@ -1,7 +1,5 @@
 """A4 pages of HTML parts and charts, one below the other, with a footer on each page."""
 
-from __future__ import annotations
-
 import io
 import re
 import threading
@@ -78,14 +76,14 @@ class Pages:
             self.start_page()
             story.reset()
             more, filled = story.place(self.remaining)
-        self.place_story(story)
+        self.draw_story(story)
         while more:
             self.start_page()
             more, filled = story.place(self.remaining)
-            self.place_story(story)
+            self.draw_story(story)
         self.top = filled[3]
 
-    def place_story(self, story: Any) -> None:
+    def draw_story(self, story: Any) -> None:
         story.draw(self.writer.begin_page(PAPER))
         self.writer.end_page()
         self.layers.append(Layer(self.page))
@@ -151,7 +149,7 @@ def number_page(page: Any, left: str, right: str) -> None:
 # An entry of a ToUnicode table: `<glyph> <character>` or `<first glyph> <last glyph> <first character>`. MuPDF writes
 # characters beyond U+FFFF in a form that readers do not know, and letters as their presentation forms.
 ENTRY = re.compile(rb"^(<([0-9a-f]{4})>(?: <([0-9a-f]{4})>)?) <([0-9a-f]{4,6})>$", re.MULTILINE)
-UNREADABLE = re.compile(rb"[0-9a-f]{5,6}|f[b-e][0-9a-f]{2}")
+UNMAPPABLE = re.compile(rb"[0-9a-f]{5,6}|f[b-e][0-9a-f]{2}")
 # `uni0644.init`, the name of a glyph that is a form of one or several letters.
 GLYPH_NAME = re.compile(r"uni((?:[0-9A-F]{4})+)(?:\.|$)")
 END = b"endcmap"
@@ -180,7 +178,7 @@ def mapped_glyphs(table: bytes) -> set[int]:
 
 def repair_entry(entry: re.Match[bytes]) -> bytes:
     glyphs, first, last, character = entry.groups()
-    if not UNREADABLE.fullmatch(character):
+    if not UNMAPPABLE.fullmatch(character):
         return entry[0]
     start, count = int(character, 16), int(last or first, 16) - int(first, 16) + 1
     characters = b" ".join(encode_characters(chr(code)) for code in range(start, start + count))

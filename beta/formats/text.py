@@ -1,7 +1,5 @@
 """The report as text, for a console and for keeping: at most `monitoring.terminal.text_table.WIDTH` columns wide."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from django.utils.translation import gettext as _
@@ -15,7 +13,7 @@ from portal.base.words import format_count
 
 LONGEST_COMMENT = 1_000
 # Combining marks allowed on one letter. No language has more, and stacks of them cover the lines above.
-MOST_MARKS = 4
+MOST_MARKS_SHOWN = 4
 
 
 def render_lines(report: Report) -> list[str]:
@@ -107,4 +105,4 @@ def shorten_comment(comment: str, longest: int = LONGEST_COMMENT) -> str:
 
 def limit_stacked_marks(text: str) -> str:
     """Strip combining marks that would cover the lines above."""
-    return limit_marks(text, MOST_MARKS)
+    return limit_marks(text, MOST_MARKS_SHOWN)

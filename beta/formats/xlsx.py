@@ -1,7 +1,5 @@
 """The report as an XLSX workbook: numbers and days are typed, and charts are the spreadsheet's own."""
 
-from __future__ import annotations
-
 import io
 import math
 from collections.abc import Callable, Sequence

@@ -4,8 +4,6 @@
 checks in UTC.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
@@ -228,7 +226,10 @@ def gather_scores(feedback: BetaFeedbackQuerySet) -> tuple[list[int], list[DayOf
 
 
 def make_day_getter(zone: tzinfo) -> Callable[[tuple[int, str, int, str]], date]:
-    """Return a function that gives the day of each row, in order. Converting every row would dominate the report."""
+    """Return a function that gives the day of each row. The rows must ascend: the day changes at midnight only.
+
+    Converting the time of every row would dominate the report.
+    """
     day, ends = date.min, -math.inf
 
     def day_of(row: tuple[int, str, int, str]) -> date:

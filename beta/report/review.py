@@ -1,7 +1,5 @@
 """Review verdicts periodically: store a snapshot of a changed verdict and notify; store a last one at the end."""
 
-from __future__ import annotations
-
 import logging
 from datetime import datetime, timedelta
 

@@ -1,7 +1,5 @@
 """Snapshots: reports that are stored as they were."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -14,8 +12,8 @@ from beta.models import BetaProgramme, BetaSnapshot
 from beta.report.gather import Report, build_report, newest_snapshot
 
 # Exports in several formats within this time share one snapshot, although checks go on meanwhile.
-AT_ONCE = timedelta(minutes=10)
-MEASURED = frozenset({"generated_at", "previous", "performance"})
+SHARED_FOR = timedelta(minutes=10)
+NOT_COMPARED = frozenset({"generated_at", "previous", "performance"})
 
 
 def retention_cutoff(now: datetime) -> date:
@@ -27,14 +25,14 @@ def is_past_retention(programme: BetaProgramme, now: datetime) -> bool:
     return programme.ends is not None and programme.ends < retention_cutoff(now)
 
 
-def final_snapshot(programme: BetaProgramme, now: datetime) -> BetaSnapshot | None:
+def snapshot_after_retention(programme: BetaProgramme, now: datetime) -> BetaSnapshot | None:
     """Return the last snapshot of a programme past its retention: without feedback a live report means nothing."""
     return newest_snapshot(programme) if is_past_retention(programme, now) else None
 
 
 def current_report(programme: BetaProgramme, now: datetime) -> Report:
     """Return the live report, or the final snapshot's."""
-    snapshot = final_snapshot(programme, now)
+    snapshot = snapshot_after_retention(programme, now)
     if snapshot is None:
         return build_report(programme, now)
     report: Report = snapshot.data
@@ -46,16 +44,16 @@ def take_snapshot(
 ) -> BetaSnapshot:
     """Store the current report. Return a snapshot of the last ten minutes if only measurements have changed since.
 
-    A caller that waited for another's snapshot has an earlier `now`, hence `abs`. The report is built outside the
-    transaction, which blocks all other writers on SQLite.
+    A caller that waited for the lock has an older `now` than the snapshot taken meanwhile, hence `abs`. The report is
+    built outside the transaction, which blocks all other writers on SQLite.
     """
-    if (last := final_snapshot(programme, now)) is not None:
+    if (last := snapshot_after_retention(programme, now)) is not None:
         return last
     report = build_report(programme, now)
     with transaction.atomic():
         BetaProgramme.objects.select_for_update(no_key=True).get(pk=programme.pk)
         newest = newest_snapshot(programme)
-        is_recent = newest is not None and abs(now - newest.taken_at) < AT_ONCE
+        is_recent = newest is not None and abs(now - newest.taken_at) < SHARED_FOR
         if newest is not None and is_recent and comparable_content(newest.data) == comparable_content(report):
             return newest
         return write_snapshot(programme, report, now, reason, taken_by)
@@ -72,5 +70,5 @@ def write_snapshot(
 
 def comparable_content(report: Mapping[str, Any]) -> dict[str, Any]:
     """Return what makes two reports differ: feedback and outcomes of conditions, but no measurements."""
-    said = {name: value for name, value in report.items() if name not in MEASURED}
+    said = {name: value for name, value in report.items() if name not in NOT_COMPARED}
     return said | {"conditions": [(each["name"], each["target"], each["ok"]) for each in report["conditions"]]}

@@ -3,8 +3,6 @@
 The figures are those of `beta.report.gather`, limited to what a row of a list shows.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -97,7 +95,7 @@ def sum_checks(programmes: Sequence[BetaProgramme]) -> dict[int, uptime.UptimeFi
     }
     parts: dict[int, list[uptime.RollupPart]] = {owner.pk: [] for owner in owners.values()}
     since = midnight(min((owner.starts for owner in owners.values()), default=date.max), UTC)
-    rows = Rollup.objects.of(list(owners), Rollup.Period.DAY, since)
+    rows = Rollup.objects.of_targets(list(owners), Rollup.Period.DAY, since)
     for target, start, *figures in rows.values_list("target", "start", *uptime.COLUMNS, Value("{}")):
         if owners[target].is_running(start.date()):
             parts[owners[target].pk].append(uptime.RollupPart(uptime.epoch_seconds(start), *figures))

@@ -5,8 +5,6 @@ verdict agrees with what is shown. No threshold has more digits, so exact figure
 exception: an error rate above 0 is shown as at least 0.01 %, so a limit of 0.01 % allows no error at all.
 """
 
-from __future__ import annotations
-
 import math
 import operator
 from collections.abc import Callable, Sequence

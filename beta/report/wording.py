@@ -1,7 +1,5 @@
 """Localized texts and figures of a report, the same on every page and in every format for people."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple, cast

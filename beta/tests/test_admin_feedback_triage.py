@@ -7,7 +7,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from beta.admin.feedback_form import FeedbackForm
+from beta.admin.feedback_form import SingleTriageForm
 from beta.feedback import triage
 from beta.models import BetaFeedback
 from beta.tests.factories import create_bug, get_programme
@@ -33,7 +33,7 @@ def incident():
 
 def sent(feedback, **changes):
     """What the form sends that shows this, once the changes are made by hand."""
-    form = FeedbackForm(instance=BetaFeedback.objects.get(pk=feedback.pk))
+    form = SingleTriageForm(instance=BetaFeedback.objects.get(pk=feedback.pk))
     shown = {name: form[name].field.prepare_value(form[name].value()) for name in form.fields}
     shown = {name: "" if value is None else str(value) for name, value in shown.items()}
     return shown | {f"initial-{name}": value for name, value in shown.items()} | changes
@@ -176,7 +176,7 @@ class TestPage:
         gone = User.objects.create_user("gone", is_staff=True, is_active=False)
         User.objects.create_user("customer")
         feedback = create_bug(assignee=gone)
-        form = FeedbackForm(instance=feedback)
+        form = SingleTriageForm(instance=feedback)
         assert [str(user) for user in form.fields["assignee"].queryset] == ["gone", "olga"]
         client.post(page_url(feedback), sent(feedback, severity="low"))
         assert fresh(feedback).assignee == gone
@@ -184,8 +184,8 @@ class TestPage:
     def test_newest_incidents_and_the_linked_one_are_offered(self, client, incident, monkeypatch):
         monkeypatch.setattr("beta.admin.feedback_form.SHOWN_INCIDENTS", 1)
         newer = Incident.objects.create(subject="x", rule="slow", opened_at=timezone.now())
-        assert list(FeedbackForm(instance=create_bug()).fields["incident"].queryset) == [newer]
-        assert list(FeedbackForm(instance=create_bug(incident=incident)).fields["incident"].queryset) == [
+        assert list(SingleTriageForm(instance=create_bug()).fields["incident"].queryset) == [newer]
+        assert list(SingleTriageForm(instance=create_bug(incident=incident)).fields["incident"].queryset) == [
             newer,
             incident,
         ]

@@ -41,7 +41,7 @@ def test_without_a_name_the_programme_of_that_day_is_found(today):
     for ago, meant in ((9, ended), (5, ended), (3, running), (0, running)):
         assert (
             programmes.find_by_name("", today - ago * DAY)
-            == programmes.find_for_feedback("", today - ago * DAY)
+            == programmes.find_or_create_for_feedback("", today - ago * DAY)
             == meant
         )
     for ago in (10, 4, -1):
@@ -68,19 +68,19 @@ def test_several_or_no_running_programmes_need_a_name():
 
 @pytest.mark.parametrize("name", ["", "default"])
 def test_first_feedback_creates_the_default_programme(name, today):
-    programme = programmes.find_for_feedback(name)
+    programme = programmes.find_or_create_for_feedback(name)
     assert (programme.name, programme.starts, programme.ends) == ("default", today, None)
-    assert programmes.find_for_feedback(name) == programme
+    assert programmes.find_or_create_for_feedback(name) == programme
 
 
 def test_no_programme_is_created_by_another_name_or_beside_another():
     with pytest.raises(NoSuchProgramme):
-        programmes.find_for_feedback("spring-beta")
+        programmes.find_or_create_for_feedback("spring-beta")
     create_programme(starts=date(2026, 1, 1), ends=date(2026, 1, 2))
     with pytest.raises(NotOneProgramme):
-        programmes.find_for_feedback("")
+        programmes.find_or_create_for_feedback("")
     with pytest.raises(NoSuchProgramme):
-        programmes.find_for_feedback("default")
+        programmes.find_or_create_for_feedback("default")
     assert BetaProgramme.objects.count() == 1
 
 

@@ -1,7 +1,5 @@
 """Actions on targets: check now, silence, pause, resume, publish a badge."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -62,7 +60,7 @@ class TargetActions(AskingAdmin):
     @admin.action(description=_("Check now"), permissions=["change"])
     def check_now(self, request: HttpRequest, queryset: TargetQuerySet) -> None:
         now = timezone.now()
-        targets = self.few_enough(request, queryset, Q(is_active=True))
+        targets = self.lock_selection(request, queryset, Q(is_active=True))
         count = self.carry_out(request, targets, "check_asked", lambda rows: controls.request_checks(rows, now))
         text = ngettext(
             "%(count)d target is being checked: its page will tell the result.",
@@ -75,7 +73,7 @@ class TargetActions(AskingAdmin):
 
     @admin.action(description=_("Silence…"), permissions=["change"])
     def silence(self, request: HttpRequest, queryset: TargetQuerySet) -> HttpResponse | None:
-        targets = self.few_enough(request, queryset, Q())
+        targets = self.lock_selection(request, queryset, Q())
         if not targets:
             return None
         form = SilenceForm(request.POST if "confirmed" in request.POST else None)
@@ -103,7 +101,7 @@ class TargetActions(AskingAdmin):
 
     @admin.action(description=_("End the silence"), permissions=["change"])
     def end_silence(self, request: HttpRequest, queryset: TargetQuerySet) -> None:
-        targets = self.few_enough(request, queryset, Q(silenced_until__gt=timezone.now()))
+        targets = self.lock_selection(request, queryset, Q(silenced_until__gt=timezone.now()))
         count = self.carry_out(request, targets, "silence_ended", lambda rows: controls.silence_targets(rows, None))
         text = ngettext("%(count)d target is heard again.", "%(count)d targets are heard again.", count)
         self.tell(request, text, count)
@@ -113,7 +111,7 @@ class TargetActions(AskingAdmin):
     @admin.action(description=_("Pause"), permissions=["change"])
     def pause(self, request: HttpRequest, queryset: TargetQuerySet) -> None:
         actor = request.user.get_username()
-        targets = self.few_enough(request, queryset, Q(is_active=True))
+        targets = self.lock_selection(request, queryset, Q(is_active=True))
         count = self.carry_out(request, targets, "paused", lambda rows: controls.pause_targets(rows, actor))
         text = ngettext(
             "%(count)d target is paused: nobody looks at it until it is resumed.",
@@ -125,7 +123,7 @@ class TargetActions(AskingAdmin):
     @admin.action(description=_("Resume"), permissions=["change"])
     def resume(self, request: HttpRequest, queryset: TargetQuerySet) -> None:
         now = timezone.now()
-        targets = self.few_enough(request, queryset, Q(is_active=False))
+        targets = self.lock_selection(request, queryset, Q(is_active=False))
         count = self.carry_out(request, targets, "resumed", lambda rows: controls.resume_targets(rows, now))
         text = ngettext("%(count)d target is watched again.", "%(count)d targets are watched again.", count)
         self.tell(request, text, count)
@@ -134,7 +132,7 @@ class TargetActions(AskingAdmin):
 
     @admin.action(description=_("Publish a badge"), permissions=["change"])
     def publish_badge(self, request: HttpRequest, queryset: TargetQuerySet) -> None:
-        targets = self.few_enough(request, queryset, Q(badge_key=None))
+        targets = self.lock_selection(request, queryset, Q(badge_key=None))
         count = self.carry_out(request, targets, "badge_published", badge.publish_badges)
         text = ngettext(
             "%(count)d badge is published: its address stands on the page of its target.",
@@ -145,7 +143,7 @@ class TargetActions(AskingAdmin):
 
     @admin.action(description=_("Revoke the badge"), permissions=["change"])
     def revoke_badge(self, request: HttpRequest, queryset: TargetQuerySet) -> None:
-        targets = self.few_enough(request, queryset, ~Q(badge_key=None))
+        targets = self.lock_selection(request, queryset, ~Q(badge_key=None))
         count = self.carry_out(request, targets, "badge_revoked", badge.revoke_badges)
         text = ngettext(
             "%(count)d badge is revoked: its address answers no more.",

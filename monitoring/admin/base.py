@@ -1,7 +1,5 @@
 """Bases of the admins: the list with its style, and actions on several rows, which may ask with a form first."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -71,7 +69,7 @@ class AskingAdmin(MonitoringAdmin):
 
     too_many: ClassVar[Any]
 
-    def few_enough(self, request: HttpRequest, queryset: QuerySet[Any], condition: Q) -> list[Any]:
+    def lock_selection(self, request: HttpRequest, queryset: QuerySet[Any], condition: Q) -> list[Any]:
         """Return the chosen rows that the action applies to, or none and show a message if there are none or too many.
 
         The rows are locked until the action is done, so that its audit events are true.

@@ -1,7 +1,5 @@
 """Chart of a target's response times."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any

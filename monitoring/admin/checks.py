@@ -1,7 +1,5 @@
 """Single checks, kept for some days: read only, newest first."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 from django.contrib import admin
@@ -14,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from monitoring.admin import display
 from monitoring.admin.base import SearchingAdmin
 from monitoring.admin.display import row_column
-from monitoring.admin.filters import CheckedFilter, CountedFilter, ErrorFilter
+from monitoring.admin.filters import CheckedFilter, ErrorFilter, ExclusionFilter
 from monitoring.models import CheckResult, Target
 from monitoring.panels import format_milliseconds
 from portal.admin.base import ReadOnlyAdmin, begins_with
@@ -40,7 +38,7 @@ class CheckResultAdmin(SearchingAdmin, ReadOnlyAdmin):
         "latency",
         "error",
     )
-    list_filter = (CheckedFilter, ErrorFilter, CountedFilter)
+    list_filter = (CheckedFilter, ErrorFilter, ExclusionFilter)
     lookups = ("target",)
     search_fields = ("target__name__begins",)
     search_help_text = format_lazy(

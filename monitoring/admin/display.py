@@ -1,7 +1,5 @@
 """Display of targets, checks and incidents in the admin: badges, uptime bars, latencies, links."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -185,7 +183,7 @@ def describe_bars(bars: Sequence[DayBar]) -> str:
 
 @lru_cache(maxsize=20_000)
 def draw_bar(bar: DayBar, x: int, language: str | None) -> SafeString:
-    """Draw one day. Cached, since past days do not change, and a list shows fifteen hundred of them."""
+    """Draw one day. Cached by day and language, since past days do not change and a list shows 1,500 of them."""
     height = EMPTY_HEIGHT if bar.state == "none" else BAR_HEIGHT
     return format_html(
         '<rect class="{}" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>',

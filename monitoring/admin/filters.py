@@ -1,7 +1,5 @@
 """Filters of monitoring's lists."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 
 from django.db.models import Q
@@ -28,7 +26,7 @@ class TargetStateFilter(ChoiceFilter):
         return Q(state=value, is_active=True)
 
 
-class StandingFilter(ChoiceFilter):
+class AttentionFilter(ChoiceFilter):
     title = _("standing")
     parameter_name = "standing"
     options = {"attention": _("needs attention"), "paused": _("paused"), "silenced": _("silenced")}
@@ -92,7 +90,7 @@ class ErrorFilter(ChoiceFilter):
         return Q(at__gte=now - LATELY) & special.get(value, Q(error_kind=value))
 
 
-class CountedFilter(ChoiceFilter):
+class ExclusionFilter(ChoiceFilter):
     title = _("not counted, last hour")
     parameter_name = "excuse"
     options = dict(Exclusion.choices)

@@ -1,7 +1,5 @@
 """Forms of monitoring: targets, maintenance windows, silence, and the cause of an incident."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 

@@ -1,7 +1,5 @@
 """Summary above the list of targets: how many are up, and the newest round."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any

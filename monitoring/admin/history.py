@@ -1,7 +1,5 @@
 """Texts of audit events about targets, incidents and maintenance."""
 
-from __future__ import annotations
-
 from django.utils.translation import gettext_lazy as _
 
 from portal.audit import EVENT_TEXTS

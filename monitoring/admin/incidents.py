@@ -1,7 +1,5 @@
 """Incidents in the admin: state, duration, acknowledgement and cause."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.contrib import admin, messages
@@ -41,7 +39,7 @@ class IncidentActions(AskingAdmin, ReadOnlyAdmin):
 
     @admin.action(description=_("Acknowledge"), permissions=["acknowledge"])
     def acknowledge(self, request: HttpRequest, queryset: QuerySet[Incident]) -> None:
-        found = self.few_enough(request, queryset, Q(resolved_at=None, acknowledged_at=None))
+        found = self.lock_selection(request, queryset, Q(resolved_at=None, acknowledged_at=None))
         if not found:
             return
         rows = Incident.objects.filter(pk__in=[incident.pk for incident in found])
@@ -59,7 +57,7 @@ class IncidentActions(AskingAdmin, ReadOnlyAdmin):
 
     @admin.action(description=_("Note the cause…"), permissions=["acknowledge"])
     def note_cause(self, request: HttpRequest, queryset: QuerySet[Incident]) -> HttpResponse | None:
-        found = self.few_enough(request, queryset, Q())
+        found = self.lock_selection(request, queryset, Q())
         if not found:
             return None
         known = {"cause": found[0].cause if len(found) == 1 else ""}

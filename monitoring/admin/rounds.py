@@ -1,7 +1,5 @@
 """Rounds of checks in the admin: read only, newest first."""
 
-from __future__ import annotations
-
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest

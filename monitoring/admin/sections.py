@@ -1,7 +1,5 @@
 """Sections of a target's page: its uptime, its latest checks, its incidents; and the timeline of an incident."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import datetime
 

@@ -1,7 +1,5 @@
 """Targets in the admin: state, uptime and latency in the list, everything known on the page of each."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -19,7 +17,7 @@ from monitoring.admin import charts, display, sections
 from monitoring.admin.actions import TargetActions
 from monitoring.admin.base import SearchingAdmin, SingleDeletionAdmin
 from monitoring.admin.display import row_column
-from monitoring.admin.filters import StandingFilter, TargetStateFilter
+from monitoring.admin.filters import AttentionFilter, TargetStateFilter
 from monitoring.admin.form import TargetForm
 from monitoring.admin.heading import list_heading
 from monitoring.alerts import maintenance
@@ -78,13 +76,11 @@ class TargetChangeList(BoundedChangeList):
         figures = uptime.load_figures(targets, now, [LIST_WINDOW])
         bars, covered = uptime.load_bars(targets, now, LIST_DAYS), maintenance.active_maintenance(now)
         for target in self.result_list:
-            target.standing = ListedFigures(
-                figures[target.pk][LIST_WINDOW], bars[target.pk], covered.includes(target.pk)
-            )
+            target.listed = ListedFigures(figures[target.pk][LIST_WINDOW], bars[target.pk], covered.includes(target.pk))
 
 
 def listed_figures(target: Target) -> ListedFigures:
-    found: ListedFigures = getattr(target, "standing", ListedFigures())
+    found: ListedFigures = getattr(target, "listed", ListedFigures())
     return found
 
 
@@ -106,7 +102,7 @@ class TargetAdmin(SearchingAdmin, SingleDeletionAdmin, TargetActions, SettingsAd
     sortable_by = ()
     list_display = ("target", "stands", "days", "uptimes", "p95", moment_column("last_check_at", _("last check")))
     list_display_links = ("target",)
-    list_filter = (StandingFilter, TargetStateFilter)
+    list_filter = (AttentionFilter, TargetStateFilter)
     search_fields = ("name__begins",)
     search_help_text = begins_with(_("name"), _("or any part of an address"))
     export_columns: ClassVar[Sequence[str]] = (
@@ -115,7 +111,7 @@ class TargetAdmin(SearchingAdmin, SingleDeletionAdmin, TargetActions, SettingsAd
         "failures_to_open", "successes_to_close", "is_active", "silenced_until", "state", "state_since",
         "last_check_at", "last_latency_ms", "last_error_kind", "last_detail", "certificate_until",
     )  # fmt: skip
-    standing = (
+    state_fieldsets = (
         (
             _("How it stands"),
             (
@@ -132,11 +128,11 @@ class TargetAdmin(SearchingAdmin, SingleDeletionAdmin, TargetActions, SettingsAd
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Put the state first, except on the page of a new target."""
-        state = [(title, {"fields": fields, "classes": ["standing"]}) for title, fields in self.standing]
+        state = [(title, {"fields": fields, "classes": ["standing"]}) for title, fields in self.state_fieldsets]
         return (state if obj else []) + [(title, {"fields": fields}) for title, fields in SETTINGS]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return [name for _title, fields in self.standing for name in fields]
+        return [name for _title, fields in self.state_fieldsets for name in fields]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return TargetChangeList
@@ -149,12 +145,12 @@ class TargetAdmin(SearchingAdmin, SingleDeletionAdmin, TargetActions, SettingsAd
         context = {"heading": list_heading(timezone.now())} if self.has_view_permission(request) else {}
         return super().changelist_view(request, context | (extra_context or {}))
 
-    # --- The page of one ---------------------------------------------------------------------------------------------
+    # --- The change page ---------------------------------------------------------------------------------------------
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         target = super().get_object(request, object_id, from_field)
         if target is not None:
-            target.standing = ListedFigures(
+            target.listed = ListedFigures(
                 in_maintenance=maintenance.active_maintenance(timezone.now()).includes(target.pk)
             )
         return target

@@ -1,7 +1,5 @@
 """Incidents that rounds decide: those of all targets together, of ad-hoc watches, and of the portal itself."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -19,7 +17,7 @@ from monitoring.probe.kinds import ErrorKind
 Rule = Incident.Rule
 FLEET, PORTAL = "fleet", "portal"
 # Prefix of the subjects of ad-hoc watches, and how long one counts as alive after its last renewal.
-AD_HOC = "fleet:"
+AD_HOC_PREFIX = "fleet:"
 WATCH_LEASE = timedelta(minutes=1)
 
 
@@ -33,7 +31,7 @@ def update_fleet_incidents(
     limits = FleetLimits(settings.FLEET_ERROR_PERCENT / 100, settings.FLEET_LATENCY_ALERT_MS)
     verdicts = evaluate_fleet(rounds, limits)
     known = {incident.rule: incident for incident in Incident.objects.open().filter(subject=subject)}
-    resolve_incidents([known[rule] for rule in sorted(verdicts.held) if rule in known], now)
+    resolve_incidents([known[rule] for rule in sorted(verdicts.satisfied) if rule in known], now)
     is_muted = bool(verdicts.broken) and maintenance.active_maintenance(now.at).everything
     facts = fleet_facts(rounds[0])
     openings = [
@@ -58,7 +56,7 @@ def withdraw_orphaned_incidents(now: Mark) -> int:
     These are the fleet's if no target is active, the portal's if nothing probes its connectivity, and those of ad-hoc
     watches that were killed.
     """
-    orphaned = Q(subject__startswith=AD_HOC) & ~Q(watched_until__gte=now.at)
+    orphaned = Q(subject__startswith=AD_HOC_PREFIX) & ~Q(watched_until__gte=now.at)
     if not Target.objects.active().exists():
         orphaned |= Q(subject=FLEET)
     if not settings.CONNECTIVITY_PROBES:

@@ -1,7 +1,5 @@
 """Incidents: opened once, told once, acknowledged, reminded of, resolved. State and message are one transaction."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -35,7 +33,7 @@ class IncidentOpening:
     is_muted: bool = False
     watched_until: datetime | None = None
 
-    def incident(self, now: Mark) -> Incident:
+    def build_incident(self, now: Mark) -> Incident:
         return Incident(
             subject=self.subject,
             rule=self.rule,
@@ -56,7 +54,7 @@ def open_incidents(openings: Sequence[IncidentOpening], now: Mark) -> list[Incid
     if not openings:
         return []
     with transaction.atomic():
-        Incident.objects.bulk_create([opening.incident(now) for opening in openings], ignore_conflicts=True)
+        Incident.objects.bulk_create([opening.build_incident(now) for opening in openings], ignore_conflicts=True)
         subjects = {opening.subject for opening in openings}
         # Incidents that were open already have other ticks.
         new = Incident.objects.open().filter(

@@ -1,7 +1,5 @@
 """Maintenance windows that are active at a moment, and the targets they cover."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 

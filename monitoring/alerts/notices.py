@@ -1,7 +1,5 @@
 """Notices of an incident: opening, reminder, recovery with its duration, withdrawal."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Views of `/api/v1/monitoring/`."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.db.models import QuerySet

@@ -268,8 +268,8 @@ def make_connectivity() -> Connectivity:
     incident says that it is offline.
     """
     latest = Round.objects.latest_first().values_list("is_online", flat=True)[:ROUNDS_REMEMBERED]
-    is_missed = Incident.objects.open().filter(rule=Incident.Rule.OFFLINE)
-    return Connectivity(settings.CONNECTIVITY_PROBES, was_online=any(latest) or is_missed.exists())
+    offline_incidents = Incident.objects.open().filter(rule=Incident.Rule.OFFLINE)
+    return Connectivity(settings.CONNECTIVITY_PROBES, was_ever_online=any(latest) or offline_incidents.exists())
 
 
 def make_prober() -> Prober:

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import DatabaseError, close_old_connections, transaction
 
 from monitoring.alerts.fleet import (
-    AD_HOC,
+    AD_HOC_PREFIX,
     WATCH_LEASE,
     renew_watch_lease,
     update_fleet_incidents,
@@ -47,7 +47,7 @@ def parse_base(text: str) -> str:
 def incident_subject(base: str, targets: Iterable[Target]) -> str:
     """Build the key of the watch's incidents. It names all paths: other paths, other incidents."""
     paths = ", ".join(sorted(target.name for target in targets))
-    return shorten_with_hash(f"{AD_HOC}{base} ({paths})", SUBJECT_LENGTH)
+    return shorten_with_hash(f"{AD_HOC_PREFIX}{base} ({paths})", SUBJECT_LENGTH)
 
 
 def make_targets(base: str, paths: Iterable[str] = PATHS) -> list[Target]:
@@ -194,4 +194,4 @@ def load_connectivity() -> Connectivity:
     except DatabaseError as error:
         log.warning("the last rounds could not be read: %s", error_line(error))
         close_old_connections()
-        return Connectivity(settings.CONNECTIVITY_PROBES, was_online=False)
+        return Connectivity(settings.CONNECTIVITY_PROBES, was_ever_online=False)

@@ -3,8 +3,6 @@
 A portal in a closed network never reaches the outside and cannot tell. There every failure counts.
 """
 
-from __future__ import annotations
-
 import contextlib
 import socket
 import threading
@@ -56,9 +54,9 @@ def is_resolver_answering() -> bool:
 class Connectivity:
     """Probes our own network in the background. `is_online` and `resolves` are None until a probe has ended."""
 
-    def __init__(self, endpoints: Sequence[Endpoint], *, was_online: bool) -> None:
+    def __init__(self, endpoints: Sequence[Endpoint], *, was_ever_online: bool) -> None:
         self.endpoints = endpoints
-        self.was_online = was_online
+        self.was_ever_online = was_ever_online
         self.is_online: bool | None = None
         self.resolves: bool | None = None
         self.answered_at = float("-inf")
@@ -75,7 +73,7 @@ class Connectivity:
         control.start()
         is_online = can_reach_any(self.endpoints)
         control.join()
-        self.was_online = self.was_online or is_online
+        self.was_ever_online = self.was_ever_online or is_online
         self.is_online, self.answered_at = is_online, time.monotonic()
 
     def probe_resolver(self) -> None:
@@ -83,7 +81,7 @@ class Connectivity:
 
     def status(self) -> bool | None:
         """Return whether we are online. None if there was no probe, or if no probe ever succeeded."""
-        return self.is_online if self.was_online else None
+        return self.is_online if self.was_ever_online else None
 
     def may_explain(self, failed_at: float) -> bool | None:
         """Return whether our own network may have caused a failure at this monotonic moment. None if not known yet.
@@ -98,7 +96,8 @@ class Connectivity:
         return self.is_outage_at(failed_at, self.resolves)
 
     def is_outage_at(self, failed_at: float, works: bool | None) -> bool | None:
-        if not self.endpoints or not self.was_online:
+        """Return the verdict on what works or not, and start a probe if the last one is too old for it."""
+        if not self.endpoints or not self.was_ever_online:
             return False
         if works and self.answered_at >= failed_at - FRESH_SECONDS:
             return False

@@ -1,7 +1,5 @@
 """Follow the workers: `beta_monitor --watch` reads the rounds they store, and checks nothing itself."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Iterator
@@ -79,7 +77,7 @@ class Follower:
     def results_before(self, found: Round) -> list[CheckResult]:
         """Return the results not yet read that belong to the rounds before this one.
 
-        Its own are not complete without the checks that were under way when it ended, which the next round proves.
+        Results of a round may still be stored after its end, so its own are read with the next round.
         """
         return self.results_until(found.started_at)
 
@@ -93,7 +91,7 @@ class Follower:
 
 
 def seconds_left(now: datetime) -> float:
-    """Return how long the workers' round under way lasts; 0 if there is none."""
+    """Return the seconds until the workers' round under way ends; 0 if there is none."""
     started_at = worker_rounds.lease_rows().values_list("started_at", flat=True).first()
     length = timedelta(seconds=worker_rounds.LENGTH_SECONDS)
     return max(0.0, (started_at + length - now).total_seconds()) if started_at else 0.0

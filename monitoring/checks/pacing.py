@@ -1,7 +1,5 @@
 """When checks start: each target at a phase of its own, the checks of a round spread over seconds."""
 
-from __future__ import annotations
-
 import math
 from datetime import UTC, datetime, timedelta
 
@@ -17,7 +15,7 @@ def phase(number: int) -> float:
 
 
 def next_due(number: int, interval: float, after: datetime) -> datetime:
-    """Return the first moment of the target's own grid after this one. Missed moments are skipped."""
+    """Return the next check of the target with this key: at multiples of its interval, shifted by its phase."""
     offset = phase(number) * interval
     passed = (after - EPOCH).total_seconds() - offset
     steps = math.floor(passed / interval) + 1

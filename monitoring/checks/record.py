@@ -1,7 +1,5 @@
 """Record finished checks: results, states of targets, incidents and their messages, in one transaction."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -17,7 +15,7 @@ from monitoring.models import CheckResult, Exclusion, Incident, Target
 from monitoring.probe.http import ProbeOutcome
 
 Rule = Incident.Rule
-Covering = Callable[[], maintenance.MaintenanceScope]
+LoadScope = Callable[[], maintenance.MaintenanceScope]
 RETRY_PAUSE = timedelta(seconds=2)
 UNCLAIMED = {"claim": "", "claimed_at": None, "claimed_until": None}
 RECORDED_FIELDS = (
@@ -56,14 +54,14 @@ def record_checks(checks: Sequence[FinishedCheck], now: Mark) -> list[CheckResul
     with transaction.atomic():
         rows = Target.objects.select_for_update().filter(pk__in=[check.target.pk for check in checks])
         targets = {row.pk: row for row in rows.order_by("pk")}
-        held = [check for check in checks if is_claim_held(targets.get(check.target.pk), check)]
-        covered = cache(lambda: maintenance.active_maintenance(now.at))  # read for failures and openings only
+        claimed = [check for check in checks if is_claim_held(targets.get(check.target.pk), check)]
+        load_scope = cache(lambda: maintenance.active_maintenance(now.at))  # read for failures and openings only
         recorded = [
-            apply_check(targets[check.target.pk], check, find_exclusion(check, covered), now.at) for check in held
+            apply_check(targets[check.target.pk], check, find_exclusion(check, load_scope), now.at) for check in claimed
         ]
         results = [check.result for check in recorded if check.result is not None]
         CheckResult.objects.bulk_create(results)
-        update_incidents(recorded, covered, now)
+        update_incidents(recorded, load_scope, now)
         save_targets([check.target for check in recorded])
     return results
 
@@ -72,10 +70,10 @@ def is_claim_held(row: Target | None, check: FinishedCheck) -> bool:
     return row is not None and row.claim == check.target.claim != ""
 
 
-def find_exclusion(check: FinishedCheck, covered: Covering) -> str:
+def find_exclusion(check: FinishedCheck, load_scope: LoadScope) -> str:
     if check.outcome.is_ok:
         return ""
-    if covered().includes(check.target.pk):
+    if load_scope().includes(check.target.pk):
         return Exclusion.MAINTENANCE
     return Exclusion.OFFLINE if check.is_offline else ""
 
@@ -107,7 +105,7 @@ def apply_check(target: Target, check: FinishedCheck, excuse: str, now: datetime
 
 
 def build_result(target: Target, check: FinishedCheck, excuse: str) -> CheckResult:
-    """Build the result before the target's row is updated: it still holds the error of the attempt before."""
+    """Build the result. The target's row must not be updated yet: the error of the attempt before is read from it."""
     outcome = check.outcome
     is_retried = outcome.is_ok and target.attempts > 0
     return CheckResult(
@@ -123,7 +121,7 @@ def build_result(target: Target, check: FinishedCheck, excuse: str) -> CheckResu
     )
 
 
-def update_incidents(checks: Sequence[RecordedCheck], covered: Covering, now: Mark) -> None:
+def update_incidents(checks: Sequence[RecordedCheck], load_scope: LoadScope, now: Mark) -> None:
     """Open and close the incidents that the checks decide, and update the state of each target."""
     known = incidents_by_rule([check.target.pk for check in checks])
     openings: list[IncidentOpening] = []
@@ -132,14 +130,14 @@ def update_incidents(checks: Sequence[RecordedCheck], covered: Covering, now: Ma
     for check in checks:
         incidents = known.get(check.target.pk, {})
         broken = thresholds.rules_to_open(check.target, check.verdicts.broken, frozenset(incidents))
-        held = [incidents[rule] for rule in check.verdicts.held if rule in incidents]
-        openings += [build_opening(check.target, rule, covered, now.at) for rule in sorted(broken)]
-        for incident in held:
-            (closings if thresholds.is_rule_set(check.target, incident.rule) else withdrawals).append(incident)
+        over = [incidents[rule] for rule in check.verdicts.satisfied if rule in incidents]
+        openings += [build_opening(check.target, rule, load_scope, now.at) for rule in sorted(broken)]
+        for incident in over:
+            (closings if thresholds.is_rule_configured(check.target, incident.rule) else withdrawals).append(incident)
         if check.error_changed and Rule.UNAVAILABLE in incidents:
             target = check.target
             note_error_change(incidents[Rule.UNAVAILABLE], target.last_error_kind, target.last_detail, now.at)
-        rules = (incidents.keys() | broken) - {incident.rule for incident in held}
+        rules = (incidents.keys() | broken) - {incident.rule for incident in over}
         update_state(check.target, frozenset(rules), now.at)
     open_incidents(openings, now)
     resolve_incidents(closings, now)
@@ -160,7 +158,7 @@ def update_state(target: Target, open_rules: frozenset[str], now: datetime) -> N
         target.state, target.state_since = state, now
 
 
-def build_opening(target: Target, rule: str, covered: Covering, now: datetime) -> IncidentOpening:
+def build_opening(target: Target, rule: str, load_scope: LoadScope, now: datetime) -> IncidentOpening:
     facts: dict[str, object] = {}
     kind, detail = "", ""
     if rule in (Rule.UNAVAILABLE, Rule.UNSTABLE):
@@ -171,7 +169,7 @@ def build_opening(target: Target, rule: str, covered: Covering, now: datetime) -
         facts = {"latency_ms": target.last_latency_ms, "limit_ms": target.max_latency_ms}
     elif rule == Rule.CERTIFICATE and target.certificate_until is not None:
         facts = {"until": target.certificate_until.isoformat()}
-    return IncidentOpening(target.subject, rule, target, kind, detail, facts, is_muted(target, covered(), now))
+    return IncidentOpening(target.subject, rule, target, kind, detail, facts, is_muted(target, load_scope(), now))
 
 
 def save_targets(targets: Sequence[Target]) -> None:

@@ -4,8 +4,6 @@ A sweep takes the workers' watch lease and claims targets as they do, and stores
 same path, so that nothing is checked twice.
 """
 
-from __future__ import annotations
-
 import logging
 import math
 import time
@@ -27,9 +25,9 @@ log = logging.getLogger("vigie.monitoring")
 STEP_SECONDS = 0.2
 # A worker's round lasts a minute, and another worker may be quicker than we are when it ends.
 PATIENCE_SECONDS = 2.5 * worker_rounds.LENGTH_SECONDS
-# A failure waits this long for the verdict on our own connectivity, and is stored at once after that.
+# A stopped sweep gives up this long after its last progress: a failure waits as long for the verdict on our network.
 UNWRITTEN_SECONDS = active_round.PATIENCE_SECONDS + 1.0
-# As a worker's round ends: often enough to be there before the worker that waits for the same moment.
+# Pause between two looks while a worker's round ends, short enough to take the lease before its successor.
 LOOK_SECONDS = 0.005
 
 
@@ -81,7 +79,7 @@ class Sweep:
     is_lost: bool = False
 
     def __post_init__(self) -> None:
-        self.started = self.moved = self.next_claim = time.monotonic()
+        self.started = self.progressed_at = self.next_claim = time.monotonic()
         self.left = self.active()
         self.total = len(self.left)
         self.spread = pacing.spread_seconds(self.total, math.inf)
@@ -100,7 +98,7 @@ class Sweep:
 
     def is_over(self) -> bool:
         """Return whether all is recorded. A stopped sweep gives up what cannot be stored: the claims expire."""
-        if self.is_stopped and time.monotonic() - self.moved >= UNWRITTEN_SECONDS:
+        if self.is_stopped and time.monotonic() - self.progressed_at >= UNWRITTEN_SECONDS:
             self.is_lost = not self.run.is_over()
             return True
         return self.run.is_over() and (self.is_stopped or not self.left)
@@ -118,7 +116,7 @@ class Sweep:
             self.results.append(result)
             self.left.discard(result.target_id)
         if len(self.run.in_flight) != in_flight or len(self.run.unrecorded) < len(self.run.in_flight):
-            self.moved = time.monotonic()
+            self.progressed_at = time.monotonic()
 
     def claim(self) -> None:
         """Claim the targets not claimed yet, those to retry, and those whose result was discarded."""

@@ -1,7 +1,5 @@
 """Rules that open and close incidents: of one target by its streaks, of the fleet by rounds. Nothing here is stored."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,9 +8,10 @@ from monitoring.models import Incident, Round, Target
 from monitoring.probe.http import ProbeOutcome
 
 Rule, State = Incident.Rule, Target.State
-# The fleet rule needs this many rounds in a row that break it, or that hold it.
+# The fleet rule needs this many rounds in a row that break it, or that satisfy it.
 ROUNDS = 2
-# Among its last RECENT results, this many failures make a target unstable, and this few stable again.
+# UNSTABLE_FROM failures among its last RECENT results make a target unstable. It is stable again with at least
+# RECENT - STABLE_UNTIL good ones.
 RECENT, UNSTABLE_FROM, STABLE_UNTIL = 10, 5, 2
 GOOD, FAILED = "0", "1"
 
@@ -22,10 +21,10 @@ GOOD, FAILED = "0", "1"
 
 @dataclass(frozen=True)
 class RuleVerdicts:
-    """Rules that are `broken`, and rules that are `held` again. Any other rule stays as it is."""
+    """Rules that are `broken`, and rules that are `satisfied` again. Any other rule stays as it is."""
 
     broken: frozenset[str] = frozenset()
-    held: frozenset[str] = frozenset()
+    satisfied: frozenset[str] = frozenset()
 
 
 def should_retry(target: Target, outcome: ProbeOutcome) -> bool:
@@ -47,7 +46,7 @@ def update_streaks(target: Target, outcome: ProbeOutcome) -> None:
     else:
         target.successes_in_row, target.failures_in_row = 0, target.failures_in_row + 1
         if target.failures_in_row == target.failures_to_open:
-            # Now it is down. This streak alone must not keep it from being up after its successes.
+            # Now it is down. Keep fewer failures of this streak than make a target unstable.
             before = target.recent.rstrip(FAILED)
             target.recent = target.recent[: len(before) + UNSTABLE_FROM - 1]
 
@@ -81,7 +80,7 @@ def evaluate_result(target: Target, outcome: ProbeOutcome, at: datetime) -> Rule
     )
 
 
-def is_rule_set(target: Target, rule: str) -> bool:
+def is_rule_configured(target: Target, rule: str) -> bool:
     """Return whether the target still sets this rule. Without its limit, an incident is withdrawn, not resolved."""
     if rule == Rule.SLOW:
         return target.max_latency_ms is not None

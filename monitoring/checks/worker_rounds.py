@@ -4,8 +4,6 @@ A lease says who watches; the claims on the targets say who may write a result. 
 a killed one had begun is taken up by the next as soon as its claims have run out.
 """
 
-from __future__ import annotations
-
 import logging
 import time
 from datetime import datetime, timedelta
@@ -25,7 +23,7 @@ from portal.work.queue import enqueue, queued_calls
 
 log = logging.getLogger("vigie.monitoring")
 TASK = "monitoring.round"
-JOB, CYCLE = "monitoring.watch", "targets"
+LEASE_JOB, LEASE_CYCLE = "monitoring.watch", "targets"
 HEARTBEAT = "watch"
 LENGTH_SECONDS = 60.0
 LEASE = timedelta(seconds=15)
@@ -81,7 +79,7 @@ def take_lease(patience: float) -> WatchLease | None:
     """Wait up to `patience` seconds for the lease. Return None if somebody else has it."""
     deadline = time.monotonic() + patience
     while True:
-        lease = claim_cycle(JOB, CYCLE, LEASE)
+        lease = claim_cycle(LEASE_JOB, LEASE_CYCLE, LEASE)
         if lease is not None:
             return WatchLease(lease)
         if time.monotonic() >= deadline:
@@ -128,7 +126,7 @@ def claim_until(run: active_round.ActiveRound, lease: WatchLease, length: float)
 
 def lease_rows() -> JobRunQuerySet:
     """The one row of the watch lease, or none before the first round."""
-    return JobRun.objects.filter(job=JOB, cycle_key=CYCLE)
+    return JobRun.objects.filter(job=LEASE_JOB, cycle_key=LEASE_CYCLE)
 
 
 def is_unwatched(now: datetime) -> bool:

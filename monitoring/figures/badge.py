@@ -3,8 +3,6 @@
 Nobody with the address sees more than that. Revoking the key ends it.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from datetime import datetime

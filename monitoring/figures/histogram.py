@@ -3,8 +3,6 @@
 The limits of a bucket are 6 % apart, so a latency read from one is off by 3 % at most.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 

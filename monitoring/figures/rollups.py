@@ -21,7 +21,7 @@ from portal.work.jobs import AlreadyRunning, Lease, exclusive_lease
 
 Period = Rollup.Period
 # Cycles of the job may overlap and write the same hour, so only one runs at a time.
-TURN, TURN_LENGTH = "monitoring.rolling_up", timedelta(minutes=2)
+LEASE_KEY, LEASE_LENGTH = "monitoring.rolling_up", timedelta(minutes=2)
 # A check is recorded within two minutes of its start. The rest is a margin for a slow database.
 LATE = timedelta(minutes=5)
 # One transaction covers this much time, so that it does not block other writers on SQLite for long.
@@ -83,7 +83,7 @@ def roll_up(lease: Lease, now: datetime | None = None) -> dict[str, int]:
     """
     now = now or timezone.now()
     try:
-        with exclusive_lease(TURN, TURN_LENGTH) as own:
+        with exclusive_lease(LEASE_KEY, LEASE_LENGTH) as own:
             return roll_up_period(find_start(now), floor_to_step(now, MINUTE) + MINUTE, [lease, own])
     except AlreadyRunning:  # another process rolls up the same checks
         return no_rollups()
@@ -94,7 +94,7 @@ def rebuild_rollups(since: datetime, until: datetime) -> dict[str, int]:
 
     Raises AlreadyRunning.
     """
-    with exclusive_lease(TURN, TURN_LENGTH) as own:
+    with exclusive_lease(LEASE_KEY, LEASE_LENGTH) as own:
         return roll_up_period(floor_to_step(since, MINUTE), until, [own], only_changed=False)
 
 
@@ -135,9 +135,9 @@ def roll_up_batch(
 
     Everything is read before the short transaction that writes it: the lease keeps other writers out.
     """
-    written = {Period.MINUTE: select_changed(Period.MINUTE, count_checks(since, until), only_changed)}
+    written = {Period.MINUTE: select_writable(Period.MINUTE, count_checks(since, until), only_changed)}
     for below, period, step in LEVELS:
-        written[period] = select_changed(period, sum_lower_period(below, written[below], step), only_changed)
+        written[period] = select_writable(period, sum_into_period(below, written[below], step), only_changed)
     if written[Period.MINUTE]:
         with transaction.atomic():
             for lease in leases:
@@ -163,7 +163,7 @@ def count_checks(since: datetime, until: datetime) -> RollupTallies:
     return found
 
 
-def sum_lower_period(below: Period, changed: RollupTallies, step: timedelta) -> RollupTallies:
+def sum_into_period(below: Period, changed: RollupTallies, step: timedelta) -> RollupTallies:
     """Sum up the hours or days that contain a changed rollup, from the stored rollups below and the changed ones."""
     wanted = {(target, floor_to_step(start, step)) for target, start in changed}
     total: RollupTallies = {key: RollupTally() for key in wanted}
@@ -173,7 +173,7 @@ def sum_lower_period(below: Period, changed: RollupTallies, step: timedelta) -> 
     return total
 
 
-def select_changed(period: Period, fresh: RollupTallies, only_changed: bool) -> RollupTallies:
+def select_writable(period: Period, fresh: RollupTallies, only_changed: bool) -> RollupTallies:
     """Return the rollups with at least as many checks as the stored ones, without equal ones if `only_changed`."""
     known = load_counts(period, fresh)
     return {

@@ -3,8 +3,6 @@
 Excluded failures do not count. Hours and days are in UTC.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -177,7 +175,7 @@ def load_parts(
 ) -> dict[int, list[RollupPart]]:
     """Load the rollups by target. Those that start at `until` or later are left out."""
     found: dict[int, list[RollupPart]] = {}
-    rows = Rollup.objects.of(list(targets), period, since)
+    rows = Rollup.objects.of_targets(list(targets), period, since)
     if until is not None:
         rows = rows.filter(start__lt=until)
     columns = rows.values_list("target_id", EpochSeconds("start"), *COLUMNS, Cast("histogram", TextField()))
@@ -257,7 +255,7 @@ def load_bars(targets: Sequence[int], now: datetime, days: int = 30) -> dict[int
     """Load the last days of each target, oldest first, with today and days without data. Takes one query."""
     first = floor_to_step(now, DAY) - (days - 1) * DAY
     wanted = [(first + number * DAY).date() for number in range(days)]
-    rows = Rollup.objects.of(list(targets), Period.DAY, first)
+    rows = Rollup.objects.of_targets(list(targets), Period.DAY, first)
     known = {
         (target, start.date()): DayBar(start.date(), *counts)
         for target, start, *counts in rows.values_list("target_id", "start", "checks", "failures")

@@ -1,7 +1,5 @@
 """Rounds of checks, rollups, and maintenance windows."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 
 from django.core.exceptions import ValidationError
@@ -19,7 +17,7 @@ class Round(models.Model):
     The `judged_…` fields are those of the fleet rule, which leaves out targets with an open incident of their own and
     those under maintenance. `failing` are names, `judged_failing` are lists of name, error kind and detail. `retried`
     counts the failed attempts of checks that succeeded at a retry. `is_online` says whether the portal reached the
-    network, or is None without a connectivity probe.
+    network, or is None if no probe of it ever succeeded.
     """
 
     number = models.PositiveBigIntegerField(_("number"), unique=True)
@@ -51,7 +49,7 @@ class Round(models.Model):
 
     @property
     def error_rate(self) -> float | None:
-        """Return a share from 0 to 1, or None without counted checks."""
+        """Return the share of failed checks from 0 to 1, or None without counted checks. Retries do not count."""
         return self.failures / self.checks if self.checks else None
 
 

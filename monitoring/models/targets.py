@@ -1,7 +1,5 @@
 """Targets and the results of their checks."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from datetime import datetime
 from typing import Any

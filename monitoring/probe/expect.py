@@ -1,7 +1,5 @@
 """Expectations of an answer. The content is untrusted, and may be made to crash or stall its reader."""
 
-from __future__ import annotations
-
 import json
 import re
 import zlib
@@ -19,10 +17,10 @@ from jsonpath.selectors import Filter
 from monitoring.probe.spec import Spec
 
 BODY_LENGTH = 1024 * 1024
-IN_HEADER = re.compile(r"""charset\s*=\s*["']?([\w.:-]+)""", re.ASCII | re.IGNORECASE)
+CHARSET_IN_HEADER = re.compile(r"""charset\s*=\s*["']?([\w.:-]+)""", re.ASCII | re.IGNORECASE)
 # Browsers look for the charset in `<meta>` and in the first line of XML, too.
-DECLARED_WITHIN = 1024
-IN_DOCUMENT = re.compile(
+CHARSET_SEARCH_LENGTH = 1024
+CHARSET_IN_DOCUMENT = re.compile(
     rb"""<(?:meta\b[^>]*?\bcharset|\?xml\b[^>]*?\bencoding)\s*=\s*["']?([\w.:-]+)""", re.ASCII | re.IGNORECASE
 )
 # Python's charsets by all their names. `codecs.lookup` would cache each unknown name for ever. Codecs without an alias
@@ -147,8 +145,8 @@ def decompress_body(body: bytes, headers: Message) -> bytes:
 
 def decode_body(body: bytes, headers: Message) -> str:
     """Decode by the first known charset that the header or the document names, else as UTF-8."""
-    named = IN_HEADER.findall(headers.get("Content-Type", ""))
-    named += [name.decode() for name in IN_DOCUMENT.findall(body[:DECLARED_WITHIN])]
+    named = CHARSET_IN_HEADER.findall(headers.get("Content-Type", ""))
+    named += [name.decode() for name in CHARSET_IN_DOCUMENT.findall(body[:CHARSET_SEARCH_LENGTH])]
     known = (CHARSETS.get(normalize_encoding(name).lower()) for name in named)
     try:
         return body.decode(next(filter(None, known), "utf-8"), "replace")

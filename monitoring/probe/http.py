@@ -1,7 +1,5 @@
 """One HTTP check of one target, within its deadline whatever the network and the other side do."""
 
-from __future__ import annotations
-
 import errno
 import socket
 import ssl

@@ -1,7 +1,5 @@
 """Kinds of errors that end a check. Code acts on them; `monitoring.error_texts` has words for people."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 

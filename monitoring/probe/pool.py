@@ -57,9 +57,9 @@ class Prober:
         self.changed = threading.Condition()
         self.is_closed = False
         self.done: SimpleQueue[FinishedProbe] = SimpleQueue()
-        self.well = ThreadPoolExecutor(threads, "probe")
+        self.healthy = ThreadPoolExecutor(threads, "probe")
         self.suspects = ThreadPoolExecutor(threads, "probe-suspect")
-        self.scheduler = threading.Thread(target=self.hand_out, name="probe-scheduler", daemon=True)
+        self.scheduler = threading.Thread(target=self.run_scheduler, name="probe-scheduler", daemon=True)
         self.scheduler.start()
 
     def __enter__(self) -> Prober:
@@ -106,15 +106,15 @@ class Prober:
             self.is_closed = True
             self.changed.notify()
         self.scheduler.join()
-        self.well.shutdown(wait=False, cancel_futures=True)
+        self.healthy.shutdown(wait=False, cancel_futures=True)
         self.suspects.shutdown(cancel_futures=True)
-        self.well.shutdown()
+        self.healthy.shutdown()
 
-    def hand_out(self) -> None:
+    def run_scheduler(self) -> None:
         while (planned := self.next_due()) is not None:
-            pool = self.suspects if planned.is_suspect else self.well
+            pool = self.suspects if planned.is_suspect else self.healthy
             try:
-                pool.submit(self.work, planned)
+                pool.submit(self.run_probe, planned)
             except RuntimeError:  # no thread could be started: existing ones take it from the queue
                 log.exception("a thread for probes could not be started")
 
@@ -128,7 +128,7 @@ class Prober:
                 self.changed.wait(wait)
         return None
 
-    def work(self, planned: PlannedProbe) -> None:
+    def run_probe(self, planned: PlannedProbe) -> None:
         started = time.monotonic()
         try:
             outcome = self.probe(planned.spec, allow_private=self.allow_private)

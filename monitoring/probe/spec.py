@@ -1,7 +1,5 @@
 """Specification of a check: the request, and the expectations of its answer."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 

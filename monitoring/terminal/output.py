@@ -1,7 +1,5 @@
 """Output of commands: reports as bytes, and a plain end if the database or the reader is gone."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Iterator

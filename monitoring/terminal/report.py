@@ -1,7 +1,5 @@
 """Text reports of checks, for terminals and files: of a period from the database, of a watch from memory."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -35,7 +33,7 @@ from portal.base.files import write_whole
 from portal.base.words import EMPTY_VALUE, format_moment, round_to_integer
 from portal.work.jobs import AlreadyRunning
 
-# Reports of other apps, which `beta_monitor --report` prints before this one, each with an empty line after it.
+# Reports of other apps, registered in their modules `panels`. `beta_monitor --report` prints them before this one.
 other_reports: Collected[Callable[[datetime], list[str]]] = Collected("panels")
 
 MOST_INCIDENTS = 100
@@ -200,7 +198,7 @@ def period_heading(what: str, since: datetime, until: datetime) -> list[str]:
 
 
 def update_rollups(now: datetime) -> None:
-    """Roll up first, for installations without workers."""
+    """Roll up the new checks now: an installation without workers has no job that does."""
     try:
         rollups.rebuild_rollups(rollups.find_start(now), uptime.floor_to_step(now, MINUTE) + MINUTE)
     except AlreadyRunning:

@@ -1,7 +1,5 @@
 """Output of a watch: a line per round, and on a terminal a progress line that is rewritten in place."""
 
-from __future__ import annotations
-
 import logging
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Text tables for terminals and files. Widths are in terminal columns: wide characters take two."""
 
-from __future__ import annotations
-
 import unicodedata
 from collections.abc import Iterator, Sequence
 

@@ -127,7 +127,7 @@ def test_ad_hoc_round_stores_no_target_round_or_result(watch):
 def test_failures_while_the_portal_is_offline_are_excluded(watch, settings, monkeypatch):
     settings.CONNECTIVITY_PROBES = [("127.0.0.1", 1)]
     monkeypatch.setattr(
-        adhoc.active_round, "make_connectivity", lambda: Connectivity([("127.0.0.1", 1)], was_online=True)
+        adhoc.active_round, "make_connectivity", lambda: Connectivity([("127.0.0.1", 1)], was_ever_online=True)
     )
     [found] = watch(200, url="http://127.0.0.1:1")
     assert (found.checks, found.excused, found.is_online) == (0, 2, False)

@@ -252,7 +252,7 @@ def test_rebuilding_leaves_other_periods_alone(target, roll):
 
 def test_second_job_leaves_the_work_to_the_first(target, roll):
     create_check(target, NOON)
-    with exclusive_lease(rollups.TURN):
+    with exclusive_lease(rollups.LEASE_KEY):
         assert roll(NOON) == {"minute": 0, "hour": 0, "day": 0}
         with pytest.raises(AlreadyRunning):
             rollups.rebuild_rollups(NOON, NOON + HOUR)
@@ -272,7 +272,7 @@ def test_lost_exclusive_lease_writes_nothing(target, lease, monkeypatch):
     create_check(target, NOON)
 
     def overtaken_meanwhile(since, until):
-        JobRun.objects.filter(job=rollups.TURN).update(fence=99)
+        JobRun.objects.filter(job=rollups.LEASE_KEY).update(fence=99)
         return counted(since, until)
 
     counted = rollups.count_checks

@@ -53,7 +53,7 @@ def outcomes(word, slow_ms=2000):
 )
 def test_failure_streak_opens_and_success_streak_resolves(found, is_broken, is_held):
     _target, verdict = judged(outcomes(found), max_latency_ms=1000)
-    assert (Rule.UNAVAILABLE in verdict.broken, Rule.UNAVAILABLE in verdict.held) == (is_broken, is_held)
+    assert (Rule.UNAVAILABLE in verdict.broken, Rule.UNAVAILABLE in verdict.satisfied) == (is_broken, is_held)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_failure_streak_opens_and_success_streak_resolves(found, is_broken, is_h
 )
 def test_slow_streak_opens_and_fast_streak_resolves(found, is_broken, is_held):
     _target, verdict = judged(outcomes(found), max_latency_ms=1000)
-    assert (Rule.SLOW in verdict.broken, Rule.SLOW in verdict.held) == (is_broken, is_held)
+    assert (Rule.SLOW in verdict.broken, Rule.SLOW in verdict.satisfied) == (is_broken, is_held)
 
 
 def test_latency_at_the_limit_is_not_slow():
@@ -81,7 +81,7 @@ def test_latency_at_the_limit_is_not_slow():
 
 def test_without_a_limit_no_answer_is_slow():
     _target, verdict = judged(outcomes("ss", slow_ms=29_000), max_latency_ms=None)
-    assert Rule.SLOW in verdict.held
+    assert Rule.SLOW in verdict.satisfied
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_without_a_limit_no_answer_is_slow():
 )
 def test_five_failures_of_ten_are_unstable_and_two_are_stable(found, is_broken, is_held):
     _target, verdict = judged(outcomes(found))
-    assert (Rule.UNSTABLE in verdict.broken, Rule.UNSTABLE in verdict.held) == (is_broken, is_held)
+    assert (Rule.UNSTABLE in verdict.broken, Rule.UNSTABLE in verdict.satisfied) == (is_broken, is_held)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_five_failures_of_ten_are_unstable_and_two_are_stable(found, is_broken, 
 )
 def test_outage_resolves_only_if_recent_results_are_not_unstable(found, is_held):
     _target, verdict = judged(outcomes(found))
-    assert (Rule.UNAVAILABLE in verdict.held) == is_held
+    assert (Rule.UNAVAILABLE in verdict.satisfied) == is_held
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_outage_resolves_only_if_recent_results_are_not_unstable(found, is_held)
 def test_certificate_rule_is_broken_within_its_days(left, days, is_broken):
     target = Target(tls_expiry_days=days, certificate_until=NOON + left if left is not None else None)
     verdict = evaluate_result(target, good_outcome(), NOON)
-    assert (Rule.CERTIFICATE in verdict.broken, Rule.CERTIFICATE in verdict.held) == (is_broken, not is_broken)
+    assert (Rule.CERTIFICATE in verdict.broken, Rule.CERTIFICATE in verdict.satisfied) == (is_broken, not is_broken)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def rounds(*found):
 )
 def test_two_rounds_in_a_row_decide_the_fleet_rule(found, broken, held):
     verdict = evaluate_fleet(rounds(*found), LIMITS)
-    assert (set(verdict.broken), set(verdict.held)) == (broken, held)
+    assert (set(verdict.broken), set(verdict.satisfied)) == (broken, held)
 
 
 def test_failed_check_does_not_decide_the_certificate_rule():

@@ -142,6 +142,6 @@ def test_silenced_unstable_target_alerts_when_the_silence_ends(checks, channel):
 
 def test_unstable_target_does_not_count_for_the_fleet(checks):
     find(checks, "fofofofof")
-    run = ActiveRound(1, Prober(threads=1), Connectivity([], was_online=False))
+    run = ActiveRound(1, Prober(threads=1), Connectivity([], was_ever_online=False))
     run.tally.counted = checks.find(REFUSED)
     assert run.summarize(checks.now).judged_checks == 0

@@ -69,7 +69,7 @@ def targets(make_target, service):
 def run():
     """A round whose time the test keeps itself."""
     with Prober(threads=20) as prober:
-        yield ActiveRound(1, prober, Connectivity([], was_online=False))
+        yield ActiveRound(1, prober, Connectivity([], was_ever_online=False))
 
 
 def finish(run):
@@ -177,7 +177,7 @@ def test_concurrent_claims_share_the_targets(targets, service):
 
     def claim_cycle(number):
         with Prober(threads=20) as prober:
-            mine = ActiveRound(number, prober, Connectivity([], was_online=False))
+            mine = ActiveRound(number, prober, Connectivity([], was_ever_online=False))
             start.wait()
             mine.claim_due(timezone.now())
             finish(mine)
@@ -317,14 +317,14 @@ def test_only_claims_of_dead_processes_are_released(targets):
 @pytest.mark.parametrize(("is_online", "is_trusted"), [(True, True), (False, False), (None, False)])
 def test_outage_is_believed_if_a_recent_round_reached_the_network(targets, is_online, is_trusted):
     Round.objects.create(number=1, started_at=NOON, finished_at=NOON, checks=1, failures=0, is_online=is_online)
-    assert active_round.make_connectivity().was_online is is_trusted
+    assert active_round.make_connectivity().was_ever_online is is_trusted
 
 
 def test_outage_is_believed_while_its_incident_is_open(targets):
     Incident.objects.create(subject="portal", rule="offline", opened_at=NOON)
-    assert active_round.make_connectivity().was_online
+    assert active_round.make_connectivity().was_ever_online
     Incident.objects.update(resolved_at=NOON)
-    assert not active_round.make_connectivity().was_online
+    assert not active_round.make_connectivity().was_ever_online
 
 
 def test_result_has_the_time_at_which_its_check_started(targets, run):
@@ -377,16 +377,16 @@ def test_failing_release_of_the_lease_loses_no_result(targets, monkeypatch):
 
 
 def test_target_claimed_by_a_faster_worker_is_left_to_it(targets, run, monkeypatch):
-    in_order = TargetQuerySet.in_order
+    lock_keys = TargetQuerySet.lock_keys
 
     def late(queryset):
-        found = in_order(queryset)
+        found = lock_keys(queryset)
         now = timezone.now()
         Target.objects.filter(name="T0").update(claim="other", claimed_at=now, claimed_until=now + timedelta(hours=1))
         Target.objects.filter(name="T1").update(is_active=False)
         return found
 
-    monkeypatch.setattr(TargetQuerySet, "in_order", late)
+    monkeypatch.setattr(TargetQuerySet, "lock_keys", late)
     assert run.claim_due(timezone.now()) == 3
     finish(run)
 
@@ -454,7 +454,7 @@ def closed(run, *found):
 
 
 def next_round(number):
-    return ActiveRound(number, Prober(threads=1), Connectivity([], was_online=False))
+    return ActiveRound(number, Prober(threads=1), Connectivity([], was_ever_online=False))
 
 
 def test_fleet_errors_in_two_rounds_alert_with_the_failing_targets(targets, channel):
@@ -528,7 +528,7 @@ def test_excluded_failures_are_counted_apart_in_the_round(targets):
 def test_offline_portal_opens_its_own_incident(targets, channel):
     for number, is_online in enumerate((True, False, False, None, True), start=1):
         run = next_round(number)
-        run.connectivity.was_online, run.connectivity.is_online = True, is_online
+        run.connectivity.was_ever_online, run.connectivity.is_online = True, is_online
         closed(run, (targets[0], good_outcome()))
         assert Incident.objects.open().exists() is (number in (2, 3, 4))
     titles = list(OutboxMessage.objects.order_by("pk").values_list("title", flat=True))
@@ -541,7 +541,7 @@ def reached(run):
     """The round's portal reaches the network; `resolves` says whether its resolver works."""
 
     def reaching(run, *, resolves):
-        run.connectivity = Connectivity([("127.0.0.1", 9)], was_online=True)
+        run.connectivity = Connectivity([("127.0.0.1", 9)], was_ever_online=True)
         run.connectivity.is_online, run.connectivity.resolves = True, resolves
         run.connectivity.answered_at = float("inf")
         return run

@@ -1,7 +1,5 @@
 """`manage.py beta_report`: the report of a beta programme in any format, on stdout or in a file."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

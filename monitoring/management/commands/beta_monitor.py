@@ -1,4 +1,7 @@
-"""`manage.py beta_monitor`: checks the services once, follows the workers that check them, or reports how they did."""
+"""`manage.py beta_monitor`: checks the services once, follows the workers that check them, or reports how they did.
+
+The name of the command is older than the app of the beta programmes.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from portal.notifications.configuration import ENVIRONMENT_CHANNELS, TELEGRAM
 from portal.notifications.selftest import send_test_messages
 
 INTERVALS, HOURS = range(5, 3_601), range(1, 2_161)
-LONGEST_NUMBER = 9
+MOST_DIGITS = 9
 # Seconds between the rounds of a watch of addresses, and between two looks for new rounds of the workers.
 INTERVAL, LOOK_INTERVAL = 60, 5
 NOBODY_WATCHES = "No worker checks the targets. Start the workers (manage.py up), or check once without --watch."
@@ -33,8 +36,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def parse_number(allowed: range, name: str, text: str) -> int:
-    """Raises CommandError unless the text is a whole number in the range."""
-    if not (text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER and int(text) in allowed):
+    """Return the whole number of the text. Raises CommandError unless it is in the range."""
+    if not (text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS and int(text) in allowed):
         raise CommandError(f"{name} must be a whole number from {allowed[0]} to {allowed[-1]}.", returncode=2)
     return int(text)
 
@@ -73,7 +76,7 @@ class Console:
     """A watch in a terminal: its rounds as they come, and its report when it ends."""
 
     def __init__(self, stream: OutputWrapper) -> None:
-        self.screen, self.log, self.is_ending = Screen(stream), report.WatchLog(), SignalWatcher()
+        self.screen, self.log, self.signals = Screen(stream), report.WatchLog(), SignalWatcher()
 
     def __enter__(self) -> Console:
         sweeps.log.addFilter(self.screen.make_room)
@@ -82,7 +85,7 @@ class Console:
     def __exit__(self, *error: object) -> None:
         self.screen.clear()
         sweeps.log.removeFilter(self.screen.make_room)
-        self.is_ending.restore()
+        self.signals.restore()
 
     def add(self, swept: sweeps.ShownRound) -> None:
         self.log.add(swept.round, swept.results, is_lost=swept.is_lost)
@@ -115,7 +118,7 @@ class Command(BaseCommand):
         if options["test_telegram"]:
             self.test_telegram()
         elif options["report"]:
-            self.report(parse_number(HOURS, "--hours", str(options["hours"] or 24)))
+            self.print_report(parse_number(HOURS, "--hours", str(options["hours"] or 24)))
         else:
             self.watch(options)
 
@@ -150,7 +153,7 @@ class Command(BaseCommand):
             raise CommandError("--path must be the path of an address, such as /api.", returncode=2) from None
         is_cut_short = False
         with Console(self.stdout) as console, adhoc.AddressWatch(base, targets, interval) as addresses:
-            for swept in addresses.rounds(console.is_ending, console.screen.show):
+            for swept in addresses.rounds(console.signals, console.screen.show):
                 console.add(swept)
                 is_cut_short = swept.is_stopped and interval == math.inf
         self.end(console, is_cut_short=is_cut_short)
@@ -159,7 +162,7 @@ class Command(BaseCommand):
         with Console(self.stdout) as console:
             follower = follow.Follower()
             try:
-                for found in follower.rounds(interval, console.is_ending, console.screen.show):
+                for found in follower.rounds(interval, console.signals, console.screen.show):
                     console.add(sweeps.ShownRound(found, follower.results_before(found)))
             except follow.NobodyWatches:
                 raise CommandError(NOBODY_WATCHES, returncode=2) from None
@@ -169,7 +172,7 @@ class Command(BaseCommand):
     def sweep(self) -> None:
         with Console(self.stdout) as console:
             try:
-                swept = sweeps.sweep_once(console.is_ending, self.say_that_it_waits, console.screen.show)
+                swept = sweeps.sweep_once(console.signals, self.say_that_it_waits, console.screen.show)
             except sweeps.LeaseUnavailable:
                 raise CommandError("Somebody else keeps watching the targets.") from None
             if swept is not None:
@@ -187,7 +190,7 @@ class Command(BaseCommand):
 
     # --- The other modes ---------------------------------------------------------------------------------------------
 
-    def report(self, hours: int) -> None:
+    def print_report(self, hours: int) -> None:
         now = timezone.now()
         report.update_rollups(now)
         others = [line for lines_of in report.other_reports.all() for line in lines_of(now)]
