@@ -1,12 +1,16 @@
 """`make demo`, with real processes."""
 
+import contextlib
+import io
+import json
 import os
 import random
 import socket
 import subprocess
 import sys
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -18,7 +22,7 @@ from vigie_client import make_session, page_count_for
 
 from agents import enrolment
 from beta.models import BetaFeedback, BetaProgramme, BetaSnapshot
-from demo import beta, services, usage
+from demo import beta, past, services, usage
 from demo.beta import Beta
 from demo.documents import make_broken_documents, make_documents
 from demo.fleet import machines, play
@@ -101,7 +105,21 @@ def ask(watched):
 def enter(watched, monkeypatch, db):
     """Return a function that enters the services in the test's database."""
     monkeypatch.setenv("DATABASE_URL", own_address())
-    return lambda: services.enter(watched.targets(), list(PASTS.values()))
+    return lambda: past.write_history(watched.targets(), list(PASTS.values()))
+
+
+@pytest.fixture
+def scripts_run_here(monkeypatch):
+    """Run the scripts of the portal in the test's process; `test_history_of_services_is_created_once` starts others."""
+
+    def run(script, data):
+        with monkeypatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as output:
+            patch.setattr(sys, "stdin", io.StringIO(json.dumps(data, default=datetime.isoformat)))
+            import_module(f"demo.portal_side.{script}").main()
+        return output.getvalue().strip()
+
+    for module in (past, beta):
+        monkeypatch.setattr(module, "run_in_portal", run)
 
 
 def test_services_fail_when_broken_and_recover_when_repaired(watched, ask):
@@ -290,7 +308,7 @@ def test_mails_go_to_files_without_a_mail_server(tmp_path):
 
 
 @pytest.fixture
-def play_participants(live_server, tmp_path, enter, monkeypatch):
+def play_participants(live_server, tmp_path, enter, scripts_run_here, monkeypatch):
     """Return a programme, and a function that simulates its participants with two enrolled machines."""
     monkeypatch.setattr("demo.past.DAYS", 22)
     enter()
