@@ -33,7 +33,7 @@ mutants: $(VENV)/dev ## Put known faults into copies of the code and list those 
 	$(BIN)/python -m tests.mutants $(ARGS)
 
 fuzz: $(VENV)/dev ## Run 10,000 generated cases for each reader of bodies and files
-	HYPOTHESIS_PROFILE=fuzz VIGIE_DATA_DIR=$$(mktemp -d) $(BIN)/python -m pytest tests/fuzz tests/test_schema.py --hypothesis-show-statistics $(ARGS)
+	HYPOTHESIS_PROFILE=fuzz VIGIE_DATA_DIR=$$(mktemp -d) $(BIN)/python -m pytest tests/fuzz tests/api/test_schema.py --hypothesis-show-statistics $(ARGS)
 
 check: $(VENV)/dev ## Check style, types, migrations, deployment settings and imports
 	$(BIN)/ruff check .

@@ -133,7 +133,7 @@ def test_services_fail_when_broken_and_recover_when_repaired(watched, ask):
     assert all(ask(name).is_ok for name in (DYING, FLAPPING, SLOW, WITH_BADGE))
 
 
-def test_one_certificate_has_expired_and_one_expires_soon(watched, ask):
+def test_certificates_include_an_expired_one_and_one_that_expires_soon(watched, ask):
     assert (ask("Customer area").error_kind, ask("Customer area").detail) == ("tls", "certificate has expired")
     left = ask("Shop").certificate_until - timezone.now()
     assert 8 <= left.days < Target(name="Shop").tls_expiry_days

@@ -61,7 +61,7 @@ def marked():
     return [each for path in paths if "one_database" in path.read_text(encoding="utf-8") for each in marked_in(path)]
 
 
-def test_each_test_for_one_database_has_a_reason(marked):
+def test_tests_for_one_database_have_a_reason(marked):
     assert len(marked) > 10
     assert [each.where for each in marked if not each.reason] == []
 

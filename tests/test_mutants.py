@@ -9,7 +9,7 @@ from tests.mutants import ROOT, DoesNotApply, Mutant, load_mutants
 PACKAGES = {"agents", "usage", "backups", "monitoring", "beta", "client", "portal"}
 
 
-def test_each_mutant_applies_to_the_present_code_and_compiles():
+def test_mutants_apply_to_the_present_code_and_compile():
     failed = []
     for mutant in load_mutants():
         try:
@@ -20,7 +20,7 @@ def test_each_mutant_applies_to_the_present_code_and_compiles():
     assert failed == []
 
 
-def test_each_mutant_is_tested_by_its_own_package_or_by_the_tests_of_the_whole():
+def test_mutants_are_tested_by_their_own_package_or_by_the_tests_of_the_whole():
     foreign = [
         mutant.id
         for mutant in load_mutants()

@@ -45,7 +45,7 @@ def at_once(live_server):
     connections.close_all()
 
 
-def test_one_of_twenty_enrolments_of_a_new_machine_wins(at_once):
+def test_twenty_simultaneous_enrolments_of_a_machine_create_one(at_once):
     token, plain = issue_token("enroll", label="installer")
     assert at_once("agents/enroll", plain, {"machine_id": "PC-1"}) == {
         (201, "enrolled"): 1,
@@ -55,7 +55,7 @@ def test_one_of_twenty_enrolments_of_a_new_machine_wins(at_once):
     assert (Agent.objects.count(), ApiToken.objects.filter(kind="agent").count(), token.uses) == (1, 1, 1)
 
 
-def test_one_of_twenty_reactivations_wins(at_once, make_agent):
+def test_twenty_simultaneous_reactivations_have_one_winner(at_once, make_agent):
     make_agent(status="uninstalled")
     plain = issue_token("enroll", label="installer")[1]
     assert at_once("agents/enroll", plain, {"machine_id": "PC-1"}) == {

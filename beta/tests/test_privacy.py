@@ -17,7 +17,7 @@ from portal import audit
 from portal.models import AuditEvent
 from portal.privacy import personal_data
 from portal.privacy.registry import PersonalDataTable
-from tests.test_privacy import PSEUDONYM, erased, everything, exported, folders, naming, operator, quoting
+from tests.privacy.test_erasure import PSEUDONYM, erased, everything, exported, folders, naming, operator, quoting
 
 pytestmark = pytest.mark.django_db
 __all__ = ["folders", "operator"]

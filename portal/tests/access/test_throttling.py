@@ -37,7 +37,7 @@ def at_once():
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("ago", [None, timedelta(0), MINUTE])
-def test_each_of_many_simultaneous_callers_is_counted(at_once, ago):
+def test_simultaneous_callers_are_all_counted(at_once, ago):
     """Cover a missing counter, an open window and an expired one."""
     if ago is not None:
         AuthFailure.objects.create(**WHOM, window_started_at=timezone.now() - ago, count=7)

@@ -138,7 +138,7 @@ def test_revoked_token_stops_working_and_is_audited(admin_client, call):
     assert AuditEvent.objects.get(action="admin.action").after["action"] == "revoke_chosen"
 
 
-def test_each_state_has_a_label_and_a_filter(admin_client):
+def test_state_of_a_token_has_a_label_and_a_filter(admin_client):
     now = timezone.now()
     issue_token("enroll", label="usable without limit")
     issue_token("enroll", label="usable", max_uses=2, expires_at=now + timedelta(days=1))

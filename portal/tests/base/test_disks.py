@@ -35,7 +35,7 @@ def test_missing_folder_is_on_the_disk_of_its_parent(tmp_path):
     assert disks.find_disk(tmp_path / "a" / "b").size == disks.find_disk(tmp_path).size
 
 
-def test_each_disk_is_listed_once_with_its_topmost_folders(settings, tmp_path, left):
+def test_disk_is_listed_once_with_its_topmost_folders(settings, tmp_path, left):
     settings.VIGIE_DATA_DIR = settings.REPORTS_ROOT = tmp_path
     settings.DEPOSITS_ROOT, settings.VALIDATED_ROOT = tmp_path / "deposits", tmp_path / "validated"
     left(MIB)

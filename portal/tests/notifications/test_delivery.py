@@ -644,7 +644,7 @@ def test_html_is_sent_beside_the_text_and_then_deleted(smtp, settings):
     assert (message.status, message.html, message.text) == ("sent", "", "All <is> well.")
 
 
-def test_each_report_arrives_after_a_day_without_a_mail_server(smtp, settings, clock):
+def test_reports_arrive_after_a_day_without_a_mail_server(smtp, settings, clock):
     settings.GUARDIAN_RECIPIENTS = ["g@example.org"]
     synchronise_environment_channels()
     notify(*(laid_out(f"{number:02}") for number in range(12)))

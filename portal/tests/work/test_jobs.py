@@ -84,7 +84,7 @@ def test_lease_of_dead_holder_is_claimed_at_once_on_every_host(lease, silent_nod
 
 
 @pytest.mark.django_db(transaction=True)
-def test_one_of_many_simultaneous_claims_gets_the_cycle():
+def test_simultaneous_claims_give_the_cycle_to_one():
     def claiming(_: int) -> Lease | None:
         try:
             return claim_cycle("scan", "monday")

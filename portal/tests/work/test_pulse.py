@@ -33,7 +33,7 @@ def ticks(*seconds):
         rounds.tick(START + timedelta(seconds=second))
 
 
-def test_each_source_is_polled_at_its_own_interval(register):
+def test_sources_are_polled_at_their_own_intervals(register):
     asked = {1: [], 5: []}
     for every, noted in asked.items():
         register(Pulse(str(every), lambda now, noted=noted: noted.append(now.second), timedelta(seconds=every)))

@@ -38,7 +38,7 @@ def run_at(at, job, cycle):
     return JobRun.objects.create(job=job, cycle_key=cycle, status="done", started_at=at, finished_at=at)
 
 
-def test_each_table_is_pruned_after_its_retention(now, lease, settings):
+def test_tables_are_pruned_after_their_retention(now, lease, settings):
     settings.AUDIT_RETENTION_DAYS, settings.JOB_RETENTION_DAYS = 365, 30
     audit_at(now - 364 * DAY, now - 366 * DAY)
     attempt_at(now - 29 * DAY, "young")

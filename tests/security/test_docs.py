@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 TEXT = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
 TESTS = re.findall(r"^  `(\S+?\.py)(?:::(\w+))?`$", TEXT, re.MULTILINE)
 

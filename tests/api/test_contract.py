@@ -23,7 +23,7 @@ from portal.base.problems import CODES
 from usage.models import RunRollup
 from usage.tests.factories import create_error, create_feature_usage, create_session
 
-API = (Path(__file__).parent.parent / "docs" / "api.md").read_text(encoding="utf-8")
+API = (Path(__file__).parent.parent.parent / "docs" / "api.md").read_text(encoding="utf-8")
 CALL = re.compile(r"### (GET|POST|PUT) (\S+) \[(\w+)\]\n(.*?)(?=\n##)", re.DOTALL)
 BLOCK = re.compile(r"```(?:json|http|xml|csv) (\w+)\n(.*?)```", re.DOTALL)
 # The day of the end stands only where it is another one.

@@ -19,7 +19,7 @@ from portal.notifications.configuration import synchronise_environment_channels
 from portal.privacy import erasing, personal_data
 from portal.privacy.subjects import parse_subject
 from portal.work.jobs import LeaseLost
-from tests.test_privacy import activity, erased, everything, exported, folders, message, naming, operator
+from tests.privacy.test_erasure import activity, erased, everything, exported, folders, message, naming, operator
 from usage.guardian import reports
 from usage.guardian.summary import build_summary
 from usage.models import FeatureUsage, GuardianReport

@@ -15,7 +15,7 @@ from monitoring.models import Incident, IncidentEvent, Target
 from portal import audit
 from portal.access.tokens.issuing import issue_token
 from portal.models import ApiToken, AuditEvent
-from tests.test_privacy import PSEUDONYM, activity, erased, everything, exported, folders, operator
+from tests.privacy.test_erasure import PSEUDONYM, activity, erased, everything, exported, folders, operator
 from usage.models import FeatureUsage, Run, UserError, UserSession
 from usage.tests.factories import create_run
 

@@ -17,8 +17,8 @@ from schemathesis.config import SchemathesisConfig
 from schemathesis.pytest.lazy import get_all_tests
 
 from portal.base.problems import CODES
+from tests.api.completed import complete
 from tests.authorisation.world import make_world
-from tests.completed import complete
 
 CASES = 100 if os.environ.get("HYPOTHESIS_PROFILE") == "fuzz" else 5
 SETTINGS = settings(

@@ -23,7 +23,7 @@ from usage.api.serializers import ITEM_STATUSES
 from usage.clocks import ClockNote
 from usage.models import Run
 
-PAGE = Path(__file__).parent.parent / "docs" / "statuses.md"
+PAGE = Path(__file__).parent.parent.parent / "docs" / "statuses.md"
 WORDS = ("nothing", "wait", "tell")
 CODES = {
     "Backup status": Status.values,

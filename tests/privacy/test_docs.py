@@ -7,7 +7,7 @@ import pytest
 from django.apps import apps
 from django.conf import settings
 
-TEXT = (Path(__file__).parent.parent / "docs" / "privacy.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parent.parent.parent / "docs" / "privacy.md").read_text(encoding="utf-8")
 SECTIONS = re.findall(r"^### [^\n]+ \(`(\w+\.\w+)`\)\n(.*?)(?=^##|\Z)", TEXT, re.MULTILINE | re.DOTALL)
 MODELS = {model._meta.label: model for model in apps.get_models() if not model._meta.proxy}
 
