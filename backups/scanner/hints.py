@@ -33,12 +33,12 @@ def explain_missing_report(
             minutes=-(-(cycle.at - early[-1].moment) // MINUTE),
             most=(cycle.at - cycle.opens) // MINUTE,
         )
-    if claiming := [report for report in related if report in ahead and cycle.contains(report.moment)]:
-        return make_reason("report_ahead", report=claiming[0].name)
+    if any(report in ahead for report in related if cycle.contains(report.moment)):
+        return make_reason("report_ahead", report=next(report for report in related if report in ahead).name)
     if odd := [report for report in related if has_wrong_time(report, cycle)]:
         moment = f"{odd[-1].moment:%Y-%m-%d %H:%M}"
         return make_reason("report_of_another_time", report=odd[-1].name, moment=moment)
-    return make_reason("reports_unread", name=unread[-1]) if unread else None
+    return make_reason("reports_unread", name=unread[-1], count=len(unread)) if unread else None
 
 
 def is_early(report: AgentReport, cycle: Cycle) -> bool:
