@@ -142,7 +142,7 @@ def test_menu_shows_the_page_to_those_who_may_open_it(operator, client):
 
 def test_search_in_a_long_table_uses_its_index(operator, carols_use, monkeypatch, django_assert_max_num_queries):
     monkeypatch.setattr(overview, "MAX_SCANNED", -1)
-    monkeypatch.setattr(overview, "MOST", 1)
+    monkeypatch.setattr(overview, "MAX_COUNTED", 1)
     with django_assert_max_num_queries(150) as queries:
         held = {each.model: each for each in overview.overview(parse_subject(CAROL))}
     assert (held[FeatureUsage].count, held[FeatureUsage].is_whole) == (1, False)

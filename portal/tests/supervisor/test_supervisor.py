@@ -146,7 +146,7 @@ def test_invalid_listen_address_is_refused(bind):
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
 def test_supervisor_listens_on_the_given_address(host, monkeypatch):
-    monkeypatch.setattr(components, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(components, "PORT_WAIT_SECONDS", 0)
     with (
         open_listener(f"{host}:0") as listening,
         pytest.raises(CommandError, match=r"Nothing can listen on .* in use\.$"),
