@@ -110,7 +110,8 @@ class TestLoginNamedLikeAccount:
         before = everything()
         assert "agents.Agent" not in exported("boss@example.org")
         erased("boss@example.org")
-        assert [key[0] for key, text in before.items() if everything()[key] != text] == ["auth.User"]
+        after = everything()
+        assert [key[0] for key, text in before.items() if after[key] != text] == ["auth.User"]
 
     @pytest.mark.parametrize("column", ["user_name", "user_id"])
     def test_machine_without_an_address_belongs_to_its_login(self, operator, column):
