@@ -13,13 +13,13 @@ ADDRESS = "203.0.113.77"
 PREFLIGHT = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": CANARY}
 
 
-def told():
-    """Valid and not, with the canary in the place of every value, and as a key."""
+def bodies():
+    """Yield valid and invalid bodies, with the canary in the place of every value and as a key."""
     whole = feedback_body(participant=CANARY, comment=CANARY, page=f"/{CANARY}?{CANARY}", app_version=CANARY)
     yield whole
     yield feedback_body(participant=CANARY, comment=CANARY, website=CANARY)
     for name in (*whole, "type", "severity", "nps_score", "given_at", "programme"):
-        for value in (CANARY, [CANARY], {CANARY: CANARY}, f"vigie_client_0123456789ab_{CANARY}"):
+        for value in (CANARY, {CANARY: [CANARY]}, f"vigie_client_0123456789ab_{CANARY}"):
             yield feedback_body(participant=CANARY) | {name: value}
 
 
@@ -43,7 +43,7 @@ def senders(client, client_token, db, settings):
 
 def test_feedback_texts_are_in_no_answer_no_log_and_no_other_table(senders, caplog, capfd, written_when_asked):
     caplog.set_level(0)
-    answers = [senders(how, body) for how in ("token", "key", "no such key") for body in told()]
+    answers = [senders(how, body) for how in ("token", "key", "no such key") for body in bodies()]
     answers += [senders("key", {CANARY: CANARY}, method, **PREFLIGHT) for method in ("OPTIONS", "GET", CANARY)]
     written_when_asked()
     assert {answer.status_code for answer in answers} == {200, 201, 400, 404, 405}

@@ -13,7 +13,7 @@ from beta.tests.factories import create_programme, feedback_body
 from portal.access.tokens.issuing import issue_token
 
 pytestmark = pytest.mark.django_db(transaction=True)
-SENDERS = 20
+SENDERS = 12
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def at_once(live_server):
 
 
 @pytest.mark.parametrize("way", ["token", "key"])
-def test_feedback_sent_twenty_times_at_once_is_recorded_once(at_once, way):
+def test_feedback_sent_many_times_at_once_is_recorded_once(at_once, way):
     key = create_programme().public_key
     body = feedback_body()
     assert at_once([body] * SENDERS, key if way == "key" else "") == {201: 1, 200: SENDERS - 1}

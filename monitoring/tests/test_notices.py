@@ -15,7 +15,7 @@ from portal.notifications.configuration import synchronise_environment_channels
 from portal.notifications.delivery import deliver
 from portal.tests.helpers.receiver import BotApi
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 TOKEN = "123456:K4NARI-_abcdefghijklmnopqrstuvwxyz0"
 
 
