@@ -4,6 +4,7 @@ import json
 from datetime import timedelta
 
 import pytest
+from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 
 from agents import enrolment
@@ -254,6 +255,13 @@ class TestUninstall:
         assert (refused.status_code, refused.json()["code"]) == (403, "insufficient_scope")
         allowed = issue_token("enroll", scopes=["uninstall"])[1]
         assert call("POST", "agents/uninstall", allowed, machine_id="PC-1").status_code == 200
+
+    def test_staff_without_the_permission_uninstall_no_machine(self, call, agent):
+        viewer = User.objects.create_user("viewer", is_staff=True)
+        viewer.user_permissions.add(Permission.objects.get(codename="view_agent"))
+        answer = call("POST", "agents/uninstall", issue_token("staff", user=viewer)[1], machine_id="PC-1")
+        assert (answer.status_code, answer.json()["code"]) == (403, "permission_denied")
+        assert Agent.objects.get().is_active
 
     def test_unknown_machine_is_agent_unknown(self, call, staff_token):
         answer = call("POST", "agents/uninstall", staff_token, machine_id="PC-404")

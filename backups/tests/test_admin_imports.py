@@ -4,6 +4,7 @@ import html
 import re
 
 import pytest
+from django.contrib.auth.models import Permission, User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
@@ -156,6 +157,13 @@ class TestItsBounds:
         response = send(admin_client, TWO)
         assert "too much to be previewed" in page_text(response)
         assert carried(response) is None
+
+    @pytest.mark.parametrize("codename", ["add_expectedbackupjob", "change_expectedbackupjob"])
+    def test_one_of_both_permissions_does_not_suffice_to_import(self, client, codename):
+        user = User.objects.create_user("olga", is_staff=True)
+        user.user_permissions.add(Permission.objects.get(codename=codename))
+        client.force_login(user)
+        assert send(client, TWO).status_code == 403
 
     @pytest.mark.parametrize("role", ["viewer", "staff"])
     def test_import_needs_add_and_change_permission(self, client, role):

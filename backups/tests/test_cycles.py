@@ -76,6 +76,7 @@ def test_the_current_cycle_is_the_latest_that_has_opened(plan, now, expected):
 def test_a_cycle_lasts_until_the_next_one_opens(plan, now, opens, deadline, closes):
     cycle = cycles.current_cycle(plan, at(now))
     assert (cycle.opens, cycle.deadline, cycle.closes) == (at(opens), at(deadline), at(closes))
+    assert (cycle.contains(cycle.opens), cycle.contains(cycle.closes)) == (True, False)
 
 
 def test_every_moment_belongs_to_exactly_one_cycle():

@@ -270,6 +270,12 @@ def test_deposit_beyond_free_space_is_refused_unread(put, root, settings):
     assert files(root) == []
 
 
+def test_deposit_that_would_use_the_reserve_is_refused(put, root, settings):
+    settings.DISK_RESERVE_MIB = 2**40
+    assert is_told_to_wait(put(), deposits.FULL)
+    assert files(root) == []
+
+
 def test_store_without_a_reported_size_is_used(put, monkeypatch):
     class Unknown:
         f_blocks = f_bavail = f_frsize = 0

@@ -14,7 +14,7 @@ from vigie_client.contract import path_name
 from backups import validators
 from backups.models import BackupEntry, DepositArea, ExpectedBackupJob
 from backups.scanner import orchestration, verify
-from backups.scanner.disk import paths
+from backups.scanner.disk import copying, paths
 from backups.tests.factories import AFTER_DEADLINE, AGENT, DATABASE, EXPECTED, dump, report_section
 
 pytestmark = pytest.mark.django_db
@@ -111,6 +111,16 @@ def test_link_below_the_storage_root_is_not_followed(machine, entry, outside, se
     assert (found.status, found.promotion, found.promotion_reason["code"]) == ("SUCCESS", "failed", "folder_not_plain")
     assert sorted(outside.rglob("*")) == before
     assert (machine.dumps / STAGED).exists()
+
+
+def test_link_in_place_of_a_hidden_copy_is_not_written_through(machine, entry, outside, settings, monkeypatch):
+    monkeypatch.setattr(copying.secrets, "token_hex", lambda length: "0" * 2 * length)
+    current = settings.VALIDATED_ROOT / "ACME" / "_" / DATABASE / "current_version"
+    current.mkdir(parents=True)
+    (current / f".{STAGED}.vigie-{'0' * 16}.part").symlink_to(outside / STAGED)
+    machine.deposit(dump("-- new\n"))
+    assert entry().promotion == "failed"
+    assert (outside / STAGED).read_bytes() == dump()
 
 
 # --- Names -----------------------------------------------------------------------------------------------------------

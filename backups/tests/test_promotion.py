@@ -155,13 +155,15 @@ def test_current_version_is_found_after_a_long_pause(machine, entry, current, ve
     assert (former.promotion, former.stored_path) == ("archived", f"ACME/_/{DATABASE}/versions/20250612T1300Z_{STAGED}")
 
 
-@pytest.mark.parametrize("how", ["gone", "known to be damaged"])
+@pytest.mark.parametrize("how", ["gone", "of another size", "known to be damaged"])
 def test_unchanged_dump_replaces_an_unusable_current_version(machine, entry, job, current, settings, how):
     machine.deposit()
     entry()
     path = settings.VALIDATED_ROOT / "ACME" / "_" / DATABASE / "current_version" / STAGED
     if how == "gone":
         path.unlink()
+    elif how == "of another size":
+        path.write_bytes(dump()[:-1])
     else:
         path.write_bytes(b"x" * len(dump()))
         ExpectedBackupJob.objects.update(damage={"code": "current_differs"})
@@ -169,7 +171,7 @@ def test_unchanged_dump_replaces_an_unusable_current_version(machine, entry, job
     found = entry(AFTER_DEADLINE + DAY, EXPECTED + DAY)
     assert (found.status, found.promotion, current()) == ("HASH_MISMATCH", "promoted", {STAGED: dump()})
     assert ExpectedBackupJob.objects.get().damage is None
-    if how != "gone":
+    if how == "known to be damaged":
         assert BackupEntry.objects.get(cycle_at=EXPECTED).promotion == "none"
 
 

@@ -35,6 +35,12 @@ def test_without_a_name_the_only_running_programme_is_found(today, starts, ends)
     assert programmes.find_by_name("") == running
 
 
+@pytest.mark.parametrize(("days", "is_running"), [(-1, False), (0, True), (3, True), (4, False)])
+def test_programme_runs_from_its_first_day_to_its_last(today, days, is_running):
+    programme = BetaProgramme(starts=today, ends=today + 3 * DAY)
+    assert programme.is_running(today + days * DAY) is is_running
+
+
 def test_without_a_name_the_programme_of_that_day_is_found(today):
     ended = create_programme("ended", starts=today - 9 * DAY, ends=today - 5 * DAY)
     running = create_programme("running", starts=today - 3 * DAY)

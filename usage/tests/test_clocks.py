@@ -84,6 +84,14 @@ def test_run_with_a_wrong_clock_is_recorded_once_in_its_hour(
 
 
 @pytest.mark.django_db
+def test_run_dated_in_the_hour_after_its_receipt_counts_in_the_hour_of_receipt(call, client_token, clock):
+    clock.now = NOW - 2 * MINUTE
+    call("POST", "usage/report", client_token, body=run_payload(started_at=(NOW + 2 * MINUTE).isoformat()))
+    stored = Run.objects.get()
+    assert (stored.started_at, stored.hour) == (NOW + 2 * MINUTE, NOW - HOUR)
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize(
     ("at", "sent", "kept_at", "note"),
     [
