@@ -1,6 +1,7 @@
 """Token format and token storage."""
 
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -8,6 +9,8 @@ from django.core.exceptions import ImproperlyConfigured
 from portal.access.tokens import credential, peppers
 from portal.access.tokens.issuing import issue_token
 from portal.models import ApiToken
+
+NOON, INSTANT = datetime(2026, 3, 10, 12, tzinfo=UTC), timedelta(microseconds=1)
 
 
 def test_new_token_has_the_documented_form():
@@ -39,6 +42,11 @@ def test_checksum_is_six_base62_digits_of_the_crc():
     assert credential.token_checksum("vigie") == credential.token_checksum("vigie")
     assert credential.token_checksum("") == "000000"
     assert len(credential.token_checksum("x")) == 6
+
+
+def test_token_is_expired_from_the_very_moment_on():
+    token = ApiToken(expires_at=NOON)
+    assert [token.is_expired(NOON - INSTANT), token.is_expired(NOON)] == [False, True]
 
 
 @pytest.mark.django_db
