@@ -104,6 +104,12 @@ def test_bearer_token_takes_precedence_over_a_session(client, call, admin_user):
     assert call("GET", "agents/fleet", "vigie_staff_nonsense").json()["code"] == "invalid_token"
 
 
+def test_staff_without_the_permission_of_the_call_are_refused_with_403(call):
+    _, plain = issue_token("staff", user=User.objects.create_user("new", is_staff=True))
+    answer = call("GET", "agents/fleet", plain)
+    assert (answer.status_code, answer.json()["code"]) == (403, "permission_denied")
+
+
 def test_session_without_csrf_token_changes_nothing(admin_user, agent):
     client = Client(enforce_csrf_checks=True)
     client.force_login(admin_user)
