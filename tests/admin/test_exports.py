@@ -57,6 +57,10 @@ def test_ordinary_text_is_exported_unchanged(text):
     assert unescape_cell(text) == text
 
 
+def test_workbook_cell_keeps_numbers_and_writes_a_boolean_as_a_word():
+    assert [workbook_cell(value) for value in (7, 2.5, True)] == [7, 2.5, "true"]
+
+
 @pytest.mark.parametrize("letter", ["x", "\U0001f600", "=x"])
 def test_truncated_workbook_cell_is_marked(letter):
     text = workbook_cell(letter * 100_000)
