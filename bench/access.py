@@ -14,7 +14,7 @@ from bench import calls, worst
 from bench.figures import Figure, median, show
 from bench.load import Address, Connection, rate
 from bench.processes import cpu_of_servers, growth_of_servers
-from portal.tests.supervisor.up.attacks import request
+from tests.security.attacks import request
 
 TIMES, MOST_CPU_MS, MOST_MIB = 3, 100, 32
 # A guess costs a hash of the password, as slow as Django makes it.

@@ -18,7 +18,7 @@ from bench.calls import create_tokens, heartbeats, repeat, reports
 from bench.figures import median
 from bench.load import Address, rates_in_turn, request_bytes
 from bench.server import SHIPPED, prepared, run_server
-from portal.tests.supervisor.up.attacks import Attack, answers, request, under
+from tests.security.attacks import Attack, answers, request, under
 
 CLIENTS, SECONDS, ROUNDS, TRIES = 8, 2.0, 3, 5
 OURS = {

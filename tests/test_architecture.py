@@ -96,22 +96,13 @@ def test_packages_of_portal_import_only_lower_ones():
     assert upward == []
 
 
-# Tests of `portal` that still import an app above it, with the reason.
-ABOVE_PORTAL = {
-    "portal/tests/access/test_second_factor.py": "a page open to the public belongs to the beta programme",
-    "portal/tests/access/test_sign_in_sessions.py": "the end of a session also ends its tracking in usage",
-    "portal/tests/base/test_text.py": "names of the apps are normalised by these rules",
-    "portal/tests/egress/test_egress.py": "the hostile servers are helpers of monitoring",
-}
-
-
 def test_tests_of_portal_import_no_app_above_it():
     importing = {
         str(path.relative_to(ROOT))
         for path in (ROOT / "portal/tests").rglob("*.py")
         if {name.partition(".")[0] for name in imported(path)} & (set(APPS) - {"portal"})
     }
-    assert importing == ABOVE_PORTAL.keys()
+    assert importing == set()
 
 
 MOST_MODULES = 20

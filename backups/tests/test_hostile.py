@@ -16,6 +16,7 @@ from backups.models import BackupEntry, DepositArea, ExpectedBackupJob
 from backups.scanner import orchestration, verify
 from backups.scanner.disk import copying, paths
 from backups.tests.factories import AFTER_DEADLINE, AGENT, DATABASE, EXPECTED, dump, report_section
+from portal.tests.helpers.marks import MANY_MARKS
 
 pytestmark = pytest.mark.django_db
 NAME = f"OPERATION_20250612_1304_{AGENT}.json"
@@ -124,6 +125,11 @@ def test_link_in_place_of_a_hidden_copy_is_not_written_through(machine, entry, o
 
 
 # --- Names -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", [MANY_MARKS * 1_000, "x" * 500_000])
+def test_name_that_is_too_long_is_compared_as_it_is(text):
+    assert paths.normalize_name(text) == text
 
 
 @pytest.mark.parametrize("name", ["../..", "/etc/passwd", "..", "", "a\0.gz", "/x/.hidden.gz", "x" * 300 + ".gz"])

@@ -6,6 +6,7 @@ from http.cookies import SimpleCookie
 from urllib.parse import urlencode
 
 import pytest
+from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -15,13 +16,14 @@ from beta.feedback import intake, page
 from beta.models import BetaFeedback, FeedbackWindow
 from beta.tests.factories import create_programme
 from beta.tests.helpers.html_page import Page
-from portal.models import AuditEvent
+from portal.models import AuditEvent, SecondFactorGrace
 from tests.canaries import CANARY, HEADERS, everything_kept, everything_logged, found
 from usage.models import FeatureUsage, UserError
 
 pytestmark = pytest.mark.django_db
 FORM = "application/x-www-form-urlencoded"
 ADDRESS = "203.0.113.77"
+PASSWORD = "a long password"
 
 
 @pytest.fixture
@@ -323,6 +325,18 @@ def test_rate_limited_form_keeps_its_input_with_429(send, settings):
 def test_viewing_the_form_is_not_rate_limited(see, settings):
     settings.FEEDBACK_PER_ADDRESS_AND_HOUR = 1
     assert [see().status_code for _ in range(3)] == [200] * 3
+
+
+# --- Signed-in users --------------------------------------------------------------------------------------------------
+
+
+def test_page_reads_no_session_of_a_user_without_second_factor(client, url, django_assert_num_queries):
+    alice = User.objects.create_superuser("alice", "alice@example.org", PASSWORD)
+    SecondFactorGrace.objects.create(user=alice, since=timezone.now() - timedelta(days=8))
+    client.post("/accounts/login/", {"login": "alice", "password": PASSWORD})
+    with django_assert_num_queries(1):
+        assert client.get(url).status_code == 200
+    assert client.get("/admin/").url == "/accounts/2fa/"
 
 
 # --- No form ---------------------------------------------------------------------------------------------------------

@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.utils import timezone
 
-from beta.feedback.reading import FeedbackPayload, clean_text, read_feedback
+from beta.feedback.reading import FeedbackPayload, clean_text, normalize_participant, read_feedback
 from beta.models import BetaFeedback
 from beta.tests.factories import feedback_body, feedback_body_without
 from portal.access.tokens import credential
 from portal.base.problems import Problem
+from portal.privacy.subjects import parse_subject
+from portal.tests.helpers.marks import MANY_MARKS
 
 MINTED = credential.mint_token("client")
 TOKEN = str(MINTED)
@@ -192,3 +194,8 @@ def test_unknown_fields_are_dropped():
     extra = {"website": "x", "status": "fixed", "source": "agent:PC-1", "digest": "", "received_at": "2020", "\0": "\0"}
     number = str(uuid.uuid4())
     assert read(id=number, **extra) == read(id=number)
+
+
+def test_participant_with_many_marks_is_still_found_by_their_name():
+    sent = MANY_MARKS[:200]
+    assert parse_subject(f"participant:{sent}").names == (normalize_participant(sent),)

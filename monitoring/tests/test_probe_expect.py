@@ -9,7 +9,8 @@ import pytest
 
 from monitoring.probe import expect
 from monitoring.probe.spec import Spec
-from monitoring.tests.helpers.hostile_servers import HELD, Server, answer, ask, probe, says
+from monitoring.tests.helpers.probing import HELD, ask, probe
+from portal.tests.helpers.hostile_servers import Server, answer, says
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"

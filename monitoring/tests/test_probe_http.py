@@ -8,8 +8,9 @@ import pytest
 
 from monitoring.probe.http import probe_http as probe_once
 from monitoring.probe.spec import Spec
-from monitoring.tests.helpers import hostile_servers
-from monitoring.tests.helpers.hostile_servers import HELD, Server, answer, ask, drips, floods, probe, redirects, says
+from monitoring.tests.helpers.probing import HELD, ask, probe
+from portal.tests.helpers import hostile_servers
+from portal.tests.helpers.hostile_servers import Server, answer, drips, floods, redirects, says
 
 SHORT = 0.3
 HEAD = b"HTTP/1.1 200 OK\r\n"

@@ -10,9 +10,9 @@ import pytest
 
 from monitoring.probe.http import probe_http
 from monitoring.probe.spec import Spec
-from monitoring.tests.helpers.hostile_servers import Names, Server, answer, redirects, says
 from portal.egress import guard
 from portal.egress.lookup import SLOW_THREADS, Lookups
+from portal.tests.helpers.hostile_servers import Names, Server, answer, redirects, says
 
 SHORT = 0.3
 

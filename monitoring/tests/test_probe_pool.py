@@ -10,7 +10,7 @@ import pytest
 from monitoring.probe.http import ProbeOutcome
 from monitoring.probe.pool import FinishedProbe, Prober
 from monitoring.probe.spec import Spec
-from monitoring.tests.helpers.hostile_servers import Server, answer, says
+from portal.tests.helpers.hostile_servers import Server, answer, says
 from portal.tests.helpers.waiting import PATIENCE
 
 SPEC = Spec("http://name.example")

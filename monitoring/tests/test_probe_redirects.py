@@ -6,7 +6,8 @@ import pytest
 
 from monitoring.probe.http import MOST_COOKIES, MOST_REDIRECTS
 from monitoring.probe.spec import Spec
-from monitoring.tests.helpers.hostile_servers import HELD, Names, Server, answer, ask, probe, redirects, routes, says
+from monitoring.tests.helpers.probing import HELD, ask, probe
+from portal.tests.helpers.hostile_servers import Names, Server, answer, redirects, routes, says
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import pytest
 
 from monitoring.probe.http import probe_http
 from monitoring.probe.spec import Spec
-from monitoring.tests.helpers import hostile_servers
-from monitoring.tests.helpers.hostile_servers import Authority, Names, Server, answer, redirects, says
 from portal.egress.tls import shared_context
+from portal.tests.helpers import hostile_servers
+from portal.tests.helpers.hostile_servers import Authority, Names, Server, answer, redirects, says
 
 DAYS = 30
 WELL = says(answer(b"ok"))

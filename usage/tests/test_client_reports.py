@@ -2,12 +2,15 @@
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
+import vigie_client
 from django.conf import settings
 from django.db import connections
 from vigie_client import (
+    UsageReporter,
     UsageTelemetryClient,
     build_usage_payload,
     flush_spool,
@@ -20,6 +23,7 @@ from vigie_client.cli import main
 
 from agents.models import Agent
 from portal.access.tokens.issuing import issue_token
+from portal.tests.helpers.waiting import PATIENCE
 from usage.models import Run
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -40,7 +44,8 @@ def enrol(portal):
     assert main(["enroll", "--server", portal, "--token-file", "enrol.token", "--timeout", "60"]) == 0
 
 
-def test_first_example_of_readme_reports_a_run(portal):
+def test_first_example_of_readme_reports_a_run(portal, monkeypatch):
+    monkeypatch.setattr(vigie_client, "UsageReporter", partial(UsageReporter, timeout=PATIENCE))
     enrol(portal)
     readme = (Path(settings.BASE_DIR) / "client" / "README.md").read_text("utf-8")
     example = re.search(r"```python\n(.*?)```", readme, re.DOTALL)[1].replace("https://vigie.example.org", portal)

@@ -3,11 +3,13 @@
 from datetime import timedelta
 
 import pytest
+from allauth.usersessions.models import UserSession as SignedIn
 from django.contrib.auth.models import User
 from django.db import DatabaseError, InterfaceError
 from django.test import Client
 from django.utils import timezone
 
+from portal.access.signin.sessions import end_sessions
 from portal.access.signin.user_agents import summarize_user_agent
 from usage.models import UserSession
 from usage.tracking import sessions
@@ -46,6 +48,21 @@ def test_logout_ends_only_its_session(client, alice):
     assert other.session_end is None
     assert 7201 <= session.duration_seconds <= 7230
     assert session.session_end - session.session_start >= timedelta(hours=2)
+
+
+def test_session_that_the_portal_ends_is_no_longer_tracked(client, alice):
+    for browser in (client, Client()):
+        log_in(browser)
+    end_sessions(SignedIn.objects.all(), keep=client.session.session_key)
+    assert [bool(session.session_end) for session in UserSession.objects.order_by("pk")] == [False, True]
+
+
+def test_password_change_ends_tracking_of_the_other_sessions(client, alice):
+    for browser in (client, Client()):
+        log_in(browser)
+    new = "a quite different password"
+    client.post("/accounts/password/change/", {"oldpassword": PASSWORD, "password1": new, "password2": new})
+    assert [bool(session.session_end) for session in UserSession.objects.order_by("pk")] == [False, True]
 
 
 def test_session_never_ends_before_its_start(client, alice):

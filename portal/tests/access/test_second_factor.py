@@ -20,8 +20,6 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from beta.tests.factories import create_programme
-from portal.access.signin.sessions import SEEN
 from portal.access.tokens.issuing import issue_token
 from portal.models import AuditEvent, SecondFactorGrace
 
@@ -87,15 +85,6 @@ def test_set_up_page_is_open_after_the_week(client, overdue, name):
 @pytest.mark.parametrize("method", ["get", "post"])
 def test_other_pages_redirect_to_the_set_up_after_the_week(client, overdue, path, method):
     assert getattr(client, method)(path).url == "/accounts/2fa/"
-
-
-def test_after_the_week_public_pages_are_open_and_read_no_session(client, overdue, django_assert_num_queries):
-    page = reverse("feedback-page", args=[create_programme().public_key])
-    session = client.session
-    del session[SEEN]
-    session.save()
-    with django_assert_num_queries(1):
-        assert client.get(page).status_code == 200
 
 
 def test_after_the_week_the_session_serves_no_api_and_a_staff_token_does(client, call, alice, overdue):

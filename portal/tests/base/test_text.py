@@ -5,11 +5,8 @@ import unicodedata
 import pytest
 from vigie_client.contract import MAX_PATH_NAME, path_name
 
-from backups.scanner.disk import paths
-from beta.feedback.reading import normalize_participant
 from portal.base.text import MOST_MARKS, TextTooLong, limit_marks, normalize_text, truncate_text
 from portal.egress.urls import clean_url
-from portal.privacy.subjects import parse_subject
 from portal.tests.helpers.marks import ACUTE, BELOW, MANY_MARKS
 
 
@@ -56,7 +53,6 @@ def test_text_is_truncated_by_letters_without_reading_all_of_it():
 @pytest.mark.parametrize("text", [MANY_MARKS * 1_000, "x" * 500_000])
 def test_names_are_truncated_before_they_are_normalized(text):
     assert len(path_name(text)) <= MAX_PATH_NAME
-    assert paths.normalize_name(text) == text
 
 
 @pytest.mark.parametrize("where", ["https://{}.example.org/", "https://example.org/?{}"])
@@ -64,8 +60,3 @@ def test_address_with_many_marks_is_refused(where):
     assert clean_url(where.format("e\u0301"))
     with pytest.raises(ValueError, match="characters"):
         clean_url(where.format(MANY_MARKS * 1_000))
-
-
-def test_participant_with_many_marks_is_still_found_by_their_name():
-    sent = MANY_MARKS[:200]
-    assert parse_subject(f"participant:{sent}").names == (normalize_participant(sent),)

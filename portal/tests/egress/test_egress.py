@@ -12,7 +12,6 @@ from types import ModuleType
 import pytest
 import requests
 
-from monitoring.tests.helpers.hostile_servers import Authority, Names, Server, answer, says
 from portal.base.encryption import encrypt
 from portal.egress import call, connection, lookup, session
 from portal.models import NotificationChannel
@@ -21,6 +20,7 @@ from portal.notifications.channels import apprise_urls, base, send
 from portal.notifications.channels.apprise_urls import PARAMETERS, SCHEMES, UnusableURL, create_plugin, load_services
 from portal.notifications.channels.base import DeliveryError
 from portal.tests.helpers import receiver
+from portal.tests.helpers.hostile_servers import Authority, Names, Server, answer, says
 from portal.tests.helpers.receiver import Receiver
 
 PUBLIC, METADATA = "93.184.216.34", "169.254.169.254"

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 from portal.work.queue import task
 
@@ -15,6 +16,12 @@ def nothing() -> None:
 @task("up.sleep")
 def sleep(seconds: float) -> None:
     time.sleep(seconds)
+
+
+@task("up.wait")
+def wait(path: str) -> None:
+    while not Path(path).exists():
+        time.sleep(0.1)
 
 
 @task("up.poison")

@@ -116,12 +116,16 @@ def test_killed_supervisor_ends_every_process(portal: Portal) -> None:
 
 def test_requested_end_lets_a_running_task_finish(portal: Portal) -> None:
     portal.sql("DELETE FROM portal_taskattempt")
-    portal.enqueue("'up.sleep', 3, cluster='slow'", "'up.nothing', cluster='slow'")
-    wait_for("the task runs", lambda: portal.sql("SELECT 1 FROM portal_taskattempt WHERE name = 'up.sleep'"))
+    may_end = portal.directory / "may-end"
+    portal.enqueue(f"'up.wait', {str(may_end)!r}, cluster='slow'", "'up.nothing', cluster='slow'")
+    wait_for("the task runs", lambda: portal.sql("SELECT 1 FROM portal_taskattempt WHERE name = 'up.wait'"))
     assert portal.up is not None
+    web = portal.main("web")
     portal.up.send_signal(signal.SIGTERM)
+    wait_for("the portal ends", lambda: web not in portal.processes())
+    may_end.touch()
     assert portal.up.wait(PATIENCE) == 0
     assert not portal.processes()
     done = portal.sql("SELECT name, error FROM portal_taskattempt WHERE finished_at IS NOT NULL AND name LIKE 'up.%'")
-    assert done == [("up.sleep", "")]
+    assert done == [("up.wait", "")]
     assert len(portal.sql("SELECT 1 FROM django_q_ormq WHERE key = 'slow'")) == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from portal.tests.helpers.portal_process import Portal, database
-from portal.tests.supervisor.up import attacks
+from tests.security import attacks
 
 pytestmark = [pytest.mark.slow, pytest.mark.one_database("connections of the web server", despite=("migrat",))]
 

@@ -8,20 +8,15 @@ import socket
 import ssl
 import struct
 import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from monitoring.probe.http import ProbeOutcome
-from monitoring.probe.http import probe_http as probe_once
-from monitoring.probe.spec import Spec
 from portal.egress.tls import verifying_context
 
 DRIP_SECONDS = 0.02
@@ -134,28 +129,6 @@ def floods(start: bytes, chunk: bytes) -> Behaviour:
             visit.send(chunk)
 
     return behave
-
-
-# --- Asking ----------------------------------------------------------------------------------------------------------
-
-HELD = ("", "")
-
-
-def probe(spec: Spec, **options: Any) -> ProbeOutcome:
-    """The contract of every check: it ends within a second of its timeout, and only what held has a latency."""
-    started = time.monotonic()
-    outcome = probe_once(spec, **options)
-    assert time.monotonic() - started < spec.timeout + 1
-    assert (outcome.latency_ms is None) is bool(outcome.error_kind)
-    assert len(outcome.detail) <= 200
-    return outcome
-
-
-def ask(behave: Behaviour, /, *, reads: bool = True, **spec: Any) -> tuple[str, str]:
-    """What comes of a server that behaves so."""
-    with Server(behave, reads=reads) as server:
-        outcome = probe(Spec(server.url, **{"timeout": 5.0} | spec))
-    return outcome.error_kind, outcome.detail
 
 
 # --- Names -----------------------------------------------------------------------------------------------------------
