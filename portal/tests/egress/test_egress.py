@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import io
 import sys
 from collections.abc import Callable
 from importlib.util import resolve_name
@@ -153,6 +154,12 @@ def test_response_is_read_within_a_deadline_and_a_size_limit(monkeypatch, hook, 
     monkeypatch.setattr(base, "SEND_SECONDS", 60.0)
     hook.usual = failing
     assert (deliver("apprise", f"127.0.0.1:{hook.server_port}/") == "") is sent
+
+
+def test_head_of_a_response_beyond_its_limit_is_not_read():
+    lines = io.BytesIO(b"X: y\r\n" * (connection.HEAD_LENGTH // 6 + 1) + b"\r\n")
+    with pytest.raises(connection.HeadTooLong):
+        connection.read_headers(lines)
 
 
 def test_calls_of_one_delivery_share_a_deadline(monkeypatch, hook):

@@ -129,6 +129,16 @@ class TestRedeliveredTask:
         assert calls == [()]
         assert attempt().attempts == 2
 
+    def test_redelivered_task_is_skipped_if_another_worker_starts_it_meanwhile(self, queued, calls, monkeypatch):
+        def start_elsewhere(attempt, now):
+            TaskAttempt.objects.update(worker=ELSEWHERE, attempts=2)
+            return attempts.Start.GO
+
+        monkeypatch.setattr(attempts, "decide_start", start_elsewhere)
+        deliver_again(queued)
+        assert calls == []
+        assert (attempt().worker, attempt().attempts) == (ELSEWHERE, 2)
+
     def test_redelivered_task_runs_once_its_time_limit_has_passed(self, queued, calls):
         TaskAttempt.objects.update(started_at=timezone.now() - cluster_limits("quick").timeout - timedelta(minutes=1))
         deliver_again(queued)
