@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from agents.approval import KEPT_FOR
 from agents.models import Agent, EnrolmentRequest
 from agents.panels import fleet_totals
-from portal.base.findings import SHOWN, Finding, Severity, count_finding, finding_sources, worst_first
+from portal.base.findings import SHOWN, Finding, Severity, count_finding, finding_sources, split_shown
 from portal.base.words import format_count, format_relative
 from portal.desk.history import describe_event
 from portal.models import ApiToken, AuditEvent
@@ -97,7 +97,7 @@ def waiting_enrolments(now: datetime) -> Iterator[Finding]:
     """Report enrolment requests whose token is still usable: revoking the token settles a request too."""
     usable = ApiToken.objects.usable(now)
     waiting = EnrolmentRequest.objects.waiting(now).filter(last_asked_at__gt=now - KEPT_FOR, token__in=usable)
-    requests, has_others = worst_first(waiting.order_by("-last_asked_at").select_related("token"))
+    requests, has_others = split_shown(waiting.order_by("-last_asked_at").select_related("token"))
     text = _(
         "%(machine)s asks to be enrolled with the token “%(token)s” from %(address)s. Allow it only if you expect this "
         "installation: the machine enrolled as %(machine)s can upload its backups."

@@ -18,7 +18,7 @@ from backups.protection import DAMAGED, FAILING, suspicious
 from backups.querysets import STORED, UNSTORED, watched
 from backups.scanner.disk import paths
 from backups.scanner.orchestration import active_leases, lease_key
-from portal.base.findings import SHOWN, Finding, Severity, count_finding, finding_sources, worst_first
+from portal.base.findings import SHOWN, Finding, Severity, count_finding, finding_sources, split_shown
 from portal.base.words import format_count, format_relative
 
 STORED_WITHIN = timedelta(hours=1)
@@ -41,7 +41,7 @@ def job_finding(job: ExpectedBackupJob, severity: Severity, text: str, since: da
 def failing_databases(now: datetime) -> Iterator[Finding]:
     """Report the databases with the oldest good backup, or none, one by one, and the others together."""
     failing = ExpectedBackupJob.objects.filter(watched(now) & FAILING)
-    worst, has_others = worst_first(failing.order_by(*OLDEST_GOOD_FIRST))
+    worst, has_others = split_shown(failing.order_by(*OLDEST_GOOD_FIRST))
     newest = load_latest_entries(worst) if worst else {}
     for job in worst:
         entry = newest[job.pk].latest
@@ -107,7 +107,7 @@ def unstored_entries(now: datetime) -> QuerySet[BackupEntry]:
 def doubtful_backups(now: datetime) -> Iterator[Finding]:
     """Report dumps whose hash and size are right, and whose content looks wrong."""
     doubtful = ExpectedBackupJob.objects.filter(suspicious(now))
-    worst, has_others = worst_first(doubtful.order_by(*OLDEST_GOOD_FIRST))
+    worst, has_others = split_shown(doubtful.order_by(*OLDEST_GOOD_FIRST))
     newest = load_latest_entries(worst) if worst else {}
     for job in worst:
         entry = newest[job.pk].verified
@@ -186,7 +186,7 @@ def unscanned_machines(now: datetime) -> Iterator[Finding]:
 @finding_sources.register
 def troubled_areas(now: datetime) -> Iterator[Finding]:
     areas = DepositArea.objects.filter(trouble__isnull=False).order_by("troubled_since", "agent_id")
-    worst, others = first_areas(areas)
+    worst, others_count = first_areas(areas)
     for area in worst:
         text = _("What %(machine)s deposits cannot be read. %(why)s")
         values = {"machine": area.agent_id, "why": reasons.format_reasons([area.trouble])}
@@ -194,15 +194,15 @@ def troubled_areas(now: datetime) -> Iterator[Finding]:
     text = ngettext(
         "What %(count)s more machine deposits cannot be read.",
         "What %(count)s more machines deposit cannot be read.",
-        others,
+        others_count,
     )
-    yield from other_areas(Severity.WARNING, text, others)
+    yield from other_areas(Severity.WARNING, text, others_count)
 
 
 @finding_sources.register
 def unread_reports(now: datetime) -> Iterator[Finding]:
     """Report JSON files that may be the reports of missing backups."""
-    areas, others = first_areas(DepositArea.objects.exclude(unread=[]).order_by("agent_id"))
+    areas, others_count = first_areas(DepositArea.objects.exclude(unread=[]).order_by("agent_id"))
     for area in areas:
         text = _(
             "%(machine)s leaves JSON files that no scan reads, such as %(name)s. A report is called"
@@ -212,15 +212,15 @@ def unread_reports(now: datetime) -> Iterator[Finding]:
     text = ngettext(
         "%(count)s more machine leaves JSON files that no scan reads.",
         "%(count)s more machines leave JSON files that no scan reads.",
-        others,
+        others_count,
     )
-    yield from other_areas(Severity.WARNING, text, others)
+    yield from other_areas(Severity.WARNING, text, others_count)
 
 
 @finding_sources.register
 def report_spellings(now: datetime) -> Iterator[Finding]:
     """Report the undocumented variants that a machine's reports use."""
-    areas, others = first_areas(DepositArea.objects.exclude(spellings=[]).order_by("agent_id"))
+    areas, others_count = first_areas(DepositArea.objects.exclude(spellings=[]).order_by("agent_id"))
     for area in areas:
         text = _("Reports of %(machine)s are read, but not written as documented: %(variants)s")
         values = {"machine": area.agent_id, "variants": reasons.format_spellings(area.spellings)}
@@ -228,9 +228,9 @@ def report_spellings(now: datetime) -> Iterator[Finding]:
     text = ngettext(
         "Reports of %(count)s more machine are read, but not written as documented.",
         "Reports of %(count)s more machines are read, but not written as documented.",
-        others,
+        others_count,
     )
-    yield from other_areas(Severity.INFO, text, others)
+    yield from other_areas(Severity.INFO, text, others_count)
 
 
 def area_finding(area: DepositArea, severity: Severity, text: str, since: datetime | None = None) -> Finding:
@@ -239,7 +239,7 @@ def area_finding(area: DepositArea, severity: Severity, text: str, since: dateti
 
 def first_areas(areas: QuerySet[DepositArea]) -> tuple[list[DepositArea], int]:
     """Return the areas with a finding each, and the number of the others."""
-    first, has_others = worst_first(areas)
+    first, has_others = split_shown(areas)
     return first, areas.count() - SHOWN if has_others else 0
 
 

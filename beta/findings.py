@@ -15,7 +15,7 @@ from beta.models import BetaFeedback, BetaProgramme
 from beta.report import wording
 from beta.report.status import running_programmes
 from beta.report.verdict import GO
-from portal.base.findings import Finding, Severity, count_finding, finding_sources, worst_first
+from portal.base.findings import Finding, Severity, count_finding, finding_sources, split_shown
 
 HIGH_FOR, UNRATED_FOR = timedelta(days=3), timedelta(days=2)
 ENDS_SOON = timedelta(days=3)
@@ -42,7 +42,7 @@ def waiting_bugs(now: datetime) -> Iterator[Finding]:
     counts = {kind: Count("pk", filter=condition) for kind, condition in kinds.items()}
     since = {f"{kind}_since": Min("received_at", filter=condition) for kind, condition in kinds.items()}
     by_programme = waiting.values("programme", "programme__name").annotate(**counts, **since)
-    rows, has_others = worst_first(by_programme.filter(Q(critical__gt=0) | Q(high__gt=0) | Q(unrated__gt=0)))
+    rows, has_others = split_shown(by_programme.filter(Q(critical__gt=0) | Q(high__gt=0) | Q(unrated__gt=0)))
     for row in rows:
         yield from bug_findings(row)
     if has_others:

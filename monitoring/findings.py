@@ -12,7 +12,7 @@ from monitoring.alerts import maintenance
 from monitoring.alerts.notices import incident_headline, incident_reason
 from monitoring.checks.worker_rounds import HEARTBEAT
 from monitoring.models import Incident, MaintenanceWindow, Round, Target
-from portal.base.findings import Finding, Severity, count_finding, finding_sources, worst_first
+from portal.base.findings import Finding, Severity, count_finding, finding_sources, split_shown
 from portal.base.words import format_moment
 from portal.models import Heartbeat
 
@@ -47,7 +47,7 @@ def unattended_incidents(now: datetime) -> Iterator[Finding]:
     severity = Case(
         When(rule__in=Incident.CRITICAL_RULES, then=Value(Severity.CRITICAL)), default=Value(Severity.WARNING)
     )
-    worst, has_others = worst_first(unattended.select_related("target").order_by(severity, "id"))
+    worst, has_others = split_shown(unattended.select_related("target").order_by(severity, "id"))
     for incident in worst:
         text = f"{incident_headline(incident)}. {in_one_line(incident_reason(incident))}".strip()
         url = reverse("admin:monitoring_incident_change", args=[incident.pk])
@@ -85,7 +85,7 @@ def ending_certificates(now: datetime) -> Iterator[Finding]:
     """Report certificates that end soon without an incident, since the target sets no warning, or a later one."""
     told = Incident.objects.open().filter(target=OuterRef("pk"), rule=Rule.CERTIFICATE)
     ending = Target.objects.active().filter(~Exists(told), certificate_until__lt=now + CERTIFICATE_SOON)
-    targets, has_others = worst_first(ending.order_by("certificate_until"))
+    targets, has_others = split_shown(ending.order_by("certificate_until"))
     for target in targets:
         until = target.certificate_until or now
         text = _("The certificate of %(target)s ends soon: %(moment)s.")

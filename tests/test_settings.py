@@ -255,7 +255,7 @@ def test_deployment_checks_are_clean_as_shipped_and_name_missing_https(tmp_path,
 
 
 @pytest.mark.parametrize(
-    ("host", "found"), [("*", {"vigie.W002"}), ("vigie.example.org", {"vigie.W002"}), ("[::1]", set()), ("localhost", set())]
+    ("host", "found"), [("*", {"vigie.W002"}), ("vigie.example.org", {"vigie.W002"}), ("[::1]", set()), ("app.localhost", set())]
 )  # fmt: skip
 def test_missing_https_is_named_where_other_machines_reach_the_portal(settings, host, found):
     settings.ALLOWED_HOSTS = ["127.0.0.1", host]

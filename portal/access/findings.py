@@ -8,7 +8,7 @@ from django.db.models import Case, IntegerField, Value, When
 from django.utils.translation import gettext as _
 
 from portal.access.signin.guessing import LIMITS, Kind, keyed_hash
-from portal.base.findings import Finding, Severity, admin_url, finding_sources, worst_first
+from portal.base.findings import Finding, Severity, admin_url, finding_sources, split_shown
 from portal.models import GuessWindow
 
 SHOWN = timedelta(hours=1)  # after the last attempt was possible
@@ -19,7 +19,7 @@ def guessed_accounts(now: datetime) -> Iterator[Finding]:
     """Accounts and addresses that have reached a limit of failed sign-ins."""
     limit = Case(*[When(kind=kind, then=Value(most)) for kind, most in LIMITS.items()], output_field=IntegerField())
     reached = GuessWindow.objects.exclude(kind=Kind.RESET).filter(window_ends_at__gt=now - SHOWN, total__gte=limit)
-    worst, has_others = worst_first(reached.order_by("-total"))
+    worst, has_others = split_shown(reached.order_by("-total"))
     names = user_names() if any(row.account for row in worst) else {}
     url = admin_url("portal_auditevent_changelist", {"family": "refused."})
     for row in worst:

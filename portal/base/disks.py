@@ -44,7 +44,7 @@ def watched_folders() -> dict[str, Path]:
 
 
 def find_disk(folder: Path) -> Disk | None:
-    """Return the file system of the folder, or of the nearest existing one above it, which `folders` holds.
+    """Return the file system of the folder, or of the nearest existing one above it (`Disk.folders`).
 
     None if the file system does not say how full it is.
     """

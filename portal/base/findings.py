@@ -45,8 +45,8 @@ FindingSource = Callable[[datetime], Iterable[Finding]]
 finding_sources: Collected[FindingSource] = Collected("findings")
 
 
-def worst_first(rows: QuerySet[Any, Row]) -> tuple[list[Row], bool]:
-    """Return the first rows, which get a finding each, and True if there are others, which share one."""
+def split_shown(rows: QuerySet[Any, Row]) -> tuple[list[Row], bool]:
+    """Return the first SHOWN rows, which get a finding each, and True if there are others, which share one."""
     first = list(rows[: SHOWN + 1])
     return first[:SHOWN], len(first) > SHOWN
 

@@ -72,7 +72,7 @@ class Job:
         }
 
     def next_run(self, planned: datetime | None, now: datetime) -> datetime:
-        """Keep a planned start of a cycle, but none before the current cycle; otherwise plan the next cycle."""
+        """Return the planned start, at least the current cycle's; if `planned` starts no cycle, the next cycle's."""
         current = self.cycle_at(now)
         if planned is None or planned > current + self.every or self.cycle_at(planned) != planned:
             return current + self.every

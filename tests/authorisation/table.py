@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 
 from django.contrib import admin
@@ -30,39 +29,27 @@ class Row:
     is_first: bool = True
 
     def expected(self) -> Answers:
-        """Return the expected response to each caller to ask, by name."""
+        """Return the expected response to each caller, by name."""
         if self.section == "accounts":
             unknown = ("nobody", "token:superuser", "session:inactive")
-            users = of_staff("session", dict.fromkeys((STAFF[0], STAFF[-1]), self.cells["user"]))
+            users = of_staff("session", dict.fromkeys(STAFF, self.cells["user"]))
             return dict.fromkeys(unknown, self.cells["nobody"]) | {"session:plain": self.cells["plain"]} | users
         if self.section == "pages":
             outsiders = OUTSIDERS if self.is_first else OUTSIDERS[:1]
-            return dict.fromkeys(outsiders, self.cells["outsider"]) | of_staff("session", at_boundaries(self.cells))
+            return dict.fromkeys(outsiders, self.cells["outsider"]) | of_staff("session", self.cells)
         shown = self.cells["session"]
         sessions = self.cells if shown == "=" else dict.fromkeys(STAFF, shown)
         return {
             **{name: self.cells[name] for name in ("nobody", *TOKENS)},
             **{"token:plain": self.cells["former"], "session:inactive": self.cells["nobody"]},
             **{"session:plain": sessions["bare"]},
-            **of_staff("token", {name: self.cells[name] for name in STAFF}),
-            **of_staff("session", {name: sessions[name] for name in STAFF}),
+            **of_staff("token", self.cells),
+            **of_staff("session", sessions),
         }
 
 
-def at_boundaries(cells: Answers) -> Answers:
-    """Return the cells of the last user before a change of the response and of the first after it.
-
-    Each role holds the permissions of the one before (`portal.access.roles`), so the others get what their neighbours
-    get. Where all get the same, the least privileged is asked, and the most privileged if that is a refusal.
-    """
-    asked = [name for pair in pairwise(STAFF) if cells[pair[0]] != cells[pair[1]] for name in pair]
-    if not asked:
-        asked = [STAFF[-1] if cells[STAFF[0]] == "403" else STAFF[0]]
-    return {name: cells[name] for name in asked}
-
-
 def of_staff(means: str, cells: Answers) -> Answers:
-    return {f"{means}:{name}": answer for name, answer in cells.items()}
+    return {f"{means}:{name}": cells[name] for name in STAFF}
 
 
 class Table:
