@@ -258,6 +258,18 @@ def test_report_uses_the_token_of_an_application(portal: Any, command: Command, 
     assert portal.requests[0][1]["Authorization"] == "Bearer vigie_client_app"
 
 
+def test_report_with_a_machine_id_and_a_token_file_does_not_read_the_token_store(
+    portal: Any, command: Command, state: Path, tmp_path: Path
+) -> None:
+    (state / "token.json").mkdir(parents=True)
+    with pytest.raises(OSError):
+        TokenStore(state).load()
+    (tmp_path / "token").write_text("vigie_client_app")
+    own = ("--machine-id", "pc-9", "--token-file", str(tmp_path / "token"))
+    assert command("report", *REPORTING, *own, "a.png") == 0
+    assert portal.requests[0][2]["machine_id"] == "pc-9"
+
+
 def test_heartbeat_prints_the_next_interval(
     portal: Any, answer: Any, command: Command, enrolled: None, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -93,15 +93,23 @@ def _report(options: argparse.Namespace) -> int:
     """Spool, then flush, so that the run is safe before any call. Send it directly if the disk fails."""
     if is_telemetry_off():
         return _print_telemetry_off(options)
-    started_at, own = datetime.now(timezone.utc), _token_store(options).load()
+    started_at, machine_id = datetime.now(timezone.utc), options.machine_id
+    if not machine_id:
+        own = _token_store(options).load()
+        machine_id = own.machine_id if own else host.default_machine_id()
+    try:
+        files = find_files(options.files)
+    except ValueError as error:
+        raise UsageError(f"report: {error}") from None
+    documents = describe_documents(files)
     try:
         payload = build_usage_payload(
             run_id=new_run_id(),
             app_name=options.app_name,
             app_version=options.app_version,
             license_ref=options.license_ref,
-            machine_id=options.machine_id or (own.machine_id if own else host.default_machine_id()),
-            documents=describe_documents(find_files(options.files)),
+            machine_id=machine_id,
+            documents=documents,
             started_at=started_at,
             strict=True,
         )
