@@ -66,8 +66,8 @@ def serve():
     """Return a function that starts gunicorn, by default on the test's database."""
     started = []
 
-    def serving(**own):
-        started.append(Web(**{"database_url": own_address()} | own))
+    def serving(*options, **own):
+        started.append(Web(*options, **{"database_url": own_address()} | own))
         return started[-1]
 
     yield serving
@@ -76,8 +76,9 @@ def serve():
         web.process.wait()
 
 
-def test_records_of_each_worker_are_written_while_it_runs_and_on_sigterm(serve):
-    web = serve(WEB_WORKERS="2")
+@pytest.mark.parametrize("options", [["--preload"], []], ids=["forked after the import", "imported after the fork"])
+def test_records_of_each_worker_are_written_while_it_runs_and_on_sigterm(serve, options):
+    web = serve(*options, WEB_WORKERS="2")
     assert web.statuses(20) == {404}
     wait_for("all rows are there", lambda: FeatureUsage.objects.count() == 20 == UserError.objects.count())
     assert web.statuses(5, "/admin/") == {302}
