@@ -228,4 +228,4 @@ def test_killed_program_loses_no_event(tmp_path: Path, track: Any, portal: Any) 
         assert spool_stats(spool).pending == 0
         return killed
 
-    assert every_instant(tmp_path, scene, step=4) > 8
+    assert every_instant(tmp_path, scene) > 8

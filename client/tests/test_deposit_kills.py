@@ -74,7 +74,7 @@ def test_killed_upload_leaves_complete_files_and_no_temporary_ones(tmp_path: Pat
         assert len(logs) == len(set(logs))
         return killed
 
-    assert every_instant(tmp_path, scene, step=3) > 20
+    assert every_instant(tmp_path, scene) > 20
 
 
 def test_next_call_deletes_temporary_files_of_another_folder(tmp_path: Path) -> None:
