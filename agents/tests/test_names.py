@@ -7,6 +7,7 @@ import pytest
 from django.apps import apps
 from django.core.management import call_command
 from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
 from agents.enrolment import issue_agent_token
@@ -108,7 +109,7 @@ class TestPairOfSpellings:
 
 
 def test_upgrade_gives_the_name_to_the_active_machine_else_to_the_newest(make_agent):
-    """The migration runs on today's table, without the index that it prepares."""
+    """The function of the migration runs on today's table, without the index that it prepares."""
     with connection.cursor() as cursor:
         cursor.execute("DROP INDEX one_agent_per_name")  # until the end of the test's transaction
     now = timezone.now()
@@ -125,3 +126,17 @@ def test_upgrade_gives_the_name_to_the_active_machine_else_to_the_newest(make_ag
     owners = Agent.objects.filter(owns_name=True).order_by("name")
     assert [agent.machine_id for agent in owners] == ["A", "b", "c", "d", "E"]
     assert Agent.objects.count() == 9
+
+
+@pytest.mark.django_db(transaction=True)
+def test_upgrade_of_a_pair_of_spellings_settles_its_owner_before_names_are_unique(request):
+    request.addfinalizer(lambda: call_command("migrate", verbosity=0))
+    executor = MigrationExecutor(connection)
+    executor.migrate([("agents", "0001_initial")])
+    before = executor.loader.project_state([("agents", "0001_initial")]).apps.get_model("agents", "Agent")
+    now = timezone.now()
+    for name, enrolled_at in ((MINE, now), (MINE.lower(), now - timedelta(days=9))):
+        before.objects.create(machine_id=name, enrolled_at=enrolled_at, last_seen_at=now)
+    call_command("migrate", "agents", verbosity=0)
+    owners = dict(Agent.objects.values_list("machine_id", "owns_name"))
+    assert owners == {MINE: True, MINE.lower(): False}
