@@ -179,7 +179,7 @@ class GuardianReportAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         form = ReportForm(request.POST or None)
         if form.is_valid():
-            return self.reportgettext(request, form.cleaned_data["hours"], form.cleaned_data["is_mailed"])
+            return self.report_now(request, form.cleaned_data["hours"], form.cleaned_data["is_mailed"])
         context = {
             "form": form,
             "title": _("Report now"),
@@ -188,7 +188,7 @@ class GuardianReportAdmin(ReadOnlyAdmin):
         }
         return TemplateResponse(request, "usage/report_now.html", context)
 
-    def reportgettext(self, request: HttpRequest, hours: int, is_mailed: bool) -> HttpResponse:
+    def report_now(self, request: HttpRequest, hours: int, is_mailed: bool) -> HttpResponse:
         end = timezone.now()
         start = end - timedelta(hours=hours)
         data = build_summary(start, end)

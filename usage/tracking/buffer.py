@@ -100,7 +100,7 @@ class Buffer:
             self.ending.wait(min(GATHER_SECONDS * 2**failures, LONGEST_PAUSE_SECONDS))
 
     def write_batch(self) -> bool:
-        """Write the oldest records. Return False if the database is unavailable; they are kept in `in_hand`."""
+        """Write the oldest records. Return False if the database is unavailable; they are kept in `batch`."""
         with self.write_lock:
             while len(self.batch) < AT_A_TIME and self.queue:
                 self.batch.append(self.queue.popleft())
