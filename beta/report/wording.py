@@ -24,7 +24,7 @@ class Fact(NamedTuple):
 
 
 class FactSource(NamedTuple):
-    """Place of a figure in the report, its name in the previous one, and the digits of its change."""
+    """Place of a figure in the report, its name in the previous one, and the digits of its change if that is shown."""
 
     label: str | Promise
     section: str
@@ -32,6 +32,7 @@ class FactSource(NamedTuple):
     show: Callable[[Any], str]
     previous: str = ""
     digits: int = 0
+    show_change: bool = True
 
 
 # --- Figures ---------------------------------------------------------------------------------------------------------
@@ -155,7 +156,7 @@ FACTS = (
     FactSource(gettext_lazy("Checks"), "performance", "checks", format_figure),
     FactSource(gettext_lazy("Mean response time"), "performance", "mean_ms", format_milliseconds, "mean_ms", 1),
     FactSource(gettext_lazy("95th percentile"), "performance", "p95_ms", format_milliseconds),
-    FactSource(gettext_lazy("Error rate"), "performance", "error_rate", format_percent),
+    FactSource(CONDITIONS["error_rate"], "performance", "error_rate", format_percent, "error_rate", show_change=False),
 )
 
 
@@ -165,7 +166,7 @@ def list_facts(report: Report) -> list[Fact]:
     facts = []
     for source in FACTS:
         value = members[source.section][source.name]
-        change = format_difference(value, before.get(source.previous), source.digits)
+        change = format_difference(value, before.get(source.previous), source.digits) if source.show_change else ""
         facts.append(Fact(str(source.label), source.show(value), change))
     return facts
 

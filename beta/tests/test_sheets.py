@@ -209,6 +209,18 @@ def test_workbook_figures_are_beside_those_of_the_previous_report(report):
     assert [cell.value for cell in cells_beside(sheet, "Figure")] == [None, "Value", "Previous report"]
 
 
+def test_workbook_figure_is_beside_the_previous_one_if_that_was_stored(report):
+    previous = report["previous"] | {
+        "participants": 3, "average": 8.67, "nps": 67, "critical_high_open": 2, "mean_ms": 120.5, "error_rate": 0.0005,
+    }  # fmt: skip
+    sheet = book_of(report | {"previous": previous})["Report"]
+    rows = list(sheet.iter_rows())[-len(wording.FACTS) :]
+    assert [before.value for _label, _empty, _value, before in rows] == [
+        3, 8.67, 67, None, None, None, None, 2, None, 120.5, None, 0.0005,
+    ]  # fmt: skip
+    assert (rows[-1][0].value, rows[-1][3].number_format) == ("Error rate", "0.00%")
+
+
 def test_workbook_figures_equal_those_of_the_other_formats(report):
     sheet = book_of(report)["Report"]
     last = lines_of(sheet)[-len(wording.FACTS) :]

@@ -84,5 +84,13 @@ def test_facts_have_the_change_since_the_previous_report():
     assert facts["Mean response time"] == ("–", "")
 
 
+def test_error_rate_has_no_change_beside_it():
+    programme = create_programme()
+    take_snapshot(programme, NOON, BetaSnapshot.Reason.COMMAND)
+    report = build_report(programme, NOON)
+    report["previous"]["error_rate"], report["performance"]["error_rate"] = 0.0, 1.0
+    assert wording.list_facts(report)[-1][::2] == ("Error rate", "")
+
+
 def test_nps_has_a_sign_unless_it_is_zero():
     assert [wording.format_signed(value) for value in (14, -20, 0, None)] == ["+14", "−20", "0", "–"]
