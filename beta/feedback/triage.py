@@ -42,7 +42,7 @@ def apply_triage(feedback: BetaFeedback, wanted: Mapping[str, Any]) -> list[Tria
     ValidationError.
     """
     fields = complete_fields(feedback, wanted)
-    changes = {name: value for name, value in fields.items() if getattr(feedback, name) != value}
+    changes = {name: fields[name] for name in FIELDS if name in fields and getattr(feedback, name) != fields[name]}
     before = {name: audit_value(getattr(feedback, name)) for name in changes}
     for name, value in changes.items():
         setattr(feedback, name, value)

@@ -63,6 +63,14 @@ class TestDuplicates:
         assert changed.after == {"status": "duplicate", "duplicate_of": original.pk}
         assert changed.before == {"status": "open", "duplicate_of": None}
 
+    def test_changes_with_their_consequences_are_in_the_order_of_the_fields(self):
+        feedback = create_bug()
+        wanted = {"fix_version": "6.1", "duplicate_of": create_bug(), "severity": "high"}
+        [changed] = triage.apply_triage(feedback, wanted)
+        assert list(changed.before) == list(changed.after) == ["severity", "status", "duplicate_of", "fix_version"]
+        [changed] = triage.apply_triage(feedback, {"fix_version": "6.2", "status": "fixed"})
+        assert list(changed.before) == list(changed.after) == ["status", "duplicate_of", "fix_version"]
+
     @pytest.mark.parametrize("status", ["open", "planned", "fixed", "declined"])
     def test_another_status_removes_the_original(self, status):
         original, feedback = create_bug(), create_bug()
