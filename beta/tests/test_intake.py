@@ -46,6 +46,13 @@ def test_other_content_with_a_known_id_conflicts(programme, change):
     assert BetaFeedback.objects.count() == 1
 
 
+def test_other_severity_page_or_version_with_a_known_id_conflicts(programme):
+    record(programme, **SAME)
+    for change in ({"severity": "low"}, {"page": "/"}, {"app_version": "1"}):
+        assert record(programme, **SAME | change) == "conflict", change
+    assert BetaFeedback.objects.count() == 1
+
+
 def test_same_content_for_another_programme_conflicts(programme):
     record(programme, **SAME, programme="spring-beta")
     assert record(create_programme("other"), **SAME, programme="other") == "conflict"
