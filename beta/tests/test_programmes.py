@@ -98,11 +98,6 @@ def test_public_key_finds_its_programme_only():
         assert programmes.find_by_key(key) is None
 
 
-def test_programme_runs_from_its_first_to_its_last_day(today):
-    programme = BetaProgramme(starts=today, ends=today + DAY)
-    assert [programme.is_running(today + days * DAY) for days in (-1, 0, 1, 2)] == [False, True, True, False]
-
-
 def test_programme_that_ends_before_it_starts_is_invalid(today):
     programme = BetaProgramme(name="backwards", starts=today, ends=today - DAY)
     with pytest.raises(ValidationError) as refusal:
