@@ -113,9 +113,9 @@ def claim_until(run: active_round.ActiveRound, lease: WatchLease, length: float)
     while (now := time.monotonic()) < end and not attempts.cluster_is_ending.get()() and lease.keep():
         try:
             if not has_successor and now >= end - HAND_OVER_SECONDS:
-                has_successor = True
                 if Target.objects.active().exists():
                     enqueue(TASK)
+                has_successor = True
             run.claim_due(timezone.now())
         except DatabaseError as error:
             log.warning("targets could not be claimed: %s", error_line(error))

@@ -39,6 +39,7 @@ from portal.tests.helpers.workers import deliver
 from portal.work import attempts
 from portal.work.jobs import Lease, claim_cycle
 from portal.work.processes import HOST, current_process
+from portal.work.queue import enqueue
 
 pytestmark = pytest.mark.django_db
 
@@ -126,6 +127,25 @@ def test_worker_enqueues_its_successor_and_releases_the_lease(targets):
     run_round(length=0.1)
     assert queued() == 1
     assert JobRun.objects.get().status == "waiting"
+
+
+def test_worker_that_could_not_enqueue_its_successor_enqueues_it_at_the_next_step(targets, monkeypatch):
+    failures, steps = iter([OperationalError("gone")]), iter(range(3))
+
+    def enqueue_or_fail(task):
+        if error := next(failures, None):
+            raise error
+        enqueue(task)
+
+    monkeypatch.setattr(worker_rounds, "close_old_connections", lambda: None)  # it holds the test's transaction
+    monkeypatch.setattr(worker_rounds, "enqueue", enqueue_or_fail)
+    monkeypatch.setattr(worker_rounds, "HAND_OVER_SECONDS", 60.0)
+    token = attempts.cluster_is_ending.set(lambda: next(steps, None) is None)
+    try:
+        run_round(length=60)
+    finally:
+        attempts.cluster_is_ending.reset(token)
+    assert queued() == 1
 
 
 def test_worker_without_active_targets_enqueues_no_successor(db):
