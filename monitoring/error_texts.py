@@ -57,7 +57,9 @@ ERROR_SENTENCES: dict[tuple[str, str], Promise] = {
 
 def describe_error(kind: str, detail: str) -> str:
     """Describe the error of a ProbeOutcome in one sentence, in the active language. Return "" for a good check."""
-    # OpenSSL writes protocol errors in capitals and certificate errors in words.
-    key = TLS_PROTOCOL if kind == ErrorKind.TLS and detail.isupper() else detail
+    key = shown = detail
+    if kind == ErrorKind.TLS:
+        # OpenSSL writes protocol errors in capitals and certificate errors in words, some with a full stop.
+        key, shown = (TLS_PROTOCOL, detail) if detail.isupper() else ("", detail.rstrip("."))
     sentence = ERROR_SENTENCES.get((kind, key)) or ERROR_SENTENCES.get((kind, ""))
-    return str(sentence) % {"detail": detail.rstrip(".")} if sentence else detail
+    return str(sentence) % {"detail": shown} if sentence else detail
