@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import traceback
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.db import connections
 from django.test import Client, override_settings
 from django.utils import timezone, translation
 
@@ -19,6 +22,7 @@ from agents.models import Agent
 from portal.access.tokens.issuing import issue_token
 from portal.base.private_files import create_data_directory
 from portal.models import Heartbeat
+from portal.tests.helpers.waiting import PATIENCE
 from portal.work.processes import HOST, node_component
 from usage.tracking.buffer import buffer
 
@@ -132,3 +136,30 @@ def agent(make_agent: Callable[..., Agent]) -> Agent:
 @pytest.fixture
 def agent_token(agent: Agent) -> str:
     return issue_agent_token(agent)
+
+
+@pytest.fixture
+def start_elsewhere(transactional_db: None) -> Callable[[Callable[[], object]], int]:
+    """Return a function that starts work in a forked process, with connections of its own, and returns its id."""
+
+    def start(work: Callable[[], object]) -> int:
+        connections.close_all()  # a connection must not be shared with a child
+        child = os.fork()
+        if child == 0:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+                work()
+                os._exit(0)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(1)
+        return child
+
+    return start
+
+
+@pytest.fixture
+def elsewhere(start_elsewhere: Callable[[Callable[[], object]], int]) -> Callable[[Callable[[], object]], int]:
+    """Return a function that does work in a forked process and returns how it ended: 0, or minus a signal."""
+    return lambda work: os.waitstatus_to_exitcode(os.waitpid(start_elsewhere(work), 0)[1])

@@ -1,21 +1,16 @@
-"""Fixtures of backups: roots, machines, jobs, scans, and work in other processes."""
+"""Fixtures of backups: roots, machines, jobs and scans."""
 
 from __future__ import annotations
 
 import io
-import os
-import signal
-import traceback
 from datetime import timedelta
 
 import pytest
-from django.db import connections
 
 from backups.models import BackupEntry, ExpectedBackupJob
 from backups.scanner import orchestration
 from backups.tests.factories import AFTER_DEADLINE, AGENT, BODY, DATABASE, EXPECTED, Machine, sha256
 from portal.models import NotificationChannel
-from portal.tests.helpers.waiting import PATIENCE
 
 
 @pytest.fixture(autouse=True)
@@ -111,30 +106,3 @@ def versions(settings):
 def channel(db):
     """A channel that receives notices."""
     return NotificationChannel.objects.create(name="Operators", kind="email", addresses="ops@example.org")
-
-
-@pytest.fixture
-def start_elsewhere(transactional_db):
-    """Return a function that starts work in a forked process, with connections of its own, and returns its id."""
-
-    def starting(work):
-        connections.close_all()  # a connection must not be shared with a child
-        child = os.fork()
-        if child == 0:
-            try:
-                signal.setitimer(signal.ITIMER_REAL, PATIENCE)
-                work()
-                os._exit(0)
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(1)
-        return child
-
-    return starting
-
-
-@pytest.fixture
-def elsewhere(start_elsewhere):
-    """Return a function that does work in a forked process and returns how it ended: 0, or minus a signal."""
-    return lambda work: os.waitstatus_to_exitcode(os.waitpid(start_elsewhere(work), 0)[1])

@@ -1,6 +1,8 @@
 """A sweep checks all targets once, beside the workers: `beta_monitor` without `--watch`."""
 
 import itertools
+import os
+import signal
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -17,7 +19,6 @@ from monitoring.terminal.screen import format_round
 from monitoring.tests.helpers.http_service import HttpService
 from portal.models import JobRun
 from portal.tests.helpers.waiting import PATIENCE
-from portal.work.processes import HOST
 
 pytestmark = pytest.mark.django_db
 
@@ -369,10 +370,14 @@ def test_second_sweep_waits_for_the_first_and_checks_each_target_again(targets, 
     assert list(Round.objects.order_by("number").values_list("checks", flat=True)) == [5, 5]
 
 
-def test_targets_of_a_killed_sweep_are_checked_by_the_next(targets):
-    worker_rounds.take_lease(0)
-    now = timezone.now()
-    claim = {"claim": f"1.1 {HOST}:999999999:1", "claimed_at": now, "claimed_until": now + active_round.CLAIM_LENGTH}
-    Target.objects.update(**claim)
-    JobRun.objects.update(lease_expires_at=now - timedelta(seconds=1))
+def test_targets_of_a_killed_sweep_are_checked_by_the_next(targets, service, start_elsewhere):
+    service.gate.clear()
+    killed = start_elsewhere(sweep_all)
+    for _ in targets:
+        assert service.arrivals.acquire(timeout=PATIENCE)
+    os.kill(killed, signal.SIGKILL)
+    assert os.waitstatus_to_exitcode(os.waitpid(killed, 0)[1]) == -signal.SIGKILL
+    assert Target.objects.exclude(claim="").count() == 5
+    service.gate.set()
+    JobRun.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
     assert sweep_all().round.checks == 5
