@@ -1,14 +1,20 @@
 """`manage.py beta_monitor`: its modes, its exit status, and how it ends."""
 
+import fcntl
 import io
 import os
+import pty
 import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.conf import settings as portal_settings
@@ -332,8 +338,16 @@ class Terminal(io.StringIO):
         return True
 
     def rows(self):
-        """Return what each line looked like when it was left, without what was written over."""
-        return [line.split("\x1b[K")[-1].split("\r")[-1] for line in self.getvalue().split("\n")]
+        return rows_of(self.getvalue())
+
+
+def rows_of(text):
+    """Return what each line looked like when it was left, without what was written over."""
+    return [line.split("\x1b[K")[-1].split("\r")[-1] for line in text.replace("\r\n", "\n").split("\n")]
+
+
+def progress_of(text):
+    return re.findall(r"\r([^\r\n]+?)\x1b\[K", text)
 
 
 def test_terminal_shows_a_progress_line_and_the_report_at_ctrl_c(service, monkeypatch):
@@ -352,13 +366,75 @@ def test_terminal_shows_a_progress_line_and_the_report_at_ctrl_c(service, monkey
 
     with while_it_runs(watch_the_terminal):
         assert run("--watch", "--interval", "3600", "--url", service.url, "--path", "API", "--path", "Shop") == 1
-    shown = re.findall(r"\r([^\r\n]+?)\x1b\[K", terminal.getvalue())
+    shown = progress_of(terminal.getvalue())
     assert shown[0] == "0 of 2 checked"
     assert any(text.startswith("next round in 3") for text in shown)
     assert max(map(len, shown)) <= 25
     assert LINE.fullmatch(terminal.rows()[0])
     assert any(row.startswith("1 round, from ") for row in terminal.rows())
     assert not any("checked" in row or "next round" in row for row in terminal.rows())
+
+
+class TerminalProcess:
+    """The command as a process on a pseudo-terminal of so many columns."""
+
+    def __init__(self, *arguments, columns):
+        self.ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        self.process = process(*arguments, stdout=theirs, stderr=subprocess.DEVNULL, stdin=theirs)
+        os.close(theirs)
+        self.text = ""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.process.kill()
+        self.process.wait()
+        os.close(self.ours)
+
+    def read_until(self, text):
+        while text not in self.text:
+            self.text += os.read(self.ours, 65_536).decode()
+
+    def read_to_the_end(self):
+        try:
+            while more := os.read(self.ours, 65_536):
+                self.text += more.decode()
+        except OSError:  # Linux says so that nobody is left on the other end
+            pass
+
+    def has_noted(self, number):
+        """Return whether the process has given the signal back to the system, which ends it at the next one."""
+        with open(f"/proc/{self.process.pid}/status") as status:
+            [caught] = [int(line.split()[1], 16) for line in status if line.startswith("SigCgt:")]
+        return not caught >> (number - 1) & 1
+
+
+@pytest.mark.one_database("signals and pipes", despite=("threading",))
+@pytest.mark.django_db(transaction=True)
+def test_process_on_a_narrow_terminal_keeps_to_its_width_and_ends_at_the_second_ctrl_c(service):
+    answers = threading.Semaphore(0)
+    service.gate = SimpleNamespace(wait=answers.acquire, set=lambda: answers.release(2))
+    service.statuses["/Shop"] = 500
+    url = ("--url", service.url, "--path", "API", "--path", "Shop")
+    with TerminalProcess("--watch", "--interval", "5", *url, columns=26) as terminal:
+        terminal.read_until("0 of 2 checked")
+        service.gate.set()
+        terminal.read_until("next round in")
+        for _ in range(4):  # two checks of each round
+            assert service.arrivals.acquire(timeout=PATIENCE)
+        terminal.process.send_signal(signal.SIGINT)
+        wait_for("the signal is noted", lambda: terminal.has_noted(signal.SIGINT))
+        terminal.process.send_signal(signal.SIGINT)
+        terminal.read_to_the_end()
+        assert terminal.process.wait(PATIENCE) == -signal.SIGINT
+    shown = progress_of(terminal.text)
+    assert shown[0] == "0 of 2 checked"
+    assert max(map(len, shown)) <= 25
+    first, *others = rows_of(terminal.text)
+    assert LINE.fullmatch(first)[4] == "50.00 % errors  (/Shop)"
+    assert not any(row.startswith("1 round, from ") for row in others)
 
 
 def test_pipe_gets_no_progress_line(targets, capsys):
