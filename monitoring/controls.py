@@ -65,6 +65,6 @@ def restart_checks(target: Target, actor: str) -> None:
 
 
 def forget_state(targets: TargetQuerySet, actor: str, now: Mark) -> None:
-    """Withdraw the open incidents of targets that are no longer checked."""
+    """Withdraw the open incidents of targets that are no longer checked, and set their state to unknown."""
     incidents.resolve_incidents(Incident.objects.open().filter(target__in=targets), now, is_withdrawn=True, actor=actor)
     targets.update(state=Target.State.UNKNOWN, state_since=now.at)
