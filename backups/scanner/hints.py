@@ -33,8 +33,8 @@ def explain_missing_report(
             minutes=-(-(cycle.at - early[-1].moment) // MINUTE),
             most=(cycle.at - cycle.opens) // MINUTE,
         )
-    if any(report in ahead for report in related if cycle.contains(report.moment)):
-        return make_reason("report_ahead", report=next(report for report in related if report in ahead).name)
+    if ahead_in_cycle := [report for report in related if report in ahead and cycle.contains(report.moment)]:
+        return make_reason("report_ahead", report=ahead_in_cycle[0].name)
     if odd := [report for report in related if has_wrong_time(report, cycle)]:
         moment = f"{odd[-1].moment:%Y-%m-%d %H:%M}"
         return make_reason("report_of_another_time", report=odd[-1].name, moment=moment)

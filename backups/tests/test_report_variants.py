@@ -88,6 +88,14 @@ def test_reason_names_a_report_of_a_clock_ahead(machine, entry):
     assert entry(AFTER_DEADLINE + DAY, EXPECTED + DAY).reasons[0]["code"] == "report_ahead"
 
 
+def test_reason_names_the_report_ahead_of_its_own_cycle(machine, entry):
+    machine.deposit(moment=REPORTED + DAY)
+    name = machine.deposit(moment=REPORTED + 2 * DAY)
+    entry()
+    reason = entry(AFTER_DEADLINE + 2 * DAY, EXPECTED + 2 * DAY).reasons[0]
+    assert (reason["code"], reason["report"]) == ("report_ahead", name)
+
+
 def test_unread_json_files_appear_in_reason_and_finding(machine, entry):
     machine.stage()
     for name in ("STATUS.json", f"REPORT_2025_{AGENT}.JSON", ".x.json", "notes.txt"):
