@@ -32,7 +32,7 @@ class BackupEntryAdmin(ReadOnlyAdmin):
         display.database,
         display.why_short,
         "size",
-        display.kept,
+        display.storage_state,
     )
     list_display_links = (display.database,)
     list_filter = (ExpectedFilter, EntryStatusFilter, LateFilter, DoubtsFilter, StorageFilter)
@@ -58,7 +58,8 @@ class BackupEntryAdmin(ReadOnlyAdmin):
         (
             _("The dump"),
             (
-                "report_name", "staged_name", "claimed", "found", display.steps_reported, display.kept, "stored_path",
+                "report_name", "staged_name", "claimed", "found",
+                display.steps_reported, display.storage_state, "stored_path",
             ),
         ),
     )  # fmt: skip

@@ -45,7 +45,7 @@ def entries_section(job: ExpectedBackupJob) -> Section:
             format_html('<div class="why">{}</div>', display.why_short(entry)),
             display.size_and_hash(entry, "agent"),
             display.size_and_hash(entry, "server"),
-            display.kept(entry),
+            display.storage_state(entry),
         ]
         for entry in found[:MAX_ENTRIES]
     ]
@@ -64,7 +64,7 @@ def versions_section(job: ExpectedBackupJob) -> Section:
     rows = [
         [
             display.link_to_entry(entry),
-            display.kept(entry),
+            display.storage_state(entry),
             format_html('<div class="path">{}</div>', entry.stored_path),
             display.size_with_tooltip(entry.server_size),
             display.short_hash(entry.server_sha256),
