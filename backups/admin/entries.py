@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from backups.admin import display
 from backups.admin.filters import DoubtsFilter, EntryStatusFilter, ExpectedFilter, LateFilter, StorageFilter
 from backups.models import BackupEntry, ExpectedBackupJob
-from portal.admin.base import ReadOnlyAdmin, begins_with
+from portal.admin.base import ReadOnlyAdmin, SearchingAdmin, begins_with
 from portal.admin.display import exact_moment, moment_column, stack_lines
 
 # A search finds jobs by an index, and then their entries; a term that matches more jobs is too short.
@@ -19,7 +19,7 @@ MAX_JOBS_FOUND = 500
 
 
 @admin.register(BackupEntry)
-class BackupEntryAdmin(ReadOnlyAdmin):
+class BackupEntryAdmin(SearchingAdmin, ReadOnlyAdmin):
     class Media:
         css = {"all": ("backups/backups.css",)}
 
@@ -64,15 +64,10 @@ class BackupEntryAdmin(ReadOnlyAdmin):
         ),
     )  # fmt: skip
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[BackupEntry], search_term: str
-    ) -> tuple[QuerySet[BackupEntry], bool]:
-        text = search_term.strip()
-        if not text:
-            return queryset, False
+    def search(self, request: HttpRequest, queryset: QuerySet[BackupEntry], text: str) -> QuerySet[BackupEntry]:
         begins = Q(agent_id__begins=text) | Q(database_name__begins=text)
         jobs = ExpectedBackupJob.objects.filter(begins).values_list("pk", flat=True)[:MAX_JOBS_FOUND]
-        return queryset.filter(job__in=list(jobs)), False
+        return queryset.filter(job__in=list(jobs))
 
     @admin.display(description=_("status"))
     def state(self, entry: BackupEntry) -> SafeString:

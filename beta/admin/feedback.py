@@ -27,9 +27,8 @@ from beta.admin.feedback_filters import (
 from beta.admin.feedback_form import SingleTriageForm
 from beta.feedback import triage
 from beta.models import BetaFeedback, FeedbackTag
-from monitoring.admin.base import SearchingAdmin
 from monitoring.admin.display import row_column
-from portal.admin.base import BoundedChangeList, SettingsAdmin
+from portal.admin.base import BoundedChangeList, SearchingAdmin, SettingsAdmin
 from portal.admin.display import exact_moment, join_inline, moment_column, stack_lines
 from portal.base.text import truncate_text
 from portal.base.words import EMPTY_VALUE

@@ -25,20 +25,6 @@ class MonitoringAdmin(VigieModelAdmin):
     actions: Sequence[Any] = ("export_chosen", "export_chosen_xlsx")
 
 
-class SearchingAdmin(MonitoringAdmin):
-    """Base of the admins that search in a way of their own."""
-
-    def search(self, request: HttpRequest, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
-        """Return the rows that match the text, which is not empty."""
-        raise NotImplementedError
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        text = search_term.strip()
-        return (self.search(request, queryset, text) if text else queryset), False
-
-
 class SingleDeletionAdmin(MonitoringAdmin):
     """Rows that are deleted one by one. `counted` are the models of rows that go with one, each with its reference."""
 

@@ -10,12 +10,12 @@ from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
 from monitoring.admin import display
-from monitoring.admin.base import SearchingAdmin
+from monitoring.admin.base import MonitoringAdmin
 from monitoring.admin.display import row_column
 from monitoring.admin.filters import CheckedFilter, ErrorFilter, ExclusionFilter
 from monitoring.models import CheckResult, Target
 from monitoring.panels import format_milliseconds
-from portal.admin.base import ReadOnlyAdmin, begins_with
+from portal.admin.base import ReadOnlyAdmin, SearchingAdmin, begins_with
 from portal.admin.display import exact_moment, moment_column
 from portal.base.words import EMPTY_VALUE
 
@@ -26,7 +26,7 @@ SEARCHED = timedelta(days=1)
 
 
 @admin.register(CheckResult)
-class CheckResultAdmin(SearchingAdmin, ReadOnlyAdmin):
+class CheckResultAdmin(SearchingAdmin, MonitoringAdmin, ReadOnlyAdmin):
     ordering = ("-at", "-id")
     sortable_by = ("at",)
     list_select_related = ("target",)

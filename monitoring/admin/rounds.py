@@ -8,13 +8,13 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
-from monitoring.admin.base import SearchingAdmin
+from monitoring.admin.base import MonitoringAdmin
 from monitoring.admin.display import format_share, row_column
 from monitoring.admin.filters import FinishedFilter, RoundOutcomeFilter
 from monitoring.checks.active_round import MOST_NAMED
 from monitoring.models import Round
 from monitoring.panels import format_milliseconds
-from portal.admin.base import ReadOnlyAdmin
+from portal.admin.base import ReadOnlyAdmin, SearchingAdmin
 from portal.admin.display import BAD, GOOD, badge, exact_moment, moment_column, stack_lines
 from portal.base.words import EMPTY_VALUE, format_count
 
@@ -30,7 +30,7 @@ def count_others(found: Round, shown: int) -> str:
 
 
 @admin.register(Round)
-class RoundAdmin(SearchingAdmin, ReadOnlyAdmin):
+class RoundAdmin(SearchingAdmin, MonitoringAdmin, ReadOnlyAdmin):
     ordering = ("-number",)
     sortable_by = ("number",)
     list_display = (

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from monitoring import controls
 from monitoring.admin import charts, display, sections
 from monitoring.admin.actions import TargetActions
-from monitoring.admin.base import SearchingAdmin, SingleDeletionAdmin
+from monitoring.admin.base import SingleDeletionAdmin
 from monitoring.admin.display import row_column
 from monitoring.admin.filters import AttentionFilter, TargetStateFilter
 from monitoring.admin.form import TargetForm
@@ -25,7 +25,7 @@ from monitoring.figures import badge, uptime
 from monitoring.figures.uptime import DayBar, UptimeFigures, format_percent
 from monitoring.models import CheckResult, Incident, Rollup, Target
 from monitoring.panels import format_milliseconds
-from portal.admin.base import BoundedChangeList, SettingsAdmin, begins_with
+from portal.admin.base import BoundedChangeList, SearchingAdmin, SettingsAdmin, begins_with
 from portal.admin.display import exact_moment, join_inline, moment_column, stack_lines
 from portal.base.words import EMPTY_VALUE
 from portal.desk.history import history_section

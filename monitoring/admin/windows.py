@@ -12,14 +12,14 @@ from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from monitoring.admin.base import SearchingAdmin
+from monitoring.admin.base import MonitoringAdmin
 from monitoring.admin.display import row_column
 from monitoring.admin.filters import RepeatsFilter, WindowStateFilter
 from monitoring.admin.form import WindowForm
 from monitoring.alerts import maintenance
 from monitoring.alerts.notices import format_duration
 from monitoring.models import MaintenanceWindow, Target
-from portal.admin.base import BoundedChangeList, begins_with
+from portal.admin.base import BoundedChangeList, SearchingAdmin, begins_with
 from portal.admin.display import QUIET, WARNING, badge, relative_moment, stack_lines
 from portal.base.words import format_count, format_moment
 from portal.desk.history import history_section
@@ -40,7 +40,7 @@ class WindowChangeList(BoundedChangeList):
 
 
 @admin.register(MaintenanceWindow)
-class MaintenanceWindowAdmin(SearchingAdmin):
+class MaintenanceWindowAdmin(SearchingAdmin, MonitoringAdmin):
     form = WindowForm
 
     add_label = _("Plan another")

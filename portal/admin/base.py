@@ -286,6 +286,20 @@ class VigieModelAdmin(GuardedAdmin):
         return act(self, request, self.get_queryset(request).filter(pk=obj.pk)) or back
 
 
+class SearchingAdmin(VigieModelAdmin):
+    """Base of the admins that search in a way of their own."""
+
+    def search(self, request: HttpRequest, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
+        """Return the rows that match the text, which is not empty."""
+        raise NotImplementedError
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        text = search_term.strip()
+        return (self.search(request, queryset, text) if text else queryset), False
+
+
 class SettingsAdmin(VigieModelAdmin):
     """Rows of which people write the settings and the portal the rest. Whoever saved one stays on its page."""
 

@@ -19,7 +19,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from portal import audit
-from portal.admin.base import ReadOnlyAdmin
+from portal.admin.base import ReadOnlyAdmin, SearchingAdmin
 from portal.admin.display import exact_moment, moment_column, stack_lines
 from portal.admin.filters import ChoiceFilter, PeriodFilter
 from portal.audit import EVENT_TEXTS
@@ -92,7 +92,7 @@ def count_column(name: str, description: Any) -> Any:
 
 
 @admin.register(GuardianReport)
-class GuardianReportAdmin(ReadOnlyAdmin):
+class GuardianReportAdmin(SearchingAdmin, ReadOnlyAdmin):
     class Media:
         css = {"all": ("usage/usage.css",)}
 
@@ -124,11 +124,8 @@ class GuardianReportAdmin(ReadOnlyAdmin):
             people=F("data__active_users"), requests=F("data__total_requests"), errors=F("data__total_errors")
         )
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[GuardianReport], search_term: str
-    ) -> tuple[QuerySet[GuardianReport], bool]:
-        text = search_term.strip()
-        return (queryset.filter(written_on(text)) if text else queryset), False
+    def search(self, request: HttpRequest, queryset: QuerySet[GuardianReport], text: str) -> QuerySet[GuardianReport]:
+        return queryset.filter(written_on(text))
 
     @admin.display(description=_("period (UTC)"))
     def period(self, report: GuardianReport) -> str:
