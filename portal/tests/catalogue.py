@@ -23,7 +23,8 @@ ROOT = Path(__file__).resolve().parents[2]
 DIRECTORY = ROOT / "portal" / "locale" / "fr" / "LC_MESSAGES"
 PO, MO = DIRECTORY / "django.po", DIRECTORY / "django.mo"
 PLURALS = ("ngettext", "ngettext_lazy")
-FUNCTIONS = dict.fromkeys(("_", "_now", "gettext", "gettext_lazy", "gettext_noop", *PLURALS))
+CONTEXTS = ("pgettext", "pgettext_lazy")
+FUNCTIONS = dict.fromkeys(("_", "_now", "gettext", "gettext_lazy", "gettext_noop", *PLURALS, *CONTEXTS))
 
 
 def sources() -> Iterator[tuple[str, bytes]]:
@@ -45,9 +46,10 @@ def texts() -> Catalog:
     for name, source in sources():
         found = extract_python(io.BytesIO(source), FUNCTIONS, (), {"encoding": "utf-8"})
         for _line, function, messages, _comments in found:
-            text = message_id(str(function), messages)
+            context = messages[0] if function in CONTEXTS else None
+            text = messages[1] if context else message_id(str(function), messages)
             if text:
-                catalogue.add(text, locations=[(name, 0)])
+                catalogue.add(text, locations=[(name, 0)], context=context)
     return catalogue
 
 

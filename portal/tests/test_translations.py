@@ -7,6 +7,7 @@ import re
 import pytest
 from django.utils import translation
 
+from portal.tests import catalogue
 from portal.tests.catalogue import MO, compiled, forms, texts, translated
 
 PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|{\w*}")
@@ -19,12 +20,12 @@ def ids(message):
 
 @pytest.fixture(scope="module")
 def french():
-    return {message.id: message for message in translated() if message.id}
+    return {(message.context, message.id): message for message in translated() if message.id}
 
 
 @pytest.fixture(scope="module")
 def wanted():
-    return {message.id for message in texts() if message.id}
+    return {(message.context, message.id) for message in texts() if message.id}
 
 
 def test_every_text_has_a_translation(french, wanted):
@@ -66,7 +67,17 @@ def test_compiled_catalogue_is_up_to_date():
 
 def test_texts_are_found_in_code_and_templates(wanted):
     for text in ("Revoke tokens", "Needs you now", "%(time)s ago", ("%(count)s failed", "%(count)s failed")):
-        assert text in wanted
+        assert (None, text) in wanted
+
+
+def test_text_with_a_context_is_translated_by_its_context(monkeypatch):
+    code = 'pgettext("button", "Change")\npgettext("column", "Change")\ngettext("Change")\n'
+    monkeypatch.setattr(catalogue, "sources", lambda: iter([("admin.py", code.encode())]))
+    assert {(message.context, message.id) for message in texts() if message.id} == {
+        ("button", "Change"),
+        ("column", "Change"),
+        (None, "Change"),
+    }
 
 
 def test_admin_is_served_in_french():
