@@ -1,0 +1,139 @@
+"""The interface is written in plain words: no text of it contains a term that tests/words.toml lists.
+
+Texts are those of the catalogue (templates, forms, messages, mails), and the help and output of commands. Apps in the
+table `pending` of tests/words.toml are not done yet. To see what is left in one of them, and to end its exemption,
+remove its line there and run
+
+    pytest tests/test_words.py
+"""
+
+import ast
+import functools
+import io
+import re
+import tomllib
+
+import pytest
+from babel.messages.extract import extract_python
+
+from portal.tests.catalogue import FUNCTIONS, ROOT, sources, translated
+
+RULES = tomllib.loads((ROOT / "tests" / "words.toml").read_text(encoding="utf-8"))
+APPS = ["agents", "backups", "beta", "client", "demo", "monitoring", "portal", "usage"]
+# What a command prints, and what a system check says, is written in the arguments of these.
+SPOKEN_CALLS = {"CommandError", "Critical", "Error", "Info", "Warning", "add_parser", "print", "write"}
+SPOKEN_ARGUMENTS = {"description", "epilog", "help", "hint"}
+
+
+@functools.cache
+def english_of(app):
+    """Return file and text of everything that the app says in English."""
+    return list(texts_of(app))
+
+
+def texts_of(app):
+    for name, source in sources():
+        if name.split("/")[0] == app:
+            for _line, _function, messages, _comments in extract_python(io.BytesIO(source), FUNCTIONS, (), {}):
+                for text in messages if isinstance(messages, tuple) else [messages]:
+                    if isinstance(text, str):
+                        yield name, text
+    for path in sorted((ROOT / app).rglob("*.py")):
+        if not {"tests", "migrations", "vendor"} & set(path.relative_to(ROOT).parts):
+            for text in spoken(ast.parse(path.read_text(encoding="utf-8"))):
+                yield str(path.relative_to(ROOT)), text
+
+
+def spoken(tree):
+    """Yield the untranslated texts of a module that a command prints or a check reports."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            said = node.args if name in SPOKEN_CALLS else []
+            said = [*said, *(keyword.value for keyword in node.keywords if keyword.arg in SPOKEN_ARGUMENTS)]
+        elif isinstance(node, ast.Assign) and any(getattr(target, "id", "") == "help" for target in node.targets):
+            said = [node.value]
+        else:
+            said = []
+        yield from (text for value in said if (text := literal(value)))
+
+
+def literal(node):
+    """Return the text of a string literal, with {} for each value in it."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+    return ""
+
+
+def offences(text, language):
+    if text in RULES["exceptions"]:
+        return []
+    # Identifiers stay as they are: settings, options, commands in backquotes, placeholders.
+    prose = re.sub(r"`[^`]*`|%\(\w+\)[sdg]|\{[^}]*\}|\b[A-Z]+_[A-Z_]+\b|--[\w-]+", "…", text)
+    return [
+        f"“{found.group()}”: {instead}"
+        for pattern, instead in RULES[language].items()
+        if (found := re.search(pattern, prose, re.IGNORECASE))
+    ]
+
+
+def apps_done(apps):
+    return [
+        pytest.param(app, marks=pytest.mark.skip(reason="its texts are not done yet"))
+        if app in RULES["pending"]
+        else app
+        for app in apps
+    ]
+
+
+@pytest.mark.parametrize("app", apps_done(APPS))
+def test_english_text_has_no_discouraged_term(app):
+    found = {(name, text, offence) for name, text in english_of(app) for offence in offences(text, "english")}
+    assert sorted(found) == []
+
+
+@pytest.mark.parametrize("app", apps_done([app for app in APPS if app not in ("client", "demo")]))
+def test_french_text_has_no_discouraged_term(app):
+    messages = [
+        message
+        for message in translated()
+        if message.id and any(name.startswith(f"{app}/") for name, _line in message.locations)
+    ]
+    found = [
+        (text, offence)
+        for message in messages
+        for text in ([message.string] if isinstance(message.string, str) else message.string)
+        for offence in offences(text, "french")
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("english", "Nobody is told of anything"),
+        ("english", "Runs a day"),
+        ("english", "How it stands"),
+        ("english", "Enroll a machine"),
+        ("french", "1 bogue est sans gravité depuis 2 jours"),
+    ],
+)
+def test_discouraged_term_is_found(language, text):
+    assert offences(text, language)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Status", "No one gets alerts", "How serious is it?", "Relative to DEPOSITS_ROOT", "Run `vigie-client deposit`"],
+)
+def test_plain_words_are_accepted(text):
+    assert offences(text, "english") == []
+
+
+def test_each_exception_has_a_reason_and_is_in_use():
+    texts = {text for app in APPS for _name, text in english_of(app)}
+    texts |= {text for message in translated() for text in [message.string] if isinstance(text, str)}
+    assert all(RULES["exceptions"].values())
+    assert [text for text in RULES["exceptions"] if text not in texts] == []
