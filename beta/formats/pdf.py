@@ -11,11 +11,13 @@ from django.utils.formats import date_format
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from beta.formats import drawing, pdf_layout
-from beta.formats.text import LONGEST_COMMENT, limit_stacked_marks, shorten_comment
+from beta.formats import drawing
+from beta.formats.text import LONGEST_COMMENT, shorten_comment
 from beta.models import BetaFeedback
 from beta.report import wording
 from beta.report.gather import OpenBug, Report
+from portal.base.text import printable_text
+from portal.desk import pdf_pages
 
 PRODUCER = "Vigie"
 LONGEST_BUG = 300
@@ -24,8 +26,6 @@ MIN_QUOTE = 40
 # A mark of the template starts a new part, after the chart that it names. No participant's text contains one, because
 # "<" is escaped.
 PART = re.compile(r"<!-- part (\w*) ?-->")
-# Joiners and variation selectors belong to letters and emoji; other invisible characters would only hide something.
-JOINERS = "\u200c\u200d"
 RIGHT_TO_LEFT = ("R", "AL")
 
 
@@ -40,7 +40,7 @@ def render_pdf(report: Report) -> bytes:
     """Return the PDF in the active language. Long texts of participants are cut further if they fill too many pages."""
     try:
         return lay_out_report(report)
-    except pdf_layout.TooManyPages:
+    except pdf_pages.TooManyPages:
         return lay_out_report(report, MIN_QUOTE)
 
 
@@ -48,29 +48,29 @@ def lay_out_report(report: Report, longest: int = LONGEST_COMMENT) -> bytes:
     """Lay out the report with each participant's text cut to `longest` characters. Raises TooManyPages."""
     html = render_to_string("beta/report.html", template_context(report, longest))
     css = render_to_string("beta/report.css")
-    return pdf_layout.make_pdf(
+    return pdf_pages.make_pdf(
         split_parts(html, make_charts(report)), css, PRODUCER, document_metadata(report), get_language() or "en"
     )
 
 
-def split_parts(html: str, charts: dict[str, pdf_layout.Chart]) -> list[str | pdf_layout.Chart]:
+def split_parts(html: str, charts: dict[str, pdf_pages.Chart]) -> list[str | pdf_pages.Chart]:
     """Split the HTML at the marks, and insert the charts that they name."""
     first, *others = PART.split(html)
-    parts: list[str | pdf_layout.Chart] = [first]
+    parts: list[str | pdf_pages.Chart] = [first]
     for name, following in zip(others[::2], others[1::2], strict=True):
         parts += [charts[name]] if name else []
         parts += [following] if following.strip() else []
     return parts
 
 
-def make_charts(report: Report) -> dict[str, pdf_layout.Chart]:
+def make_charts(report: Report) -> dict[str, pdf_pages.Chart]:
     days = report["performance"]["days"]
     latency = wording.find_condition(report, "latency")
     return {
-        "scores": pdf_layout.Chart(
+        "scores": pdf_pages.Chart(
             132, lambda page, place: drawing.draw_scores(page, place, report["score"], report["trend"])
         ),
-        "responses": pdf_layout.Chart(
+        "responses": pdf_pages.Chart(
             96, lambda page, place: drawing.draw_responses(page, place, days, latency and latency["target"])
         ),
     }
@@ -147,22 +147,6 @@ def cut_text(text: str, longest: int) -> str:
 
 
 # --- Texts of participants -------------------------------------------------------------------------------------------
-
-
-def printable_text(text: str) -> str:
-    """Put a text on one line, without invisible characters, direction overrides and stacked combining marks."""
-    kept = (
-        character if character.isprintable() else visible_replacement(character)
-        for character in limit_stacked_marks(text)
-    )
-    return " ".join("".join(kept).split())
-
-
-def visible_replacement(character: str) -> str:
-    """Replace a character that cannot be printed: keep joiners, drop format characters, else a space."""
-    if character in JOINERS:
-        return character
-    return "" if unicodedata.category(character) == "Cf" else " "
 
 
 def make_quote(text: str) -> Quote:

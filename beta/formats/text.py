@@ -8,12 +8,10 @@ from beta.models import BetaFeedback
 from beta.report import wording
 from beta.report.gather import OpenBug, Report
 from monitoring.terminal.text_table import WIDTH, format_table, indent_text, wrap_text
-from portal.base.text import limit_marks
+from portal.base.text import limit_stacked_marks
 from portal.base.words import format_count
 
 LONGEST_COMMENT = 1_000
-# Combining marks allowed on one letter. No language has more, and stacks of them cover the lines above.
-MOST_MARKS_SHOWN = 4
 
 
 def render_lines(report: Report) -> list[str]:
@@ -101,8 +99,3 @@ def shorten_comment(comment: str, longest: int = LONGEST_COMMENT) -> str:
         return comment
     remark = _("(%(count)s characters in all)") % {"count": format_count(len(comment))}
     return f"{comment[:longest]}… {remark}"
-
-
-def limit_stacked_marks(text: str) -> str:
-    """Strip combining marks that would cover the lines above."""
-    return limit_marks(text, MOST_MARKS_SHOWN)

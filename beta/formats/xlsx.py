@@ -14,13 +14,13 @@ from openpyxl.chart.axis import DateAxis
 from openpyxl.styles import Alignment, Font
 from openpyxl.utils import get_column_letter
 
-from beta.formats.text import limit_stacked_marks
 from beta.models import BEST_SCORE, BetaFeedback
 from beta.report import wording
 from beta.report.gather import Report
 from beta.report.verdict import Condition
 from monitoring.figures.uptime import format_percent
 from monitoring.terminal.text_table import display_width
+from portal.base.text import limit_stacked_marks
 from portal.desk.exports import NOT_IN_XML, workbook_cell
 
 TEXT, NUMBER, DAY, MOMENT = "", "0", "yyyy-mm-dd", "yyyy-mm-dd hh:mm:ss"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from beta.formats.pdf_layout import TooManyPages
 from beta.report.gather import Report
+from portal.desk.pdf_pages import TooManyPages
 from portal.models import NotificationChannel
 
 

@@ -9,13 +9,14 @@ import pymupdf
 import pytest
 from django.utils import translation
 
-from beta.formats import pdf_layout
 from beta.formats.drawing import BAD, GOOD, INK, LINE, PLAIN, axis_step, format_tick
-from beta.formats.pdf import printable_text, render_pdf
+from beta.formats.pdf import render_pdf
 from beta.report import verdict
 from beta.report.gather import build_report, calculate_nps
 from beta.tests.factories import create_programme
 from monitoring.tests.factories import NOON
+from portal.base.text import printable_text
+from portal.desk import pdf_pages
 
 STARTS = date(2026, 3, 2)
 KB = 1_000
@@ -352,10 +353,10 @@ def rendered(name):
 def test_words_and_drawings_stay_within_the_margins(name):
     document = pymupdf.open("pdf", rendered(name))
     allowed = pymupdf.Rect(
-        pdf_layout.MARGIN,
-        pdf_layout.MARGIN,
-        pdf_layout.PAPER.width - pdf_layout.MARGIN,
-        pdf_layout.PAPER.height - pdf_layout.MARGIN,
+        pdf_pages.MARGIN,
+        pdf_pages.MARGIN,
+        pdf_pages.PAPER.width - pdf_pages.MARGIN,
+        pdf_pages.PAPER.height - pdf_pages.MARGIN,
     )
     allowed += (-2, -2, 2, 4)
     for page in document:
@@ -431,12 +432,12 @@ def test_stacked_combining_marks_are_limited_to_four(mark):
 
 
 def bound(*parts):
-    return pymupdf.open("pdf", pdf_layout.make_pdf(parts, "h2, p { font-size: 9pt; }", "Vigie", {}, "en"))
+    return pymupdf.open("pdf", pdf_pages.make_pdf(parts, "h2, p { font-size: 9pt; }", "Vigie", {}, "en"))
 
 
 @pytest.mark.parametrize("height", range(600, 740, 10))
 def test_heading_is_on_the_page_of_the_first_paragraph(height):
-    above = pdf_layout.Chart(height, lambda page, place: None)
+    above = pdf_pages.Chart(height, lambda page, place: None)
     pages = [page.get_text() for page in bound(above, "<h2>Comments</h2>" + "<p>Clear.</p>" * 20)]
     [heading] = [text for text in pages if "Comments" in text]
     assert "Clear." in heading
@@ -444,10 +445,10 @@ def test_heading_is_on_the_page_of_the_first_paragraph(height):
 
 def test_chart_is_not_split_over_two_pages():
     places = []
-    chart = pdf_layout.Chart(300, lambda page, place: places.append((page.number, place)))
+    chart = pdf_pages.Chart(300, lambda page, place: places.append((page.number, place)))
     bound(chart, chart, chart)
     assert [number for number, _place in places] == [0, 0, 1]
-    assert all(place.height == 300 and place in pdf_layout.PAPER for _number, place in places)
+    assert all(place.height == 300 and place in pdf_pages.PAPER for _number, place in places)
 
 
 def test_usual_report_takes_one_page():
@@ -455,8 +456,8 @@ def test_usual_report_takes_one_page():
 
 
 def test_layout_over_the_page_limit_raises_an_error(monkeypatch):
-    monkeypatch.setattr(pdf_layout, "MAX_PAGES", 2)
-    with pytest.raises(pdf_layout.TooManyPages):
+    monkeypatch.setattr(pdf_pages, "MAX_PAGES", 2)
+    with pytest.raises(pdf_pages.TooManyPages):
         bound("<p>word</p>" * 200)
 
 
@@ -465,7 +466,7 @@ def test_texts_of_extremely_wide_letters_are_shortened_until_they_fit():
     names = {"programme": (letter * 100)[:100], "product": (letter * 100)[:100]}
     bug = a_bug(letter * 1_000, page=(letter * 200)[:200], app_version=(letter * 64)[:64])
     document = opened(a_report(**names, ux_comments=[letter * 100 * KB] * 5, open_bugs=[bug] * 20))
-    assert document.page_count < pdf_layout.MAX_PAGES
+    assert document.page_count < pdf_pages.MAX_PAGES
     assert "characters in all" in text_of(document)
 
 
@@ -483,13 +484,13 @@ def test_file_stays_small(name, limit):
 
 
 def test_layout_holds_the_lock(monkeypatch):
-    laid_out, locked = pdf_layout.lay_out, []
+    laid_out, locked = pdf_pages.lay_out, []
 
     def watched(*arguments):
-        locked.append(pdf_layout.LOCK.locked())
+        locked.append(pdf_pages.LOCK.locked())
         return laid_out(*arguments)
 
-    monkeypatch.setattr(pdf_layout, "lay_out", watched)
+    monkeypatch.setattr(pdf_pages, "lay_out", watched)
     render_pdf(REPORTS["nothing"])
     assert locked == [True]
 

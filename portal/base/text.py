@@ -11,6 +11,10 @@ MARKS = ("Mn", "Me")
 # Halfwidth sound marks of Japanese are letters to Unicode, and marks once they are normalised.
 MARKS_IN_DISGUISE = "\uff9e\uff9f"
 INVISIBLE = "Cf"
+# Marks on one letter in reports; more would cover the lines above.
+MOST_MARKS_SHOWN = 4
+# Joiners and variation selectors belong to letters and emoji; other invisible characters would only hide something.
+JOINERS = "\u200c\u200d"
 
 
 class TextTooLong(ValueError):
@@ -52,3 +56,24 @@ def limit_marks(text: str, most: int) -> str:
 
 def is_mark(character: str, kind: str) -> bool:
     return kind in MARKS or unicodedata.combining(character) != 0 or character in MARKS_IN_DISGUISE
+
+
+def limit_stacked_marks(text: str) -> str:
+    """Strip combining marks that would cover the lines above."""
+    return limit_marks(text, MOST_MARKS_SHOWN)
+
+
+def printable_text(text: str) -> str:
+    """Put a text on one line, without invisible characters, direction overrides and stacked combining marks."""
+    kept = (
+        character if character.isprintable() else visible_replacement(character)
+        for character in limit_stacked_marks(text)
+    )
+    return " ".join("".join(kept).split())
+
+
+def visible_replacement(character: str) -> str:
+    """Replace a character that cannot be printed: keep joiners, drop format characters, else a space."""
+    if character in JOINERS:
+        return character
+    return "" if unicodedata.category(character) == INVISIBLE else " "
