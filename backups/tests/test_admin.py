@@ -118,7 +118,8 @@ class TestTheHeading:
             "Errors": ("1", True),
         }  # fmt: skip
 
-    def test_heading_shows_a_running_scan(self, admin_client):
+    def test_heading_shows_a_running_scan(self, admin_client, make_job):
+        make_job("a")
         scan = make_finished_scan(finished_at=None, agent_id="SRV-1")
         enqueue("backups.scan_agent", "SRV-1", scan.pk, cluster="slow")
         text = page_text(admin_client.get(LIST))

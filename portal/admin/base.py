@@ -29,7 +29,7 @@ from portal.admin.paginator import CappedPaginator
 from portal.base import prefix  # noqa: F401 - the lookup `begins` that search_fields name
 from portal.desk.exports import csv_response, xlsx_response
 from portal.desk.panels import Section
-from portal.desk.site import may_open
+from portal.desk.site import link_for, may_open
 
 # A search for more finds nothing: no name or address is so long.
 LONGEST_SEARCH = 256
@@ -71,6 +71,16 @@ class BoundedChangeList(ChangeList):
         """Sort by `sortable_by` alone: Django offers no other column, but sorts by any that a query names."""
         return super().get_ordering_field(field_name) if field_name in (self.sortable_by or ()) else None
 
+    @property
+    def is_narrowed(self) -> bool:
+        """Return whether a search or a filter hides rows."""
+        return bool(self.query or self.get_filters_params())
+
+    @property
+    def has_no_rows(self) -> bool:
+        """Return whether the list would be empty without any search or filter too."""
+        return not self.result_list and not self.is_narrowed
+
     def get_results(self, request: HttpRequest) -> None:
         """Always with a LIMIT: without one SQLite reads a whole table in order to find the few rows of a search."""
         super().get_results(request)
@@ -82,9 +92,18 @@ class GuardedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     `lookups` are the list parameters in addition to those of its filters, used by links of the portal. Django would
     accept any lookup on any column: expensive ones, and on columns that no page shows.
+
+    `purpose` says on an empty list what it is for and how rows get there. `empty_link` is the button below it where
+    the list has no *Add*: the name of a page, and the button's text.
     """
 
     lookups: ClassVar[Sequence[str]] = ()
+    purpose: ClassVar[Any] = ""
+    empty_link: ClassVar[tuple[str, Any] | None] = None
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        context = {"purpose": self.purpose, "empty_link": link_for(request, self.empty_link)}
+        return super().changelist_view(request, context | (extra_context or {}))
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """Return whether the list may be filtered so; Django answers 400 where not."""

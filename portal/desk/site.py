@@ -111,12 +111,32 @@ def findings_for(request: HttpRequest, now: datetime) -> list[Finding]:
 
 def may_open(request: HttpRequest, url: str) -> bool:
     """Return whether the user may see the model whose page the url leads to: its figures are not for others either."""
+    return all(model_admin.has_view_or_change_permission(request) for model_admin in admins_behind(url))
+
+
+def admins_behind(url: str) -> list[Any]:
+    """Return the ModelAdmin whose page the url leads to, if there is one."""
     try:
         route = resolve(urlsplit(url).path).route
     except Resolver404:
-        return True
-    return all(
-        model_admin.has_view_or_change_permission(request)
+        return []
+    return [
+        model_admin
         for model, model_admin in admin.site._registry.items()
         if route.startswith(f"admin/{model._meta.app_label}/{model._meta.model_name}/")
-    )
+    ]
+
+
+@dataclass(frozen=True)
+class Link:
+    url: str
+    text: Any
+
+
+def link_for(request: HttpRequest, target: tuple[str, Any] | None) -> Link | None:
+    """Return the link to a page `(name, text)` of the admin, or None for users who may not open it."""
+    if target is None:
+        return None
+    url = reverse(target[0])
+    may_add = not url.endswith("/add/") or all(each.has_add_permission(request) for each in admins_behind(url))
+    return Link(url, target[1]) if may_add and may_open(request, url) else None
