@@ -276,7 +276,7 @@ def acknowledge_incident(url: str, password: str, incident: dict[str, Any]) -> s
 def read_messages(telegram: Telegram, seen: int) -> Iterator[str]:
     """Yield the messages after the first `seen`; none if the portal uses a real bot."""
     if telegram.received:
-        wait(lambda: any(f"{DYING} is up" in text for text in telegram.received[seen:]))
+        wait(lambda: any(f"{DYING} recovered" in text for text in telegram.received[seen:]))
         yield "Telegram received meanwhile:"
         yield from (f"  {text}" for text in telegram.received[seen:])
 

@@ -34,7 +34,7 @@ def admin_list_url(model: str, **query: str) -> str:
 
 def target_finding(target: Target, severity: Severity, text: str, since: datetime | None) -> Finding:
     url = reverse("admin:monitoring_target_change", args=[target.pk])
-    return Finding(severity, text, since, url, _("See the target"))
+    return Finding(severity, text, since, url, _("View target"))
 
 
 # --- Incidents -------------------------------------------------------------------------------------------------------
@@ -51,7 +51,7 @@ def unattended_incidents(now: datetime) -> Iterator[Finding]:
     for incident in worst:
         text = f"{incident_headline(incident)}. {in_one_line(incident_reason(incident))}".strip()
         url = reverse("admin:monitoring_incident_change", args=[incident.pk])
-        yield Finding(incident.severity, text, incident.opened_at, url, _("See the incident"))
+        yield Finding(incident.severity, text, incident.opened_at, url, _("View incident"))
     if has_others:
         yield other_incidents(unattended.exclude(pk__in=[incident.pk for incident in worst]))
 
@@ -69,8 +69,8 @@ def other_incidents(incidents: QuerySet[Incident]) -> Finding:
     )
     count = others["count"]
     text = ngettext(
-        "%(count)s more incident is open, and nobody is at it.",
-        "%(count)s more incidents are open, and nobody is at them.",
+        "%(count)s more incident is unacknowledged.",
+        "%(count)s more incidents are unacknowledged.",
         count,
     )
     severity = Severity.CRITICAL if others["critical"] else Severity.WARNING
@@ -88,14 +88,14 @@ def ending_certificates(now: datetime) -> Iterator[Finding]:
     targets, has_others = split_shown(ending.order_by("certificate_until"))
     for target in targets:
         until = target.certificate_until or now
-        text = _("The certificate of %(target)s ends soon: %(moment)s.")
+        text = _("%(target)s: certificate expires on %(moment)s.")
         if until <= now:
-            text = _("The certificate of %(target)s has ended: %(moment)s.")
+            text = _("%(target)s: certificate expired on %(moment)s.")
         words = {"target": target.name, "moment": format_moment(until)}
         yield target_finding(target, Severity.WARNING, text % words, None)
     if has_others:
-        text = _("The certificates of more targets end soon.")
-        yield Finding(Severity.WARNING, text, None, admin_list_url("target"), _("See the targets"))
+        text = _("The certificates of more targets expire soon.")
+        yield Finding(Severity.WARNING, text, None, admin_list_url("target"), _("View targets"))
 
 
 @finding_sources.register
@@ -111,15 +111,15 @@ def unwatched_targets(now: datetime) -> Iterator[Finding]:
     since = found["newest"] or found["due"]
     watched_at = Heartbeat.objects.filter(component=HEARTBEAT).values_list("at", flat=True).first()
     if found["due"] and watched_at and max(watched_at, found["due"]) < now - UNWATCHED:
-        text = _("Nobody watches the targets: it is not known how the services are.")
-        yield Finding(Severity.CRITICAL, text, watched_at, admin_list_url("target"), _("See the targets"))
+        text = _("Targets are not being checked: service status is unknown.")
+        yield Finding(Severity.CRITICAL, text, watched_at, admin_list_url("target"), _("View targets"))
     elif found["overdue"] and since < now - OVERDUE:
-        text = _("Nothing has been checked for more than 5 minutes: nobody knows how the services are.")
-        yield Finding(Severity.CRITICAL, text, since, admin_list_url("target"), _("See the targets"))
+        text = _("Nothing has been checked for more than 5 minutes: service status is unknown.")
+        yield Finding(Severity.CRITICAL, text, since, admin_list_url("target"), _("View targets"))
     elif found["never"]:
         text = ngettext(
-            "%(count)s target has never been checked, though others are.",
-            "%(count)s targets have never been checked, though others are.",
+            "%(count)s target has never been checked, although others are.",
+            "%(count)s targets have never been checked, although others are.",
             found["never"],
         )
         url = admin_list_url("target", state=Target.State.UNKNOWN)
@@ -136,16 +136,16 @@ def forgotten_targets(now: datetime) -> Iterator[Finding]:
     )
     if found["silenced"]:
         text = ngettext(
-            "%(count)s target is silenced for more than 30 days: nobody is told of its incidents.",
-            "%(count)s targets are silenced for more than 30 days: nobody is told of their incidents.",
+            "%(count)s target is silenced for more than 30 days: its incidents send no alerts.",
+            "%(count)s targets are silenced for more than 30 days: their incidents send no alerts.",
             found["silenced"],
         )
         url = admin_list_url("target", standing="silenced")
         yield count_finding(Severity.INFO, text, found["silenced"], url=url)
     if found["paused"]:
         text = ngettext(
-            "%(count)s target has been paused for more than 30 days: nobody looks at it.",
-            "%(count)s targets have been paused for more than 30 days: nobody looks at them.",
+            "%(count)s target has been paused for more than 30 days and is not monitored.",
+            "%(count)s targets have been paused for more than 30 days and are not monitored.",
             found["paused"],
         )
         url = admin_list_url("target", standing="paused")
@@ -164,8 +164,8 @@ def offline_portal(now: datetime) -> Iterator[Finding]:
     last_reached = next((found for found in rounds if found.is_online), None)
     if last_reached is None or Incident.objects.open().filter(rule=Rule.OFFLINE).exists():
         return
-    text = _("The portal does not reach the network. Failures during this time don’t count.")
-    yield Finding(Severity.WARNING, text, last_reached.finished_at, admin_list_url("round"), _("See the rounds"))
+    text = _("The portal is offline. Failures during this time don’t count.")
+    yield Finding(Severity.WARNING, text, last_reached.finished_at, admin_list_url("round"), _("View rounds"))
 
 
 @finding_sources.register
@@ -174,7 +174,7 @@ def endless_maintenance(now: datetime) -> Iterator[Finding]:
     of_everything = MaintenanceWindow.objects.relevant(now).filter(targets=None).order_by("id")
     for window in of_everything[:MOST_WINDOWS]:
         if window.length > MAINTENANCE_LONG and maintenance.is_window_active(window, now):
-            text = _("The maintenance “%(name)s” covers all targets for more than a day: nobody is told of anything.")
+            text = _("The maintenance “%(name)s” covers all targets for more than a day: no alerts are sent.")
             url = reverse("admin:monitoring_maintenancewindow_change", args=[window.pk])
-            yield Finding(Severity.WARNING, text % {"name": window.name}, window.starts_at, url, _("See it"))
+            yield Finding(Severity.WARNING, text % {"name": window.name}, window.starts_at, url, _("View maintenance"))
             return

@@ -41,7 +41,14 @@ class StateCounts:
 
     @property
     def sentence(self) -> str:
+        if not self.watched:
+            return format_count(0)
         return _("%(up)s of %(watched)s") % {"up": format_count(self.up), "watched": format_count(self.watched)}
+
+    @property
+    def caption(self) -> str:
+        """Return the words after the sentence. Nothing monitored is not shown as if all were well."""
+        return _("up") if self.watched else _("targets monitored")
 
 
 def count_states() -> StateCounts:
@@ -105,13 +112,13 @@ def services_tile(now: datetime) -> Tile:
     return Tile(
         title=_("Services"),
         figure=figures.sentence,
-        caption=_("are up"),
+        caption=figures.caption,
         url=reverse("admin:monitoring_target_changelist"),
         facts=[
             (_("open incidents"), format_count(Incident.objects.open().count())),
-            (_("p95 of the last round"), format_milliseconds(newest.p95_ms if newest else None)),
-            (_("uptime of 30 days"), format_percent(days.uptime)),
-            (_("last round"), format_relative(newest.finished_at, now) if newest else _("never")),
+            (_("p95 (last minute)"), format_milliseconds(newest.p95_ms if newest else None)),
+            (_("30-day uptime"), format_percent(days.uptime)),
+            (_("last check"), format_relative(newest.finished_at, now) if newest else _("never")),
         ],
-        chart=daily_chart(days.failures_by_day, now, _("failed checks a day")),
+        chart=daily_chart(days.failures_by_day, now, _("failed checks per day")),
     )

@@ -33,7 +33,7 @@ def without_text(event: IncidentEvent, subject: Subject, pseudonym: str) -> Row:
 def target_remarks(subject: Subject) -> Iterator[str]:
     for target in Target.objects.order_by("pk"):
         if any(subject.is_in(getattr(target, name)) for name in CONFIGURED):
-            text = _("The target %(number)d names the subject in what it checks: change it in the admin.")
+            text = _("The check of target %(number)d contains the name: change it in the admin.")
             yield text % {"number": target.pk}
 
 

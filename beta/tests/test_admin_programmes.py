@@ -311,7 +311,7 @@ class TestProgrammePage:
         (row,) = section(admin_client, programme, "Targets").rows
         assert ">API</a>" in row[0]
         assert "down" in row[1]
-        assert row[3] == "It answered 503."
+        assert row[3] == "The response status was 503."
 
 
 class TestReportExport:

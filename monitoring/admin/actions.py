@@ -24,7 +24,7 @@ Act = Callable[[TargetQuerySet], int]
 
 
 class TargetActions(AskingAdmin):
-    too_many = _("Choose at most %(count)d targets at once. Nothing was done.")
+    too_many = _("Select at most %(count)d targets. Nothing was changed.")
     actions = (
         "check_now", "silence", "end_silence", "pause", "resume", "publish_badge", "revoke_badge", "export_chosen",
         "export_chosen_xlsx",
@@ -63,8 +63,8 @@ class TargetActions(AskingAdmin):
         targets = self.lock_selection(request, queryset, Q(is_active=True))
         count = self.carry_out(request, targets, "check_asked", lambda rows: controls.request_checks(rows, now))
         text = ngettext(
-            "%(count)d target is being checked: its page will tell the result.",
-            "%(count)d targets are being checked: their pages will tell the result.",
+            "Check started.",
+            "Checks of %(count)d targets started.",
             count,
         )
         self.tell(request, text, count)
@@ -83,8 +83,8 @@ class TargetActions(AskingAdmin):
         after = {"until": format_moment(until)}
         count = self.carry_out(request, targets, "silenced", lambda rows: controls.silence_targets(rows, until), after)
         text = ngettext(
-            "%(count)d target is silenced until %(until)s: it is checked, and nobody is told.",
-            "%(count)d targets are silenced until %(until)s: they are checked, and nobody is told.",
+            "Target silenced until %(until)s.",
+            "%(count)d targets silenced until %(until)s.",
             count,
         )
         self.message_user(request, text % {"count": count, "until": format_moment(until)}, messages.SUCCESS)
@@ -92,18 +92,18 @@ class TargetActions(AskingAdmin):
 
     def ask_for_how_long(self, request: HttpRequest, targets: list[Target], form: SilenceForm) -> HttpResponse:
         lead = ngettext(
-            "This target is checked as before. Its incidents are written down, but nobody is told until then.",
-            "These targets are checked as before. Their incidents are written down, but nobody is told until then.",
+            "Checks continue and incidents are recorded, but no alerts are sent for this target.",
+            "Checks continue and incidents are recorded, but no alerts are sent for these targets.",
             len(targets),
         )
         chosen = [(target.pk, target.name, target.url) for target in targets]
         return self.ask(request, "silence", form, chosen, title=_("Silence"), lead=lead, submit=_("Silence"))
 
-    @admin.action(description=_("End the silence"), permissions=["change"])
+    @admin.action(description=_("Unsilence"), permissions=["change"])
     def end_silence(self, request: HttpRequest, queryset: TargetQuerySet) -> None:
         targets = self.lock_selection(request, queryset, Q(silenced_until__gt=timezone.now()))
         count = self.carry_out(request, targets, "silence_ended", lambda rows: controls.silence_targets(rows, None))
-        text = ngettext("%(count)d target is heard again.", "%(count)d targets are heard again.", count)
+        text = ngettext("Target unsilenced.", "%(count)d targets unsilenced.", count)
         self.tell(request, text, count)
 
     # --- Pause -------------------------------------------------------------------------------------------------------
@@ -114,8 +114,8 @@ class TargetActions(AskingAdmin):
         targets = self.lock_selection(request, queryset, Q(is_active=True))
         count = self.carry_out(request, targets, "paused", lambda rows: controls.pause_targets(rows, actor))
         text = ngettext(
-            "%(count)d target is paused: nobody looks at it until it is resumed.",
-            "%(count)d targets are paused: nobody looks at them until they are resumed.",
+            "Target paused.",
+            "%(count)d targets paused.",
             count,
         )
         self.tell(request, text, count)
@@ -125,29 +125,29 @@ class TargetActions(AskingAdmin):
         now = timezone.now()
         targets = self.lock_selection(request, queryset, Q(is_active=False))
         count = self.carry_out(request, targets, "resumed", lambda rows: controls.resume_targets(rows, now))
-        text = ngettext("%(count)d target is watched again.", "%(count)d targets are watched again.", count)
+        text = ngettext("Target resumed.", "%(count)d targets resumed.", count)
         self.tell(request, text, count)
 
     # --- Badges ------------------------------------------------------------------------------------------------------
 
-    @admin.action(description=_("Publish a badge"), permissions=["change"])
+    @admin.action(description=_("Publish badge"), permissions=["change"])
     def publish_badge(self, request: HttpRequest, queryset: TargetQuerySet) -> None:
         targets = self.lock_selection(request, queryset, Q(badge_key=None))
         count = self.carry_out(request, targets, "badge_published", badge.publish_badges)
         text = ngettext(
-            "%(count)d badge is published: its address stands on the page of its target.",
-            "%(count)d badges are published: their addresses stand on the pages of their targets.",
+            "Badge published. Its address is on the target’s page.",
+            "%(count)d badges published. Their addresses are on the targets’ pages.",
             count,
         )
         self.tell(request, text, count)
 
-    @admin.action(description=_("Revoke the badge"), permissions=["change"])
+    @admin.action(description=_("Unpublish badge…"), permissions=["change"])
     def revoke_badge(self, request: HttpRequest, queryset: TargetQuerySet) -> None:
         targets = self.lock_selection(request, queryset, ~Q(badge_key=None))
         count = self.carry_out(request, targets, "badge_revoked", badge.revoke_badges)
         text = ngettext(
-            "%(count)d badge is revoked: its address answers no more.",
-            "%(count)d badges are revoked: their addresses answer no more.",
+            "Badge unpublished.",
+            "%(count)d badges unpublished.",
             count,
         )
         self.tell(request, text, count)

@@ -21,7 +21,6 @@ class MonitoringAdmin(VigieModelAdmin):
     class Media:
         css = {"all": ("monitoring/monitoring.css",)}
 
-    change_list_template = "monitoring/list.html"
     actions: Sequence[Any] = ("export_chosen", "export_chosen_xlsx")
 
 
@@ -63,7 +62,7 @@ class AskingAdmin(MonitoringAdmin):
         rows = queryset.filter(condition).order_by(*self.ordering or ()).select_for_update(of=("self",))
         chosen = list(rows[: MOST_AT_ONCE + 1])
         if not chosen:
-            text = _("Nothing was done: there was nothing to do for any of those chosen.")
+            text = _("No changes needed.")
             self.message_user(request, text, messages.WARNING)
         elif len(chosen) > MOST_AT_ONCE:
             self.message_user(request, self.too_many % {"count": MOST_AT_ONCE}, messages.ERROR)

@@ -27,11 +27,13 @@ SEARCHED = timedelta(days=1)
 
 @admin.register(CheckResult)
 class CheckResultAdmin(SearchingAdmin, MonitoringAdmin, ReadOnlyAdmin):
+    purpose = _("Results of single checks: each request to a target, its response time, and why it failed.")
+    empty_link = ("admin:monitoring_target_changelist", _("View targets"))
     ordering = ("-at", "-id")
     sortable_by = ("at",)
     list_select_related = ("target",)
     list_display = (
-        moment_column("at", _("checked"), ordering="at", show=exact_moment),
+        moment_column("at", _("time"), ordering="at", show=exact_moment),
         "name",
         "outcome",
         "status",
@@ -42,12 +44,12 @@ class CheckResultAdmin(SearchingAdmin, MonitoringAdmin, ReadOnlyAdmin):
     lookups = ("target",)
     search_fields = ("target__name__begins",)
     search_help_text = format_lazy(
-        "{} {}", begins_with(_("target")), _("(the first 5; of the last 24 hours where no period is chosen)")
+        "{} {}", begins_with(_("target")), _("(first 5 targets; last 24 hours unless a period is selected)")
     )
     export_columns = (
         "target__name", "at", "error_kind", "detail", "status", "latency_ms", "retried", "retried_kind", "excuse",
     )  # fmt: skip
-    facts = (moment_column("at", _("checked"), show=exact_moment), "page", "outcome", "status", "latency", "error")
+    facts = (moment_column("at", _("time"), show=exact_moment), "page", "outcome", "status", "latency", "error")
 
     def search(self, request: HttpRequest, queryset: QuerySet[CheckResult], text: str) -> QuerySet[CheckResult]:
         found = Target.objects.filter(name__begins=text).values_list("pk", flat=True)[:MOST_TARGETS_FOUND]
@@ -59,5 +61,5 @@ class CheckResultAdmin(SearchingAdmin, MonitoringAdmin, ReadOnlyAdmin):
     name = row_column(_("target"), lambda check: check.target.name)
     page = row_column(_("target"), lambda check: display.link_to_target(check.target))
     outcome = row_column(_("result"), display.check_outcome)
-    latency = row_column(_("latency"), lambda check: format_milliseconds(check.latency_ms))
-    error = row_column(_("why"), lambda check: check.message or EMPTY_VALUE)
+    latency = row_column(_("response time"), lambda check: format_milliseconds(check.latency_ms))
+    error = row_column(_("reason"), lambda check: check.message or EMPTY_VALUE)

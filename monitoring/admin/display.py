@@ -130,9 +130,9 @@ def certificate_end(target: Target, now: datetime) -> SafeString | str:
     if until is None:
         return EMPTY_VALUE
     if until <= now:
-        return join_inline(badge(_("has ended"), BAD), exact_moment(until))
+        return join_inline(badge(_("expired"), BAD), exact_moment(until))
     is_soon = target.tls_expiry_days is not None and until <= now + timedelta(days=target.tls_expiry_days)
-    return join_inline(badge(_("ends soon"), WARNING) if is_soon else "", exact_moment(until))
+    return join_inline(badge(_("expires soon"), WARNING) if is_soon else "", exact_moment(until))
 
 
 # --- Figures ---------------------------------------------------------------------------------------------------------
@@ -171,13 +171,13 @@ def describe_bars(bars: Sequence[DayBar]) -> str:
     """Return the text alternative of the bars."""
     states = [bar.state for bar in bars]
     words = [
-        (states.count("up"), _("without a failure: %(count)d")),
-        (states.count("partial"), _("with failures: %(count)d")),
-        (states.count("down"), _("with many failures: %(count)d")),
-        (states.count("none"), _("without checks: %(count)d")),
+        (states.count("up"), _("no failures: %(count)d")),
+        (states.count("partial"), _("some failures: %(count)d")),
+        (states.count("down"), _("many failures: %(count)d")),
+        (states.count("none"), _("no checks: %(count)d")),
     ]
     told = ", ".join(text % {"count": count} for count, text in words if count)
-    days = ngettext("The last %(count)d day", "The last %(count)d days", len(bars)) % {"count": len(bars)}
+    days = ngettext("Last %(count)d day", "Last %(count)d days", len(bars)) % {"count": len(bars)}
     return f"{days}: {told}"
 
 
@@ -209,12 +209,12 @@ def uptime_bars(bars: Sequence[DayBar]) -> SafeString:
 
 def check_outcome(check: CheckResult) -> SafeString:
     if check.retried:
-        retries = ngettext("at the retry", "after %(count)d retries", check.retried) % {"count": check.retried}
-        return stack_lines(badge(_("good"), WARNING), retries)
+        retries = ngettext("after 1 retry", "after %(count)d retries", check.retried) % {"count": check.retried}
+        return stack_lines(badge(_("OK"), WARNING), retries)
     if not check.error_kind:
-        return badge(_("good"), GOOD)
+        return badge(_("OK"), GOOD)
     if check.excuse:
-        return stack_lines(badge(_("failed"), QUIET), _("not counted: %(why)s") % {"why": check.get_excuse_display()})
+        return stack_lines(badge(_("failed"), QUIET), _("excluded: %(why)s") % {"why": check.get_excuse_display()})
     return badge(_("failed"), BAD)
 
 
@@ -224,7 +224,7 @@ def check_outcome(check: CheckResult) -> SafeString:
 def incident_badge(incident: Incident) -> SafeString:
     """Return the state as a badge, coloured by severity until someone acknowledges the incident."""
     if incident.is_withdrawn:
-        return badge(_("no longer watched"), QUIET)
+        return badge(_("monitoring stopped"), QUIET)
     if incident.resolved_at is not None:
         return badge(_("resolved"), GOOD)
     if incident.acknowledged_at is not None:

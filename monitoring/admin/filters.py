@@ -18,7 +18,7 @@ ROUNDS_LATELY = 10_000
 
 
 class TargetStateFilter(ChoiceFilter):
-    title = _("state")
+    title = _("status")
     parameter_name = "state"
     options = {state: state.label for state in reversed(Target.State)}
 
@@ -27,7 +27,7 @@ class TargetStateFilter(ChoiceFilter):
 
 
 class AttentionFilter(ChoiceFilter):
-    title = _("standing")
+    title = _("view")
     parameter_name = "standing"
     options = {"attention": _("needs attention"), "paused": _("paused"), "silenced": _("silenced")}
 
@@ -40,14 +40,14 @@ class AttentionFilter(ChoiceFilter):
 
 
 class IncidentStateFilter(ChoiceFilter):
-    title = _("state")
+    title = _("status")
     parameter_name = "state"
     options = {
         "open": _("open"),
-        "new": _("open, nobody at it"),
+        "new": _("unacknowledged"),
         "acknowledged": _("acknowledged"),
         "resolved": _("resolved"),
-        "withdrawn": _("no longer watched"),
+        "withdrawn": _("monitoring stopped"),
     }
 
     def condition(self, value: str, now: datetime) -> Q:
@@ -74,7 +74,7 @@ class OpenedFilter(PeriodFilter):
 
 
 class CheckedFilter(PeriodFilter):
-    title = _("checked")
+    title = _("time")
     parameter_name = "checked"
     field = "at"
     options = {"hour": _("last hour"), "day": _("last 24 hours"), "week": _("last 7 days")}
@@ -83,7 +83,7 @@ class CheckedFilter(PeriodFilter):
 class ErrorFilter(ChoiceFilter):
     title = _("failed in the last hour")
     parameter_name = "error"
-    options = {"any": _("for any reason"), "retried": _("until a retry"), **ERROR_LABELS}
+    options = {"any": _("any reason"), "retried": _("retried successfully"), **ERROR_LABELS}
 
     def condition(self, value: str, now: datetime) -> Q:
         special = {"any": ~Q(error_kind=""), "retried": Q(retried__gt=0)}
@@ -91,7 +91,7 @@ class ErrorFilter(ChoiceFilter):
 
 
 class ExclusionFilter(ChoiceFilter):
-    title = _("not counted, last hour")
+    title = _("excluded, last hour")
     parameter_name = "excuse"
     options = dict(Exclusion.choices)
 
@@ -106,9 +106,9 @@ class FinishedFilter(PeriodFilter):
 
 
 class RoundOutcomeFilter(ChoiceFilter):
-    title = _("outcome, last 10,000 rounds")
+    title = _("result, last 10,000 rounds")
     parameter_name = "outcome"
-    options = {"failures": _("with failures"), "offline": _("offline")}
+    options = {"failures": _("some failures"), "offline": _("offline")}
 
     def condition(self, value: str, now: datetime) -> Q:
         found = {"failures": Q(failures__gt=0), "offline": Q(is_online=False)}[value]
@@ -117,9 +117,9 @@ class RoundOutcomeFilter(ChoiceFilter):
 
 
 class WindowStateFilter(ChoiceFilter):
-    title = _("state")
+    title = _("status")
     parameter_name = "state"
-    options = {"running": _("running now"), "upcoming": _("upcoming"), "over": _("over")}
+    options = {"running": _("running now"), "upcoming": _("upcoming"), "over": _("finished")}
 
     def condition(self, value: str, now: datetime) -> Q:
         if value == "running":

@@ -30,22 +30,22 @@ class TargetForm(BaseTargetForm):
         model = Target
         exclude = ()
         help_texts = {
-            "name": _("As messages and the badge call it."),
-            "url": _("http or https, without user and password; never one that changes something when it is asked."),
-            "method": _("HEAD asks for no content, so nothing can be looked for in it."),
-            "interval": _("Seconds between two checks, from 10 to 86,400."),
-            "timeout": _("Seconds for the whole answer, redirects included; at most 30."),
-            "retries": _("How many times a failed check is tried again, two seconds apart, before it counts."),
-            "expected_statuses": _("Statuses and ranges, such as 200-299,404."),
-            "contains": _("A text that must stand in the answer. Without any, none is looked for."),
-            "json_path": _("Such as status or checks.database.ok: it must exist in the JSON answered."),
-            "json_value": _("What stands there, as JSON writes it; without any, it need only exist."),
-            "header_name": _("A header that the answer must have."),
-            "header_value": _("A text that must stand in this header; without any, it need only be there."),
-            "max_latency_ms": _("A slower answer is good, but the target is slow. Without a figure, none is."),
-            "tls_expiry_days": _("How many days before its certificate ends you are told. Without a figure, never."),
-            "failures_to_open": _("So many failures in a row open an incident, and tell."),
-            "successes_to_close": _("So many good checks in a row resolve it, and tell."),
+            "name": _("Display name in alerts and on the badge."),
+            "url": _("http or https, without user name and password. The check must not have side effects."),
+            "method": _("HEAD responses have no body, so their content can’t be checked."),
+            "interval": _("Seconds between checks (10 to 86,400)."),
+            "timeout": _("Seconds allowed for the complete response, including redirects (at most 30)."),
+            "retries": _("Retries before a check counts as failed (2 s apart)."),
+            "expected_statuses": _("Status codes and ranges, e.g. 200-299,404."),
+            "contains": _("Text the response must contain (optional)."),
+            "json_path": _("Path that must exist in the JSON response, e.g. status or checks.database.ok (optional)."),
+            "json_value": _("Expected value, written as JSON. Leave empty to require only the path."),
+            "header_name": _("Header the response must have (optional)."),
+            "header_value": _("Text this header must contain. Leave empty to require only the header."),
+            "max_latency_ms": _("Mark as slow above this response time. Leave empty to disable."),
+            "tls_expiry_days": _("Alert this many days before the certificate expires. Leave empty to disable."),
+            "failures_to_open": _("Consecutive failures before alerting."),
+            "successes_to_close": _("Consecutive successful checks before the incident is resolved."),
         }
 
 
@@ -54,21 +54,21 @@ class WindowForm(BaseWindowForm):
         model = MaintenanceWindow
         exclude = ()
         help_texts = {
-            "name": _("What is being done: it stands wherever a failure is not counted."),
-            "repeats": _("At the same time of day, whatever the season."),
-            "targets": _("Without any, all targets are in maintenance."),
+            "name": _("Title, shown wherever failures are excluded."),
+            "repeats": _("Repeats at the same local time, also when the clocks change."),
+            "targets": _("Leave empty to include all targets."),
         }
 
 
 class SilenceForm(UntilForm):
     CHOICES = (
-        ("hour", _("for an hour")),
-        ("hours", _("for 8 hours")),
-        ("day", _("for a day")),
-        ("week", _("for 7 days")),
-        ("until", _("until the moment below")),
+        ("hour", _("1 hour")),
+        ("hours", _("8 hours")),
+        ("day", _("1 day")),
+        ("week", _("7 days")),
+        ("until", _("until the time below")),
     )
-    length = forms.ChoiceField(label=_("For how long"), choices=CHOICES, widget=forms.RadioSelect, initial="hour")
+    length = forms.ChoiceField(label=_("Duration"), choices=CHOICES, widget=forms.RadioSelect, initial="hour")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -89,8 +89,8 @@ class SilenceForm(UntilForm):
 
 class CauseForm(forms.Form):
     cause = forms.CharField(
-        label=_("Cause"),
+        label=_("Root cause"),
         max_length=Incident._meta.get_field("cause").max_length,
         widget=forms.Textarea(attrs={"rows": 4, "class": "vLargeTextField"}),
-        help_text=_("What it was, and what was done about it: the next time somebody will be glad of it."),
+        help_text=_("Root cause and fix; helps next time."),
     )

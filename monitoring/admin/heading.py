@@ -18,7 +18,7 @@ from monitoring.panels import (
     count_states,
     format_milliseconds,
 )
-from portal.admin.display import BAD, badge, relative_moment
+from portal.admin.display import BAD, GOOD, QUIET, badge, relative_moment
 from portal.base.words import format_count
 
 
@@ -27,7 +27,8 @@ class ListHeading:
     """`other_states` are counts of targets that are not simply up, each with the query that lists them."""
 
     figure: str
-    is_bad: bool
+    caption: str
+    tone: str
     other_states: list[tuple[str, str]]
     facts: list[tuple[str, Any]]
 
@@ -36,10 +37,17 @@ def list_heading(now: datetime) -> ListHeading:
     figures, newest, uptime = count_states(), Round.objects.latest_first().first(), cached_month(now).uptime
     facts = [
         (_("Open incidents"), incidents_link(Incident.objects.open().count())),
-        (_("Uptime of 30 days"), format_percent(uptime)),
-        *(round_facts(newest) if newest else [(_("Last round"), _("never"))]),
+        (_("30-day uptime"), format_percent(uptime)),
+        *(round_facts(newest) if newest else [(_("Last check"), _("never"))]),
     ]
-    return ListHeading(figures.sentence, bool(figures.down or figures.unstable), other_states(figures), facts)
+    return ListHeading(figures.sentence, figures.caption, tone_of(figures), other_states(figures), facts)
+
+
+def tone_of(figures: StateCounts) -> str:
+    """Return the tone of the figure: nothing monitored is neither good nor bad."""
+    if not figures.watched:
+        return QUIET
+    return BAD if figures.down or figures.unstable else GOOD
 
 
 def other_states(figures: StateCounts) -> list[tuple[str, str]]:
@@ -67,7 +75,7 @@ def incidents_link(count: int) -> Any:
 
 def round_facts(newest: Round) -> list[tuple[str, Any]]:
     facts = [
-        (_("Last round"), relative_moment(newest.finished_at)),
+        (_("Last check"), relative_moment(newest.finished_at)),
         (_("Checks"), format_count(newest.checks)),
         (_("Errors"), format_share(newest.error_rate)),
         ("p95", format_milliseconds(newest.p95_ms)),

@@ -27,7 +27,7 @@ from portal.desk.panels import Section
 
 
 class IncidentActions(AskingAdmin, ReadOnlyAdmin):
-    too_many = _("Choose at most %(count)d incidents at once. Nothing was done.")
+    too_many = _("Select at most %(count)d incidents. Nothing was changed.")
     actions = ("acknowledge", "note_cause", "export_chosen", "export_chosen_xlsx")
     object_actions = ("acknowledge", "note_cause")
 
@@ -48,14 +48,14 @@ class IncidentActions(AskingAdmin, ReadOnlyAdmin):
             if incident.pk in acknowledged:
                 audit.record_event("monitoring.acknowledged", self.subject_of(incident), request=request)
         text = ngettext(
-            "%(count)d incident is acknowledged: nobody is reminded of it any more.",
-            "%(count)d incidents are acknowledged: nobody is reminded of them any more.",
+            "Incident acknowledged; reminders stopped.",
+            "%(count)d incidents acknowledged; reminders stopped.",
             len(acknowledged),
         )
         level = messages.SUCCESS if acknowledged else messages.WARNING
         self.message_user(request, text % {"count": len(acknowledged)}, level)
 
-    @admin.action(description=_("Note the cause…"), permissions=["acknowledge"])
+    @admin.action(description=_("Add root cause…"), permissions=["acknowledge"])
     def note_cause(self, request: HttpRequest, queryset: QuerySet[Incident]) -> HttpResponse | None:
         found = self.lock_selection(request, queryset, Q())
         if not found:
@@ -68,18 +68,23 @@ class IncidentActions(AskingAdmin, ReadOnlyAdmin):
         for incident in found:
             incidents.note_cause(incident, cause, actor, now)
             audit.record_event("monitoring.cause_noted", self.subject_of(incident), request=request)
-        text = ngettext("The cause was noted.", "The cause was noted for %(count)d incidents.", len(found))
+        text = ngettext("Root cause saved.", "Root cause of %(count)d incidents saved.", len(found))
         self.message_user(request, text % {"count": len(found)}, messages.SUCCESS)
         return None
 
     def ask_for_cause(self, request: HttpRequest, found: list[Incident], form: CauseForm) -> HttpResponse:
-        lead = _("What was it, and what helped? Whoever meets the same again will find it here.")
+        lead = _("Root cause and fix; helps next time.")
         chosen = [(incident.pk, str(incident), format_moment(incident.opened_at)) for incident in found]
-        return self.ask(request, "note_cause", form, chosen, title=_("Note the cause"), lead=lead, submit=_("Note it"))
+        return self.ask(request, "note_cause", form, chosen, title=_("Root cause"), lead=lead, submit=_("Save"))
 
 
 @admin.register(Incident)
 class IncidentAdmin(IncidentActions):
+    purpose = _(
+        "Outages and other problems of targets. An incident opens when a target fails repeatedly, and is resolved "
+        "when its checks succeed again."
+    )
+    empty_link = ("admin:monitoring_target_changelist", _("View targets"))
     ordering = ("-id",)
     sortable_by = ()
     list_select_related = ("target",)
@@ -95,7 +100,7 @@ class IncidentAdmin(IncidentActions):
     )  # fmt: skip
     titled_facts = (
         (
-            _("What happened"),
+            _("Details"),
             (
                 "state", "what", "rule", "why",
                 moment_column("opened_at", _("opened"), show=exact_moment),
@@ -104,9 +109,9 @@ class IncidentAdmin(IncidentActions):
             ),
         ),
         (
-            _("Who knows"),
+            _("Notifications"),
             (
-                moment_column("told_at", _("told"), show=exact_moment, empty=_("nobody was told")),
+                moment_column("told_at", _("notified"), show=exact_moment, empty=_("alerts off")),
                 moment_column("reminded_at", _("last reminder"), show=exact_moment),
                 "reminders",
                 moment_column("acknowledged_at", _("acknowledged"), show=exact_moment),
@@ -129,9 +134,9 @@ class IncidentAdmin(IncidentActions):
     what_happened = row_column(
         _("incident"), lambda row: stack_lines(incident_headline(row), display.first_line(incident_reason(row)))
     )
-    state = row_column(_("state"), display.incident_badge)
-    what = row_column(_("what"), lambda row: display.link_to_target(row.target) if row.target else row.name)
-    why = row_column(_("why"), lambda row: format_html("{}", incident_reason(row) or EMPTY_VALUE))
+    state = row_column(_("status"), display.incident_badge)
+    what = row_column(_("event"), lambda row: display.link_to_target(row.target) if row.target else row.name)
+    why = row_column(_("reason"), lambda row: format_html("{}", incident_reason(row) or EMPTY_VALUE))
     lasted = row_column(_("duration"), lambda row: display.incident_duration(row, timezone.now()))
-    known_cause = row_column(_("cause"), lambda row: display.short_cause(row.cause) or EMPTY_VALUE)
-    cause_in_full = row_column(_("cause"), lambda row: row.cause or str(_("not noted yet")))
+    known_cause = row_column(_("root cause"), lambda row: display.short_cause(row.cause) or EMPTY_VALUE)
+    cause_in_full = row_column(_("root cause"), lambda row: row.cause or str(_("not added yet")))

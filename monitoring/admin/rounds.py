@@ -31,6 +31,8 @@ def count_others(found: Round, shown: int) -> str:
 
 @admin.register(Round)
 class RoundAdmin(SearchingAdmin, MonitoringAdmin, ReadOnlyAdmin):
+    purpose = _("Rounds of checks: every minute the workers check the targets that are due, and record a round.")
+    empty_link = ("admin:monitoring_target_changelist", _("View targets"))
     ordering = ("-number",)
     sortable_by = ("number",)
     list_display = (
@@ -40,14 +42,14 @@ class RoundAdmin(SearchingAdmin, MonitoringAdmin, ReadOnlyAdmin):
     list_display_links = ("number",)
     list_filter = (FinishedFilter, RoundOutcomeFilter)
     search_fields = ("number__begins",)
-    search_help_text = _("The number of a round")
+    search_help_text = _("Number of a round")
     export_columns = (
         "number", "started_at", "finished_at", "checks", "failures", "excused", "retried", "mean_ms", "p95_ms",
         "judged_checks", "judged_failures", "failing", "is_online",
     )  # fmt: skip
     titled_facts = (
         (
-            _("The round"),
+            _("Round"),
             (
                 "number",
                 moment_column("started_at", _("started"), show=exact_moment),
@@ -55,7 +57,7 @@ class RoundAdmin(SearchingAdmin, MonitoringAdmin, ReadOnlyAdmin):
                 "network",
             ),
         ),
-        (_("Its checks"), ("checked", "failed_in_full", "retries", "not_counted", "errors", "mean", "p95")),
+        (_("Checks"), ("checked", "failed_in_full", "retries", "not_counted", "errors", "mean", "p95")),
     )
 
     def search(self, request: HttpRequest, queryset: QuerySet[Round], text: str) -> QuerySet[Round]:
@@ -65,7 +67,7 @@ class RoundAdmin(SearchingAdmin, MonitoringAdmin, ReadOnlyAdmin):
 
     checked = row_column(_("checks"), lambda found: format_count(found.checks))
     retries = row_column(_("retried"), lambda found: format_count(found.retried))
-    not_counted = row_column(_("not counted"), lambda found: format_count(found.excused))
+    not_counted = row_column(_("excluded"), lambda found: format_count(found.excused))
     errors = row_column(_("errors"), lambda found: format_share(found.error_rate))
     mean = row_column(_("mean"), lambda found: format_milliseconds(found.mean_ms))
     p95 = row_column("p95", lambda found: format_milliseconds(found.p95_ms))
@@ -89,4 +91,4 @@ class RoundAdmin(SearchingAdmin, MonitoringAdmin, ReadOnlyAdmin):
         """Show whether the portal reached the network, if it was probed."""
         if found.is_online is None:
             return EMPTY_VALUE
-        return badge(_now("reached"), GOOD) if found.is_online else badge(_now("offline"), BAD)
+        return badge(_now("online"), GOOD) if found.is_online else badge(_now("offline"), BAD)

@@ -28,14 +28,14 @@ def figures_section(figures: Mapping[str, UptimeFigures]) -> Section:
     return Section(
         title=_("Uptime and response times"),
         columns=[
-            _("The last"), _("Uptime"), _("Checks"), _("Failed"), _("Retried"), _("Not counted"), _("Mean"),
+            _("Period"), _("Uptime"), _("Checks"), _("Failed"), _("Retried"), _("Excluded"), _("Mean"),
             "p50", "p95", "p99",
         ],
         rows=[[name, *figures_row(figures[window])] for window, name in window_names().items()],
         note=" ".join(
             (
-                _("Half of the answers were faster than p50, 95 of 100 faster than p95, 99 faster than p99."),
-                _("What was retried failed at first and held at a retry."),
+                _("p50, p95, p99: 50 %, 95 % and 99 % of the responses were at least this fast."),
+                _("Retried checks failed at first and succeeded at a retry."),
             )
         ),
     )  # fmt: skip
@@ -66,12 +66,12 @@ def checks_section(target: Target) -> Section:
         for check in found[:SHOWN_CHECKS]
     ]
     return Section(
-        title=_("Last checks"),
-        columns=[_("When"), _("Result"), _("Status"), _("Latency"), _("Why")],
+        title=_("Recent checks"),
+        columns=[_("Time"), _("Result"), _("Status code"), _("Response time"), _("Reason")],
         rows=rows,
         url=reverse("admin:monitoring_checkresult_changelist", query={"target": target.pk}),
-        empty=_("It has not been checked yet."),
-        note=_("Older ones are not shown.") if len(found) > SHOWN_CHECKS else "",
+        empty=_("No checks yet."),
+        note=_("Older entries are not shown.") if len(found) > SHOWN_CHECKS else "",
     )
 
 
@@ -90,11 +90,11 @@ def incidents_section(target: Target, now: datetime) -> Section:
     ]
     return Section(
         title=_("Incidents"),
-        columns=[_("Opened"), _("State"), _("Rule"), _("Duration"), _("Why"), _("Cause")],
+        columns=[_("Opened"), _("Status"), _("Rule"), _("Duration"), _("Reason"), _("Root cause")],
         rows=rows,
         url=reverse("admin:monitoring_incident_changelist", query={"target": target.pk}),
-        empty=_("There has been none."),
-        note=_("Older ones are not shown.") if len(found) > SHOWN_INCIDENTS else "",
+        empty=_("No incidents."),
+        note=_("Older entries are not shown.") if len(found) > SHOWN_INCIDENTS else "",
     )
 
 
@@ -106,8 +106,8 @@ def timeline_section(incident: Incident) -> Section:
     ]
     return Section(
         title=_("Timeline"),
-        columns=[_("When"), _("What"), _("Details"), _("Who")],
+        columns=[_("Time"), _("Event"), _("Details"), _("Actor")],
         rows=rows,
-        note=_("Older ones are not shown.") if len(newest) > SHOWN_EVENTS else "",
-        empty=_("Nothing is on record."),
+        note=_("Older entries are not shown.") if len(newest) > SHOWN_EVENTS else "",
+        empty=_("No activity."),
     )

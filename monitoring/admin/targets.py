@@ -35,15 +35,15 @@ LIST_WINDOW = "24h"
 LIST_DAYS, PAGE_DAYS = 30, 90
 # Pause and silence are actions, not fields: they may end an incident, and leave an audit event.
 SETTINGS = (
-    (_("What is asked"), ("name", "url", "method", "interval", "timeout", "retries")),
+    (_("Request"), ("name", "url", "method", "interval", "timeout", "retries")),
     (
-        _("What a good answer is"),
+        _("Expected response"),
         (
             "expected_statuses", "follow_redirects", "contains", "json_path", "json_value", "header_name",
             "header_value",
         ),
     ),
-    (_("When to tell"), ("failures_to_open", "successes_to_close", "max_latency_ms", "tls_expiry_days")),
+    (_("Alerting"), ("failures_to_open", "successes_to_close", "max_latency_ms", "tls_expiry_days")),
 )  # fmt: skip
 # Fields that define the check: once one has changed, earlier results no longer count.
 CHECK_FIELDS = frozenset(
@@ -95,7 +95,11 @@ class TargetAdmin(SearchingAdmin, SingleDeletionAdmin, TargetActions, SettingsAd
 
     change_list_template = "monitoring/targets.html"
     change_form_template = "monitoring/target.html"
-    add_label = _("Watch another")
+    add_label = _("Add target")
+    purpose = _(
+        "Services that Vigie checks over HTTP. Add a target with its URL: it is checked every minute, and you are "
+        "notified when it fails."
+    )
     ordering = ("name",)
     list_per_page = 25  # each with the histograms of a day
     counted = ((Incident, "target"), (CheckResult, "target"), (Rollup, "target"))
@@ -104,7 +108,7 @@ class TargetAdmin(SearchingAdmin, SingleDeletionAdmin, TargetActions, SettingsAd
     list_display_links = ("target",)
     list_filter = (AttentionFilter, TargetStateFilter)
     search_fields = ("name__begins",)
-    search_help_text = begins_with(_("name"), _("or any part of an address"))
+    search_help_text = begins_with(_("name"), _("part of a URL"))
     export_columns: ClassVar[Sequence[str]] = (
         "name", "url", "method", "interval", "timeout", "retries", "expected_statuses", "follow_redirects", "contains",
         "json_path", "json_value", "header_name", "header_value", "max_latency_ms", "tls_expiry_days",
@@ -113,7 +117,7 @@ class TargetAdmin(SearchingAdmin, SingleDeletionAdmin, TargetActions, SettingsAd
     )  # fmt: skip
     state_fieldsets = (
         (
-            _("How it stands"),
+            _("Status"),
             (
                 "state_alone",
                 moment_column("state_since", _("since"), show=exact_moment),
@@ -190,18 +194,18 @@ class TargetAdmin(SearchingAdmin, SingleDeletionAdmin, TargetActions, SettingsAd
     # --- Columns and facts -------------------------------------------------------------------------------------------
 
     target = row_column(_("target"), lambda row: stack_lines(row.name, display.short_address(row)))
-    stands = row_column(_("state, since"), state_of_row)
-    state_alone = row_column(_("state"), lambda row: state_of_row(row, with_since=False))
+    stands = row_column(_("status"), state_of_row)
+    state_alone = row_column(_("status"), lambda row: state_of_row(row, with_since=False))
     days = row_column(_("last 30 days"), lambda row: display.uptime_bars(listed_figures(row).bars))
-    p95 = row_column(_("24 h p95"), lambda row: format_milliseconds(listed_figures(row).day.p95_ms))
-    why = row_column(_("why"), lambda row: display.last_error(row) or EMPTY_VALUE)
-    asked = row_column(_("address"), display.address_link)
+    p95 = row_column(_("24-hour p95"), lambda row: format_milliseconds(listed_figures(row).day.p95_ms))
+    why = row_column(_("reason"), lambda row: display.last_error(row) or EMPTY_VALUE)
+    asked = row_column(_("URL"), display.address_link)
     last_looked = row_column(
         _("last check"), lambda row: join_inline(exact_moment(row.last_check_at), display.last_latency(row))
     )
-    certificate = row_column(_("certificate until"), lambda row: display.certificate_end(row, timezone.now()))
+    certificate = row_column(_("certificate expires"), lambda row: display.certificate_end(row, timezone.now()))
 
-    @admin.display(description=_("uptime 24 h, 30 d"))
+    @admin.display(description=_("uptime 24 h, 30 days"))
     def uptimes(self, target: Target) -> SafeString:
         figures = listed_figures(target)
         return stack_lines(format_percent(figures.day.uptime), format_percent(figures.uptime))

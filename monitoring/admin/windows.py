@@ -43,7 +43,8 @@ class WindowChangeList(BoundedChangeList):
 class MaintenanceWindowAdmin(SearchingAdmin, MonitoringAdmin):
     form = WindowForm
 
-    add_label = _("Plan another")
+    add_label = _("Schedule maintenance")
+    purpose = _("Planned downtime. Failures during a maintenance don’t count and send no alerts.")
     ordering = ("-id",)
     sortable_by = ()
     list_display = ("name", "state", "starts", "ends", "repeated", "covered")
@@ -53,8 +54,8 @@ class MaintenanceWindowAdmin(SearchingAdmin, MonitoringAdmin):
     filter_horizontal = ("targets",)
     export_columns = ("name", "starts_at", "ends_at", "repeats")
     fieldsets = (
-        (_("What and when"), {"fields": ("name", "starts_at", "ends_at", "repeats"), "classes": ["whole"]}),
-        (_("Of what"), {"fields": ("targets",), "classes": ["whole"]}),
+        (_("Title and dates"), {"fields": ("name", "starts_at", "ends_at", "repeats"), "classes": ["whole"]}),
+        (_("Targets"), {"fields": ("targets",), "classes": ["whole"]}),
     )
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
@@ -72,14 +73,14 @@ class MaintenanceWindowAdmin(SearchingAdmin, MonitoringAdmin):
     def subject_of(self, obj: Any) -> str:
         return f"maintenancewindow:{obj.pk}"
 
-    @admin.display(description=_("state"))
+    @admin.display(description=_("status"))
     def state(self, window: MaintenanceWindow) -> SafeString:
         now = timezone.now()
         if maintenance.is_window_active(window, now):
             return badge(_now("running now"), WARNING)
         if window.starts_at > now:
             return badge(_now("upcoming"), QUIET)
-        return badge(_now("between two times") if window.repeats else _now("over"), QUIET)
+        return badge(_now("between two occurrences") if window.repeats else _now("finished"), QUIET)
 
     starts = row_column(
         _("starts"), lambda window: stack_lines(format_moment(window.starts_at), relative_moment(window.starts_at))

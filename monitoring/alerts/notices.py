@@ -1,16 +1,18 @@
 """Notices of an incident: opening, reminder, recovery with its duration, withdrawal."""
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from monitoring.clock import Mark
 from monitoring.error_texts import describe_error
 from monitoring.models import Incident
-from portal.base.words import format_moment, round_to_integer
+from portal.base.words import format_moment, format_short_day, round_to_integer
 from portal.notifications import Notice
 from portal.notifications.notices import State
 
@@ -30,10 +32,8 @@ def opening_notice(incident: Incident) -> Notice:
 
 def reminder_notice(incident: Incident, now: Mark) -> Notice:
     """Build a reminder. Its number is part of the deduplication key, so that each is sent once."""
-    title = _("Still: %(what)s") % {"what": incident_headline(incident)}
-    lasting = _("For %(time)s now, and nobody has acknowledged it.") % {
-        "time": format_duration(incident.opened.until(now))
-    }
+    title = _("Still open: %(what)s") % {"what": incident_headline(incident)}
+    lasting = _("Open for %(time)s and unacknowledged.") % {"time": format_duration(incident.opened.until(now))}
     return build_notice(
         incident,
         f"reminder:{incident.reminders}",
@@ -50,12 +50,12 @@ def recovery_notice(incident: Incident) -> Notice:
     }
     cause = incident_reason(incident)
     if incident.rule != Rule.OFFLINE:
-        cause = _("What it was: %(reason)s") % {"reason": cause}
+        cause = _("Cause: %(reason)s") % {"reason": cause}
     return build_notice(incident, "resolved", State.CLOSED, title, join_lines(cause, opened_line(incident)))
 
 
 def withdrawal_notice(incident: Incident) -> Notice:
-    title = _("No longer watched: %(what)s") % {"what": incident_headline(incident)}
+    title = _("Monitoring stopped: %(what)s") % {"what": incident_headline(incident)}
     return build_notice(incident, "resolved", State.CLOSED, title, join_lines(opened_line(incident)))
 
 
@@ -80,31 +80,44 @@ def join_lines(*parts: str) -> str:
 
 def incident_headline(incident: Incident) -> str:
     if incident.rule == Rule.OFFLINE and incident.error_kind:
-        return _("The portal cannot resolve names")
+        return _("The portal can’t resolve host names")
+    if incident.rule == Rule.CERTIFICATE:
+        return certificate_headline(incident)
     texts = {
         Rule.UNAVAILABLE: _("%(name)s is down"),
         Rule.UNSTABLE: _("%(name)s is unstable"),
         Rule.SLOW: _("%(name)s is slow"),
-        Rule.CERTIFICATE: _("The certificate of %(name)s ends soon"),
-        Rule.FLEET_ERRORS: _("%(name)s: too many checks fail"),
-        Rule.FLEET_LATENCY: _("%(name)s: answers are slow"),
-        Rule.OFFLINE: _("The portal does not reach the network"),
+        Rule.FLEET_ERRORS: _("%(name)s: high error rate"),
+        Rule.FLEET_LATENCY: _("%(name)s: slow responses"),
+        Rule.OFFLINE: _("The portal is offline"),
     }
     return texts[Rule(incident.rule)] % {"name": incident.name}
+
+
+def certificate_headline(incident: Incident) -> str:
+    """Say when the certificate expires, or that it has by the time of the incident."""
+    until = parse_moment(incident.facts.get("until", ""))
+    text = _("%(name)s: certificate expires on %(day)s")
+    if until is None:
+        text = _("%(name)s: certificate expires soon")
+    elif until <= incident.opened_at:
+        text = _("%(name)s: certificate expired on %(day)s")
+    day = format_short_day(timezone.localdate(until)) if until else ""
+    return text % {"name": incident.name, "day": day}
 
 
 def recovery_headline(incident: Incident) -> str:
     """Return the title of a recovery, with placeholders for `name` and `time`."""
     if incident.rule == Rule.OFFLINE and incident.error_kind:
-        return _("The portal resolves names again after %(time)s")
+        return _("The portal resolves host names again after %(time)s")
     return {
-        Rule.UNAVAILABLE: _("%(name)s is up again after %(time)s"),
+        Rule.UNAVAILABLE: _("%(name)s recovered after %(time)s"),
         Rule.UNSTABLE: _("%(name)s is stable again after %(time)s"),
-        Rule.SLOW: _("%(name)s is fast again after %(time)s"),
-        Rule.CERTIFICATE: _("The certificate of %(name)s was renewed"),
-        Rule.FLEET_ERRORS: _("%(name)s: checks hold again after %(time)s"),
-        Rule.FLEET_LATENCY: _("%(name)s: answers are fast again after %(time)s"),
-        Rule.OFFLINE: _("The portal reaches the network again after %(time)s"),
+        Rule.SLOW: _("%(name)s: response time back to normal after %(time)s"),
+        Rule.CERTIFICATE: _("%(name)s: certificate renewed"),
+        Rule.FLEET_ERRORS: _("%(name)s: check errors back to normal after %(time)s"),
+        Rule.FLEET_LATENCY: _("%(name)s: response times back to normal after %(time)s"),
+        Rule.OFFLINE: _("The portal is online again after %(time)s"),
     }[Rule(incident.rule)]
 
 
@@ -119,13 +132,13 @@ def incident_reason(incident: Incident) -> str:
             return f"{share} {describe_error(incident.error_kind, incident.detail)}"
         case Rule.SLOW:
             words = {"latency": round_to_integer(facts.get("latency_ms") or 0), "limit": facts.get("limit_ms") or 0}
-            return _("It took %(latency)d ms, more than the %(limit)d ms allowed.") % words
+            return _("The response took %(latency)d ms; the limit is %(limit)d ms.") % words
         case Rule.CERTIFICATE:
-            return _("It is valid until %(moment)s.") % {"moment": format_iso_moment(facts.get("until", ""))}
+            return _("Valid until %(moment)s.") % {"moment": format_iso_moment(facts.get("until", ""))}
         case Rule.FLEET_ERRORS:
             return fleet_failures(facts)
         case Rule.FLEET_LATENCY:
-            return _("The 95th percentile was %(p95)d ms in the last round.") % {
+            return _("The p95 response time was %(p95)d ms in the last round.") % {
                 "p95": round_to_integer(facts.get("p95_ms") or 0)
             }
     return _("Failures during this time don’t count.")
@@ -157,11 +170,17 @@ def opened_line(incident: Incident) -> str:
     return _("Since %(moment)s.") % {"moment": format_moment(incident.opened_at)}
 
 
+def parse_moment(text: str) -> datetime | None:
+    """Return the moment that an incident stored, or None for anything else."""
+    with suppress(ValueError):
+        moment = datetime.fromisoformat(text)
+        return moment if moment.tzinfo else None
+    return None
+
+
 def format_iso_moment(text: str) -> str:
-    try:
-        return format_moment(datetime.fromisoformat(text))
-    except ValueError:
-        return text
+    moment = parse_moment(text)
+    return format_moment(moment) if moment else text
 
 
 def format_duration(duration: timedelta) -> str:

@@ -25,7 +25,7 @@ class Round(models.Model):
     finished_at = models.DateTimeField(_("finished"))
     checks = models.PositiveIntegerField(_("checks"))
     failures = models.PositiveIntegerField(_("failures"))
-    excused = models.PositiveIntegerField(_("not counted"), default=0)
+    excused = models.PositiveIntegerField(_("excluded"), default=0)
     retried = models.PositiveIntegerField(_("retried"), default=0)
     mean_ms = models.FloatField(_("mean (ms)"), null=True)
     p95_ms = models.FloatField(_("p95 (ms)"), null=True)
@@ -71,10 +71,10 @@ class Rollup(models.Model):
     start = models.DateTimeField(_("start"))
     checks = models.PositiveIntegerField(_("checks"))
     failures = models.PositiveIntegerField(_("failures"))
-    excused = models.PositiveIntegerField(_("not counted"), default=0)
+    excused = models.PositiveIntegerField(_("excluded"), default=0)
     retried = models.PositiveIntegerField(_("retried"), default=0)
-    latency_sum_ms = models.FloatField(_("sum of latencies (ms)"), default=0)
-    histogram = models.JSONField(_("latencies"), default=dict)
+    latency_sum_ms = models.FloatField(_("sum of response times (ms)"), default=0)
+    histogram = models.JSONField(_("response times"), default=dict)
 
     objects = RollupQuerySet.as_manager()
 
@@ -135,6 +135,6 @@ class MaintenanceWindow(models.Model):
             longest = {"daily": 1, "weekly": 7}.get(self.repeats)
             start, end = self.wall_clock
             if self.ends_at <= self.starts_at:
-                raise ValidationError({"ends_at": _("It must end after it starts.")})
+                raise ValidationError({"ends_at": _("The end must be after the start.")})
             if longest and (end - start).days >= longest:
-                raise ValidationError({"ends_at": _("It must end before it starts again.")})
+                raise ValidationError({"ends_at": _("The maintenance must end before it repeats.")})

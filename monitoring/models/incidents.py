@@ -1,5 +1,6 @@
 """Incidents and their timelines."""
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
@@ -16,7 +17,8 @@ class Incident(models.Model):
 
     `subject` is "target:7", "fleet", "portal", or "fleet:BASE (PATHS)" for an ad-hoc watch; one is open per subject and
     rule. `duration` is measured by the monotonic clock. If `is_withdrawn`, it ended without a recovery. `told_at` is
-    empty while silence or maintenance mutes its messages. `watched_until` is the lease of an ad-hoc watch.
+    empty while silence or maintenance mutes its messages. `comment` belongs to the acknowledgement.
+    `watched_until` is the lease of an ad-hoc watch.
     """
 
     class Rule(models.TextChoices):
@@ -38,14 +40,23 @@ class Incident(models.Model):
     opened_ticks = models.FloatField(default=0)
     acknowledged_at = models.DateTimeField(_("acknowledged"), null=True)
     acknowledged_by = models.CharField(_("acknowledged by"), max_length=150, blank=True)
+    comment = models.TextField(_("comment"), max_length=500, blank=True, default="", db_default="")
+    assignee = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("assigned to"),
+    )
     resolved_at = models.DateTimeField(_("resolved"), null=True)
     duration = models.DurationField(_("duration"), null=True)
-    is_withdrawn = models.BooleanField(_("no longer watched"), default=False)
+    is_withdrawn = models.BooleanField(_("monitoring stopped"), default=False)
     error_kind = models.CharField(_("error"), max_length=10, blank=True, choices=ERROR_CHOICES)
     detail = models.CharField(_("detail"), max_length=200, blank=True)
-    facts = models.JSONField(_("facts"), default=dict)
-    cause = models.TextField(_("cause"), max_length=2000, blank=True)
-    told_at = models.DateTimeField(_("told"), null=True)
+    facts = models.JSONField(_("details"), default=dict)
+    cause = models.TextField(_("root cause"), max_length=2000, blank=True)
+    told_at = models.DateTimeField(_("notified"), null=True)
     reminded_at = models.DateTimeField(_("last reminder"), null=True)
     reminders = models.PositiveIntegerField(_("reminders"), default=0)
     watched_until = models.DateTimeField(null=True)
@@ -94,24 +105,26 @@ class IncidentEvent(models.Model):
     class Kind(models.TextChoices):
         OPENED = "opened", _("opened")
         CHANGED = "changed", _("the error changed")
-        TOLD = "told", _("told")
-        SILENT = "silent", _("nobody was told")
-        REMINDED = "reminded", _("reminded")
+        TOLD = "told", _("notified")
+        SILENT = "silent", _("alerts off")
+        REMINDED = "reminded", _("reminder sent")
         ACKNOWLEDGED = "acknowledged", _("acknowledged")
-        NOTED = "noted", _("cause noted")
+        UNACKNOWLEDGED = "unacked", _("acknowledgement withdrawn")
+        ASSIGNED = "assigned", _("assigned")
+        NOTED = "noted", _("root cause saved")
         RESOLVED = "resolved", _("resolved")
-        WITHDRAWN = "withdrawn", _("no longer watched")
+        WITHDRAWN = "withdrawn", _("monitoring stopped")
 
     incident = models.ForeignKey(Incident, models.CASCADE, related_name="timeline", verbose_name=_("incident"))
-    at = models.DateTimeField(_("at"))
-    kind = models.CharField(_("what"), max_length=12, choices=Kind)
+    at = models.DateTimeField(_("time"))
+    kind = models.CharField(_("event"), max_length=12, choices=Kind)
     error_kind = models.CharField(_("error"), max_length=10, blank=True, choices=ERROR_CHOICES)
     detail = models.CharField(_("detail"), max_length=200, blank=True)
     text = models.TextField(_("text"), blank=True)
     actor = models.CharField(_("by"), max_length=150, blank=True)
 
     class Meta:
-        verbose_name, verbose_name_plural = _("event of an incident"), _("events of incidents")
+        verbose_name, verbose_name_plural = _("incident event"), _("incident events")
         ordering = ["id"]
 
     def __str__(self) -> str:

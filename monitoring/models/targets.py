@@ -21,14 +21,14 @@ def refuse_bad_url(text: str) -> None:
     try:
         clean_url(text)
     except ValueError:
-        raise ValidationError(_("A complete http or https address is expected, without user and password.")) from None
+        raise ValidationError(_("Enter a complete http:// or https:// URL without user name and password.")) from None
 
 
 def refuse_bad_statuses(text: str) -> None:
     try:
         spec.parse_statuses(text)
     except ValueError:
-        raise ValidationError(_("Statuses and ranges are expected, such as 200-299,404.")) from None
+        raise ValidationError(_("Enter status codes and ranges, e.g. 200-299,404.")) from None
 
 
 def range_validators(least: int, most: int) -> list[Any]:
@@ -63,17 +63,17 @@ class Target(models.Model):
         DOWN = "down", _("down")
 
     name = models.CharField(_("name"), max_length=100, unique=True)
-    url = models.CharField(_("address"), max_length=1000, validators=[refuse_bad_url])
+    url = models.CharField(_("URL"), max_length=1000, validators=[refuse_bad_url])
     method = models.CharField(_("method"), max_length=8, choices=Method, default=Method.GET)
     interval = models.PositiveIntegerField(_("interval"), default=60, validators=range_validators(10, 86_400))
     timeout = models.PositiveSmallIntegerField(_("timeout"), default=10, validators=range_validators(1, 30))
     retries = models.PositiveSmallIntegerField(_("retries"), default=1, validators=range_validators(0, 5))
 
     expected_statuses = models.CharField(
-        _("expected statuses"), max_length=100, default="200-399", validators=[refuse_bad_statuses]
+        _("expected status codes"), max_length=100, default="200-399", validators=[refuse_bad_statuses]
     )
     follow_redirects = models.BooleanField(_("follow redirects"), default=True)
-    contains = models.CharField(_("contains"), max_length=500, blank=True)
+    contains = models.CharField(_("response contains"), max_length=500, blank=True)
     json_path = models.CharField(_("JSON path"), max_length=200, blank=True)
     json_value = models.CharField(_("value at the JSON path"), max_length=200, blank=True)
     header_name = models.CharField(_("header"), max_length=100, blank=True)
@@ -82,17 +82,17 @@ class Target(models.Model):
         _("slow above (ms)"), null=True, blank=True, validators=range_validators(1, 30_000)
     )
     tls_expiry_days = models.PositiveSmallIntegerField(
-        _("warn of the certificate (days before)"),
+        _("certificate warning (days)"),
         null=True,
         blank=True,
         default=14,
         validators=range_validators(1, 365),
     )
     failures_to_open = models.PositiveSmallIntegerField(
-        _("failures to open"), default=2, validators=range_validators(1, 20)
+        _("failures before alerting"), default=2, validators=range_validators(1, 20)
     )
     successes_to_close = models.PositiveSmallIntegerField(
-        _("successes to close"), default=2, validators=range_validators(1, 20)
+        _("successes before resolving"), default=2, validators=range_validators(1, 20)
     )
 
     is_active = models.BooleanField(_("active"), default=True)
@@ -100,23 +100,23 @@ class Target(models.Model):
     badge_key = models.CharField(_("badge"), max_length=22, null=True, blank=True, unique=True, editable=False)
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
 
-    state = models.CharField(_("state"), max_length=8, choices=State, default=State.UNKNOWN, editable=False)
+    state = models.CharField(_("status"), max_length=8, choices=State, default=State.UNKNOWN, editable=False)
     state_since = models.DateTimeField(_("since"), null=True, editable=False)
     next_check_at = models.DateTimeField(_("next check"), default=timezone.now, db_index=True, editable=False)
     claim = models.CharField(max_length=160, blank=True, editable=False)
     claimed_at = models.DateTimeField(null=True, editable=False)
     claimed_until = models.DateTimeField(null=True, editable=False)
     attempts = models.PositiveSmallIntegerField(default=0, editable=False)
-    failures_in_row = models.PositiveIntegerField(_("failures in a row"), default=0, editable=False)
-    successes_in_row = models.PositiveIntegerField(_("successes in a row"), default=0, editable=False)
+    failures_in_row = models.PositiveIntegerField(_("consecutive failures"), default=0, editable=False)
+    successes_in_row = models.PositiveIntegerField(_("consecutive successes"), default=0, editable=False)
     slow_in_row = models.PositiveIntegerField(default=0, editable=False)
     fast_in_row = models.PositiveIntegerField(default=0, editable=False)
     recent = models.CharField(max_length=10, blank=True, editable=False)
     last_check_at = models.DateTimeField(_("last check"), null=True, editable=False)
-    last_latency_ms = models.FloatField(_("latency (ms)"), null=True, editable=False)
+    last_latency_ms = models.FloatField(_("response time (ms)"), null=True, editable=False)
     last_error_kind = models.CharField(max_length=10, blank=True, choices=ERROR_CHOICES, editable=False)
     last_detail = models.CharField(max_length=200, blank=True, editable=False)
-    certificate_until = models.DateTimeField(_("certificate valid until"), null=True, editable=False)
+    certificate_until = models.DateTimeField(_("certificate expires"), null=True, editable=False)
 
     objects = TargetQuerySet.as_manager()
 
@@ -134,24 +134,24 @@ class Target(models.Model):
                 expect.compile_json_path(self.json_path)
             except ValueError:
                 raise ValidationError(
-                    {"json_path": _("A JSON path (RFC 9535) is expected, such as $.status.")}
+                    {"json_path": _("Enter a JSON path, e.g. status or checks.database.ok.")}
                 ) from None
         self.refuse_what_never_holds()
         if self.json_value and not self.json_path:
-            raise ValidationError({"json_path": _("Say where in the JSON the value stands.")})
+            raise ValidationError({"json_path": _("Enter the JSON path of this value.")})
         if self.header_value and not self.header_name:
-            raise ValidationError({"header_name": _("Say which header holds this.")})
+            raise ValidationError({"header_name": _("Enter the name of the header with this value.")})
 
     def refuse_what_never_holds(self) -> None:
         if self.header_name and not spec.HEADER_NAME.fullmatch(self.header_name):
-            raise ValidationError({"header_name": _("The name of a header is expected, such as Content-Type.")})
+            raise ValidationError({"header_name": _("Enter the name of a header, e.g. Content-Type.")})
         if not (self.contains or self.json_path):
             return
         if self.method == self.Method.HEAD:
-            raise ValidationError({"method": _("HEAD asks for no content, so nothing can be looked for in it.")})
+            raise ValidationError({"method": _("HEAD responses have no body, so their content can’t be checked.")})
         with suppress(ValueError):  # the field refuses these by itself
             if not spec.expects_any_body(self.expected_statuses):
-                text = _("Such an answer has no content, so nothing can be looked for in it.")
+                text = _("Responses with these status codes have no body, so their content can’t be checked.")
                 raise ValidationError({"expected_statuses": text})
 
     def spec(self) -> spec.Spec:
@@ -182,14 +182,14 @@ class CheckResult(models.Model):
     """
 
     target = models.ForeignKey(Target, models.CASCADE, related_name="results", verbose_name=_("target"), db_index=False)
-    at = models.DateTimeField(_("at"))
+    at = models.DateTimeField(_("time"))
     error_kind = models.CharField(_("error"), max_length=10, blank=True, choices=ERROR_CHOICES)
     detail = models.CharField(_("detail"), max_length=200, blank=True)
-    status = models.PositiveSmallIntegerField(_("status"), null=True)
-    latency_ms = models.FloatField(_("latency (ms)"), null=True)
+    status = models.PositiveSmallIntegerField(_("status code"), null=True)
+    latency_ms = models.FloatField(_("response time (ms)"), null=True)
     retried = models.PositiveSmallIntegerField(_("retried"), default=0)
     retried_kind = models.CharField(_("error before the retry"), max_length=10, blank=True, choices=ERROR_CHOICES)
-    excuse = models.CharField(_("not counted for"), max_length=12, blank=True, choices=Exclusion)
+    excuse = models.CharField(_("reason for exclusion"), max_length=12, blank=True, choices=Exclusion)
 
     objects = CheckResultQuerySet.as_manager()
 

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db.models import Count, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, pgettext
 
 from monitoring.alerts import notices
 from monitoring.error_texts import ERROR_LABELS
@@ -81,7 +81,7 @@ class TargetLine:
         if retried := self.figures.retried:
             remarks.append(ngettext("%(count)d retried", "%(count)d retried", retried) % {"count": retried})
         if excused := self.figures.excused:
-            remarks.append(ngettext("%(count)d not counted", "%(count)d not counted", excused) % {"count": excused})
+            remarks.append(ngettext("%(count)d excluded", "%(count)d excluded", excused) % {"count": excused})
         return ", ".join(remarks)
 
 
@@ -102,9 +102,19 @@ def total_line(lines: Sequence[TargetLine]) -> TargetLine:
 def target_table(lines: Sequence[TargetLine]) -> list[str]:
     """Return a row for each target and a total, with their remarks below, at most WIDTH columns wide."""
     if not lines:
-        return [_("There are no targets.")]
+        return [_("No targets.")]
     shown = [*lines, total_line(lines)] if len(lines) > 1 else list(lines)
-    header = (_("target"), _("state"), _("checks"), _("uptime"), _("errors"), _("mean ms"), "p50", "p95", "p99")
+    header = (
+        _("target"),
+        _("status"),
+        pgettext("column", "checks"),
+        _("uptime"),
+        _("errors"),
+        _("mean ms"),
+        "p50",
+        "p95",
+        "p99",
+    )
     rows = [header, *(line.cells() for line in shown)]
     widths = column_widths(rows)
     text = format_header(header, widths)
@@ -173,7 +183,7 @@ class WatchLog:
 
     def lines(self) -> list[str]:
         if self.began is None or self.ended is None:
-            return [_("The round could not be written down.") if self.latest else _("Nothing was checked.")]
+            return [_("The round could not be saved.") if self.latest else _("Nothing was checked.")]
         rounds = ngettext("%(count)d round", "%(count)d rounds", self.rounds) % {"count": self.rounds}
         targets = sorted(self.targets.values(), key=lambda each: each.target.name)
         return [*period_heading(rounds, self.began, self.ended), "", *target_table([each.line() for each in targets])]
@@ -255,7 +265,7 @@ def incident_section(since: datetime, now: datetime) -> Iterator[str]:
     within = Incident.objects.filter(Q(resolved_at=None) | Q(resolved_at__gte=since), opened_at__lte=now)
     found = list(within.select_related("target").order_by("-pk")[: MOST_INCIDENTS + 1])
     if not found:
-        yield _("No incident.")
+        yield _("No incidents.")
         return
     yield _("Incidents")
     for incident in sorted(found[:MOST_INCIDENTS], key=lambda each: each.opened_at, reverse=True):
@@ -271,7 +281,7 @@ def incident_lines(incident: Incident, now: datetime) -> Iterator[str]:
     yield from wrap_text(f"{format_moment(incident.opened_at)}, {spoken}: {what}", WIDTH)
     yield from indent_text(notices.incident_reason(incident))
     if incident.cause:
-        yield from indent_text(_("Cause: %(cause)s") % {"cause": incident.cause})
+        yield from indent_text(_("Root cause: %(cause)s") % {"cause": incident.cause})
 
 
 # --- Saving ----------------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ NAMED, LONGEST_NAME = 6, 30
 def format_round(swept: ShownRound) -> str:
     """Return a line such as `#12  14:03:20  200 checks  p95 180 ms  0.50 % errors  (API, Shop)`."""
     if swept.is_lost and swept.round is None:
-        return _("The round could not be written down.")
+        return _("The round could not be saved.")
     if swept.round is None:
         return _("Nothing was checked.")
     return GAP.join([*round_figures(swept.round), *round_remarks(swept.round, swept)])
@@ -58,7 +58,7 @@ def round_remarks(found: Round, swept: ShownRound) -> Iterable[str]:
     if retried := found.retried:
         yield ngettext("%(count)d retried", "%(count)d retried", retried) % {"count": retried}
     if excused := found.excused:
-        yield ngettext("%(count)d not counted", "%(count)d not counted", excused) % {"count": excused}
+        yield ngettext("%(count)d excluded", "%(count)d excluded", excused) % {"count": excused}
     if swept.is_too_long:
         yield _("took %(seconds).1f s, longer than the interval") % {"seconds": swept.seconds}
 

@@ -142,9 +142,11 @@ def test_two_bad_rounds_alert_once_and_two_good_ones_resolve(watch, service, cha
     watch(200, 500, 200, 500)
     assert told() == []
     watch(500, 500, 500, 200, 500, 200)
-    assert told() == [f"{service.url} (/, /api): too many checks fail"]
+    assert told() == [f"{service.url} (/, /api): high error rate"]
     watch(200, 200)
-    assert [title.partition(" after ")[0] for title in told()[1:]] == [f"{service.url} (/, /api): checks hold again"]
+    assert [title.partition(" after ")[0] for title in told()[1:]] == [
+        f"{service.url} (/, /api): check errors back to normal"
+    ]
 
 
 def test_newest_two_rounds_decide(watch, channel):
@@ -154,7 +156,7 @@ def test_newest_two_rounds_decide(watch, channel):
 
 def test_alert_names_the_failing_path_with_its_error(watch, channel):
     watch(500, 503)
-    assert "– /api: It answered 503\n" in OutboxMessage.objects.get().text
+    assert "– /api: The response status was 503\n" in OutboxMessage.objects.get().text
     assert "1 of 2 checks failed" in OutboxMessage.objects.get().text
 
 
@@ -190,7 +192,7 @@ def test_watches_of_different_paths_have_separate_incidents(watch, service, chan
     assert [incident.resolved_at for incident in Incident.objects.all()] == [None]
     watch(500, 500, paths=["/api", "/fine"])
     assert Incident.objects.open().count() == 2
-    assert told() == [f"{service.url} ({paths}): too many checks fail" for paths in ("/api", "/api, /fine")]
+    assert told() == [f"{service.url} ({paths}): high error rate" for paths in ("/api", "/api, /fine")]
 
 
 def test_key_of_many_paths_fits_and_names_all_of_them():
@@ -230,7 +232,7 @@ def test_end_of_a_watch_withdraws_its_incidents(watch, service, channel):
         sweep_all(source, service, [500, 500])
         assert Incident.objects.open().count() == 2
     assert Incident.objects.open().get().name == f"{service.url} (/api, /other)"
-    assert told()[-1] == f"No longer watched: {service.url} (/, /api): too many checks fail"
+    assert told()[-1] == f"Monitoring stopped: {service.url} (/, /api): high error rate"
 
 
 def test_single_check_leaves_the_incident_of_a_watch_alone(watch, service):
@@ -250,7 +252,7 @@ def test_killed_watch_reminds_nobody_and_is_withdrawn_once_its_lease_ended(watch
     assert incidents.send_reminders(in_time) == 1
     assert incidents.send_reminders(late) == 0
     assert fleet.withdraw_orphaned_incidents(late) == 1
-    assert [title.partition(":")[0] for title in told()[1:]] == ["Still", "No longer watched"]
+    assert [title.partition(":")[0] for title in told()[1:]] == ["Still open", "Monitoring stopped"]
 
 
 def test_incident_of_a_former_version_is_withdrawn():

@@ -52,8 +52,8 @@ class TestList:
         Incident.objects.filter(pk=slow.pk).update(duration=252 * timedelta(seconds=1), cause="Disk full\nat night")
         text = page_text(admin_client.get(list_url(down)))
         for part in (
-            "API is down", "It answered 503.", 'badge-warning">acknowledged', "1 h so far", 'badge-good">resolved',
-            "It took 900 ms, more than the 500 ms allowed.", "4 min 12 s", ">Disk full<",
+            "API is down", "The response status was 503.", 'badge-warning">acknowledged', "1 h so far", 'badge-good">resolved',
+            "The response took 900 ms; the limit is 500 ms.", "4 min 12 s", ">Disk full<",
         ):  # fmt: skip
             assert part in text
 
@@ -77,7 +77,7 @@ class TestList:
         resolve_incidents([incident], mark(), is_withdrawn=True)
         for address in (list_url(incident), page_url(incident), page_url(incident.target)):
             text = page_text(admin_client.get(address))
-            assert 'badge-quiet">no longer watched</span>' in text, address
+            assert 'badge-quiet">monitoring stopped</span>' in text, address
             assert 'badge-good">resolved' not in text, address
         header, row = admin_client.get(f"{BASE}incident/export/").getvalue().decode("utf-8-sig").splitlines()
         assert dict(zip(header.split(","), row.split(","), strict=True))["is_withdrawn"].lower() in ("true", "yes", "1")
@@ -112,7 +112,7 @@ class TestPage:
             incident.timeline.create(kind="noted", at=timezone.now(), text=str(number))
         timeline = admin_client.get(page_url(incident)).context["sections"][0]
         assert [row[2] for row in timeline.rows] == [str(number) for number in range(200)]
-        assert timeline.note == "Older ones are not shown."
+        assert timeline.note == "Older entries are not shown."
 
     def test_page_takes_the_same_queries_for_any_timeline(self, admin_client, opened):
         def queries():
@@ -134,7 +134,7 @@ class TestActions:
         acknowledge_incidents(Incident.objects.filter(pk=known.pk), "otto", timezone.now())
         resolve_incidents([over], mark())
         response = post_action(client, "acknowledge", new, known, over)
-        assert messages_of(response) == ["1 incident is acknowledged: nobody is reminded of it any more."]
+        assert messages_of(response) == ["Incident acknowledged; reminders stopped."]
         assert dict(Incident.objects.values_list("pk", "acknowledged_by")) == {
             new.pk: "olga",
             known.pk: "otto",
@@ -151,7 +151,7 @@ class TestActions:
 
         monkeypatch.setattr("monitoring.alerts.incidents.acknowledge_incidents", at_the_same_time)
         response = post_action(admin_client, "acknowledge", mine, theirs)
-        assert messages_of(response) == ["1 incident is acknowledged: nobody is reminded of it any more."]
+        assert messages_of(response) == ["Incident acknowledged; reminders stopped."]
         assert audit_events("monitoring.acknowledged") == [(f"incident:{mine.pk}", None)]
 
     def test_acknowledge_button_is_shown_until_acknowledged(self, admin_client, opened):
@@ -159,7 +159,7 @@ class TestActions:
         assert "/act/acknowledge/" in page_text(admin_client.get(page_url(incident)))
         response = post_page_action(admin_client, "acknowledge", incident)
         assert "/act/acknowledge/" not in page_text(response)
-        assert "The incident was acknowledged</td>" in page_text(response)
+        assert "Incident acknowledged</td>" in page_text(response)
 
     def test_cause_is_asked_for_and_stored(self, client, opened):
         log_in_with_role(client, "operator")
@@ -170,7 +170,7 @@ class TestActions:
         response = post_page_action(client, "note_cause", incident, confirmed="yes", cause="Disk full")
         incident.refresh_from_db()
         assert incident.cause == "Disk full"
-        assert messages_of(response) == ["The cause was noted."]
+        assert messages_of(response) == ["Root cause saved."]
         assert incident.timeline.filter(kind="noted", text="Disk full", actor="olga").count() == 1
         assert ">Disk full</textarea>" in page_text(post_page_action(client, "note_cause", incident)).replace("\n", "")
 
@@ -181,18 +181,18 @@ class TestActions:
         (address,) = re.findall('<form method="post" action="([^"]*)" id="content-main"', text)
         resolve_incidents([incident], mark())
         response = admin_client.post(address, asked | {"confirmed": "yes", "cause": "Disk full"}, follow=True)
-        assert messages_of(response) == ["The cause was noted."]
+        assert messages_of(response) == ["Root cause saved."]
         assert Incident.objects.get().cause == "Disk full"
 
     def test_action_without_applicable_rows_warns(self, admin_client, opened):
         asked = {"action": "note_cause", "_selected_action": [opened("a").pk]}
         response = admin_client.post(f"{BASE}incident/?state=resolved", asked, follow=True)
-        assert messages_of(response) == ["Nothing was done: there was nothing to do for any of those chosen."]
+        assert messages_of(response) == ["No changes needed."]
 
     def test_one_cause_is_stored_for_many_incidents(self, admin_client, opened):
         a, b = opened("a"), opened("b")
         response = post_action(admin_client, "note_cause", a, b, confirmed="yes", cause="Power cut")
-        assert messages_of(response) == ["The cause was noted for 2 incidents."]
+        assert messages_of(response) == ["Root cause of 2 incidents saved."]
         assert set(Incident.objects.values_list("cause", flat=True)) == {"Power cut"}
 
     @pytest.mark.parametrize("cause", ["", "   ", "x" * 2001])
@@ -207,7 +207,7 @@ class TestActions:
     def test_too_many_at_once_are_refused(self, admin_client, opened, monkeypatch):
         monkeypatch.setattr(base, "MOST_AT_ONCE", 1)
         response = post_action(admin_client, "acknowledge", opened("a"), opened("b"))
-        assert "Choose at most 1 incidents at once. Nothing was done." in messages_of(response)
+        assert "Select at most 1 incidents. Nothing was changed." in messages_of(response)
         assert not Incident.objects.exclude(acknowledged_at=None).exists()
 
     @pytest.mark.parametrize("role", ["viewer", "staff"])
@@ -242,9 +242,9 @@ class TestMaintenance:
         text = page_text(admin_client.get(f"{BASE}maintenancewindow/"))
         for word, times in (
             ("running now", 2),
-            ("between two times", 1),
+            ("between two occurrences", 1),
             ("upcoming", 1),
-            ("over", 1),
+            ("finished", 1),
             ("all targets", 3),
         ):
             assert text.count(f"{word}</span>") == times, word
@@ -293,7 +293,7 @@ class TestRounds:
             '<td class="field-retries">17</td>',
             "a, &lt;b&gt;, c and 2 more",
             'badge-bad">offline',
-            'badge-good">reached',
+            'badge-good">online',
         ):
             assert part in text
         assert listed_rows(admin_client, "round") == ["3", "2", "1"]
@@ -327,9 +327,9 @@ class TestChecks:
         text = page_text(admin_client.get(f"{BASE}checkresult/"))
         for part in (
             "7.4 ms",
-            "The answer was not whole in time.",
-            "not counted: the portal was offline",
-            "It answered 503.",
+            "The response was not complete before the timeout.",
+            "excluded: the portal was offline",
+            "The response status was 503.",
         ):
             assert part in text
         found = {name: len(listed_rows(admin_client, "checkresult", **query)) for name, query in {

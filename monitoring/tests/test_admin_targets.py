@@ -90,7 +90,7 @@ class TestList:
         create_rollup(target, Period.DAY, today - DAY, checks=100, failures=100)
         create_rollup(target, Period.DAY, today - 2 * DAY)
         text = page_text(admin_client.get(TARGETS))
-        words = "The last 30 days: without a failure: 1, with failures: 1, with many failures: 1, without checks: 27"
+        words = "Last 30 days: no failures: 1, some failures: 1, many failures: 1, no checks: 27"
         assert f'aria-label="{words}"' in text
         assert text.count("<rect ") == 30
         assert ": 99.00 %, 1 of 100 checks failed</title>" in text
@@ -132,7 +132,7 @@ class TestHeading:
             make_target(name, state=state)
         make_target("e", is_active=False)
         text = page_text(admin_client.get(TARGETS))
-        assert '<p class="figure bad"><strong>2 of 4</strong> are up</p>' in text
+        assert '<p class="figure bad"><strong>2 of 4</strong> up</p>' in text
         for query, words in (("state=down", "1 down"), ("state=slow", "1 slow"), ("standing=paused", "1 paused")):
             assert f'<a href="?{query}">{words}</a>' in text
         assert "0 not checked yet" not in text
@@ -161,13 +161,13 @@ class TestPage:
         )  # fmt: skip
         text = page_text(admin_client.get(page_url(target)))
         for part in (
-            'badge-bad">down</span>', "The connection was refused.", "ends soon</span>", "silenced</span>",
+            'badge-bad">down</span>', "The connection was refused.", "expires soon</span>", "silenced</span>",
             'POST <a href="https://api.example.org/" rel="noreferrer noopener"', "4\xa0hours ago",
         ):  # fmt: skip
             assert part in text
 
     @pytest.mark.parametrize(
-        ("days", "warned", "word"), [(20, 14, None), (20, 30, "ends soon"), (9, None, None), (-1, None, "has ended")]
+        ("days", "warned", "word"), [(20, 14, None), (20, 30, "expires soon"), (9, None, None), (-1, None, "expired")]
     )
     def test_certificate_is_marked_within_the_targets_days(self, make_target, days, warned, word):
         now = timezone.now()
@@ -210,7 +210,7 @@ class TestPage:
 
     def test_page_without_checks_has_no_chart(self, admin_client, target):
         text = page_text(admin_client.get(page_url(target)))
-        assert "Nothing was checked in this time." in text
+        assert "No checks in this period." in text
         assert "<canvas" not in text
 
     @pytest.mark.parametrize(("span", "label"), [("3h", "13:00"), ("7d", "10 March 13:00"), ("1y", "10 March 2026")])
@@ -227,9 +227,9 @@ class TestPage:
             target=target, at=now + MINUTE, error_kind="status", detail="503", status=503, excuse="maintenance"
         )
         incidents, checks, _history = admin_client.get(page_url(target)).context["sections"]
-        assert (len(checks.rows), checks.note) == (12, "Older ones are not shown.")
-        assert checks.rows[0][2:] == ["503", "–", "It answered 503."]
-        assert "not counted: maintenance" in checks.rows[0][1]
+        assert (len(checks.rows), checks.note) == (12, "Older entries are not shown.")
+        assert checks.rows[0][2:] == ["503", "–", "The response status was 503."]
+        assert "excluded: maintenance" in checks.rows[0][1]
         assert checks.rows[1][3] == "120 ms"
         assert len(listed_rows(admin_client, "checkresult", target=target.pk)) == 26
         assert incidents.rows == []
@@ -237,15 +237,15 @@ class TestPage:
             [IncidentOpening(target.subject, "slow", target, facts={"latency_ms": 900, "limit_ms": 500})], mark()
         )
         (incident,) = admin_client.get(page_url(target)).context["sections"][0].rows
-        assert "It took 900 ms, more than the 500 ms allowed." in incident[4]
+        assert "The response took 900 ms; the limit is 500 ms." in incident[4]
         assert "so far" in incident[3]
 
     def test_retried_check_shows_its_earlier_failure(self, admin_client, target):
         fields = {"status": 200, "latency_ms": 120, "retried": 1, "retried_kind": "status", "detail": "502"}
         CheckResult.objects.create(target=target, at=timezone.now(), **fields)
         _incidents, checks, _history = admin_client.get(page_url(target)).context["sections"]
-        assert "at the retry" in checks.rows[0][1]
-        assert checks.rows[0][2:] == ["200", "120 ms", "It answered 502."]
+        assert "after 1 retry" in checks.rows[0][1]
+        assert checks.rows[0][2:] == ["200", "120 ms", "The response status was 502."]
         assert len(listed_rows(admin_client, "checkresult", error="retried")) == 1
 
     def test_page_shows_the_published_badge_to_copy(self, admin_client, make_target):

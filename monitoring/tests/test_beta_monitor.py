@@ -112,7 +112,7 @@ def test_failures_under_maintenance_have_status_0(targets, service, capsys):
     MaintenanceWindow.objects.create(starts_at=now - timedelta(hours=1), ends_at=now + timedelta(hours=1))
     service.statuses |= {"/API": 500, "/Shop": 500}
     assert run() == 0
-    assert capsys.readouterr().out.splitlines()[0].endswith("0 checks  p95 –  – errors  2 not counted")
+    assert capsys.readouterr().out.splitlines()[0].endswith("0 checks  p95 –  – errors  2 excluded")
 
 
 def test_output_is_in_the_portals_language(targets, service, settings, capsys):
@@ -183,7 +183,7 @@ def test_only_paused_targets_are_refused_with_status_2(targets):
 def test_workers_that_keep_the_lease_are_named_with_status_1(targets, monkeypatch):
     monkeypatch.setattr(sweeps, "PATIENCE_SECONDS", 0.05)
     worker_rounds.take_lease(0)
-    assert refused() == ("Somebody else keeps watching the targets.", 1)
+    assert refused() == ("Another process is checking the targets.", 1)
 
 
 def test_watch_without_workers_says_how_to_start_them_with_status_2(targets, service, monkeypatch):
@@ -458,7 +458,7 @@ def test_report_is_printed_and_saved(targets, settings, tmp_path, capsys):
     assert errors == f"Saved as {path}\n"
     assert path.read_text(encoding="utf-8") == out
     assert re.search(r"^API +up +1 +100 %", out, re.MULTILINE)
-    assert out.endswith("No incident.\n")
+    assert out.endswith("No incidents.\n")
 
 
 def test_report_without_programmes_is_the_table_alone(db, settings, tmp_path, capsys):
@@ -473,7 +473,7 @@ def test_report_that_cannot_be_saved_is_printed(db, settings, tmp_path, capsys):
     said, status = refused("--report", "--hours", "1")
     assert said == f"The report was not saved in {tmp_path}/mounted: No such file or directory."
     assert status == 1
-    assert "There are no targets." in capsys.readouterr().out
+    assert "No targets." in capsys.readouterr().out
 
 
 @pytest.fixture

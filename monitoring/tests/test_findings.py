@@ -52,7 +52,7 @@ class TestIncidents:
     def test_finding_of_the_fleet_names_targets_in_one_line(self, db):
         opened(None, "fleet_errors", facts={"failures": 2, "checks": 9, "failing": ["API", "Shop"]})
         assert texts(findings.unattended_incidents) == [
-            "All targets: too many checks fail. 2 of 9 checks failed in the last round. API, Shop"
+            "All targets: high error rate. 2 of 9 checks failed in the last round. API, Shop"
         ]
 
     def test_many_incidents_are_the_worst_five_and_one_sentence(self, make_target):
@@ -65,7 +65,7 @@ class TestIncidents:
             f"t{number} is down" for number in range(5)
         ]
         last = shown[5]
-        assert (last.severity, last.text) == (CRITICAL, "3 more incidents are open, and nobody is at them.")
+        assert (last.severity, last.text) == (CRITICAL, "3 more incidents are unacknowledged.")
         assert timezone.now() - last.since > 9 * HOUR
         assert last.url == "/admin/monitoring/incident/?state=new"
 
@@ -78,7 +78,7 @@ class TestIncidents:
 class TestCertificates:
     @pytest.mark.parametrize(
         ("left", "fields", "words"),
-        [(13 * DAY, {}, "ends soon"), (15 * DAY, {}, ""), (-HOUR, {}, "has ended"), (9 * DAY, {"tls_expiry_days": None}, "ends soon"),
+        [(13 * DAY, {}, "expires on"), (15 * DAY, {}, ""), (-HOUR, {}, "expired"), (9 * DAY, {"tls_expiry_days": None}, "expires on"),
          (9 * DAY, {"is_active": False}, "")],
     )  # fmt: skip
     def test_certificate_that_ends_soon_is_a_finding(self, make_target, left, fields, words):
@@ -97,7 +97,7 @@ class TestCertificates:
         for number in range(7):
             make_target(f"t{number}", certificate_until=timezone.now() + number * HOUR)
         shown = texts(findings.ending_certificates)
-        assert (len(shown), shown[5]) == (6, "The certificates of more targets end soon.")
+        assert (len(shown), shown[5]) == (6, "The certificates of more targets expire soon.")
 
 
 class TestWatching:
@@ -122,7 +122,7 @@ class TestWatching:
         Heartbeat.objects.create(component="watch", at=now - timedelta(seconds=silent))
         make_target("a", last_check_at=now - MINUTE, next_check_at=now - timedelta(seconds=due))
         assert [text.partition(":")[0] for text in texts(findings.unwatched_targets)] == [
-            "Nobody watches the targets"
+            "Targets are not being checked"
         ] * expected
 
     def test_targets_due_later_are_no_finding(self, make_target):
@@ -141,7 +141,7 @@ class TestWatching:
         assert texts(findings.unwatched_targets) == []
         self.late(make_target)
         (finding,) = found(findings.unwatched_targets)
-        assert (finding.severity, finding.text) == (WARNING, "1 target has never been checked, though others are.")
+        assert (finding.severity, finding.text) == (WARNING, "1 target has never been checked, although others are.")
 
 
 class TestForgotten:

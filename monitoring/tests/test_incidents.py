@@ -44,7 +44,7 @@ def test_resolving_twice_notifies_once(incident, checks):
     stale = Incident.objects.get()
     assert resolve_incidents([incident], checks.now) == 1
     assert resolve_incidents([stale], checks.pass_by(hours=1)) == 0
-    assert titles() == ["API is down", "API is up again after 0 s"]
+    assert titles() == ["API is down", "API recovered after 0 s"]
 
 
 def test_recovery_is_sent_if_the_opening_was_sent_meanwhile(incident, checks):
@@ -52,7 +52,7 @@ def test_recovery_is_sent_if_the_opening_was_sent_meanwhile(incident, checks):
     stale = Incident.objects.get()
     Incident.objects.update(told_at=checks.now.at)
     resolve_incidents([stale], checks.now)
-    assert titles()[-1] == "API is up again after 0 s"
+    assert titles()[-1] == "API recovered after 0 s"
 
 
 def test_acknowledging_twice_adds_one_event(incident, checks):
@@ -88,7 +88,7 @@ def test_reminders_are_sent_until_someone_acknowledges(incident, checks, setting
     assert send_reminders(checks.pass_by(minutes=1)) == 1
     assert send_reminders(checks.now) == 0
     assert send_reminders(checks.pass_by(minutes=30)) == 1
-    assert titles() == ["API is down", "Still: API is down", "Still: API is down"]
+    assert titles() == ["API is down", "Still open: API is down", "Still open: API is down"]
     assert "For 1 h now" in OutboxMessage.objects.order_by("pk").last().text
     acknowledge_incidents(Incident.objects.all(), "alice", checks.now.at)
     with django_assert_num_queries(2):

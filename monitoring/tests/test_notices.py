@@ -41,9 +41,9 @@ def test_opening_reminder_and_recovery_are_sent_in_order(target, api, settings):
     deliver("telegram")
     resolve_incidents([incident], replace(now, ticks=now.ticks + 252))
     deliver("telegram")
-    assert titles(api) == ["🔴 API is down", "🔴 Still: API is down", "✅ API is up again after 4 min 12 s"]
-    assert "The answer was not whole in time." in api.texts[0]
-    assert "What it was: The answer was not whole in time." in api.texts[2]
+    assert titles(api) == ["🔴 API is down", "🔴 Still open: API is down", "✅ API recovered after 4 min 12 s"]
+    assert "The response was not complete before the timeout." in api.texts[0]
+    assert "Cause: The response was not complete before the timeout." in api.texts[2]
 
 
 def test_many_openings_become_one_digest(make_target, api):
@@ -62,16 +62,16 @@ def test_many_openings_become_one_digest(make_target, api):
             "slow",
             {"latency_ms": 812.4, "limit_ms": 500},
             "API is slow",
-            "It took 812 ms, more than the 500 ms allowed.",
+            "The response took 812 ms; the limit is 500 ms.",
         ),
         (
             "certificate",
             {"until": "2026-03-13T12:00:00+00:00"},
-            "The certificate of API ends soon",
-            "It is valid until 2026-03-13 12:00:00 UTC.",
+            "API: certificate expired on 13 March",
+            "Valid until 2026-03-13 12:00:00 UTC.",
         ),
-        ("certificate", {"until": "nonsense"}, "The certificate of API ends soon", "It is valid until nonsense."),
-        ("offline", {}, "The portal does not reach the network", "Failures during this time don’t count."),
+        ("certificate", {"until": "nonsense"}, "API: certificate expires soon", "Valid until nonsense."),
+        ("offline", {}, "The portal is offline", "Failures during this time don’t count."),
     ],
 )
 def test_each_rule_has_a_title_and_a_reason(target, api, rule, facts, title, text):
@@ -86,7 +86,7 @@ def test_recovery_of_the_portal_says_that_failures_did_not_count(api, db):
     now = mark()
     resolve_incidents(open_incidents([IncidentOpening("portal", "offline")], now), replace(now, ticks=now.ticks + 61))
     deliver("telegram")
-    assert titles(api)[-1] == "✅ The portal reaches the network again after 1 min 1 s"
+    assert titles(api)[-1] == "✅ The portal is online again after 1 min 1 s"
     assert "\n\nFailures during this time don’t count.\n" in api.texts[-1]
 
 
@@ -103,4 +103,4 @@ def test_notice_of_an_ad_hoc_watch_names_its_address(api, db):
         [IncidentOpening("fleet:https://shop.example.org", "fleet_latency", facts={"p95_ms": 1200.0})], mark()
     )
     deliver("telegram")
-    assert "https://shop.example.org: answers are slow" in api.texts[0]
+    assert "https://shop.example.org: slow responses" in api.texts[0]

@@ -57,10 +57,10 @@ class TestTile:
         create_rollup(target, Period.DAY, floor_to_step(now, DAY) - 40 * DAY, checks=1000, failures=1000)
         create_rollup(target, Period.HOUR, floor_to_step(now, HOUR), checks=1000, failures=1000)
         tile = services_tile(now)
-        assert (tile.figure, tile.caption, tile.url) == ("2 of 3", "are up", "/admin/monitoring/target/")
+        assert (tile.figure, tile.caption, tile.url) == ("2 of 3", "up", "/admin/monitoring/target/")
         assert dict(tile.facts) == {
-            "open incidents": "1", "p95 of the last round": "312 ms", "uptime of 30 days": "99.90 %",
-            "last round": "2\xa0hours ago",
+            "open incidents": "1", "p95 (last minute)": "312 ms", "30-day uptime": "99.90 %",
+            "last check": "2\xa0hours ago",
         }  # fmt: skip
 
     def test_tile_charts_failures_of_thirty_days(self, make_target):
@@ -72,7 +72,7 @@ class TestTile:
 
     def test_tile_without_data_says_so(self):
         tile = services_tile(timezone.now())
-        assert tile.figure == "0 of 0"
+        assert (tile.figure, tile.caption) == ("0", "targets monitored")
         assert [value for _name, value in tile.facts] == ["0", "–", "–", "never"]
 
     def test_tile_caches_the_month_for_a_minute(self, target, django_assert_num_queries):

@@ -140,7 +140,7 @@ def test_invalid_or_slow_json_path_is_refused(path):
     [
         ("connect", "ECONNREFUSED", "The connection was refused."),
         ("connect", "EADDRNOTAVAIL", "The connection failed: EADDRNOTAVAIL."),
-        ("status", "503", "It answered 503."),
+        ("status", "503", "The response status was 503."),
         ("protocol", "bad line: GET..", "The answer is not valid HTTP (bad line: GET..)."),
         ("tls", "certificate has expired", "The certificate is not valid: certificate has expired."),
         ("tls", "Hostname mismatch.", "The certificate is not valid: Hostname mismatch."),

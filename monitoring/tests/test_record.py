@@ -111,7 +111,7 @@ def test_check_that_succeeds_at_a_retry_keeps_the_failure(make_target):
     checks.find(REFUSED, bad, good_outcome(), good_outcome())
     retried, at_once = CheckResult.objects.order_by("pk")
     assert (retried.error_kind, retried.retried, retried.retried_kind, retried.detail) == ("", 2, "status", "502")
-    assert (retried.latency_ms is None, retried.message) == (False, "It answered 502.")
+    assert (retried.latency_ms is None, retried.message) == (False, "The response status was 502.")
     assert (at_once.retried, at_once.retried_kind, at_once.detail, at_once.message) == (0, "", "", "")
     assert (checks.target.attempts, checks.target.state, checks.target.last_error_kind) == (0, State.UP, "")
 
@@ -137,7 +137,7 @@ def test_incident_opens_and_closes_once_with_a_message_each(checks, channel):
     checks.find(good_outcome())
     incident.refresh_from_db()
     assert incident.duration == timedelta(minutes=4)
-    assert (checks.target.state, titles()) == (State.UP, ["API is down", "API is up again after 4 min"])
+    assert (checks.target.state, titles()) == (State.UP, ["API is down", "API recovered after 4 min"])
     assert kinds(incident) == ["opened", "resolved"]
 
 
@@ -165,7 +165,7 @@ def test_clock_set_back_changes_no_duration(checks, channel):
     checks.set_clock(hours=-1)
     checks.find(good_outcome(), good_outcome())
     assert Incident.objects.get().duration == timedelta(minutes=2)
-    assert titles()[-1] == "API is up again after 2 min"
+    assert titles()[-1] == "API recovered after 2 min"
 
 
 def test_changed_error_is_in_the_timeline(checks):

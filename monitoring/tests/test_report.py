@@ -92,12 +92,12 @@ def test_retries_of_a_watch_count_as_errors():
 
 
 def test_table_without_targets_is_a_sentence():
-    assert target_table([]) == ["There are no targets."]
+    assert target_table([]) == ["No targets."]
 
 
 def test_remarks_list_errors_retries_and_excluded_failures():
     line = TargetLine("API", UptimeFigures(10, 5, 2, 7), kinds=Counter(timeout=1, connect=4))
-    assert target_table([line])[-1] == "    Connection failed 4, Timeout 1, 7 retried, 2 not counted"
+    assert target_table([line])[-1] == "    Connection failed 4, Timeout 1, 7 retried, 2 excluded"
 
 
 def test_several_targets_have_a_total():
@@ -105,7 +105,7 @@ def test_several_targets_have_a_total():
     other = TargetLine("B", UptimeFigures(10, 10), "down", Counter(status=10))
     *_rest, total, reasons = target_table([one, other])
     assert total.split() == ["All", "targets", "20", "50.00", "%", "50.00", "%", "100", "100", "100", "100"]
-    assert reasons == "    Status not expected 10"
+    assert reasons == "    Unexpected status code 10"
     assert len(target_table([one])) == 3
 
 
@@ -174,13 +174,13 @@ def test_watch_without_stored_results_says_so():
     assert not log.is_good()
     log = WatchLog()
     log.add(None, [], is_lost=True)
-    assert log.lines() == ["The round could not be written down."]
+    assert log.lines() == ["The round could not be saved."]
 
 
 def test_excluded_failures_are_counted_apart():
     log = WatchLog()
     log.add(a_round(1), [CheckResult(target=create_target("API"), at=NOON, error_kind="timeout", excuse="offline")])
-    assert log.lines()[-1] == "    1 not counted"
+    assert log.lines()[-1] == "    1 excluded"
 
 
 @pytest.mark.parametrize(
@@ -237,8 +237,8 @@ def test_errors_are_listed_by_kind_within_the_period():
         create_check(api, NOON - ago * HOUR, error_kind=kind, excuse=excuse)
     create_check(shop, NOON - HOUR)
     assert [line for line in period_report(NOON, 24) if line.startswith(" ")] == [
-        "    Timeout 2, Status not expected 1",
-        "    Timeout 2, Status not expected 1",
+        "    Timeout 2, Unexpected status code 1",
+        "    Timeout 2, Unexpected status code 1",
     ]
 
 
@@ -250,7 +250,7 @@ def test_remarks_say_how_far_back_error_kinds_are_known(hours, reasons, settings
     create_check(api, NOON - 7 * DAY - MINUTE, error_kind="dns")
     create_rollup(api, "hour", NOON - HOUR, checks=9, excused=2)
     create_rollup(api, "day", NOON.replace(hour=0), checks=9, excused=2)
-    assert [line for line in period_report(NOON, hours) if line.startswith(" ")] == [f"    {reasons}, 2 not counted"]
+    assert [line for line in period_report(NOON, hours) if line.startswith(" ")] == [f"    {reasons}, 2 excluded"]
 
 
 def test_paused_target_is_shown_as_paused():
@@ -277,7 +277,7 @@ def test_report_does_not_roll_up_while_the_workers_do(monkeypatch):
 
 
 def test_report_without_incidents_says_so(checks):
-    assert period_report(NOON, 24)[-1] == "No incident."
+    assert period_report(NOON, 24)[-1] == "No incidents."
 
 
 def test_incidents_are_listed_with_duration_and_cause(checks):
@@ -289,23 +289,21 @@ def test_incidents_are_listed_with_duration_and_cause(checks):
     assert period_report(NOON + HOUR, 24)[-4:] == [
         "Incidents",
         "2026-03-10 12:00:00 UTC, 4 min 12 s: API is down",
-        "    It answered 503.",
-        "    Cause: A disk was full. It was emptied.",
+        "    The response status was 503.",
+        "    Root cause: A disk was full. It was emptied.",
     ]
 
 
 def test_old_open_incident_is_listed(checks):
     open_incidents([IncidentOpening("fleet", "fleet_errors", facts={"failures": 1, "checks": 9})], checks.now)
-    assert "2026-03-10 12:00:00 UTC, open for 5 d: All targets: too many checks fail" in period_report(
-        NOON + 5 * DAY, 1
-    )
+    assert "2026-03-10 12:00:00 UTC, open for 5 d: All targets: high error rate" in period_report(NOON + 5 * DAY, 1)
 
 
 def test_incident_resolved_before_the_period_is_left_out(checks):
     opened = open_incidents([IncidentOpening("fleet", "fleet_errors")], checks.now)
     resolve_incidents(opened, checks.pass_by(minutes=1))
-    assert period_report(NOON + DAY, 23)[-1] == "No incident."
-    assert period_report(NOON + DAY, 24)[-1] != "No incident."
+    assert period_report(NOON + DAY, 23)[-1] == "No incidents."
+    assert period_report(NOON + DAY, 24)[-1] != "No incidents."
 
 
 def test_newest_hundred_incidents_are_listed(checks, monkeypatch):
@@ -313,7 +311,7 @@ def test_newest_hundred_incidents_are_listed(checks, monkeypatch):
     for number in range(3):
         open_incidents([IncidentOpening(f"fleet:{number}", "fleet_errors")], checks.pass_by(minutes=1))
     lines = period_report(NOON + HOUR, 24)
-    assert [line.split(": ")[1] for line in lines if "too many" in line] == ["2", "1"]
+    assert [line.split(": ")[1] for line in lines if "error rate" in line] == ["2", "1"]
     assert lines[-1] == "and more before"
 
 

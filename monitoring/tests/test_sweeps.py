@@ -249,7 +249,7 @@ def test_round_that_cannot_be_stored_keeps_its_results(targets, monkeypatch):
     monkeypatch.setattr(active_round.ActiveRound, "close", gone)
     swept = sweep_all()
     assert (swept.round, len(swept.results), swept.is_lost) == (None, 5, True)
-    assert format_round(swept) == "The round could not be written down."
+    assert format_round(swept) == "The round could not be saved."
 
 
 def test_missing_database_is_asked_once_a_pause(targets, start_sweep, monkeypatch, caplog):

@@ -65,12 +65,12 @@ def test_target_that_goes_up_and_down_keeps_its_incident(checks, channel):
     assert titles() == ["API is down"]
     assert checks.target.state == State.DOWN
     find(checks, "ooo")
-    assert titles()[1:] == ["API is up again after 15 min"]
+    assert titles()[1:] == ["API recovered after 15 min"]
 
 
 def test_outage_resolves_after_its_success_streak_whatever_its_length(checks, channel):
     find(checks, "o" * 10 + "f" * 8 + "oo")
-    assert titles() == ["API is down", "API is up again after 8 min"]
+    assert titles() == ["API is down", "API recovered after 8 min"]
     find(checks, "f")
     assert checks.target.state == State.FAILING
     assert not rules_open()

@@ -484,7 +484,7 @@ def test_fleet_errors_in_two_rounds_alert_with_the_failing_targets(targets, chan
     incident = Incident.objects.get()
     assert (incident.subject, incident.rule) == ("fleet", "fleet_errors")
     assert "2 of 3 checks failed" in OutboxMessage.objects.get().text
-    assert "– T1: It answered 500\n– T2: It answered 500\n" in OutboxMessage.objects.get().text
+    assert "– T1: The response status was 500\n– T2: The response status was 500\n" in OutboxMessage.objects.get().text
     for number in (3, 4):
         closed(next_round(number), (targets[0], good_outcome()))
     assert [message.state for message in OutboxMessage.objects.order_by("pk")] == ["opened", "closed"]
@@ -552,8 +552,8 @@ def test_offline_portal_opens_its_own_incident(targets, channel):
         closed(run, (targets[0], good_outcome()))
         assert Incident.objects.open().exists() is (number in (2, 3, 4))
     titles = list(OutboxMessage.objects.order_by("pk").values_list("title", flat=True))
-    assert titles[0] == "The portal does not reach the network"
-    assert titles[1].startswith("The portal reaches the network again after")
+    assert titles[0] == "The portal is offline"
+    assert titles[1].startswith("The portal is online again after")
 
 
 @pytest.fixture

@@ -46,10 +46,10 @@ def refuse_unused(options: dict[str, Any]) -> None:
     """Refuse options that would have no effect. Raises CommandError."""
     for name, other in NEEDED:
         if options[name] and not options[other]:
-            raise CommandError(f"--{name} is for use with --{other}.", returncode=2)
+            raise CommandError(f"--{name} needs --{other}.", returncode=2)
     for name, other in EXCLUDED:
         if options[name] and options[other.replace("-", "_")]:
-            raise CommandError(f"--{name} is of no use with --{other}.", returncode=2)
+            raise CommandError(f"--{name} can’t be used with --{other}.", returncode=2)
 
 
 class SignalWatcher:
@@ -93,21 +93,21 @@ class Console:
 
 
 class Command(BaseCommand):
-    help = "Checks all targets once: exit status 0 where all held, 1 where something failed or was too slow."
+    help = "Check all targets once. The exit status is 0 if all are OK, and 1 if a check failed or was too slow."
 
     def add_arguments(self, parser: CommandParser) -> None:
         modes = parser.add_mutually_exclusive_group()
         modes.add_argument(
-            "--watch", action="store_true", help="the workers' rounds as they come until Ctrl-C, then the report"
+            "--watch", action="store_true", help="show the rounds of the workers until Ctrl-C, then print a report"
         )
-        modes.add_argument("--report", action="store_true", help="prints and saves how programmes and targets did")
-        modes.add_argument("--test-telegram", action="store_true", help="sends a test to the chat of the environment")
-        parser.add_argument("--interval", default="", metavar="SECONDS", help="of --watch, 5 to 3600 (60)")
-        parser.add_argument("--hours", default="", metavar="N", help="of --report, 1 to 2160 (24)")
+        modes.add_argument("--report", action="store_true", help="print and save a report on programmes and targets")
+        modes.add_argument("--test-telegram", action="store_true", help="send a test notification to TELEGRAM_CHAT_ID")
+        parser.add_argument("--interval", default="", metavar="SECONDS", help="interval of --watch, 5 to 3600 (60)")
+        parser.add_argument("--hours", default="", metavar="N", help="hours that --report covers, 1 to 2160 (24)")
         parser.add_argument(
-            "--url", default="", metavar="BASE", help="checks addresses below this one, not the targets"
+            "--url", default="", metavar="BASE", help="check addresses below this one instead of the targets"
         )
-        parser.add_argument("--path", action="append", default=[], metavar="PATH", help="of --url; repeatable")
+        parser.add_argument("--path", action="append", default=[], metavar="PATH", help="path below --url; repeatable")
 
     def handle(self, *args: Any, **options: Any) -> None:
         refuse_unused(options)
@@ -129,7 +129,7 @@ class Command(BaseCommand):
         if not url and Target.objects.active().exists():
             return ""
         if not (url or settings.MONITORED_BASE):
-            raise CommandError("There is nothing to check: enter targets in the admin, or give --url.", returncode=2)
+            raise CommandError("There are no targets: add one in the admin, or use --url.", returncode=2)
         try:
             return adhoc.parse_base(url or settings.MONITORED_BASE)
         except ValueError:
@@ -174,7 +174,7 @@ class Command(BaseCommand):
             try:
                 swept = sweeps.sweep_once(console.signals, self.say_that_it_waits, console.screen.show)
             except sweeps.LeaseUnavailable:
-                raise CommandError("Somebody else keeps watching the targets.") from None
+                raise CommandError("Another process is checking the targets.") from None
             if swept is not None:
                 console.add(swept)
         self.end(console, is_cut_short=swept is None or swept.is_stopped)
@@ -186,7 +186,7 @@ class Command(BaseCommand):
             raise SystemExit(1)
 
     def say_that_it_waits(self) -> None:
-        self.stderr.write(_("The workers are in the middle of a round. Waiting for its end, about a minute…"))
+        self.stderr.write(_("A round of checks is running. Waiting up to a minute for it to end…"))
 
     # --- The other modes ---------------------------------------------------------------------------------------------
 
