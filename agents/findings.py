@@ -164,5 +164,5 @@ def looping_clients(now: datetime) -> Iterator[Finding]:
             % {"who": event.subject or event.actor, "address": event.address, "sentence": describe_event(event)},
             since=event.at,
             url=reverse("admin:portal_auditevent_change", args=[event.pk]),
-            action=_("See the refusals"),
+            action=_("View refusals"),
         )

@@ -33,14 +33,14 @@ class ApiToken(models.Model):
         STAFF = "staff", _("staff")
 
     class Scope(models.TextChoices):
-        UNINSTALL = "uninstall", _("may uninstall machines")
+        UNINSTALL = "uninstall", _("can uninstall machines")
 
-    kind = models.CharField(_("kind"), max_length=8, choices=Kind.choices)
-    label = models.CharField(_("label"), max_length=128, blank=True)
+    kind = models.CharField(_("type"), max_length=8, choices=Kind.choices)
+    label = models.CharField(_("description"), max_length=128, blank=True)
     key = models.CharField(_("public key"), max_length=credential.KEY_LENGTH, unique=True, editable=False)
     digest = models.CharField(max_length=64, editable=False)
     pepper_version = models.PositiveSmallIntegerField(editable=False)
-    scopes = models.JSONField(_("scopes"), default=list, blank=True)
+    scopes = models.JSONField(_("permissions"), default=list, blank=True)
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         models.CASCADE,
@@ -53,11 +53,11 @@ class ApiToken(models.Model):
     created_by = models.CharField(_("issued by"), max_length=160, editable=False)
     expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
     revoked_at = models.DateTimeField(_("revoked"), null=True, editable=False)
-    revoked_reason = models.CharField(_("why revoked"), max_length=32, blank=True, editable=False)
+    revoked_reason = models.CharField(_("reason"), max_length=32, blank=True, editable=False)
     # An enrolment token may be bound to one machine, an application's token to some app_names. Empty means any.
     for_machine = models.CharField(_("machine"), max_length=128, blank=True, default="", db_default="")
     app_names: Any = models.JSONField(_("applications"), default=list, db_default=[], blank=True)
-    max_uses = models.PositiveIntegerField(_("uses allowed"), null=True, blank=True)
+    max_uses = models.PositiveIntegerField(_("max uses"), null=True, blank=True)
     uses = models.PositiveIntegerField(_("uses"), default=0, editable=False)
     last_used_at = models.DateTimeField(_("last used"), null=True, editable=False)
 
@@ -137,26 +137,26 @@ class AuthFailure(CountingWindow):
 class AuditEvent(models.Model):
     """An entry of the audit trail: who did what to what, when and where. Written by `portal.audit`, never changed."""
 
-    at = models.DateTimeField(_("when"))
-    actor = models.CharField(_("who"), max_length=160)
-    action = models.CharField(_("what"), max_length=64)
-    subject = models.CharField(_("to what"), max_length=200, blank=True)
+    at = models.DateTimeField(_("time"))
+    actor = models.CharField(_("actor"), max_length=160)
+    action = models.CharField(_("event"), max_length=64)
+    subject = models.CharField(_("object"), max_length=200, blank=True)
     before: Any = models.JSONField(_("before"), null=True)
     after: Any = models.JSONField(_("after"), null=True)
-    address = models.CharField(_("from"), max_length=64, blank=True)
-    count = models.PositiveIntegerField(_("times"), default=1)
+    address = models.CharField(_("IP address"), max_length=64, blank=True)
+    count = models.PositiveIntegerField(_("count"), default=1)
     last_at = models.DateTimeField(_("last time"))
     dedupe_key = models.CharField(max_length=64, null=True, unique=True, editable=False)
 
     objects = AuditEventQuerySet.as_manager()
 
     class Meta:
-        verbose_name = _("audit event")
-        verbose_name_plural = _("audit events")
+        verbose_name = _("audit log entry")
+        verbose_name_plural = _("audit log")
         permissions = [
-            ("export_auditevent", _("Can export audit events")),
-            ("find_person", _("Can find and export all that is held about a person")),
-            ("erase_person", _("Can erase all that is held about a person")),
+            ("export_auditevent", _("Can export the audit log")),
+            ("find_person", _("Can find and export all data about a person")),
+            ("erase_person", _("Can erase all data about a person")),
         ]
         ordering = ["-id"]
         indexes = [
@@ -178,7 +178,7 @@ class JobRun(models.Model):
     """
 
     class Status(models.TextChoices):
-        WAITING = "waiting", _("waiting")
+        WAITING = "waiting", _("pending")
         RUNNING = "running", _("running")
         DONE = "done", _("done")
         FAILED = "failed", _("failed")
@@ -187,10 +187,10 @@ class JobRun(models.Model):
     cycle_key = models.CharField(_("cycle"), max_length=64)
     status = models.CharField(_("status"), max_length=8, choices=Status.choices, default=Status.WAITING)
     fence = models.PositiveIntegerField(_("attempts"), default=0)
-    lease_expires_at = models.DateTimeField(_("lease expires"), null=True)
+    lease_expires_at = models.DateTimeField(_("locked until"), null=True)
     started_at = models.DateTimeField(_("started"), null=True)
     finished_at = models.DateTimeField(_("finished"), null=True)
-    holder = models.CharField(_("held by"), max_length=128, blank=True)
+    holder = models.CharField(_("worker"), max_length=128, blank=True)
     result = models.JSONField(_("result"), null=True)
     error = models.CharField(_("error"), max_length=500, blank=True)
 
@@ -248,10 +248,10 @@ class Heartbeat(models.Model):
     """
 
     component = models.CharField(_("component"), max_length=16, unique=True)
-    at = models.DateTimeField(_("last beat"), null=True)
+    at = models.DateTimeField(_("last heartbeat"), null=True)
     asked_at = models.DateTimeField(null=True, editable=False)
     unbroken_since = models.DateTimeField(null=True, editable=False)
-    where = models.CharField(_("where"), max_length=128, blank=True)
+    where = models.CharField(_("worker"), max_length=128, blank=True)
 
     objects = HeartbeatQuerySet.as_manager()
 
@@ -276,12 +276,14 @@ class NotificationChannel(models.Model):
     class Threshold(models.IntegerChoices):
         CRITICAL = Severity.CRITICAL, _("critical only")
         WARNING = Severity.WARNING, _("critical and warnings")
-        INFO = Severity.INFO, _("everything")
+        INFO = Severity.INFO, _("all notifications")
 
     name = models.CharField(_("name"), max_length=80, unique=True)
-    kind = models.CharField(_("kind"), max_length=8, choices=Kind.choices)
-    is_active = models.BooleanField(_("active"), default=True)
-    min_severity = models.PositiveSmallIntegerField(_("tells of"), choices=Threshold.choices, default=Threshold.INFO)
+    kind = models.CharField(_("type"), max_length=8, choices=Kind.choices)
+    is_active = models.BooleanField(_("enabled"), default=True)
+    min_severity = models.PositiveSmallIntegerField(
+        _("notify about"), choices=Threshold.choices, default=Threshold.INFO
+    )
     # E-mail addresses, a chat, or the address of a webhook: one a line, and no secret.
     addresses = models.TextField(_("recipients"), blank=True)
     # Encrypted: a bot's token, a webhook's key, or a whole Apprise URL.
@@ -344,26 +346,26 @@ class OutboxMessage(models.Model):
         NOTE = "note", _("note")
 
     class Status(models.TextChoices):
-        WAITING = "waiting", _("waiting")
+        WAITING = "waiting", _("pending")
         SENT = "sent", _("sent")
         FAILED = "failed", _("failed")
-        GIVEN_UP = "given_up", _("given up")
+        GIVEN_UP = "given_up", _("discarded")
 
     channel = models.CharField(_("channel"), max_length=32)
     recipient = models.CharField(_("recipient"), max_length=254)
-    subject = models.CharField(_("about"), max_length=200)
+    subject = models.CharField(_("subject"), max_length=200)
     severity = models.PositiveSmallIntegerField(_("severity"), choices=Severity.choices)
     state = models.CharField(_("state"), max_length=8, choices=State.choices, default=State.NOTE)
     title = models.CharField(_("title"), max_length=300)
     text = models.TextField(_("text"), blank=True)
     # The same for readers of mail, where it is laid out; forgotten once it is sent.
     html = models.TextField(blank=True, editable=False)
-    path = models.CharField(_("page"), max_length=500, blank=True)
-    dedupe_key = models.CharField(_("told once by"), max_length=200)
+    path = models.CharField(_("link"), max_length=500, blank=True)
+    dedupe_key = models.CharField(_("deduplication key"), max_length=200)
     status = models.CharField(_("status"), max_length=8, choices=Status.choices, default=Status.WAITING)
     attempts = models.PositiveIntegerField(_("attempts"), default=0)
     next_attempt_at = models.DateTimeField(_("next attempt"), null=True)
-    created_at = models.DateTimeField(_("written"))
+    created_at = models.DateTimeField(_("created"))
     finished_at = models.DateTimeField(_("finished"), null=True)
     error = models.CharField(_("error"), max_length=500, blank=True)
 

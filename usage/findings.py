@@ -116,7 +116,7 @@ def refused_runs(now: datetime) -> Iterator[Finding]:
     for caller in callers.order_by("-newest")[:SHOWN]:
         url = reverse("admin:portal_auditevent_change", args=[caller["newest"]])
         text = texts[caller["action"]] % {"who": caller["actor"]}
-        yield Finding(Severity.WARNING, text, caller["since"], url, _("See the refusals"))
+        yield Finding(Severity.WARNING, text, caller["since"], url, _("View refusals"))
 
 
 @finding_sources.register

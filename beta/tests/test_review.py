@@ -81,9 +81,9 @@ class TestVerdicts:
         review_again()
         message = OutboxMessage.objects.get()
         assert (message.title, message.text) == ("Spring beta: NO-GO → GO", "Every condition is met.")
-        assert message.get_severity_display() == "for information"
+        assert message.get_severity_display() == "info"
 
-    @pytest.mark.parametrize(("value", "severity"), [(3, "warning"), (9, "for information")])
+    @pytest.mark.parametrize(("value", "severity"), [(3, "warning"), (9, "info")])
     def test_insufficient_data_ranks_between_go_and_no_go(self, programme, value, severity):
         create_feedback(programme)
         review_again()

@@ -24,10 +24,10 @@ def guessed_accounts(now: datetime) -> Iterator[Finding]:
     url = admin_url("portal_auditevent_changelist", {"family": "refused."})
     for row in worst:
         severity = Severity.CRITICAL if row.kind == Kind.CODE else Severity.WARNING
-        yield Finding(severity, describe_guessing(row, names), row.window_started_at, url, _("See the refusals"))
+        yield Finding(severity, describe_guessing(row, names), row.window_started_at, url, _("View refusals"))
     if has_others:
         text = _("Many failed sign-ins at more accounts, or from more addresses. A firewall can block the senders.")
-        yield Finding(Severity.WARNING, text, url=url, action=_("See the refusals"))
+        yield Finding(Severity.WARNING, text, url=url, action=_("View refusals"))
 
 
 def user_names() -> dict[str, str]:

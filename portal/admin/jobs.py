@@ -51,7 +51,7 @@ class JobRunAdmin(ReadOnlyAdmin):
         "fence",
         moment_column("started_at", _("started"), show=exact_moment),
         moment_column("finished_at", _("finished"), show=exact_moment),
-        moment_column("lease_expires_at", _("lease expires"), show=exact_moment),
+        moment_column("lease_expires_at", _("locked until"), show=exact_moment),
         "holder",
         "result",
         "error",

@@ -34,12 +34,12 @@ MAX_TESTED_AT_ONCE = 3
 
 def state_badge(is_active: bool, disabled_at: Any, failures: int | None, last_success_at: Any) -> SafeString:
     if not is_active:
-        return badge(_("off"), QUIET)
+        return badge(_("disabled"), QUIET)
     if disabled_at is not None:
-        return badge(_("disabled"), BAD)
+        return badge(_("disabled after an error"), BAD)
     if failures:
         return badge(_("failing"), WARNING)
-    return badge(_("working"), GOOD) if last_success_at is not None else badge(_("not tried yet"), QUIET)
+    return badge(_("working"), GOOD) if last_success_at is not None else badge(_("not used yet"), QUIET)
 
 
 # --- Actions of operators --------------------------------------------------------------------------------------------
@@ -63,26 +63,26 @@ def send_test_and_report(channel: NotificationChannel, request: HttpRequest) -> 
     for result in results:
         where = result.recipient or channel.name
         if result.error:
-            text = _("The test to %(where)s failed. %(error)s") % {"where": where, "error": result.error}
+            text = _("Test to %(where)s failed: %(error)s") % {"where": where, "error": result.error}
             messages.error(request, text)
         else:
-            messages.success(request, _("A test was sent to %(where)s.") % {"where": where})
+            messages.success(request, _("Test sent to %(where)s.") % {"where": where})
 
 
 # --- The list --------------------------------------------------------------------------------------------------------
 
 
 class KindFilter(FieldFilter):
-    title = _("kind")
+    title = _("type")
     parameter_name = "kind"
     field = "kind"
     options = dict(Kind.choices)
 
 
 class ActiveFilter(ChoiceFilter):
-    title = _("use")
+    title = _("enabled")
     parameter_name = "active"
-    options = {"yes": _("active"), "no": _("off")}
+    options = {"yes": _("enabled"), "no": _("disabled")}
 
     def condition(self, value: str, now: datetime) -> Q:
         return Q(is_active=value == "yes")
@@ -127,7 +127,7 @@ class NotificationChannelAdmin(VigieModelAdmin):
         facts = (channel.state_disabled_at, channel.state_failures, channel.state_last_success_at)
         return state_badge(channel.is_active, *facts)
 
-    @admin.display(description=_("waiting"))
+    @admin.display(description=_("pending"))
     def waiting(self, channel: Any) -> int:
         return int(channel.waiting)
 
@@ -149,7 +149,7 @@ class NotificationChannelAdmin(VigieModelAdmin):
         if obj.environment_key:
             text = ENVIRONMENT_CHANNELS[obj.environment_key].description
             configuration = {"fields": ("name", "kind", "configured_recipients"), "description": text}
-        return [(None, configuration), (_("How it stands"), {"fields": self.state_fields})]
+        return [(None, configuration), (_("Status"), {"fields": self.state_fields})]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return () if obj is None else ("kind", "configured_recipients", *self.state_fields)
@@ -179,7 +179,7 @@ class NotificationChannelAdmin(VigieModelAdmin):
         keys = [channel.key for channel in queryset]
         with transaction.atomic():
             waiting = OutboxMessage.objects.filter(channel__in=keys)
-            waiting.finish("given_up", timezone.now(), gettext("The channel was deleted."))
+            waiting.finish("given_up", timezone.now(), gettext("Channel deleted."))
             ChannelState.objects.filter(channel__in=keys).delete()
             NotificationChannel.objects.filter(pk__in=[channel.pk for channel in queryset]).delete()
 
@@ -207,23 +207,23 @@ class NotificationChannelAdmin(VigieModelAdmin):
     def send_test(self, request: HttpRequest, queryset: NotificationChannelQuerySet) -> None:
         channels = list(queryset[: MAX_TESTED_AT_ONCE + 1])
         if len(channels) > MAX_TESTED_AT_ONCE:
-            text = _("At most %(count)d channels are tested at once.") % {"count": MAX_TESTED_AT_ONCE}
+            text = _("Only the first %(count)d channels were tested.") % {"count": MAX_TESTED_AT_ONCE}
             self.message_user(request, text, messages.WARNING)
         for channel in channels[:MAX_TESTED_AT_ONCE]:
             # Once the transaction is committed, so that no row is locked during network I/O.
             transaction.on_commit(partial(send_test_and_report, channel, request))
 
-    @admin.action(description=_("Enable again"), permissions=["change"])
+    @admin.action(description=_("Re-enable"), permissions=["change"])
     def enable_again(self, request: HttpRequest, queryset: NotificationChannelQuerySet) -> None:
         count = enable_channels((channel.key for channel in queryset), request)
-        text = ngettext("%(count)d channel was enabled again.", "%(count)d channels were enabled again.", count)
+        text = ngettext("%(count)d channel re-enabled.", "%(count)d channels re-enabled.", count)
         self.message_user(request, text % {"count": count}, messages.SUCCESS)
 
-    @admin.action(description=_("Switch on"), permissions=["change"])
+    @admin.action(description=_("Enable"), permissions=["change"])
     def activate(self, request: HttpRequest, queryset: NotificationChannelQuerySet) -> None:
         self.set_active(request, queryset, True)
 
-    @admin.action(description=_("Switch off"), permissions=["change"])
+    @admin.action(description=_("Disable"), permissions=["change"])
     def deactivate(self, request: HttpRequest, queryset: NotificationChannelQuerySet) -> None:
         self.set_active(request, queryset, False)
 
@@ -239,6 +239,6 @@ class NotificationChannelAdmin(VigieModelAdmin):
                     f"channel.{what}", audit_subject(channel.key), request=request, after={"name": channel.name}
                 )
                 count += 1
-        on = ngettext("%(count)d channel was switched on.", "%(count)d channels were switched on.", count)
-        off = ngettext("%(count)d channel was switched off.", "%(count)d channels were switched off.", count)
+        on = ngettext("%(count)d channel enabled.", "%(count)d channels enabled.", count)
+        off = ngettext("%(count)d channel disabled.", "%(count)d channels disabled.", count)
         self.message_user(request, (on if is_active else off) % {"count": count}, messages.SUCCESS)

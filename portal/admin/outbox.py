@@ -57,7 +57,7 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
         "outcome",
         "how_bad",
         "to",
-        moment_column("created_at", _("written")),
+        moment_column("created_at", _("created")),
         "attempts",
         "error",
     )
@@ -80,7 +80,7 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
         "page",
         "by",
         "recipient",
-        moment_column("created_at", _("written"), show=exact_moment),
+        moment_column("created_at", _("created"), show=exact_moment),
         "attempts",
         moment_column("next_attempt_at", _("next attempt"), show=exact_moment),
         moment_column("finished_at", _("finished"), show=exact_moment),
@@ -103,12 +103,12 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
     def headline(self, message: OutboxMessage) -> str:
         return truncate_text(message.title, 80)
 
-    @admin.display(description=_("to"))
+    @admin.display(description=_("recipient"))
     def to(self, message: OutboxMessage) -> str:
         """Show the address of a mail, else the channel's name."""
         return message.recipient if "@" in message.recipient[1:] else self.by(message)
 
-    @admin.display(description=_("page"))
+    @admin.display(description=_("link"))
     def page(self, message: OutboxMessage) -> str:
         return format_html('<a href="{0}">{0}</a>', message.path) if message.path else EMPTY_VALUE
 
@@ -123,18 +123,20 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
             return obj.status in {Status.WAITING, Status.FAILED}
         return obj.status != Status.SENT
 
-    @admin.action(description=_("Try now"), permissions=["manage"])
+    @admin.action(description=_("Retry"), permissions=["manage"])
     def try_now(self, request: HttpRequest, queryset: OutboxMessageQuerySet) -> None:
         count, channels = retry_messages(queryset)
-        text = ngettext("%(count)d message is tried again.", "%(count)d messages are tried again.", count)
+        text = ngettext("Retrying %(count)d message.", "Retrying %(count)d messages.", count)
         self.message_user(request, text % {"count": count}, messages.SUCCESS if count else messages.WARNING)
         if ChannelState.objects.filter(channel__in=channels).exclude(disabled_at=None).exists():
-            self.message_user(request, _("A channel is disabled: enable it again, or they wait."), messages.WARNING)
+            self.message_user(
+                request, _("A channel is disabled. Its messages wait until you re-enable it."), messages.WARNING
+            )
 
-    @admin.action(description=_("Give up"), permissions=["manage"])
+    @admin.action(description=_("Discard"), permissions=["manage"])
     def give_up(self, request: HttpRequest, queryset: OutboxMessageQuerySet) -> None:
         count = queryset.give_up(timezone.now())
-        text = ngettext("%(count)d message was given up.", "%(count)d messages were given up.", count)
+        text = ngettext("%(count)d message discarded.", "%(count)d messages discarded.", count)
         self.message_user(request, text % {"count": count}, messages.SUCCESS if count else messages.WARNING)
 
     give_up.dangerous = True  # type: ignore[attr-defined]

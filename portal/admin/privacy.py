@@ -39,8 +39,8 @@ class SubjectForm(forms.Form):
         label=gettext_lazy("Person or machine"),
         max_length=300,
         help_text=gettext_lazy(
-            "An e-mail address, user:NAME for a user without one, participant:NAME for a participant of a beta, or the "
-            "id of a machine. Parts of a name find nobody."
+            "Enter a whole name: an e-mail address, user:NAME for a user without an e-mail address, "
+            "participant:NAME for a beta participant, or a machine ID."
         ),
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "class": "vTextField"}),
     )
@@ -51,7 +51,7 @@ class SubjectForm(forms.Form):
             self.subject: Subject = parse_subject(cleaned.get("given", ""))
         except InvalidSubject:
             if "given" in cleaned:
-                self.add_error("given", _("This is not the whole name of a person or a machine."))
+                self.add_error("given", _("Enter the whole name of a person or a machine."))
         return cleaned
 
 
@@ -71,7 +71,7 @@ class ErasureForm(SubjectForm):
     def clean_again(self) -> str:
         again: str = self.cleaned_data["again"]
         if again.strip() != self.cleaned_data.get("given", "").strip():
-            raise forms.ValidationError(_("This differs from the name above."))
+            raise forms.ValidationError(_("This does not match the name above."))
         return again
 
 
@@ -115,7 +115,7 @@ def erase_subject(request: HttpRequest) -> HttpResponseBase:
         # Not whom: what is erased is to stand nowhere afterwards.
         audit.record_event("privacy.erasure_asked", request=request)
         enqueue(ERASE, encrypt(given_in(form)), audit.request_actor(request), cluster="slow")
-    text = _("The erasure is queued. The audit trail says when it is done, and how many rows it changed.")
+    text = _("Erasure started. The audit log shows when it is done and how many rows it changed.")
     messages.success(request, text)
     return redirect_back()
 
@@ -128,9 +128,9 @@ def refuse_accounts(request: HttpRequest, subject: Subject) -> None:
     """Refuse one's own account, and those of others where only a superuser may change them."""
     accounts = users_of(subject)
     if accounts.filter(pk=request.user.pk).exists():
-        raise erasing.ErasureRefused(_("That is your own account: let somebody else erase it."))
+        raise erasing.ErasureRefused(_("This is your own account. Ask someone else to erase it."))
     if accounts.exists() and not request.user.is_superuser:
-        raise erasing.ErasureRefused(_("That person has an account here: only a superuser may erase it."))
+        raise erasing.ErasureRefused(_("This person has an account here. Only a superuser can erase it."))
 
 
 def given_in(form: SubjectForm) -> str:
@@ -160,12 +160,12 @@ def held_section(held: list[HeldData]) -> Section:
     ]
     note = ""
     if not all(data.is_whole for data in held):
-        note = _("“At least”: the table is long. The export and the erasure read all of it.")
+        note = _("“At least”: the table is long, so only part of it was counted. Export and erasure cover all of it.")
     return Section(
-        title=_("What is held"),
+        title=_("Stored data"),
         columns=[_("App"), _("Data"), _("Rows"), _("First"), _("Last")],
         rows=rows,
-        empty=_("Nothing is held about this name."),
+        empty=_("No data about this name."),
         note=note,
     )
 

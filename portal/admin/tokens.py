@@ -35,7 +35,7 @@ def token_state(token: ApiToken, now: datetime) -> SafeString:
         return badge(_("revoked"), QUIET)
     if token.is_expired(now):
         return badge(_("expired"), BAD)
-    return badge(_("exhausted"), WARNING) if token.is_exhausted else badge(_("usable"), GOOD)
+    return badge(_("used up"), WARNING) if token.is_exhausted else badge(_("active"), GOOD)
 
 
 # --- Issuing ---------------------------------------------------------------------------------------------------------
@@ -53,37 +53,39 @@ class IssueForm(forms.Form):
         "": _("does not expire"),
     }
     kind = forms.ChoiceField(
-        label=_("For"),
+        label=_("Type"),
         choices=[
             (Kind.ENROLL, _("installers, to enrol machines")),
             (Kind.CLIENT, _("an application, to report usage and feedback")),
             (Kind.STAFF, _("a person, to read and export through the API")),
         ],
     )
-    label = forms.CharField(label=_("Label"), max_length=128, help_text=_("How you will recognise it: “Paris office”."))
-    lifetime = forms.ChoiceField(label=_("Valid for"), choices=list(LIFETIMES.items()), required=False, initial="30")
+    label = forms.CharField(
+        label=_("Description"), max_length=128, help_text=_("Purpose of the token, e.g. “Paris office”.")
+    )
+    lifetime = forms.ChoiceField(label=_("Expires"), choices=list(LIFETIMES.items()), required=False, initial="30")
     user = forms.ModelChoiceField(
-        User.objects.none(), label=_("User"), required=False, help_text=_("The token may do what this user may do.")
+        User.objects.none(), label=_("User"), required=False, help_text=_("The token has the permissions of this user.")
     )
     max_uses = forms.IntegerField(
-        label=_("Uses"), min_value=1, max_value=1_000_000, required=False, help_text=_("Empty for any number.")
+        label=_("Max uses"), min_value=1, max_value=1_000_000, required=False, help_text=_("Leave empty for unlimited.")
     )
     for_machine = forms.CharField(
         label=_("Machine"),
         max_length=128,
         required=False,
-        validators=[RegexValidator(rf"\A{MACHINE_ID}\Z", _("Not a machine ID."))],
+        validators=[RegexValidator(rf"\A{MACHINE_ID}\Z", _("This is not a machine ID."))],
         help_text=_(
-            "The only machine that the token may enrol, without an operator’s approval. Leave empty to enrol any."
+            "The token enrols only this machine, without an operator’s approval. Leave empty to allow any machine."
         ),
     )
     app_names = forms.CharField(
         label=_("Applications"),
         max_length=1_000,
         required=False,
-        help_text=_("The app_names whose runs it may report, separated by commas. Leave empty to allow any."),
+        help_text=_("The app_name values the token can report for, separated by commas. Leave empty to allow any."),
     )
-    may_uninstall = forms.BooleanField(label=_("May also uninstall machines"), required=False)
+    may_uninstall = forms.BooleanField(label=_("Can also uninstall machines"), required=False)
 
     def __init__(self, user: Any, *args: Any, **kwargs: Any) -> None:
         """Let users issue staff tokens for themselves only, except superusers: a token carries its user's rights."""
@@ -133,7 +135,7 @@ class IssueForm(forms.Form):
 class KindFilter(ChoiceFilter):
     """Unless something is searched for, without the machines' tokens: the few that people issued would be lost."""
 
-    title = _("kind")
+    title = _("type")
     parameter_name = "kind"
     options = {**dict(Kind.choices), "all": _("all")}
 
@@ -147,14 +149,14 @@ class KindFilter(ChoiceFilter):
 
     def choices(self, changelist: Any) -> Any:
         choices = super().choices(changelist)
-        yield next(choices) | {"display": _("all") if changelist.query else _("all but machines’")}
+        yield next(choices) | {"display": _("all") if changelist.query else _("all except machines")}
         yield from choices
 
 
 class StateFilter(ChoiceFilter):
     title = _("state")
     parameter_name = "state"
-    options = {"usable": _("usable"), "expired": _("expired"), "exhausted": _("exhausted"), "revoked": _("revoked")}
+    options = {"usable": _("active"), "expired": _("expired"), "exhausted": _("used up"), "revoked": _("revoked")}
 
     def condition(self, value: str, now: datetime) -> Q:
         unexpired = Q(expires_at=None) | Q(expires_at__gt=now)
@@ -184,7 +186,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
     list_filter = (KindFilter, StateFilter)
     lookups = ("user",)
     search_fields = ("key__begins", "label__begins")
-    search_help_text = begins_with(_("public key"), _("label"))
+    search_help_text = begins_with(_("public key"), _("description"))
     add_label = _("Issue a token")
     actions = ("revoke_chosen", "export_chosen")
     object_actions = ("revoke_chosen",)
@@ -210,7 +212,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
         "revoked_reason",
     )
 
-    @admin.display(description=_("label"))
+    @admin.display(description=_("description"))
     def name(self, token: ApiToken) -> str:
         return token.name
 
@@ -224,15 +226,15 @@ class ApiTokenAdmin(ReadOnlyAdmin):
             return EMPTY_VALUE
         return f"{token.uses} / {token.max_uses}" if token.max_uses is not None else str(token.uses)
 
-    @admin.display(description=_("may do"))
+    @admin.display(description=_("permissions"))
     def may(self, token: ApiToken) -> str:
         return ", ".join(str(label) for scope, label in ApiToken.Scope.choices if token.allows(scope)) or EMPTY_VALUE
 
-    @admin.display(description=_("kind"))
+    @admin.display(description=_("type"))
     def kind_and_binding(self, token: ApiToken) -> SafeString:
         return stack_lines(token.get_kind_display(), token.binding)
 
-    @admin.display(description=_("bound to"))
+    @admin.display(description=_("restricted to"))
     def bound_to(self, token: ApiToken) -> str:
         return token.binding or EMPTY_VALUE
 

@@ -23,4 +23,4 @@ class UntilForm(forms.Form):
         if cleaned.get("until") is None:
             self.add_error("until", gettext("Until when?"))
         elif cleaned["until"] <= timezone.now():
-            self.add_error("until", gettext("This moment is past."))
+            self.add_error("until", gettext("This time has passed."))

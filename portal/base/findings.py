@@ -23,7 +23,7 @@ class Severity(IntegerChoices):
 
     CRITICAL = 1, gettext_lazy("critical")
     WARNING = 2, gettext_lazy("warning")
-    INFO = 3, gettext_lazy("for information")
+    INFO = 3, gettext_lazy("info")
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def count_finding(
     severity: Severity, text: str, count: int, since: datetime | None = None, url: str = "", **words: object
 ) -> Finding:
     """Return the finding about as many rows as `%(count)s` in the text says."""
-    return Finding(severity, text % {"count": format_count(count), **words}, since, url, _("See them"))
+    return Finding(severity, text % {"count": format_count(count), **words}, since, url, _("View"))
 
 
 def admin_url(name: str, query: dict[str, str], *args: Any) -> str:

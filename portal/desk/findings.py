@@ -36,7 +36,7 @@ def findings_of(source: FindingSource, now: datetime) -> list[Finding]:
     except Exception:
         name = f"{source.__module__}.{getattr(source, '__name__', '')}"
         log.exception("the findings of %s failed", name)
-        text = _("Whether %(source)s has found something cannot be told; the log says why.") % {"source": name}
+        text = _("Can’t check %(source)s for problems. See the log for the cause.") % {"source": name}
         return [Finding(Severity.CRITICAL, text)]
 
 
@@ -49,7 +49,7 @@ GIVEN_UP_SHOWN = timedelta(days=1)
 def silent_components(now: datetime) -> Iterator[Finding]:
     for name, check in health.heartbeat_checks(now).items():
         if check.word != "ok":
-            text = _("%(component)s shows no sign of life: its work is not being done.") % {"component": name}
+            text = _("%(component)s isn’t running: its work is waiting.") % {"component": name}
             yield Finding(Severity.CRITICAL, text, check.since)
 
 
@@ -71,26 +71,29 @@ def failed_jobs(now: datetime) -> Iterator[Finding]:
     for run in JobRun.objects.newest().filter(status=JobRun.Status.FAILED):
         text = _("The job %(job)s failed: %(error)s") % {"job": run.job, "error": run.error}
         url = admin_url("portal_jobrun_changelist", {"q": run.job})
-        yield Finding(Severity.WARNING, text, run.finished_at, url, _("See its runs"))
+        yield Finding(Severity.WARNING, text, run.finished_at, url, _("View runs"))
 
 
 @finding_sources.register
 def given_up_tasks(now: datetime) -> Iterator[Finding]:
     recent = TaskAttempt.objects.given_up().filter(finished_at__gt=now - GIVEN_UP_SHOWN)
     for attempt in recent.order_by("-pk")[:10]:
-        text = _("The task %(name)s was given up: it ended its worker each time.") % {"name": attempt.name}
+        text = _("Task %(name)s was discarded: it ended its worker process on every attempt.") % {"name": attempt.name}
         url = admin_url("portal_taskattempt_changelist", {"q": attempt.name})
-        yield Finding(Severity.WARNING, text, attempt.finished_at, url, _("See the task"))
+        yield Finding(Severity.WARNING, text, attempt.finished_at, url, _("View task"))
 
 
 @finding_sources.register
 def unsafe_settings(now: datetime) -> Iterator[Finding]:
     if settings.DEBUG:
-        yield Finding(Severity.WARNING, _("DEBUG is on: errors show the inside of the portal to whoever meets them."))
+        yield Finding(
+            Severity.WARNING,
+            _("DEBUG is on: error pages show the portal’s internals to every visitor. Turn it off in production."),
+        )
     address = urlsplit(settings.PORTAL_URL)
     if not is_this_machine(address.hostname or "") and not (settings.HTTPS and address.scheme == "https"):
         yield Finding(
-            Severity.WARNING, _("The portal is reached without HTTPS: tokens and passwords can be read on the way.")
+            Severity.WARNING, _("The portal is reached without HTTPS: tokens and passwords can be read in transit.")
         )
 
 
@@ -106,11 +109,11 @@ def missing_channels(now: datetime) -> Iterator[Finding]:
     if bool(settings.TELEGRAM_BOT_TOKEN) != bool(settings.TELEGRAM_CHAT_ID):
         yield Finding(
             Severity.WARNING,
-            _("Of TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID only one is set: without the other Telegram is no channel."),
+            _("Telegram is off: only one of TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID is set. Set both."),
         )
     if not any(recipients_of(channel) and channel.min_severity != ADDRESSED_ONLY for channel in active_channels()):
-        text = _("Nobody is told of anything: no notification channel is active.")
-        yield Finding(Severity.WARNING, text, url=admin_url(f"{CHANNELS}_changelist", {}), action=_("See the channels"))
+        text = _("No one gets alerts: there is no active notification channel.")
+        yield Finding(Severity.WARNING, text, url=admin_url(f"{CHANNELS}_add", {}), action=_("Add a channel"))
 
 
 @finding_sources.register
@@ -119,13 +122,18 @@ def disabled_channels(now: datetime) -> Iterator[Finding]:
     channels = {channel.key: channel for channel in active_channels()}
     for state in ChannelState.objects.filter(channel__in=channels).exclude(disabled_at=None).order_by("disabled_at"):
         channel = channels[state.channel]
-        text = _("The channel “%(name)s” tells nobody any more: %(reason)s Its messages wait.")
+        text = _(
+            "Channel “%(name)s” is disabled: it no longer sends notifications. %(reason)s Its messages are waiting."
+        )
         words = {"name": channel.name, "reason": end_sentence(state.disabled_reason)}
         if channel.environment_key:
-            text = _("%(name)s tells nobody any more: %(reason)s Change %(settings)s, or enable it again.")
+            text = _(
+                "%(name)s is disabled: it no longer sends notifications. %(reason)s Change %(settings)s, or re-enable "
+                "it."
+            )
             words["settings"] = ENVIRONMENT_CHANNELS[channel.environment_key].settings
         url = reverse(f"admin:{CHANNELS}_change", args=[channel.pk])
-        yield Finding(Severity.CRITICAL, text % words, state.disabled_at, url, _("See the channel"))
+        yield Finding(Severity.CRITICAL, text % words, state.disabled_at, url, _("View channel"))
 
 
 def end_sentence(text: str) -> str:
@@ -143,10 +151,14 @@ def undelivered_messages(now: datetime) -> Iterator[Finding]:
         yield about_messages(text, summary, "failed")
     summary = late.aggregate(count=Count("pk"), since=Min("created_at"))
     if summary["count"]:
-        text = ngettext("%(count)d message waits to be sent.", "%(count)d messages wait to be sent.", summary["count"])
+        text = ngettext(
+            "%(count)d message has been waiting to be sent for more than an hour.",
+            "%(count)d messages have been waiting to be sent for more than an hour.",
+            summary["count"],
+        )
         yield about_messages(text, summary, "waiting")
 
 
 def about_messages(text: str, found: dict[str, Any], status: str) -> Finding:
     url = admin_url(f"{MESSAGES}_changelist", {"status": status})
-    return Finding(Severity.WARNING, text % {"count": found["count"]}, found["since"], url, _("See them"))
+    return Finding(Severity.WARNING, text % {"count": found["count"]}, found["since"], url, _("View messages"))

@@ -98,7 +98,7 @@ def build_batch(group: list[OutboxMessage], now: datetime) -> MessageBatch:
     text = message.text
     # HTML messages contain their times.
     if is_stale(message, now) and not message.html:
-        late = _("This happened at %(when)s; it could not be told before.")
+        late = _("Happened at %(when)s. This notification was delayed.")
         text = f"{late % {'when': format_local_time(message.created_at, now)}}\n\n{text}".strip()
     return MessageBatch((message,), message.state, message.title, text, message.path, message.html)
 
@@ -144,6 +144,6 @@ def format_severity_counts(batches: Iterable[MessageBatch]) -> str:
     forms = {
         Severity.CRITICAL: ngettext("%(count)d critical", "%(count)d critical", counts[Severity.CRITICAL]),
         Severity.WARNING: ngettext("%(count)d warning", "%(count)d warnings", counts[Severity.WARNING]),
-        Severity.INFO: ngettext("%(count)d for information", "%(count)d for information", counts[Severity.INFO]),
+        Severity.INFO: ngettext("%(count)d info", "%(count)d info", counts[Severity.INFO]),
     }
     return ", ".join(form % {"count": counts[severity]} for severity, form in forms.items() if counts[severity])

@@ -106,7 +106,7 @@ def readdress_messages(channel: NotificationChannel, now: datetime) -> None:
             strays.exclude(Exists(notified)).order_by().values("dedupe_key").annotate(first=Min("pk")).values("first")
         )
         strays.filter(pk__in=list(firsts.values_list("first", flat=True))).update(recipient=successor)
-    strays.finish("given_up", now, _("This is no recipient of the channel any more."))
+    strays.finish("given_up", now, _("Recipient was removed from this channel."))
 
 
 def plan_due_batches(channel: NotificationChannel, now: datetime) -> list[MessageBatch]:

@@ -59,29 +59,33 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
     }
 
     recipients = KindFields(Kind.EMAIL, rows=4).text(
-        gettext_lazy("E-mail addresses"), gettext_lazy("One a line. EMAIL_URL names the mail server."), forms.Textarea
+        gettext_lazy("E-mail addresses"),
+        gettext_lazy("One per line. The mail server is set in EMAIL_URL."),
+        forms.Textarea,
     )
     chat_id = KindFields(Kind.TELEGRAM).text(
-        gettext_lazy("Chat"),
-        gettext_lazy("Chat ID such as -1001234567890, or @channel. For a topic of a group: chat ID/topic ID."),
+        gettext_lazy("Chat ID"),
+        gettext_lazy("-1001234567890 or @channel. For a topic in a group: chat ID/topic ID."),
     )
-    bot_token = KindFields(Kind.TELEGRAM).secret(gettext_lazy("Bot token"), gettext_lazy("What @BotFather gave you."))
+    bot_token = KindFields(Kind.TELEGRAM).secret(
+        gettext_lazy("Bot token"), gettext_lazy("The token that @BotFather gave you, like 123456:ABC….")
+    )
     url = KindFields(Kind.WEBHOOK, size=34).text(
-        gettext_lazy("Address"),
+        gettext_lazy("URL"),
         gettext_lazy(
-            "Receives a POST of JSON. Everyone who can see the channel sees the address. Private addresses need"
-            " PROBE_ALLOW_PRIVATE."
+            "Receives notifications as JSON by POST. Visible to everyone who can view the channel. Private "
+            "addresses need PROBE_ALLOW_PRIVATE."
         ),
     )
     signing_key = KindFields(Kind.WEBHOOK).secret(
         gettext_lazy("Signing key"),
-        gettext_lazy("At least 16 characters, known to the receiver, who can so tell our messages from others’."),
+        gettext_lazy("Shared secret with which the receiver verifies the signature: 16 characters or more."),
     )
     apprise_url = KindFields(Kind.APPRISE).secret(
         gettext_lazy("Apprise URL"),
         gettext_lazy(
-            "Such as ntfys://topic or slack://…; secret as a whole. Only services over HTTP, without parameters that"
-            " name files, headers or a method."
+            "For example ntfys://topic or slack://…. Stored as a secret. Only services over HTTP, and no "
+            "parameters for files, headers or the method."
         ),
     )
 
@@ -97,7 +101,7 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
         if address:
             self.initial.setdefault(address, self.instance.addresses)
         if secret and self.instance.secret:
-            self.fields[secret].help_text = gettext_lazy("One is stored. Leave this empty to keep it.")
+            self.fields[secret].help_text = gettext_lazy("A value is stored. Leave empty to keep it.")
 
     @property
     def kind(self) -> str:
@@ -109,7 +113,7 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
         for name in self.FIELDS.get(self.kind, ()):
             is_kept = name == self.SECRET.get(self.kind) and bool(self.instance.secret)
             if not cleaned.get(name) and not is_kept:
-                self.add_error(name, _("This is needed."))
+                self.add_error(name, _("This field is required."))
             elif cleaned.get(name):
                 try:
                     cleaned[name] = VALIDATORS[name](cleaned[name].strip())
@@ -134,26 +138,28 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
 def validate_recipients(text: str) -> str:
     addresses = list(dict.fromkeys(text.replace(",", " ").replace(";", " ").split()))
     if len(addresses) > MAX_RECIPIENTS:
-        raise ValidationError(_("At most %(count)d addresses: use a mailing list.") % {"count": MAX_RECIPIENTS})
+        raise ValidationError(
+            _("At most %(count)d addresses. Use a mailing list for more.") % {"count": MAX_RECIPIENTS}
+        )
     for address in addresses:
         try:
             validate_email(address)
         except ValidationError:
-            raise ValidationError(_("%(address)s is no e-mail address.") % {"address": address[:80]}) from None
+            raise ValidationError(_("%(address)s is not an e-mail address.") % {"address": address[:80]}) from None
         if len(address) > MAX_ADDRESS_LENGTH:
-            raise ValidationError(_("%(address)s is no e-mail address.") % {"address": f"{address[:80]}…"})
+            raise ValidationError(_("%(address)s is not an e-mail address.") % {"address": f"{address[:80]}…"})
     return "\n".join(addresses)
 
 
 def validate_chat(text: str) -> str:
     if not CHAT.fullmatch(text):
-        raise ValidationError(_("Enter a chat ID such as -1001234567890 or @channel, with /topic ID for a topic."))
+        raise ValidationError(_("Enter a chat ID such as -1001234567890 or @channel; add /topic ID for a topic."))
     return text
 
 
 def validate_bot_token(text: str) -> str:
     if not BOT_TOKEN.fullmatch(text):
-        raise ValidationError(_("That has not the form of a bot’s token: digits, a colon, and about 35 characters."))
+        raise ValidationError(_("That doesn’t look like a bot token (123456:ABC…)."))
     return text
 
 
@@ -163,13 +169,15 @@ def refuse_longer_than(text: str, most: int) -> None:
 
 
 def validate_webhook_url(text: str) -> str:
-    refusal = ValidationError(_("An address begins with http:// or https:// and names a host."))
+    refusal = ValidationError(_("Enter a URL that begins with http:// or https://."))
     refuse_longer_than(text, MAX_ADDRESS_LENGTH)
     try:
         host = ascii_host(urlsplit(clean_url(urldefrag(text).url)))
     except ValueError as error:
         if str(error) == "credentials":
-            raise ValidationError(_("No user and no password in the address: the signature tells who calls.")) from None
+            raise ValidationError(
+                _("Remove the user name and password from the URL: the signature authenticates the portal.")
+            ) from None
         raise refusal from None
     if lookup.is_address(host) and guard.address_refusal(host, settings.PROBE_ALLOW_PRIVATE):
         raise ValidationError(ADDRESS_REFUSED)

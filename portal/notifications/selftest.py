@@ -42,7 +42,7 @@ def send_to_each(channel: NotificationChannel, moved: dict[str, str]) -> Iterato
         left = deadline - time.monotonic()
         try:
             if left <= 0:
-                raise DeliveryError(_("There was no time left for it."))
+                raise DeliveryError(_("Not sent: the time limit was reached."))
             send(channel, build_test_message(moved.get(recipient, recipient)), left)
         except DeliveryError as error:
             yield SelfTestResult(recipient, str(error))
@@ -57,8 +57,8 @@ def build_test_message(address: str) -> RenderedMessage:
         subject="test",
         severity=Severity.INFO,
         state="note",
-        title=_("A test from Vigie"),
-        text=_("This channel works. Somebody pressed “Send a test” in the portal."),
+        title=_("Test notification from Vigie"),
+        text=_("Test notification: this channel works."),
         url=f"{settings.PORTAL_URL.rstrip('/')}/admin/",
         at=timezone.now(),
     )

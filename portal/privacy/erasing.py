@@ -62,7 +62,7 @@ def refuse_last_superuser(subject: Subject) -> None:
     superusers = get_user_model()._default_manager.filter(is_superuser=True, is_active=True)
     going = set(users_of(subject).filter(is_superuser=True, is_active=True).values_list("pk", flat=True))
     if going and not superusers.exclude(pk__in=going).exists():
-        raise ErasureRefused(_("That is the last active superuser: make another one first."))
+        raise ErasureRefused(_("This is the last active superuser. Create another one first."))
 
 
 def erase(subject: Subject, say: Callable[[str, int], None], actor: str = ACTOR) -> tuple[str, int]:
@@ -92,7 +92,7 @@ def claim_erasure(subject: Subject) -> Lease:
     key = salted_hmac("vigie.privacy", subject.key, algorithm="sha256").hexdigest()
     lease = claim_cycle(JOB, key, LEASE)
     if lease is None:
-        raise ErasureRefused(_("Somebody is erasing that at this moment."))
+        raise ErasureRefused(_("Someone else is erasing this data now."))
     return lease
 
 

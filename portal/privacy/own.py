@@ -225,19 +225,17 @@ def shown_channel(channel: NotificationChannel, subject: Subject) -> Row:
 
 def channel_remarks(subject: Subject) -> Iterator[str]:
     if any(subject.is_named(address) for address in settings.GUARDIAN_RECIPIENTS):
-        yield _(
-            "GUARDIAN_RECIPIENTS names the subject, who will go on getting the guardian’s mail: take the address out."
-        )
+        yield _("GUARDIAN_RECIPIENTS contains this address, which keeps receiving the usage digest: remove it there.")
     for channel in NotificationChannel.objects.order_by("pk"):
         if len(other_recipients(channel, subject)) < len(channel.addresses.split()):
-            text = _("The notification channel %(number)d told that recipient; it is taken off its list.")
+            text = _("The recipient was removed from notification channel %(number)d.")
             yield text % {"number": channel.pk}
         try:
             secret = decrypt(channel.secret) if channel.secret else ""
         except Unreadable:
             continue
         if subject.is_in(secret):
-            text = _("The secret of the notification channel %(number)d names the subject: enter another one.")
+            text = _("The secret of notification channel %(number)d contains this name: enter another secret.")
             yield text % {"number": channel.pk}
 
 

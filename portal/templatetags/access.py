@@ -8,12 +8,12 @@ LABELS = {
     "password": _("Password"),
     "oldpassword": _("Current password"),
     "password1": _("New password"),
-    "password2": _("New password, once more"),
+    "password2": _("New password again"),
     "code": _("Code"),
     "name": _("Name"),
-    "passwordless": _("Sign in with this passkey alone"),
+    "passwordless": _("Sign in with this passkey only"),
 }
-HELP = {"passwordless": _("It then asks for your fingerprint, your face or a PIN, and you need no password.")}
+HELP = {"passwordless": _("It asks for your fingerprint, face or PIN; you need no password.")}
 
 
 @register.filter

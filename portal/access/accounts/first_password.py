@@ -67,6 +67,6 @@ def first_password_in_a_file(now: datetime) -> Iterator[Finding]:
         return
     operator: Any = User.objects.filter(username=OPERATOR).first()
     url = admin_url("auth_user_password_change", {}, operator.pk) if operator else ""
-    text = _("The first password of %(user)s is in the file %(file)s. Change it, and the file is deleted.")
+    text = _("The first password of %(user)s is in the file %(file)s. Change the password, and the file is deleted.")
     words = {"user": OPERATOR, "file": password_file()}
     yield Finding(Severity.WARNING, text % words, written_at, url, _("Change the password"))

@@ -80,7 +80,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
 class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]
     error_messages = {
         **DefaultMFAAdapter.error_messages,
-        "incorrect_code": _("The code is wrong, or was used already."),
+        "incorrect_code": _("The code is wrong or has been used already."),
         "cannot_generate_recovery_codes": _("Set up a second factor first."),
     }
 

@@ -80,9 +80,9 @@ def verified_email(claims: dict[str, Any]) -> str:
     """Return the e-mail address that the provider has verified. Raises Refused."""
     email = claims.get("email")
     if not isinstance(email, str) or claims.get("email_verified") not in (True, "true") or len(email) > 254:
-        raise Refused("email_not_verified", _("The provider has not verified your e-mail address."))
+        raise Refused("email_not_verified", _("Your identity provider has not verified your e-mail address."))
     if ascii_lower(email.rpartition("@")[2]) not in settings.OIDC_ALLOWED_DOMAINS:
-        raise Refused("domain_not_allowed", _("E-mail addresses of this domain may not sign in here."))
+        raise Refused("domain_not_allowed", _("Your e-mail domain is not allowed to sign in here."))
     return email
 
 
@@ -146,7 +146,7 @@ def admit_user(request: HttpRequest, login: SocialLogin) -> None:
         if linked:
             with transaction.atomic():
                 give_roles(request, linked, names)
-        raise Refused("no_role", _("The provider gives you no role in Vigie. Ask an administrator."))
+        raise Refused("no_role", _("Your identity provider assigns you no role in Vigie. Ask an administrator."))
     with transaction.atomic():
         user = user or new_user(request, person["email"], person)
         if not linked:

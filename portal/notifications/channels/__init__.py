@@ -30,5 +30,5 @@ def send_by_kind(channel: NotificationChannel, outgoing: RenderedMessage) -> str
     try:
         return SENDERS[channel.kind](channel, outgoing)
     except Unreadable:
-        text = _("The channel’s secret was encrypted under another ENCRYPTION_KEY; enter it again.")
+        text = _("The channel’s secret was encrypted with another ENCRYPTION_KEY. Enter it again.")
         raise DeliveryError(text, permanent=True) from None

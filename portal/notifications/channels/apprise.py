@@ -43,5 +43,5 @@ def send(channel: NotificationChannel, outgoing: RenderedMessage) -> str:
         text = _("Apprise failed: %(error)s.") % {"error": type(error).__name__}
         raise DeliveryError(text) from None
     if not sent:
-        raise DeliveryError(_("Apprise could not deliver it, and does not say why."))
+        raise DeliveryError(_("Apprise could not deliver the message and gave no reason."))
     return outgoing.address

@@ -82,7 +82,7 @@ def create_plugin(url: str) -> Any:
     asset = AppriseAsset(app_id="Vigie", storage_mode=PersistentStoreMode.MEMORY, http_redirects=False)
     plugin = Apprise.instantiate(parse_allowed_url(url), asset=asset, suppress_exceptions=True)
     if plugin is None:
-        raise UnusableURL(_("Apprise does not understand this URL; its documentation lists those it knows."))
+        raise UnusableURL(_("Apprise does not support this URL. Its documentation lists the supported services."))
     return plugin
 
 
@@ -91,10 +91,10 @@ def parse_allowed_url(url: str) -> dict[str, Any]:
     known_services = load_services()
     parts: dict[str, Any] | None = plugins.url_to_dict(url, secure_logging=True)  # type: ignore[no-untyped-call]
     if parts is None:
-        raise UnusableURL(_("Apprise does not understand this URL; its documentation lists those it knows."))
+        raise UnusableURL(_("Apprise does not support this URL. Its documentation lists the supported services."))
     scheme = str(parts["schema"])
     if scheme not in SCHEMES:
-        text = _("The portal does not send by %(scheme)s://, only by services that it reaches over HTTP.")
+        text = _("%(scheme)s:// is not supported: the portal sends over HTTP only.")
         raise UnusableURL(text % {"scheme": scheme})
     refused = parts["qsd"].keys() - PARAMETERS
     # Any other name may be a part of the secret that was pasted wrongly.

@@ -73,7 +73,9 @@ def run_within(send: Callable[[], Result], seconds: float) -> Result:
     try:
         result, error = outcome.get(timeout=seconds)
     except Empty:
-        raise DeliveryError(_("There was no answer within %(seconds)g seconds.") % {"seconds": seconds}) from None
+        raise DeliveryError(
+            _("The receiver did not answer within %(seconds)g seconds.") % {"seconds": seconds}
+        ) from None
     if error is not None:
         raise as_delivery_error(error) from None
     return result  # type: ignore[return-value]

@@ -21,7 +21,7 @@ LONGEST_PAUSE = 24 * 3600.0
 # Share of the time limit for reading the response; then a partial body must do, since its status is known.
 READING_SHARE = 0.8
 ADDRESS_REFUSED = gettext_lazy(
-    "The portal does not connect to this address: it is link-local, or private while PROBE_ALLOW_PRIVATE is off."
+    "The portal does not connect to this address: it is link-local, or private and PROBE_ALLOW_PRIVATE is off."
 )
 
 
@@ -73,9 +73,11 @@ def delivery_error(error: Exception) -> DeliveryError:
         case AddressRefused():
             return DeliveryError(str(ADDRESS_REFUSED), permanent=True)
         case ssl.SSLCertVerificationError():
-            return DeliveryError(_("The other side’s certificate was not accepted."))
+            return DeliveryError(_("The receiver’s TLS certificate is not valid."))
         case TimeoutError():
-            return DeliveryError(_("There was no answer in time."))
+            return DeliveryError(_("The receiver did not answer in time."))
         case OSError() | HTTPException():
-            return DeliveryError(_("There was no connection, or it broke."))
-    return DeliveryError(_("It could not be sent: %(error)s.") % {"error": type(error).__name__}, permanent=True)
+            return DeliveryError(_("The connection failed or was interrupted."))
+    return DeliveryError(
+        _("The message could not be sent: %(error)s.") % {"error": type(error).__name__}, permanent=True
+    )

@@ -22,7 +22,7 @@ MAILBOX_REPLIES = frozenset({550, 551, 553})
 def send(channel: NotificationChannel, outgoing: RenderedMessage) -> str:
     """Send and return the address. Raises DeliveryError."""
     if settings.EMAIL_BACKEND == DUMMY_EMAIL_BACKEND:
-        raise DeliveryError(_("No mail is sent: EMAIL_URL names no mail server."), permanent=True)
+        raise DeliveryError(_("No mail can be sent: EMAIL_URL is not set."), permanent=True)
     try:
         build_mail(outgoing).send()
     except smtplib.SMTPRecipientsRefused as error:
@@ -33,7 +33,7 @@ def send(channel: NotificationChannel, outgoing: RenderedMessage) -> str:
     except smtplib.SMTPResponseException as error:
         raise build_refusal(error.smtp_code, error.smtp_error) from None
     except (smtplib.SMTPException, OSError) as error:
-        text = _("The mail server could not be used: %(error)s.") % {"error": type(error).__name__}
+        text = _("The connection to the mail server failed: %(error)s.") % {"error": type(error).__name__}
         # It offers no login or no TLS, and EMAIL_URL asks for it.
         raise DeliveryError(text, permanent=isinstance(error, smtplib.SMTPNotSupportedError)) from None
     return outgoing.address
@@ -60,7 +60,7 @@ def refuses_message(error: smtplib.SMTPDataError) -> bool:
 
 
 def build_refusal(code: int, words: bytes | str, *, only_this: bool = False) -> DeliveryError:
-    text = _("The mail server answered %(code)s: %(words)s") % {"code": code, "words": decode_reply(words)}
+    text = _("The mail server answered %(code)s: “%(words)s”") % {"code": code, "words": decode_reply(words)}
     return DeliveryError(text, permanent=500 <= code < 600, only_this=only_this)
 
 

@@ -48,9 +48,9 @@ class Reply:
         return self.status == 400 and ABOUT_THE_MESSAGE.search(self.description) is not None
 
     def error(self) -> DeliveryError:
-        text = _("Telegram answered %(status)s: %(description)s") % {
+        text = _("Telegram answered %(status)s: “%(description)s”") % {
             "status": self.status,
-            "description": self.description or _("without saying why"),
+            "description": self.description or _("no reason given"),
         }
         if self.status in RETRIED or self.status >= 500 or self.status < 300:
             return DeliveryError(text, retry_after=self.retry_after)

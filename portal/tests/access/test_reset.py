@@ -53,7 +53,7 @@ def reset(link, browser=None, password=NEW):
     browser = browser or Client()
     page = browser.get(link)
     if page.status_code != 302:
-        assert "This link has ended" in page.content.decode()
+        assert "This link has expired" in page.content.decode()
         return None
     return browser.post(page["Location"], {"password1": password, "password2": password})
 

@@ -139,4 +139,4 @@ def test_overdue_superuser_can_only_set_up_a_factor(page, alice):
     page.wait_for_url("**/accounts/2fa/")
     assert page.get_by_text("Set one up to go on").is_visible()
     page.get_by_role("link", name="Set up").click()
-    page.get_by_role("heading", name="Confirm that it is you").wait_for()
+    page.get_by_role("heading", name="Confirm your identity").wait_for()

@@ -220,13 +220,13 @@ def test_landing_page_names_the_attacked_account_and_the_address(alice, clock):
     guess(alice, kind=Kind.CODE, times=10)
     guess(None, name="nobody", times=11)
     guess(None, times=100)
-    texts = [finding.text for finding in current_findings(clock.now) if finding.action == "See the refusals"]
+    texts = [finding.text for finding in current_findings(clock.now) if finding.action == "View refusals"]
     assert len(texts) == 4
     assert "Many wrong second factors for alice" in texts[0]
     for part in ("sign-ins as alice", "as a user who does not exist", f"from {STRANGER}"):
         assert any(part in text for text in texts[1:]), part
     clock.move(timedelta(hours=2))
-    assert not [finding for finding in current_findings(clock.now) if finding.action == "See the refusals"]
+    assert not [finding for finding in current_findings(clock.now) if finding.action == "View refusals"]
 
 
 def test_expired_counters_are_pruned(alice, clock):

@@ -14,14 +14,14 @@ pytestmark = pytest.mark.django_db
 def test_unknown_address_is_404_in_the_site_design(client):
     response = client.get("/nowhere")
     assert response.status_code == 404
-    assert "There is nothing here" in response.content.decode()
+    assert "Page not found" in response.content.decode()
 
 
 def test_forbidden_page_is_403_in_the_site_design(client):
     client.force_login(User.objects.create_user("sam", is_staff=True))
     response = client.get(reverse("admin:agents_agent_changelist"))
     assert response.status_code == 403
-    assert "You may not see this" in response.content.decode()
+    assert "You don’t have permission" in response.content.decode()
 
 
 def test_form_without_csrf_token_is_403_in_the_site_design():
@@ -34,7 +34,7 @@ def test_error_page_needs_no_database(rf, django_assert_num_queries):
     with django_assert_num_queries(0):
         response = handler500(rf.get("/admin/"))
     assert response.status_code == 500
-    assert "The portal failed" in response.content.decode()
+    assert "Something went wrong" in response.content.decode()
 
 
 def test_every_error_code_has_an_anchor(client):

@@ -84,7 +84,7 @@ def test_failing_source_becomes_a_finding_and_hides_no_other(admin_client, monke
     )
     monkeypatch.setattr(panels.tiles, "all", lambda: [broken_tile, lambda now: Tile("Well", "42")])
     shown = page(admin_client)
-    assert "test_site.broken has found something cannot be told" in shown
+    assert "Can’t check portal.tests.admin.test_site.broken" in shown
     assert "the other one" in shown
     assert "secret detail" not in shown
     assert shown.index("cannot be told; the log says why") < shown.index("42")

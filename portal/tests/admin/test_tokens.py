@@ -71,7 +71,7 @@ def test_token_without_expiry_must_be_requested_explicitly(ask):
 @pytest.mark.parametrize(
     ("fields", "error"),
     [({"label": ""}, "required"), ({"kind": "agent"}, "Select a valid choice"), ({"kind": "staff"}, "needs a user"),
-     ({"for_machine": "../x"}, "Not a machine ID."), ({"kind": "client", "app_names": "gui, a/b"}, "in each name"),
+     ({"for_machine": "../x"}, "not a machine ID."), ({"kind": "client", "app_names": "gui, a/b"}, "in each name"),
      ({"max_uses": "0"}, "greater than or equal to 1"), ({"lifetime": "9999"}, "Select a valid choice")],
 )  # fmt: skip
 def test_invalid_form_issues_no_token(ask, fields, error):
@@ -147,13 +147,13 @@ def test_state_of_a_token_has_a_label_and_a_filter(admin_client):
     gone, _ = issue_token("enroll", label="revoked")
     ApiToken.objects.filter(pk=used.pk).update(uses=1)
     ApiToken.objects.filter(pk=gone.pk).update(revoked_at=now)
-    for state, labels in {
-        "usable": {"usable", "usable without limit"}, "expired": {"expired"}, "exhausted": {"exhausted"},
-        "revoked": {"revoked"},
+    for state, (word, labels) in {
+        "usable": ("active", {"usable", "usable without limit"}), "expired": ("expired", {"expired"}),
+        "exhausted": ("used up", {"exhausted"}), "revoked": ("revoked", {"revoked"}),
     }.items():  # fmt: skip
         response = admin_client.get(LIST, {"state": state})
         assert {token.label for token in response.context["cl"].queryset} == labels
-        assert re.search(rf'class="badge [^"]*">{state}<', response.content.decode())
+        assert re.search(rf'class="badge [^"]*">{word}<', response.content.decode())
 
 
 def test_machine_tokens_are_hidden_by_default(admin_client, agent_token):

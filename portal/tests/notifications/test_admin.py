@@ -158,7 +158,7 @@ def test_stored_secret_is_never_shown(admin_client, channel):
     form = page(admin_client, channel)
     assert "K4NARI" not in form
     assert channel.secret not in form
-    assert "One is stored" in form
+    assert "A value is stored" in form
     assert 'name="chat_id" value="-100"' in form
     for path in (LIST, f"{LIST}export/", f"{LIST}{channel.pk}/history/"):
         content = b"".join(admin_client.get(path)).decode()
@@ -225,7 +225,7 @@ def test_waiting_messages_of_a_deleted_channel_are_given_up(admin_client, channe
     data = {"action": "delete_selected", "_selected_action": [channel.pk], "post": "yes"}
     admin_client.post(LIST, data)
     message.refresh_from_db()
-    assert (message.status, message.error) == ("given_up", "The channel was deleted.")
+    assert (message.status, message.error) == ("given_up", "Channel deleted.")
     assert not ChannelState.objects.exists()
     assert admin_client.get(OUTBOX).status_code == 200
 
@@ -236,12 +236,12 @@ def test_waiting_messages_of_a_deleted_channel_are_given_up(admin_client, channe
 @pytest.mark.parametrize(
     ("is_active", "state", "word"),
     [
-        (True, None, "not tried yet"),
-        (True, {}, "not tried yet"),
+        (True, None, "not used yet"),
+        (True, {}, "not used yet"),
         (True, {"last_success_at": timezone.now()}, "working"),
         (True, {"failures": 2, "last_success_at": timezone.now(), "last_error": "Oops"}, "failing"),
-        (True, {"failures": 2, "disabled_at": timezone.now(), "disabled_reason": "Oops"}, "disabled"),
-        (False, {"failures": 2, "disabled_at": timezone.now()}, "off"),
+        (True, {"failures": 2, "disabled_at": timezone.now(), "disabled_reason": "Oops"}, "disabled after an error"),
+        (False, {"failures": 2, "disabled_at": timezone.now()}, "disabled"),
     ],
 )
 def test_list_shows_the_state_of_a_channel(admin_client, channel, message, is_active, state, word):
@@ -277,8 +277,8 @@ def test_viewer_sees_no_form_and_no_buttons(client, channel):
 @WITH_TRANSACTIONS
 def test_test_message_is_sent_at_once_and_reported(act, api, channel):
     ChannelState.objects.create(channel=channel.key)
-    assert act(channel, "send_test") == ["A test was sent to -100."]
-    assert "A test from Vigie" in api.texts[0]
+    assert act(channel, "send_test") == ["Test sent to -100."]
+    assert "Test notification from Vigie" in api.texts[0]
     assert ChannelState.objects.get().last_success_at
     assert AuditEvent.objects.get(action="channel.tested").after == {"sent": 1, "failed": 0, "error": ""}
 
@@ -287,7 +287,7 @@ def test_test_message_is_sent_at_once_and_reported(act, api, channel):
 def test_failed_test_message_is_reported_with_its_reason(act, api, channel):
     api.script = [refusal(403, f"Forbidden: bot {TOKEN} was kicked")]
     (text,) = act(channel, "send_test")
-    assert text == "The test to -100 failed. Telegram answered 403: Forbidden: bot … was kicked"
+    assert text == "Test to -100 failed: Telegram answered 403: “Forbidden: bot … was kicked”"
     assert AuditEvent.objects.get(action="channel.tested").after["failed"] == 1
 
 
@@ -302,7 +302,9 @@ def test_test_message_is_sent_outside_transactions(admin_client, transactional_d
 def test_test_message_goes_to_each_recipient_within_the_time_limit(monkeypatch):
     team = NotificationChannel.objects.create(name="T", kind="email", addresses="a@example.org\nb@example.org")
     monkeypatch.setattr(base, "SEND_SECONDS", 0.0)
-    assert [outcome.error for outcome in selftest.send_test_messages(team)] == ["There was no time left for it."] * 2
+    assert [outcome.error for outcome in selftest.send_test_messages(team)] == [
+        "Not sent: the time limit was reached."
+    ] * 2
     monkeypatch.undo()
 
     def send(channel, outgoing, seconds):
@@ -327,15 +329,15 @@ def test_only_a_few_channels_are_tested_at_once(admin_client, monkeypatch, djang
 
 def test_disabled_channel_is_enabled_by_the_action(act, channel):
     ChannelState.objects.create(channel=channel.key, disabled_at=timezone.now(), disabled_reason="403", failures=3)
-    assert act(channel, "enable_again") == ["1 channel was enabled again."]
+    assert act(channel, "enable_again") == ["1 channel re-enabled."]
     assert ChannelState.objects.get().disabled_at is None
     assert AuditEvent.objects.get(action="channel.enabled").actor == "user:admin"
 
 
 def test_channel_is_switched_off_and_on(act, channel):
-    assert act(channel, "deactivate") == ["1 channel was switched off."]
+    assert act(channel, "deactivate") == ["1 channel disabled."]
     assert not NotificationChannel.objects.get().is_active
-    assert act(channel, "activate") == ["1 channel was switched on."]
+    assert act(channel, "activate") == ["1 channel enabled."]
     assert NotificationChannel.objects.get().is_active
 
 
@@ -345,14 +347,14 @@ def test_channel_is_switched_off_and_on(act, channel):
 def test_environment_channel_is_listed_without_its_token(admin_client, telegram):
     ChannelState.objects.create(channel="telegram", disabled_at=timezone.now(), disabled_reason="Telegram answered 403")
     for content in (admin_client.get(LIST).content.decode(), page(admin_client, telegram)):
-        for words in (">Telegram<", ">disabled</span>", "Telegram answered 403"):
+        for words in (">Telegram<", ">disabled after an error</span>", "Telegram answered 403"):
             assert words in content
         assert "K4NARI" not in content
 
 
 def test_page_of_environment_channel_names_its_settings_and_recipients(admin_client, telegram):
     content = page(admin_client, telegram)
-    for words in ("TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID of the environment", "-100", "/act/send_test/"):
+    for words in ("Configured by TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID", "-100", "/act/send_test/"):
         assert words in content
     assert "/act/deactivate/" not in content
     assert 'name="_save"' not in content
@@ -378,8 +380,8 @@ def test_environment_channel_cannot_be_switched_off(admin_client, act, telegram)
 @WITH_TRANSACTIONS
 def test_environment_channel_is_tested_and_enabled_like_the_others(act, telegram):
     ChannelState.objects.create(channel="telegram", disabled_at=timezone.now(), disabled_reason="403")
-    assert act(telegram, "send_test") == ["A test was sent to -100."]
-    assert act(telegram, "enable_again") == ["1 channel was enabled again."]
+    assert act(telegram, "send_test") == ["Test sent to -100."]
+    assert act(telegram, "enable_again") == ["1 channel re-enabled."]
     assert ChannelState.objects.get().disabled_at is None
     events = AuditEvent.objects.filter(subject="channel:telegram").exclude(actor="system").order_by("pk")
     assert [event.action for event in events] == ["channel.tested", "channel.enabled"]
@@ -414,7 +416,7 @@ def test_message_is_retried_past_every_pause(act, message, channel, status):
         created_at=timezone.now(), next_attempt_at=later,
     )  # fmt: skip
     ChannelState.objects.create(channel=channel.key, next_attempt_at=later)
-    assert act(message, "try_now") == ["1 message is tried again."]
+    assert act(message, "try_now") == ["Retrying 1 message."]
     message.refresh_from_db()
     other.refresh_from_db()
     assert (message.status, message.error, message.finished_at, other.next_attempt_at) == ("waiting", "", None, None)
@@ -424,7 +426,7 @@ def test_message_is_retried_past_every_pause(act, message, channel, status):
 
 def test_retry_by_a_disabled_channel_warns(act, message, channel):
     ChannelState.objects.create(channel=channel.key, disabled_at=timezone.now())
-    assert "enable it again" in act(message, "try_now")[1]
+    assert "re-enable it" in act(message, "try_now")[1]
     assert ChannelState.objects.get().disabled_at
 
 
@@ -441,7 +443,7 @@ def test_sent_message_is_not_retried(act, admin_client, message):
 @pytest.mark.parametrize("status", ["waiting", "failed"])
 def test_message_is_given_up_by_the_action(act, message, status):
     OutboxMessage.objects.update(status=status)
-    assert act(message, "give_up") == ["1 message was given up."]
+    assert act(message, "give_up") == ["1 message discarded."]
     assert OutboxMessage.objects.get().status == "given_up"
     assert AuditEvent.objects.get(action="admin.action").after["action"] == "give_up"
 
@@ -452,5 +454,5 @@ def test_webhook_is_tested_from_its_page(act):
         hook = NotificationChannel.objects.create(
             name="H", kind="webhook", addresses=receiver.url, secret=encrypt("K4NARI" * 3)
         )
-        assert act(hook, "send_test") == [f"A test was sent to {receiver.url}."]
-        assert receiver.bodies[0]["title"] == "A test from Vigie"
+        assert act(hook, "send_test") == [f"Test sent to {receiver.url}."]
+        assert receiver.bodies[0]["title"] == "Test notification from Vigie"

@@ -78,7 +78,7 @@ def test_closed_problem_is_one_sentence(language, opened, title):
 
 
 @pytest.mark.parametrize(
-    ("ago", "text"), [(0, "X"), (2, "X"), (58, "This happened at 10:02 UTC; it could not be told before.\n\nX")]
+    ("ago", "text"), [(0, "X"), (2, "X"), (58, "Happened at 10:02 UTC. This notification was delayed.\n\nX")]
 )
 def test_stale_message_contains_its_time(ago, text):
     with override("en"):
@@ -110,7 +110,7 @@ def test_digest_counts_severities_and_lists_the_worst_first():
         message.severity = severity
     with override("en"):
         (batch,) = plan_batches(waiting, NOW, 9)
-    assert batch.title == "15 more messages: 2 critical, 3 warnings, 10 for information"
+    assert batch.title == "15 more messages: 2 critical, 3 warnings, 10 info"
     assert batch.text.splitlines()[:3] == ["- critical: S3-3", "- critical: S7-7", "- warning: S4-4"]
     assert batch.text.splitlines()[-1] == "and 5 more"
     assert (batch.severity, batch.state, batch.path) == (1, "note", "/admin/portal/outboxmessage/")

@@ -108,7 +108,7 @@ def test_smtp_answer_decides_between_retry_and_failure(smtp, command, answer, pe
     smtp.answers[command] = answer
     error = refused("email", "bob@example.org")
     assert (error.permanent, error.only_this) == (permanent, only_this)
-    assert answer in str(error).replace(": ", " ")
+    assert answer in str(error).replace(": “", " ")
 
 
 def test_refused_address_of_a_channel_with_one_recipient_concerns_the_channel(smtp):
@@ -286,7 +286,7 @@ def test_failing_apprise_plugin_is_retried(monkeypatch):
 def test_secret_under_a_lost_key_disables_the_channel_with_a_hint(settings):
     lost = channel("webhook")
     settings.ENCRYPTION_KEYS = ["another key, of thirty-two characters"]
-    with pytest.raises(DeliveryError, match="enter it again") as caught:
+    with pytest.raises(DeliveryError, match="Enter it again") as caught:
         send(lost, message("http://127.0.0.1:1"))
     assert caught.value.permanent
 
@@ -304,7 +304,7 @@ def test_unexpected_exception_concerns_one_message_and_contains_no_secret(caplog
 
 def test_sending_ends_at_the_time_limit():
     forever = threading.Event()
-    with pytest.raises(DeliveryError, match=r"no answer within 0\.05 seconds"):
+    with pytest.raises(DeliveryError, match=r"not answer within 0\.05 seconds"):
         run_within(forever.wait, 0.05)
     forever.set()
 

@@ -70,7 +70,7 @@ def test_name_is_in_the_language_of_the_portal(settings):
     settings.LANGUAGE_CODE = "fr"
     settings.GUARDIAN_RECIPIENTS = ["g@example.org"]
     synchronise_environment_channels()
-    assert find_channel("guardian").name == "E-mail du gardien"
+    assert find_channel("guardian").name == "Rapport d’utilisation par e-mail"
 
 
 def test_ordinary_channels_are_left_alone(settings):

@@ -180,7 +180,7 @@ def test_telegram_down_for_an_hour_loses_nothing_and_keeps_the_order(api, clock)
     clock.forward(minutes=6)
     pulse_and_work(clock)
     assert titles(api) == ["✅ Late: opened 10:02, closed 10:31 UTC", "🔴 Disk full", "🔴 Disk worse"]
-    assert "This happened at 10:02 UTC" in api.texts[1]
+    assert "Happened at 10:02 UTC" in api.texts[1]
     assert set(statuses()) == {"sent"}
     assert (state().failures, state().last_error) == (0, "")
 

@@ -42,7 +42,7 @@ def found(source):
 def test_missing_channel_is_a_finding():
     (finding,) = found(missing_channels)
     assert finding.severity == Severity.WARNING
-    assert finding.url == "/admin/portal/notificationchannel/"
+    assert finding.url == "/admin/portal/notificationchannel/add/"
 
 
 def test_channel_switched_off_counts_as_no_channel(channel):
@@ -65,7 +65,8 @@ def test_disabled_channel_is_a_finding_that_links_to_it(channel):
     ChannelState.objects.create(channel=channel.key, disabled_at=since, disabled_reason="It answered 410")
     (finding,) = found(disabled_channels)
     assert (finding.severity, finding.since) == (Severity.CRITICAL, since)
-    assert finding.text == "The channel “Team” tells nobody any more: It answered 410. Its messages wait."
+    assert "“Team” is disabled" in finding.text
+    assert "It answered 410. " in finding.text
     assert finding.url == f"/admin/portal/notificationchannel/{channel.pk}/change/"
     NotificationChannel.objects.update(is_active=False)
     assert found(disabled_channels) == []
@@ -116,14 +117,14 @@ def test_metrics_count_waiting_messages_and_disabled_channels(channel, telegram)
 def test_landing_page_shows_a_disabled_channel(admin_client, telegram):
     ChannelState.objects.create(channel="telegram", disabled_at=timezone.now(), disabled_reason="Unauthorized.")
     content = admin_client.get("/admin/").content.decode()
-    assert "Telegram tells nobody any more" in content
+    assert "Telegram is disabled" in content
     assert "K4NARI" not in content
 
 
 def test_guardian_mail_does_not_count_as_a_channel_for_alerts(settings):
     settings.GUARDIAN_RECIPIENTS = ["g@example.org"]
     synchronise_environment_channels()
-    assert "no notification channel is active" in found(missing_channels)[0].text
+    assert "no active notification channel" in found(missing_channels)[0].text
 
 
 def test_finding_about_disabled_guardian_mail_names_its_settings(settings):
@@ -131,7 +132,4 @@ def test_finding_about_disabled_guardian_mail_names_its_settings(settings):
     synchronise_environment_channels()
     ChannelState.objects.create(channel="guardian", disabled_at=timezone.now(), disabled_reason="535 no")
     (finding,) = found(disabled_channels)
-    text = (
-        "The guardian’s mail tells nobody any more: 535 no. Change GUARDIAN_RECIPIENTS, EMAIL_URL, or enable it again."
-    )
-    assert finding.text == text
+    assert "535 no. Change GUARDIAN_RECIPIENTS, EMAIL_URL" in finding.text

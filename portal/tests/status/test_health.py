@@ -129,7 +129,7 @@ class TestFindings:
         silent("slow", 600)
         [(severity, text, since)] = found(findings.silent_components)
         assert severity is Severity.CRITICAL
-        assert text == "slow shows no sign of life: its work is not being done."
+        assert text == "slow isn’t running: its work is waiting."
         assert since < now - timedelta(minutes=9)
 
     def test_failed_job_is_a_warning_until_a_cycle_succeeds(self, found, now):
