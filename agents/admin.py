@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.core.validators import RegexValidator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
-from vigie_client.contract import IDENTIFIER
 
 from agents import approval, enrolment
+from agents.confirmations import describe_binding, describe_revocation, describe_uninstall
 from agents.models import Agent, EnrolmentRequest
 from agents.panels import token_section
 from agents.querysets import EnrolmentRequestQuerySet, liveness_condition
 from portal import audit
 from portal.access.tokens.issuing import revoke_token
 from portal.admin.base import ReadOnlyAdmin, begins_with
+from portal.admin.confirm import MOST_AT_ONCE, confirm_first, find_rows
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, exact_moment, moment_column
 from portal.admin.filters import ChoiceFilter, FieldFilter
 from portal.audit import EVENT_TEXTS
@@ -33,7 +29,6 @@ from portal.desk.history import history_section
 from portal.desk.panels import Section, sections_of_machine
 
 LIVENESS_TONES = {Agent.Liveness.ONLINE: GOOD, Agent.Liveness.LATE: WARNING, Agent.Liveness.LOST: BAD}
-MOST_AT_ONCE = 500
 EVENT_TEXTS.update(
     {
         "agent.enrolled": _("Enrolled"),
@@ -86,16 +81,6 @@ class LicenceFilter(ChoiceFilter):
 
     def condition(self, value: str, now: datetime) -> Q:
         return Q(license_ref="") if value == "any" else ~Q(license_ref="")
-
-
-class LicenceBindingForm(forms.Form):
-    license_ref = forms.CharField(
-        label=_("Licence"),
-        max_length=128,
-        required=False,
-        validators=[RegexValidator(rf"\A(?:{IDENTIFIER})\Z", _("Not a licence."))],
-        help_text=_("As the application reports it, such as LIC-2041. Leave empty to allow any licence."),
-    )
 
 
 @admin.register(Agent)
@@ -167,40 +152,21 @@ class AgentAdmin(ReadOnlyAdmin):
     def can_act(self, obj: Agent, action: str) -> bool:
         return obj.is_active
 
-    def refuse_too_many(self, request: HttpRequest, queryset: QuerySet[Agent]) -> bool:
-        """Return True after refusing to change a whole fleet at once, which would block all other writers."""
-        if not queryset.order_by()[MOST_AT_ONCE : MOST_AT_ONCE + 1].exists():
-            return False
-        text = _("Choose at most %(count)d machines at once. Nothing was done.") % {"count": MOST_AT_ONCE}
-        self.message_user(request, text, messages.ERROR)
-        return True
-
+    @confirm_first(describe_uninstall)
     @admin.action(description=_("Uninstall…"), permissions=["uninstall"])
-    def uninstall_chosen(self, request: HttpRequest, queryset: QuerySet[Agent]) -> HttpResponse | None:
-        active = queryset.filter(status=Agent.Status.ACTIVE).order_by("machine_id")
-        if self.refuse_too_many(request, active):
-            return None
-        if "confirmed" not in request.POST:
-            return self.confirm(request, "agents/confirm_uninstall.html", active, title=_("Uninstall machines"))
-        machines = list(active)
+    def uninstall_chosen(self, request: HttpRequest, queryset: QuerySet[Agent]) -> None:
+        machines, reason = list(queryset), request.confirmed_form.cleaned_data["reason"]  # type: ignore[attr-defined]
         for agent in machines:
-            enrolment.mark_uninstalled(agent, request.POST.get("reason", "")[:255], None, request)
+            enrolment.mark_uninstalled(agent, reason, None, request)
         count = len(machines)
         text = ngettext("%(count)d machine was uninstalled.", "%(count)d machines were uninstalled.", count)
-        self.message_user(request, text % {"count": count}, messages.SUCCESS if count else messages.WARNING)
-        return None
+        self.message_user(request, text % {"count": count}, messages.SUCCESS)
 
     uninstall_chosen.dangerous = True  # type: ignore[attr-defined]
 
-    def confirm(self, request: HttpRequest, template: str, machines: QuerySet[Agent], **more: Any) -> HttpResponse:
-        """Ask before an action. The page sends the action again, with `confirmed`."""
-        context = {"machines": machines, "checkbox": ACTION_CHECKBOX_NAME, "opts": self.opts, **more}
-        return TemplateResponse(request, template, self.admin_site.each_context(request) | context)
-
-    @admin.action(description=_("Revoke tokens"), permissions=["manage"])
+    @confirm_first(describe_revocation)
+    @admin.action(description=_("Revoke tokens…"), permissions=["manage"])
     def revoke_tokens(self, request: HttpRequest, queryset: QuerySet[Agent]) -> None:
-        if self.refuse_too_many(request, queryset):
-            return
         revoked = 0
         for agent in queryset:
             count = revoke_token(enrolment.tokens_of(agent), "operator", request=request)
@@ -216,43 +182,31 @@ class AgentAdmin(ReadOnlyAdmin):
 
     revoke_tokens.dangerous = True  # type: ignore[attr-defined]
 
-    @admin.action(description=_("Allow one re-enrolment"), permissions=["manage"])
+    @admin.action(description=_("Allow re-enrolment (15 min)"), permissions=["manage"])
     def allow_reenrolment(self, request: HttpRequest, queryset: QuerySet[Agent]) -> None:
-        machines = queryset.filter(status=Agent.Status.ACTIVE)
-        if self.refuse_too_many(request, machines):
+        machines = find_rows(self, request, queryset, "allow_reenrolment")
+        if not machines:
             return
         deadlines = [enrolment.allow_reenrolment(agent, request) for agent in machines]
-        if not deadlines:
-            self.message_user(request, _("An uninstalled machine may enrol anyway."), messages.WARNING)
-            return
         text = ngettext(
-            "%(count)d machine may enrol once more until %(until)s.",
-            "%(count)d machines may enrol once more until %(until)s.",
+            "Re-enrolment of %(count)d machine allowed until %(until)s.",
+            "Re-enrolment of %(count)d machines allowed until %(until)s.",
             len(deadlines),
         )
         self.message_user(
             request, text % {"count": len(deadlines), "until": format_moment(max(deadlines))}, messages.SUCCESS
         )
 
+    @confirm_first(describe_binding)
     @admin.action(description=_("Bind to a licence…"), permissions=["manage"])
-    def bind_licence(self, request: HttpRequest, queryset: QuerySet[Agent]) -> HttpResponse | None:
-        machines = queryset.filter(status=Agent.Status.ACTIVE).order_by("machine_id")
-        if self.refuse_too_many(request, machines):
-            return None
-        current = {agent.license_ref for agent in machines}
-        proposed = {"license_ref": current.pop() if len(current) == 1 else ""}
-        form = LicenceBindingForm(request.POST if "confirmed" in request.POST else None, initial=proposed)
-        if not form.is_valid():
-            title = _("Bind machines to a licence")
-            return self.confirm(request, "agents/bind_licence.html", machines, title=title, form=form)
-        ref = form.cleaned_data["license_ref"]
-        count = sum(enrolment.bind_to_licence(agent, ref, request) for agent in machines)
+    def bind_licence(self, request: HttpRequest, queryset: QuerySet[Agent]) -> None:
+        ref = request.confirmed_form.cleaned_data["license_ref"]  # type: ignore[attr-defined]
+        count = sum(enrolment.bind_to_licence(agent, ref, request) for agent in queryset)
         text = ngettext(
             "%(count)d machine was bound to %(licence)s.", "%(count)d machines were bound to %(licence)s.", count
         )
         values = {"count": count, "licence": ref or _("any licence")}
         self.message_user(request, text % values, messages.SUCCESS if count else messages.WARNING)
-        return None
 
 
 # --- Enrolment requests ----------------------------------------------------------------------------------------------

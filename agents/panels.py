@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 
 from django.core.cache import cache
@@ -11,12 +12,14 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from agents.enrolment import tokens_of
 from agents.models import Agent
 from portal.admin.tokens import token_state
 from portal.base.words import format_count
-from portal.desk.panels import Section, Tile, chart_start, daily_chart, tiles
+from portal.desk.panels import Section, Tile, chart_start, daily_chart, tiles, token_uses
+from portal.models import ApiToken
 
 # Counting scans the whole fleet, so it is done once a minute and process.
 FRESH_SECONDS = 60
@@ -72,3 +75,24 @@ def token_section(agent: Agent) -> Section:
         empty=_("The machine has no token."),
         note=_("Older tokens are not shown.") if len(rows) > SHOWN_TOKENS else "",
     )
+
+
+@token_uses.register
+def machines_of_tokens(tokens: Sequence[ApiToken], now: datetime) -> Iterator[str]:
+    """Yield how many machines lose their token, and how many enrolled with an enrolment token and are not affected."""
+    losing = Agent.objects.active().filter(machine_tokens__token__in=tokens).distinct().count()
+    if losing:
+        text = ngettext(
+            "%(count)s machine must be enrolled again, on site.",
+            "%(count)s machines must be enrolled again, on site.",
+            losing,
+        )
+        yield text % {"count": format_count(losing)}
+    enrolled = Agent.objects.active().filter(enrolled_with__in=tokens).count()
+    if enrolled:
+        text = ngettext(
+            "%(count)s machine that enrolled with it keeps its own token.",
+            "%(count)s machines that enrolled with it keep their own tokens.",
+            enrolled,
+        )
+        yield text % {"count": format_count(enrolled)}

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime, timedelta
 
 from django.core.cache import cache
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from agents.enrolment import machine_subject
 from portal.admin.display import BAD, GOOD, badge
 from portal.base.findings import admin_url
 from portal.base.words import format_count
-from portal.desk.panels import Section, Tile, chart_start, daily_chart, machine_sections, tiles
+from portal.desk.panels import Section, Tile, chart_start, daily_chart, machine_sections, tiles, token_uses
+from portal.models import ApiToken
 from usage.consumption import UsageTotals, add_totals, totals_by_day
 from usage.models import FeatureUsage, Run, RunRollup, UserError
 
@@ -45,6 +48,20 @@ def usage_tile(now: datetime) -> Tile:
         ],
         chart=daily_chart({day: totals.runs for day, totals in days.items()}, now, _("runs a day")),
     )
+
+
+@token_uses.register
+def machines_reporting(tokens: Sequence[ApiToken], now: datetime) -> Iterator[str]:
+    """Yield how many machines have reported runs with the tokens in the last 24 hours."""
+    bearers = {token.bearer for token in tokens if token.kind == ApiToken.Kind.CLIENT}
+    recent = Run.objects.filter(received_at__gt=now - timedelta(hours=24), reported_by__in=bearers)
+    if bearers and (count := recent.exclude(machine_id="").order_by().values("machine_id").distinct().count()):
+        text = ngettext(
+            "%(count)s machine reported runs in the last 24 hours.",
+            "%(count)s machines reported runs in the last 24 hours.",
+            count,
+        )
+        yield text % {"count": format_count(count)}
 
 
 # --- Runs ------------------------------------------------------------------------------------------------------------

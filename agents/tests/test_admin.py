@@ -8,13 +8,13 @@ from django.core.cache import cache
 from django.urls import reverse
 from django.utils import timezone
 
-from agents import admin as agents_admin
 from agents.enrolment import issue_agent_token
 from agents.findings import exhausted_tokens, expiring_tokens, late_and_lost_machines, looping_clients
 from agents.models import Agent
 from agents.panels import fleet_tile, token_section
 from portal import audit
 from portal.access.tokens.issuing import issue_token
+from portal.admin import confirm
 from portal.models import ApiToken, AuditEvent
 
 pytestmark = pytest.mark.django_db
@@ -110,7 +110,7 @@ class TestMachinePage:
 class TestUninstall:
     def test_uninstall_asks_for_confirmation(self, admin_client, agent):
         response = act(admin_client, "uninstall_chosen", agent)
-        assert "This marks 1 machine as uninstalled" in response.content.decode()
+        assert response.context["keys"] == [agent.pk]
         agent.refresh_from_db()
         assert agent.is_active
         assert not AuditEvent.objects.filter(action="admin.action").exists()
@@ -126,15 +126,13 @@ class TestUninstall:
 
     def test_uninstall_from_machine_page_returns_there(self, admin_client, agent):
         url = reverse("admin:agents_agent_act", args=[agent.pk, "uninstall_chosen"])
-        assert "Uninstall machines" in admin_client.post(url).content.decode()
+        assert admin_client.post(url).context["keys"] == [agent.pk]
         response = admin_client.post(url, {"confirmed": "yes"})
         assert response["Location"] == reverse("admin:agents_agent_change", args=[agent.pk])
 
     def test_more_than_500_machines_are_refused(self, admin_client, make_agent, monkeypatch):
-        monkeypatch.setattr(agents_admin, "MOST_AT_ONCE", 1)
-        machines = [make_agent("A"), make_agent("B")]
-        response = act(admin_client, "uninstall_chosen", *machines, confirmed="yes")
-        assert "Choose at most 1 machines at once." in response.content.decode()
+        monkeypatch.setattr(confirm, "MOST_AT_ONCE", 1)
+        act(admin_client, "uninstall_chosen", make_agent("A"), make_agent("B"), confirmed="yes")
         assert Agent.objects.active().count() == 2
 
     def test_uninstall_needs_its_own_permission(self, client, user, agent):
@@ -145,31 +143,49 @@ class TestUninstall:
         act(client, "uninstall_chosen", agent, confirmed="yes")
         assert not Agent.objects.active().exists()
 
+    def test_confirmation_counts_machines_seen_lately(self, admin_client, make_agent):
+        machines = [make_agent("A"), make_agent("B"), make_agent("C", seen=LOST)]
+        page = act(admin_client, "uninstall_chosen", *machines)
+        assert "2 were seen in the last 24 hours." in page.context["confirmation"].consequences
+
+    def test_number_of_many_machines_is_typed(self, admin_client, make_agent):
+        machines = [make_agent(f"PC-{number}") for number in range(10)]
+        for typed, left in (("", 10), ("9", 10), ("10", 0)):
+            act(admin_client, "uninstall_chosen", *machines, confirmed="yes", typed=typed)
+            assert Agent.objects.active().count() == left
+
 
 class TestTokensAndReenrolment:
+    def test_confirmation_counts_tokens_used_lately(self, admin_client, make_agent, call):
+        used, other = make_agent("A"), make_agent("B")
+        assert call("POST", "agents/heartbeat", issue_agent_token(used)).status_code == 200
+        issue_agent_token(other)
+        page = act(admin_client, "revoke_tokens", used, other)
+        assert "1 token was used in the last 24 hours." in page.context["confirmation"].consequences
+
     def test_revoked_tokens_appear_in_history(self, admin_client, agent, agent_token, call):
-        act(admin_client, "revoke_tokens", agent)
+        assert act(admin_client, "revoke_tokens", agent).context["keys"] == [agent.pk]
+        assert call("POST", "agents/heartbeat", agent_token).status_code == 200
+        act(admin_client, "revoke_tokens", agent, confirmed="yes")
         assert call("POST", "agents/heartbeat", agent_token).json()["code"] == "token_revoked"
         assert AuditEvent.objects.get(action="agent.tokens_revoked").after == {"tokens": 1}
 
     def test_reenrolment_is_allowed_for_active_machine(self, admin_client, agent, enroll_token, call):
         assert call("POST", "agents/enroll", enroll_token, machine_id="PC-1").status_code == 409
-        response = act(admin_client, "allow_reenrolment", agent)
-        assert "1 machine may enrol once more until" in response.content.decode()
+        act(admin_client, "allow_reenrolment", agent)
         assert call("POST", "agents/enroll", enroll_token, machine_id="PC-1").status_code == 201
         assert call("POST", "agents/enroll", enroll_token, machine_id="PC-1").status_code == 409
 
     def test_uninstalled_machine_needs_no_reenrolment(self, admin_client, make_agent):
-        response = act(admin_client, "allow_reenrolment", make_agent(status="uninstalled"))
-        assert "An uninstalled machine may enrol anyway." in response.content.decode()
+        act(admin_client, "allow_reenrolment", make_agent(status="uninstalled"))
         assert not AuditEvent.objects.filter(action="agent.reenrolment_allowed").exists()
 
     @pytest.mark.parametrize("action", ["revoke_tokens", "allow_reenrolment"])
     def test_actions_need_permission(self, client, user, agent, agent_token, action):
-        act(client, action, agent)
+        act(client, action, agent, confirmed="yes")
         assert not AuditEvent.objects.filter(action__startswith="agent.").exists()
         permit(client, user, "change_agent")
-        act(client, action, agent)
+        act(client, action, agent, confirmed="yes")
         assert AuditEvent.objects.filter(action__startswith="agent.").exists()
 
 
@@ -262,7 +278,7 @@ def test_machines_are_bound_to_a_licence_and_released(admin_client, make_agent):
     chosen = {"action": "bind_licence", "_selected_action": [first.pk, second.pk, gone.pk]}
     assert "PC-2" in admin_client.post(LIST, chosen).content.decode()
     refused = admin_client.post(LIST, chosen | {"confirmed": "yes", "license_ref": "../x"})
-    assert refused.context["form"].errors
+    assert refused.context["asked"][0].errors
     admin_client.post(LIST, chosen | {"confirmed": "yes", "license_ref": "LIC-1"})
     assert list(Agent.objects.order_by("pk").values_list("license_ref", flat=True)) == ["LIC-1", "LIC-1", ""]
     event = AuditEvent.objects.get(action="agent.bound")

@@ -25,6 +25,7 @@ from django.utils.translation import gettext_lazy as _
 
 from portal import audit
 from portal.access.roles import is_allowed
+from portal.admin.confirm import is_confirmed
 from portal.admin.paginator import CappedPaginator
 from portal.base import prefix  # noqa: F401 - the lookup `begins` that search_fields name
 from portal.desk.exports import csv_response, xlsx_response
@@ -159,9 +160,13 @@ class GuardedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return BoundedChangeList
 
     def response_action(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse | None:
-        """Refuse keys that no row can have: the query would fail."""
+        """Refuse keys that no row can have: the query would fail. Confirmed rows are found without the list's filters,
+        from which a row may have gone meanwhile.
+        """
         if not all(is_valid_value(self.opts.pk, key) for key in request.POST.getlist(ACTION_CHECKBOX_NAME)):
             raise BadRequest
+        if is_confirmed(request):
+            return super().response_action(request, self.get_queryset(request))
         return super().response_action(request, *args, **kwargs)
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:

@@ -18,11 +18,12 @@ from vigie_client.contract import MACHINE_ID
 
 from portal.access.tokens.issuing import issue_token, read_app_name, revoke_token, token_subject
 from portal.admin.base import ReadOnlyAdmin, begins_with
+from portal.admin.confirm import Confirmation, confirm_first
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, exact_moment, moment_column, stack_lines
 from portal.admin.filters import ChoiceFilter
 from portal.base.words import EMPTY_VALUE
 from portal.desk.history import history_section
-from portal.desk.panels import Section
+from portal.desk.panels import Section, describe_token_uses
 from portal.desk.snippets import guides_for
 from portal.models import ApiToken
 from portal.querysets import ApiTokenQuerySet
@@ -127,6 +128,39 @@ class IssueForm(forms.Form):
             expires_at=timezone.now() + timedelta(days=int(days)) if days else None,
             request=request,
         )
+
+
+# --- Revoking --------------------------------------------------------------------------------------------------------
+
+RECENT = timedelta(hours=24)
+
+
+def describe_revocation(model_admin: Any, request: HttpRequest, queryset: ApiTokenQuerySet) -> Confirmation:
+    """Say who uses the tokens. An application's token in use must be named: all its copies stop at once."""
+    now, tokens = timezone.now(), list(queryset)
+    count = len(tokens)
+    used = [token for token in tokens if token.last_used_at and token.last_used_at > now - RECENT]
+    stops = ngettext(
+        "This token stops working at once. Programs that use it get the error token_revoked.",
+        "These %(count)d tokens stop working at once. Programs that use them get the error token_revoked.",
+        count,
+    )
+    recent = ngettext(
+        "%(count)d was used in the last 24 hours.", "%(count)d were used in the last 24 hours.", len(used)
+    )
+    in_use = any(token.kind == Kind.CLIENT for token in used)
+    return Confirmation(
+        title=_("Revoke tokens"),
+        button=_("Revoke"),
+        consequences=[
+            stops % {"count": count},
+            recent % {"count": len(used)},
+            *describe_token_uses(tokens, now),
+            _("A revoked token cannot be restored. Issue another to replace it."),
+        ],
+        typed=(tokens[0].name if count == 1 else str(count)) if in_use else "",
+        remark=lambda token: token.binding,
+    )
 
 
 # --- The list --------------------------------------------------------------------------------------------------------
@@ -243,7 +277,8 @@ class ApiTokenAdmin(ReadOnlyAdmin):
 
     # --- Revoking ----------------------------------------------------------------------------------------------------
 
-    @admin.action(description=_("Revoke"), permissions=["manage"])
+    @confirm_first(describe_revocation)
+    @admin.action(description=_("Revoke…"), permissions=["manage"])
     def revoke_chosen(self, request: HttpRequest, queryset: ApiTokenQuerySet) -> None:
         ended = revoke_token(queryset, "operator", request=request)
         text = ngettext("%(count)d token was revoked.", "%(count)d tokens were revoked.", ended) % {"count": ended}

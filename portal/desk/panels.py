@@ -1,7 +1,7 @@
 """Panels: an app's tiles on the landing page, and its sections on the page of a machine or licence."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 
 from portal.base.conventions import Collected
 from portal.base.moments import midnight
+from portal.models import ApiToken
 
 log = logging.getLogger("vigie.panels")
 CHART_DAYS = 30
@@ -66,9 +67,12 @@ class Section:
 
 TileSource = Callable[[datetime], Tile]
 SectionSource = Callable[[str], Section]
+# Returns sentences with the numbers of those who use the tokens, for the page that asks before they are revoked.
+TokenUseSource = Callable[[Sequence[ApiToken], datetime], Iterable[str]]
 
 tiles: Collected[TileSource] = Collected("panels")
 machine_sections: Collected[SectionSource] = Collected("panels")
+token_uses: Collected[TokenUseSource] = Collected("panels")
 
 
 def current_tiles(now: datetime) -> list[Tile]:
@@ -87,3 +91,8 @@ def load_tile(source: TileSource, now: datetime) -> Tile:
 def sections_of_machine(machine_id: str) -> list[Section]:
     """Return each app's section about the machine."""
     return [source(machine_id) for source in machine_sections.all()]
+
+
+def describe_token_uses(tokens: Sequence[ApiToken], now: datetime) -> list[str]:
+    """Return each app's sentences about who uses these tokens."""
+    return [sentence for source in token_uses.all() for sentence in source(tokens, now)]

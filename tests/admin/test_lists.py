@@ -153,7 +153,7 @@ def test_search_finds_prefixes_in_any_case(admin_client, make_agent, typed, foun
 
 def test_row_action_requires_post_and_permission(client, admin_client, agent):
     url = address("agents.agent", "act", agent.pk, "revoke_tokens")
-    assert admin_client.get(url).status_code == 302
+    assert admin_client.get(url, {"confirmed": "yes"}).status_code == 302
     assert not AuditEvent.objects.filter(action="agent.tokens_revoked").exists()
     assert admin_client.post(address("agents.agent", "act", agent.pk, "export_chosen")).status_code == 403
     assert admin_client.post(address("agents.agent", "act", 999, "revoke_tokens")).status_code == 404

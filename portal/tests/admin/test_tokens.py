@@ -121,8 +121,9 @@ def test_issuing_and_revoking_require_permissions(client, operator):
     token, _ = issue_token("client", label="gui")
     assert client.get(ADD).status_code == 403
     assert client.post(ADD, {"kind": "enroll", "label": "x", "lifetime": ""}).status_code == 403
-    client.post(LIST, {"action": "revoke_chosen", "_selected_action": [token.pk]})
-    assert client.post(reverse("admin:portal_apitoken_act", args=[token.pk, "revoke_chosen"])).status_code == 403
+    client.post(LIST, {"action": "revoke_chosen", "_selected_action": [token.pk], "confirmed": "yes"})
+    act = reverse("admin:portal_apitoken_act", args=[token.pk, "revoke_chosen"])
+    assert client.post(act, {"confirmed": "yes"}).status_code == 403
     token.refresh_from_db()
     assert token.revoked_at is None
 
@@ -130,7 +131,8 @@ def test_issuing_and_revoking_require_permissions(client, operator):
 def test_revoked_token_stops_working_and_is_audited(admin_client, call):
     token, plain = issue_token("enroll", label="x")
     page = reverse("admin:portal_apitoken_change", args=[token.pk])
-    response = admin_client.post(reverse("admin:portal_apitoken_act", args=[token.pk, "revoke_chosen"]), follow=True)
+    act = reverse("admin:portal_apitoken_act", args=[token.pk, "revoke_chosen"])
+    response = admin_client.post(act, {"confirmed": "yes"}, follow=True)
     assert response.redirect_chain[-1][0] == page
     assert "1 token was revoked." in response.content.decode()
     assert call("POST", "agents/enroll", plain, machine_id="PC-1").json()["code"] == "token_revoked"
