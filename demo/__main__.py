@@ -44,7 +44,7 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     exit_if_taken(bind)
-    manage("prepare")
+    manage("prepare", "-v0")
     watched = Services(data / "services")
     os.environ.update(watched.settings(os.environ) | usage.settings(data, os.environ))
     command = [*MANAGE, "up", "--bind", bind]

@@ -57,7 +57,7 @@ def test_moment_is_accepted_in_several_forms(machine, job, at):
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
-    [({"at": "noon"}, "--at must be a moment"), ({"agent": "NOBODY"}, "No backup is expected of that machine.")],
+    [({"at": "noon"}, "--at must be a time"), ({"agent": "NOBODY"}, "No backup is expected of that machine.")],
 )
 def test_invalid_option_is_refused_with_a_sentence(job, options, sentence):
     with pytest.raises(CommandError, match=sentence):

@@ -10,5 +10,5 @@ def parse_moment(name: str, text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise CommandError(f"{name} must be a moment such as 2025-06-12T13:30:00Z.") from None
+        raise CommandError(f"{name} must be a time such as 2025-06-12T13:30:00Z.") from None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

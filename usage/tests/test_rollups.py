@@ -309,7 +309,7 @@ def test_rebuild_with_lost_lease_writes_nothing(monkeypatch):
 
 
 def test_invalid_time_option_is_refused():
-    with pytest.raises(CommandError, match="--since must be a moment"):
+    with pytest.raises(CommandError, match="--since must be a time"):
         call_command("rebuild_rollups", "--since", "yesterday")
 
 

@@ -53,18 +53,18 @@ def parse_positive(text: str) -> int:
 
 
 class Command(BaseCommand):
-    help = "Issues a token and prints it, alone on stdout. It is kept nowhere and cannot be shown again."
+    help = "Issues a token and prints it, alone on stdout. You will not be able to see it again."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--kind", required=True, choices=ApiToken.Kind.values)
         parser.add_argument(
-            "--label", type=parse_line, default="", help="what it is for; shown in the admin and the audit trail"
+            "--label", type=parse_line, default="", help="description, shown in the list of tokens and in the audit log"
         )
-        parser.add_argument("--user", help="staff: the username whose permissions the token has")
+        parser.add_argument("--user", help="staff: the user whose permissions the token has")
         parser.add_argument(
             "--machine",
-            help="agent: the machine_id it speaks for; one never seen is enrolled by this. "
-            "enroll: the only machine it may enrol; no operator needs to approve it",
+            help="agent: the machine that uses the token; an unknown machine is enrolled. "
+            "enroll: restricts the token to this machine, which then needs no operator’s approval",
         )
         parser.add_argument(
             "--app",
@@ -72,16 +72,16 @@ class Command(BaseCommand):
             default=[],
             type=parse_app_name,
             metavar="NAME",
-            help="client: an app_name whose runs it may report; repeat it for several; any unless given",
+            help="client: an app_name the token can report for; repeat for several (default: any)",
         )
         parser.add_argument(
-            "--max-uses", type=parse_positive, help="enroll: how many enrolments it is good for; no limit unless given"
+            "--max-uses", type=parse_positive, help="enroll: maximum number of enrolments (default: unlimited)"
         )
         parser.add_argument(
-            "--expires-in", type=parse_duration, help="90 (seconds), 15m, 24h or 30d; never unless given"
+            "--expires-in", type=parse_duration, help="90 (seconds), 15m, 24h or 30d (default: does not expire)"
         )
         parser.add_argument(
-            "--scope", action="append", default=[], choices=ApiToken.Scope.values, help="enroll: what else it may do"
+            "--scope", action="append", default=[], choices=ApiToken.Scope.values, help="enroll: additional permission"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -97,7 +97,7 @@ class Command(BaseCommand):
     def agent_token(self, machine_id: str, expires_at: datetime | None) -> str:
         agent = provision(machine_id, ACTOR)
         if not agent.is_active:
-            raise CommandError(f"{machine_id} was uninstalled; it comes back by enrolling.")
+            raise CommandError(f"{machine_id} was uninstalled. Enrol it again instead.")
         return issue_agent_token(agent, actor=ACTOR, expires_at=expires_at)
 
     def other_token(self, options: dict[str, Any], expires_at: datetime | None) -> str:
@@ -105,9 +105,11 @@ class Command(BaseCommand):
         if options["user"]:
             user = get_user_model().objects.filter(username=options["user"]).first()
             if user is None:
-                raise CommandError(f"There is no user called {options['user']}.")
+                raise CommandError(f"No user is called {options['user']}.")
             if not (user.is_active and user.is_staff):
-                raise CommandError(f"{options['user']} is not an active member of staff: the token would not work.")
+                raise CommandError(
+                    f"{options['user']} is not an active user with staff status: the token would not work."
+                )
         chosen: dict[str, Any] = {name: options[name] for name in ("kind", "label", "max_uses")}
         machine, apps = options["machine"] or "", list(dict.fromkeys(options["app"]))
         chosen |= {"user": user, "for_machine": machine, "app_names": apps, "scopes": options["scope"]}

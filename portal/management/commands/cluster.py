@@ -15,7 +15,7 @@ from portal.work.clusters import CLUSTERS
 
 
 class Command(BaseCommand):
-    help = "Runs the workers of one cluster."
+    help = "Runs the background workers of one cluster: quick (short tasks) or slow (long tasks)."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name", choices=CLUSTERS)

@@ -1,4 +1,4 @@
-"""`manage.py erase_subject`: puts a pseudonym in place of a person or a machine, wherever either is named."""
+"""`manage.py erase_subject`: replace a person or a machine with a pseudonym everywhere."""
 
 from typing import Any
 
@@ -11,12 +11,12 @@ YES = ("y", "yes")
 
 
 class Command(BaseCommand):
-    help = "Puts a pseudonym in place of a person or a machine, wherever either is named. It cannot be undone."
+    help = "Replaces a person or a machine with a pseudonym everywhere and removes what they wrote. Can’t be undone."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("subject", metavar="EMAIL|MACHINE_ID|user:NAME|participant:NAME")
-        parser.add_argument("--yes", action="store_true", help="do not ask")
-        parser.add_argument("--dry-run", action="store_true", help="only say how many rows would change")
+        parser.add_argument("--yes", action="store_true", help="erase without asking")
+        parser.add_argument("--dry-run", action="store_true", help="only print how many rows would change")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -36,12 +36,12 @@ class Command(BaseCommand):
         except erasing.ErasureRefused as error:
             raise CommandError(str(error)) from None
         except OSError as error:
-            text = f"{error.filename} cannot be written: {error.strerror}. Mend that and start again, and it goes on."
+            text = f"{error.filename} cannot be written: {error.strerror}. Fix this, then run the command again."
             raise CommandError(text) from None
 
     def is_sure(self, given: str) -> bool:
         try:
-            answer = input(f"Erase {given} for good? [y/N] ")
+            answer = input(f"Erase all data about {given}? This cannot be undone. [y/N] ")
         except EOFError:
             return False
         return answer.strip().lower() in YES
@@ -55,11 +55,11 @@ class Command(BaseCommand):
             total += rows
             if rows:
                 self.say(label, rows)
-        self.stdout.write(f"{total} rows would change." if total else "Nothing is held of that subject.")
+        self.stdout.write(f"{total} rows would change." if total else "No data about this subject.")
 
     def erase(self, subject: Subject) -> None:
         pseudonym, rows = erasing.erase(subject, self.say)
         if rows:
-            self.stdout.write(f"{rows} rows changed; the subject is {pseudonym} now.")
+            self.stdout.write(f"{rows} rows changed; the subject is now called {pseudonym}.")
         else:
-            self.stdout.write("Nothing is held of that subject.")
+            self.stdout.write("No data about this subject.")

@@ -1,4 +1,4 @@
-"""`manage.py export_subject`: all that is held of a person or a machine, as one JSON document on stdout."""
+"""`manage.py export_subject`: all data about a person or a machine, as one JSON document on stdout."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from portal.privacy.subjects import InvalidSubject, parse_subject
 
 
 class Command(BaseCommand):
-    help = "Prints all that is held of a person or a machine as one JSON document, without secrets."
+    help = "Prints all data about a person or a machine as one JSON document, without secrets."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("subject", metavar="EMAIL|MACHINE_ID|user:NAME|participant:NAME")

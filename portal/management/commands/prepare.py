@@ -1,11 +1,15 @@
-"""`manage.py prepare`: all that must stand before the portal runs. Safe to repeat, and on several nodes at once."""
+"""`manage.py prepare`: set up everything that the portal needs. Safe to repeat, and on several nodes at once."""
 
+import sys
+from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
+from django.urls import reverse
 from django.utils import timezone
 
 from portal import audit
@@ -24,7 +28,9 @@ def first_operator() -> str | None:
     if users.filter(is_superuser=True).exists():
         return None
     if users.filter(username=OPERATOR).exists():
-        raise CommandError(f"{OPERATOR} exists and no user is a superuser: make one with `manage.py createsuperuser`.")
+        raise CommandError(
+            f"{OPERATOR} exists, but no user is a superuser. Create one with `manage.py createsuperuser`."
+        )
     password = generate_first_password()
     with transaction.atomic():
         users.create_superuser(username=OPERATOR, password=password)
@@ -32,8 +38,17 @@ def first_operator() -> str | None:
     return password
 
 
+def next_step(has_first_password: bool) -> str:
+    then = "sign in and change the password" if has_first_password else "sign in"
+    up = f"{Path(sys.argv[0]).name} up"
+    return f"Next: start the portal with `{up}`, then {then} at {settings.PORTAL_URL}{reverse('admin:index')}"
+
+
 class Command(BaseCommand):
-    help = "Migrations, static files, roles, schedules, channels that no longer work and the first operator."
+    help = (
+        "Prepares the portal before it starts: migrates the database, collects static files, synchronises roles, "
+        "schedules and channels, and creates the first operator. Safe to repeat."
+    )
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         create_data_directory()
@@ -52,3 +67,5 @@ class Command(BaseCommand):
             password = first_operator()
         if password:
             self.stdout.write(f"First operator: {OPERATOR}\nPassword:       {password}")
+        if options["verbosity"]:
+            self.stdout.write(next_step(bool(password)))

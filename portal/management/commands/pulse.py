@@ -10,7 +10,7 @@ from portal.work.pulse import beat_until
 
 
 class Command(BaseCommand):
-    help = "Looks every second for what is due and enqueues the task that does it."
+    help = "Enqueues due jobs and notifications, every second. `manage.py up` runs one pulse per node."
     is_ending = False
 
     def note_signal(self, number: int, frame: object) -> None:

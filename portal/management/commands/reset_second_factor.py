@@ -14,7 +14,8 @@ from portal.access.signin.sessions import end_sessions
 
 class Command(BaseCommand):
     help = (
-        "Removes the authenticator app, passkeys and recovery codes of a user who has lost them, and ends the sessions."
+        "Removes the authenticator app, passkeys and recovery codes of a user and ends their sessions. "
+        "The user can then sign in with the password alone."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -23,7 +24,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         user = User.objects.filter(username=options["user"]).first()
         if user is None:
-            raise CommandError(f"There is no user {options['user']}.", returncode=2)
+            raise CommandError(f"No user is called {options['user']}.", returncode=2)
         with transaction.atomic():
             removed = second_factor.remove_factors(user)
             ended = end_sessions(UserSession.objects.filter(user=user))

@@ -30,7 +30,7 @@ def refuse_unready() -> None:
     missing = unapplied_migrations()
     connections.close_all()
     if missing:
-        raise CommandError(f"The database lacks {len(missing)} migrations: run `manage.py prepare` first.")
+        raise CommandError(f"{len(missing)} migrations have not been applied: run `manage.py prepare` first.")
 
 
 def listen_or_refuse(bind: str) -> socket.socket:
@@ -44,12 +44,19 @@ def listen_or_refuse(bind: str) -> socket.socket:
 
 
 class Command(BaseCommand):
-    help = "Runs the portal: web, both clusters and the pulse, restarted when they end."
+    help = (
+        "Runs the whole portal until Ctrl-C or SIGTERM: web server, background workers and the pulse that enqueues due "
+        "jobs. Restarts each of them when it ends."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--bind", default="127.0.0.1:8000", metavar="HOST:PORT")
+        parser.add_argument(
+            "--bind", default="127.0.0.1:8000", metavar="HOST:PORT", help="address to listen on (default: %(default)s)"
+        )
         grace, patience = settings.STOP_GRACE_SECONDS, PATIENCE.total_seconds()
-        parser.add_argument("--grace", type=float, default=grace, help="seconds running tasks have to end")
+        parser.add_argument(
+            "--grace", type=float, default=grace, help="seconds that running tasks get to finish (default: %(default)s)"
+        )
         parser.add_argument("--patience", type=float, default=patience, help=SUPPRESS)
 
     def execute(self, *args: Any, **options: Any) -> str | None:
