@@ -19,10 +19,11 @@ from agents.panels import token_section
 from agents.querysets import EnrolmentRequestQuerySet, liveness_condition
 from portal import audit
 from portal.access.tokens.issuing import revoke_token
-from portal.admin.base import ReadOnlyAdmin, begins_with
+from portal.admin.base import ReadOnlyAdmin
 from portal.admin.confirm import MOST_AT_ONCE, confirm_first, find_rows
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, exact_moment, moment_column
 from portal.admin.filters import ChoiceFilter, FieldFilter
+from portal.admin.searching import search_by
 from portal.audit import EVENT_TEXTS
 from portal.base.words import EMPTY_VALUE, format_moment
 from portal.desk.history import history_section
@@ -97,8 +98,11 @@ class AgentAdmin(ReadOnlyAdmin):
         moment_column("enrolled_at", _("enrolled"), ordering="enrolled_at"),
     )
     list_filter = (StatusFilter, LivenessFilter, LicenceFilter)
-    search_fields = ("name__begins", "hostname__begins", "user_name__begins", "user_email__begins", "version__begins")
-    search_help_text = begins_with(_("machine"), _("host name"), _("user"), _("e-mail"), _("version"))
+    is_large = True
+    search_fields = (
+        "name__fragment", "hostname__fragment", "user_name__fragment", "user_email__fragment", "version__begins",
+    )  # fmt: skip
+    search_help_text = search_by(_("machine"), _("host name"), _("user"), _("e-mail"), _("version"))
     actions = ("uninstall_chosen", "revoke_tokens", "allow_reenrolment", "bind_licence", "export_chosen")
     object_actions = ("allow_reenrolment", "bind_licence", "revoke_tokens", "uninstall_chosen")
     export_columns = (
@@ -236,8 +240,8 @@ class EnrolmentRequestAdmin(ReadOnlyAdmin):
     )
     list_filter = (RequestStateFilter,)
     list_select_related = ("token",)
-    search_fields = ("name__begins",)
-    search_help_text = begins_with(_("machine"))
+    search_fields = ("name__fragment",)
+    search_help_text = search_by(_("machine"))
     actions = ("allow_enrolment", "discard", "export_chosen")
     object_actions = ("allow_enrolment", "discard")
     export_columns = (

@@ -1,8 +1,15 @@
 from importlib import import_module
+from typing import Any
 
 from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig
+from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
+
+
+def create_trigram_indexes(**signal: Any) -> None:
+    """Import late: the admin needs the models."""
+    import_module("portal.admin.trigrams").create_trigram_indexes(**signal)
 
 
 class PortalConfig(AppConfig):
@@ -12,6 +19,7 @@ class PortalConfig(AppConfig):
     def ready(self) -> None:
         """A package of ours registers its background work as an app does; only apps are asked for theirs."""
         import_module("portal.checks")
+        post_migrate.connect(create_trigram_indexes, sender=self)
         import_module("portal.notifications.schedules")
         import_module("portal.access.findings")
         import_module("portal.access.signin.sessions")

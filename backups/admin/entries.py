@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
@@ -11,15 +11,13 @@ from django.utils.translation import gettext_lazy as _
 from backups.admin import display
 from backups.admin.filters import DoubtsFilter, EntryStatusFilter, ExpectedFilter, LateFilter, StorageFilter
 from backups.models import BackupEntry, ExpectedBackupJob
-from portal.admin.base import ReadOnlyAdmin, SearchingAdmin, begins_with
+from portal.admin.base import ReadOnlyAdmin
 from portal.admin.display import exact_moment, moment_column, stack_lines
-
-# A search finds jobs by an index, and then their entries; a term that matches more jobs is too short.
-MAX_JOBS_FOUND = 500
+from portal.admin.searching import matching_values, search_by
 
 
 @admin.register(BackupEntry)
-class BackupEntryAdmin(SearchingAdmin, ReadOnlyAdmin):
+class BackupEntryAdmin(ReadOnlyAdmin):
     class Media:
         css = {"all": ("backups/backups.css",)}
 
@@ -37,8 +35,9 @@ class BackupEntryAdmin(SearchingAdmin, ReadOnlyAdmin):
     list_display_links = (display.database,)
     list_filter = (ExpectedFilter, EntryStatusFilter, LateFilter, DoubtsFilter, StorageFilter)
     lookups = ("job",)
-    search_fields = ("job__agent_id__begins", "job__database_name__begins")
-    search_help_text = begins_with(_("machine"), _("database"))
+    is_log = True
+    search_fields = ("job__agent_id__fragment", "job__database_name__fragment")
+    search_help_text = search_by(_("machine"), _("database"))
     export_columns = (
         "job__agent_id", "job__database_name", "cycle_at", "status", "first_status", "late", "reasons", "warnings",
         "agent_sha256", "agent_size", "server_sha256", "server_size", "report_name", "report_at", "staged_name",
@@ -65,9 +64,8 @@ class BackupEntryAdmin(SearchingAdmin, ReadOnlyAdmin):
     )  # fmt: skip
 
     def search(self, request: HttpRequest, queryset: QuerySet[BackupEntry], text: str) -> QuerySet[BackupEntry]:
-        begins = Q(agent_id__begins=text) | Q(database_name__begins=text)
-        jobs = ExpectedBackupJob.objects.filter(begins).values_list("pk", flat=True)[:MAX_JOBS_FOUND]
-        return queryset.filter(job__in=list(jobs))
+        fields = [name.removeprefix("job__") for name in self.search_fields]
+        return queryset.filter(job__in=matching_values(ExpectedBackupJob, fields, text))
 
     @admin.display(description=_("status"))
     def state(self, entry: BackupEntry) -> SafeString:

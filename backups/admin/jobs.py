@@ -23,8 +23,9 @@ from backups.history import job_subject
 from backups.models import ExpectedBackupJob
 from backups.panels import LatestEntries, load_latest_entries
 from backups.protection import protected
-from portal.admin.base import BoundedChangeList, SettingsAdmin, begins_with
+from portal.admin.base import BoundedChangeList, SettingsAdmin
 from portal.admin.display import exact_moment, moment_column, stack_lines
+from portal.admin.searching import search_by
 from portal.base.words import EMPTY_VALUE
 from portal.desk.history import history_section
 from portal.desk.panels import Section
@@ -76,8 +77,8 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
     list_display = (display.database, "state", "place", display.next_expected, display.last_good, "size")
     list_display_links = (display.database,)
     list_filter = (AttentionFilter, JobStatusFilter, StaleFilter, PausedFilter, FrequencyFilter)
-    search_fields = ("agent_id__begins", "database_name__begins", "company_name__begins")
-    search_help_text = begins_with(_("machine"), _("database"), _("company"))
+    search_fields = ("agent_id__fragment", "database_name__fragment", "company_name__fragment")
+    search_help_text = search_by(_("machine"), _("database"), _("company"))
     export_columns = (
         "agent_id", "database_name", "company_name", "city", "neighborhood", "year", "expected_hour_utc",
         "expected_minute_utc", "expected_frequency", "days_of_week", "schedule", "time_zone", "window_minutes",

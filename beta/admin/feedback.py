@@ -28,8 +28,9 @@ from beta.admin.feedback_form import SingleTriageForm
 from beta.feedback import triage
 from beta.models import BetaFeedback, FeedbackTag
 from monitoring.admin.display import row_column
-from portal.admin.base import BoundedChangeList, SearchingAdmin, SettingsAdmin
+from portal.admin.base import BoundedChangeList, SettingsAdmin
 from portal.admin.display import exact_moment, join_inline, moment_column, stack_lines
+from portal.admin.searching import MOST_NAMES, matching_values, search_by
 from portal.base.text import truncate_text
 from portal.base.words import EMPTY_VALUE
 from portal.desk.history import history_section
@@ -37,8 +38,6 @@ from portal.desk.panels import Section
 from usage.admin.display import clock_note
 
 NUMBER = re.compile(r"#([0-9]{1,18})")
-# Rows that a search for a part of a text reads, the newest: no index helps.
-SEARCHED = 50_000
 SHOWN_OTHERS = 10
 
 
@@ -53,7 +52,7 @@ class FeedbackChangeList(BoundedChangeList):
 
 
 @admin.register(BetaFeedback)
-class FeedbackAdmin(SearchingAdmin, FeedbackActions, SettingsAdmin):
+class FeedbackAdmin(FeedbackActions, SettingsAdmin):
     form = SingleTriageForm
 
     class Media:
@@ -69,8 +68,9 @@ class FeedbackAdmin(SearchingAdmin, FeedbackActions, SettingsAdmin):
         GivenFilter,
     )  # fmt: skip
     lookups = ("source",)
-    search_fields = ("source__begins",)
-    search_help_text = _("Part of a comment, participant, page or tag, or #number")
+    is_large = True
+    search_fields = ("participant__fragment", "comment__fragment", "page__fragment", "source__begins")
+    search_help_text = search_by(_("comment"), _("participant"), _("page"), _("tag"), _("#number"))
     export_columns = (
         "id", "programme__name", "participant", "type", "severity", "nps_score", "comment", "page", "app_version",
         "source", "given_at", "received_at", "clock", "status", "duplicate_of", "assignee__username", "incident",
@@ -109,13 +109,10 @@ class FeedbackAdmin(SearchingAdmin, FeedbackActions, SettingsAdmin):
     def search(self, request: HttpRequest, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
         if number := NUMBER.fullmatch(text):
             return queryset.filter(pk=int(number[1]))
-        tagged = BetaFeedback.tags.through.objects.filter(
-            feedbacktag__in=FeedbackTag.objects.filter(name__contains=text.lower())
-        )
-        newest = BetaFeedback.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
-        found = Q(participant__contains=text.lower()) | Q(comment__icontains=text) | Q(page__icontains=text)
-        found |= Q(source__begins=text) | Q(pk__in=tagged.values("betafeedback"))
-        return queryset.filter(found, pk__gt=newest - SEARCHED)
+        tags = matching_values(FeedbackTag, ["name__fragment"], text)
+        tagged = BetaFeedback.tags.through.objects.filter(feedbacktag__in=tags).order_by("-betafeedback")
+        keys = list(tagged.values_list("betafeedback", flat=True)[:MOST_NAMES])
+        return queryset.filter(self.search_condition(text) | Q(pk__in=keys))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Return False: only participants give feedback."""

@@ -27,9 +27,10 @@ from beta.report.gather import Report
 from monitoring.admin.base import AskingAdmin, SingleDeletionAdmin
 from monitoring.admin.display import row_column
 from portal import audit
-from portal.admin.base import BoundedChangeList, SettingsAdmin, begins_with
+from portal.admin.base import BoundedChangeList, SettingsAdmin
 from portal.admin.display import GOOD, QUIET, badge, join_inline, stack_lines
 from portal.admin.filters import ChoiceFilter
+from portal.admin.searching import search_by
 from portal.base.words import format_count, format_short_day
 from portal.desk.history import history_section
 from portal.desk.panels import Section
@@ -88,8 +89,8 @@ class BetaProgrammeAdmin(SingleDeletionAdmin, ReportExportAdmin, AskingAdmin, Se
     list_display = ("programme", "verdict", "participants", "average", "nps", "grave_bugs", "when")
     list_display_links = ("programme",)
     list_filter = (RunningFilter,)
-    search_fields = ("name__begins",)
-    search_help_text = begins_with(_("name"))
+    search_fields = ("name__fragment",)
+    search_help_text = search_by(_("name"))
     actions = ("replace_key", "export_chosen", "export_chosen_xlsx")
     object_actions = ("replace_key",)
     counted = ((BetaFeedback, "programme"), (BetaSnapshot, "programme"))

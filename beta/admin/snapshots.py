@@ -20,9 +20,10 @@ from beta.report import wording
 from beta.report.gather import Report
 from beta.report.verdict import VERDICTS
 from monitoring.admin.display import row_column
-from portal.admin.base import ReadOnlyAdmin, begins_with
+from portal.admin.base import ReadOnlyAdmin
 from portal.admin.display import exact_moment, moment_column, stack_lines
 from portal.admin.filters import FieldFilter, PeriodFilter
+from portal.admin.searching import search_by
 from portal.base.moments import format_iso
 from portal.base.words import EMPTY_VALUE
 from portal.desk.panels import Section
@@ -61,8 +62,8 @@ class BetaSnapshotAdmin(ReportExportAdmin, ReadOnlyAdmin):
     list_display_links = ("what",)
     list_filter = (VerdictFilter, ReasonFilter, TakenFilter)
     lookups = ("programme",)
-    search_fields = ("programme__name__begins",)
-    search_help_text = begins_with(_("programme"))
+    search_fields = ("programme__name__fragment",)
+    search_help_text = search_by(_("programme"))
     export_columns = (
         "programme__name", "taken_at", "verdict", "reason", "taken_by", *(path for path, _show in FIGURES.values()),
         "data__performance__mean_ms", "data__performance__error_rate",

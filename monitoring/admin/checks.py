@@ -15,8 +15,9 @@ from monitoring.admin.display import row_column
 from monitoring.admin.filters import CheckedFilter, ErrorFilter, ExclusionFilter
 from monitoring.models import CheckResult, Target
 from monitoring.panels import format_milliseconds
-from portal.admin.base import ReadOnlyAdmin, SearchingAdmin, begins_with
+from portal.admin.base import ReadOnlyAdmin
 from portal.admin.display import exact_moment, moment_column
+from portal.admin.searching import matching_values, search_by
 from portal.base.words import EMPTY_VALUE
 
 # A search finds targets first, and then their checks by an index. Checks of several targets must be sorted, which is
@@ -26,7 +27,7 @@ SEARCHED = timedelta(days=1)
 
 
 @admin.register(CheckResult)
-class CheckResultAdmin(SearchingAdmin, MonitoringAdmin, ReadOnlyAdmin):
+class CheckResultAdmin(MonitoringAdmin, ReadOnlyAdmin):
     purpose = _("Results of single checks: each request to a target, its response time, and why it failed.")
     empty_link = ("admin:monitoring_target_changelist", _("View targets"))
     ordering = ("-at", "-id")
@@ -42,9 +43,10 @@ class CheckResultAdmin(SearchingAdmin, MonitoringAdmin, ReadOnlyAdmin):
     )
     list_filter = (CheckedFilter, ErrorFilter, ExclusionFilter)
     lookups = ("target",)
-    search_fields = ("target__name__begins",)
+    is_log = True
+    search_fields = ("target__name__fragment",)
     search_help_text = format_lazy(
-        "{} {}", begins_with(_("target")), _("(first 5 targets; last 24 hours unless a period is selected)")
+        "{} {}", search_by(_("target")), _("(first 5 targets; last 24 hours unless a period is selected)")
     )
     export_columns = (
         "target__name", "at", "error_kind", "detail", "status", "latency_ms", "retried", "retried_kind", "excuse",
@@ -52,8 +54,8 @@ class CheckResultAdmin(SearchingAdmin, MonitoringAdmin, ReadOnlyAdmin):
     facts = (moment_column("at", _("time"), show=exact_moment), "page", "outcome", "status", "latency", "error")
 
     def search(self, request: HttpRequest, queryset: QuerySet[CheckResult], text: str) -> QuerySet[CheckResult]:
-        found = Target.objects.filter(name__begins=text).values_list("pk", flat=True)[:MOST_TARGETS_FOUND]
-        rows = queryset.filter(target__in=list(found))
+        found = matching_values(Target, ["name__fragment"], text)
+        rows = queryset.filter(target__in=found[:MOST_TARGETS_FOUND])
         if request.GET.get(CheckedFilter.parameter_name) in CheckedFilter.options:
             return rows
         return rows.filter(at__gte=timezone.now() - SEARCHED)

@@ -19,8 +19,9 @@ from monitoring.alerts import incidents
 from monitoring.alerts.notices import incident_headline, incident_reason
 from monitoring.models import Incident
 from portal import audit
-from portal.admin.base import ReadOnlyAdmin, begins_with
+from portal.admin.base import ReadOnlyAdmin
 from portal.admin.display import exact_moment, moment_column, stack_lines
+from portal.admin.searching import search_by
 from portal.base.words import EMPTY_VALUE, format_moment
 from portal.desk.history import history_section
 from portal.desk.panels import Section
@@ -92,8 +93,8 @@ class IncidentAdmin(IncidentActions):
     list_display_links = ("what_happened",)
     list_filter = (IncidentStateFilter, RuleFilter, OpenedFilter)
     lookups = ("target",)
-    search_fields = ("target__name__begins",)
-    search_help_text = begins_with(_("target"))
+    search_fields = ("target__name__fragment",)
+    search_help_text = search_by(_("target"))
     export_columns = (
         "id", "subject", "target__name", "rule", "opened_at", "acknowledged_at", "acknowledged_by", "resolved_at",
         "is_withdrawn", "duration", "error_kind", "detail", "cause", "told_at", "reminders",

@@ -14,8 +14,9 @@ from monitoring.admin.filters import FinishedFilter, RoundOutcomeFilter
 from monitoring.checks.active_round import MOST_NAMED
 from monitoring.models import Round
 from monitoring.panels import format_milliseconds
-from portal.admin.base import ReadOnlyAdmin, SearchingAdmin
+from portal.admin.base import ReadOnlyAdmin
 from portal.admin.display import BAD, GOOD, badge, exact_moment, moment_column, stack_lines
+from portal.admin.searching import search_by
 from portal.base.words import EMPTY_VALUE, format_count
 
 SHOWN_NAMES = 3
@@ -30,7 +31,7 @@ def count_others(found: Round, shown: int) -> str:
 
 
 @admin.register(Round)
-class RoundAdmin(SearchingAdmin, MonitoringAdmin, ReadOnlyAdmin):
+class RoundAdmin(MonitoringAdmin, ReadOnlyAdmin):
     purpose = _("Rounds of checks: every minute the workers check the targets that are due, and record a round.")
     empty_link = ("admin:monitoring_target_changelist", _("View targets"))
     ordering = ("-number",)
@@ -41,8 +42,9 @@ class RoundAdmin(SearchingAdmin, MonitoringAdmin, ReadOnlyAdmin):
     )  # fmt: skip
     list_display_links = ("number",)
     list_filter = (FinishedFilter, RoundOutcomeFilter)
+    is_log = True
     search_fields = ("number__begins",)
-    search_help_text = _("Number of a round")
+    search_help_text = search_by(_("number"))
     export_columns = (
         "number", "started_at", "finished_at", "checks", "failures", "excused", "retried", "mean_ms", "p95_ms",
         "judged_checks", "judged_failures", "failing", "is_online",

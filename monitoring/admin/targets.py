@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.safestring import SafeString
@@ -25,8 +24,9 @@ from monitoring.figures import badge, uptime
 from monitoring.figures.uptime import DayBar, UptimeFigures, format_percent
 from monitoring.models import CheckResult, Incident, Rollup, Target
 from monitoring.panels import format_milliseconds
-from portal.admin.base import BoundedChangeList, SearchingAdmin, SettingsAdmin, begins_with
+from portal.admin.base import BoundedChangeList, SettingsAdmin
 from portal.admin.display import exact_moment, join_inline, moment_column, stack_lines
+from portal.admin.searching import search_by
 from portal.base.words import EMPTY_VALUE
 from portal.desk.history import history_section
 from portal.desk.panels import Section
@@ -90,7 +90,7 @@ def state_of_row(target: Target, *, with_since: bool = True) -> SafeString:
 
 
 @admin.register(Target)
-class TargetAdmin(SearchingAdmin, SingleDeletionAdmin, TargetActions, SettingsAdmin):
+class TargetAdmin(SingleDeletionAdmin, TargetActions, SettingsAdmin):
     form = TargetForm
 
     change_list_template = "monitoring/targets.html"
@@ -107,8 +107,8 @@ class TargetAdmin(SearchingAdmin, SingleDeletionAdmin, TargetActions, SettingsAd
     list_display = ("target", "stands", "days", "uptimes", "p95", moment_column("last_check_at", _("last check")))
     list_display_links = ("target",)
     list_filter = (AttentionFilter, TargetStateFilter)
-    search_fields = ("name__begins",)
-    search_help_text = begins_with(_("name"), _("part of a URL"))
+    search_fields = ("name__fragment", "url__fragment")
+    search_help_text = search_by(_("name"), _("URL"))
     export_columns: ClassVar[Sequence[str]] = (
         "name", "url", "method", "interval", "timeout", "retries", "expected_statuses", "follow_redirects", "contains",
         "json_path", "json_value", "header_name", "header_value", "max_latency_ms", "tls_expiry_days",
@@ -140,10 +140,6 @@ class TargetAdmin(SearchingAdmin, SingleDeletionAdmin, TargetActions, SettingsAd
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return TargetChangeList
-
-    def search(self, request: HttpRequest, queryset: QuerySet[Target], text: str) -> QuerySet[Target]:
-        """Search names and addresses. There are few targets, so no index is needed."""
-        return queryset.filter(Q(name__begins=text) | Q(url__icontains=text))
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         context = {"heading": list_heading(timezone.now())} if self.has_view_permission(request) else {}

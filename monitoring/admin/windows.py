@@ -19,13 +19,12 @@ from monitoring.admin.form import WindowForm
 from monitoring.alerts import maintenance
 from monitoring.alerts.notices import format_duration
 from monitoring.models import MaintenanceWindow, Target
-from portal.admin.base import BoundedChangeList, SearchingAdmin, begins_with
+from portal.admin.base import BoundedChangeList
 from portal.admin.display import QUIET, WARNING, badge, relative_moment, stack_lines
+from portal.admin.searching import matching_values, search_by
 from portal.base.words import format_count, format_moment
 from portal.desk.history import history_section
 from portal.desk.panels import Section
-
-MOST_TARGETS_FOUND = 500
 
 
 class WindowChangeList(BoundedChangeList):
@@ -40,7 +39,7 @@ class WindowChangeList(BoundedChangeList):
 
 
 @admin.register(MaintenanceWindow)
-class MaintenanceWindowAdmin(SearchingAdmin, MonitoringAdmin):
+class MaintenanceWindowAdmin(MonitoringAdmin):
     form = WindowForm
 
     add_label = _("Schedule maintenance")
@@ -49,8 +48,8 @@ class MaintenanceWindowAdmin(SearchingAdmin, MonitoringAdmin):
     sortable_by = ()
     list_display = ("name", "state", "starts", "ends", "repeated", "covered")
     list_filter = (WindowStateFilter, RepeatsFilter)
-    search_fields = ("targets__name__begins",)
-    search_help_text = begins_with(_("name"), _("target"))
+    search_fields = ("name__fragment",)
+    search_help_text = search_by(_("name"), _("target"))
     filter_horizontal = ("targets",)
     export_columns = ("name", "starts_at", "ends_at", "repeats")
     fieldsets = (
@@ -63,9 +62,9 @@ class MaintenanceWindowAdmin(SearchingAdmin, MonitoringAdmin):
 
     def search(self, request: HttpRequest, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
         """Search names of windows and of their targets. There are few windows, so no index is needed."""
-        targets = Target.objects.filter(name__begins=text).values_list("pk", flat=True)[:MOST_TARGETS_FOUND]
-        naming = MaintenanceWindow.targets.through.objects.filter(target__in=list(targets))
-        return queryset.filter(Q(name__begins=text) | Q(pk__in=naming.values("maintenancewindow")))
+        targets = matching_values(Target, self.search_fields, text)
+        naming = MaintenanceWindow.targets.through.objects.filter(target__in=targets)
+        return queryset.filter(self.search_condition(text) | Q(pk__in=naming.values("maintenancewindow")))
 
     def get_sections(self, request: HttpRequest, obj: Any) -> list[Section]:
         return [history_section(self.subject_of(obj))]

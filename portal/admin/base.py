@@ -8,32 +8,27 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, ClassVar
 
-from django import forms
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import quote, unquote
-from django.contrib.admin.views.main import SEARCH_VAR, ChangeList, ChangeListSearchForm
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import BadRequest, PermissionDenied, ValidationError
 from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
-from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
 from portal import audit
 from portal.access.roles import is_allowed
 from portal.admin.confirm import is_confirmed
 from portal.admin.paginator import CappedPaginator
-from portal.base import prefix  # noqa: F401 - the lookup `begins` that search_fields name
+from portal.admin.searching import SearchForm, Searching
 from portal.desk.exports import csv_response, xlsx_response
 from portal.desk.panels import Section
 from portal.desk.site import link_for, may_open
-
-# A search for more finds nothing: no name or address is so long.
-LONGEST_SEARCH = 256
 
 Action = Callable[[Any, HttpRequest, QuerySet[Any]], HttpResponseBase | None]
 Answer = Callable[[QuerySet[Any], Sequence[str]], HttpResponseBase]
@@ -46,12 +41,6 @@ def is_valid_value(field: Any, value: str) -> bool:
     except ValidationError:
         return False
     return True
-
-
-class SearchForm(ChangeListSearchForm):
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields[SEARCH_VAR] = forms.CharField(required=False, strip=False, max_length=LONGEST_SEARCH)
 
 
 class BoundedChangeList(ChangeList):
@@ -88,7 +77,7 @@ class BoundedChangeList(ChangeList):
         self.result_list = self.result_list[: self.list_max_show_all]
 
 
-class GuardedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class GuardedAdmin(Searching):
     """The base class of every ModelAdmin: permission before lookup, and an audit event for each change and action.
 
     `lookups` are the list parameters in addition to those of its filters, used by links of the portal. Django would
@@ -310,20 +299,6 @@ class VigieModelAdmin(GuardedAdmin):
         return act(self, request, self.get_queryset(request).filter(pk=obj.pk)) or back
 
 
-class SearchingAdmin(VigieModelAdmin):
-    """Base of the admins that search in a way of their own."""
-
-    def search(self, request: HttpRequest, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
-        """Return the rows that match the text, which is not empty."""
-        raise NotImplementedError
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        text = search_term.strip()
-        return (self.search(request, queryset, text) if text else queryset), False
-
-
 class SettingsAdmin(VigieModelAdmin):
     """Rows of which people write the settings and the portal the rest. Whoever saved one stays on its page."""
 
@@ -370,8 +345,3 @@ class ReadOnlyAdmin(VigieModelAdmin):
 
     def has_manage_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}"))
-
-
-def begins_with(*names: Any) -> Any:
-    """Return the search field's help text: `Beginning of a machine, a licence`."""
-    return format_lazy(_("Beginning of: {names}"), names=format_lazy(", ".join("{}" for _ in names), *names))

@@ -7,9 +7,10 @@ from django.db.models import Q
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from portal.admin.base import ReadOnlyAdmin, begins_with
+from portal.admin.base import ReadOnlyAdmin
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, exact_moment, moment_column
 from portal.admin.filters import ChoiceFilter, FieldFilter
+from portal.admin.searching import search_by
 from portal.models import JobRun, TaskAttempt
 
 TONES = {
@@ -41,8 +42,9 @@ class JobRunAdmin(ReadOnlyAdmin):
         "error",
     )
     list_filter = (JobStatusFilter,)
-    search_fields = ("job__begins",)
-    search_help_text = begins_with(_("job"))
+    is_log = True
+    search_fields = ("job__fragment",)
+    search_help_text = search_by(_("job"))
     export_columns = ("job", "cycle_key", "status", "fence", "started_at", "finished_at", "holder", "result", "error")
     facts = (
         "job",
@@ -89,8 +91,9 @@ class TaskAttemptAdmin(ReadOnlyAdmin):
         "worker",
     )
     list_filter = (TaskOutcomeFilter,)
-    search_fields = ("task_id__begins",)
-    search_help_text = begins_with(_("task"))
+    is_log = True
+    search_fields = ("name__fragment", "task_id__begins")
+    search_help_text = search_by(_("task"))
     export_columns = ("task_id", "name", "cluster", "attempts", "worker", "started_at", "finished_at", "error")
     facts = (
         "name",

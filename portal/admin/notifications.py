@@ -15,9 +15,10 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from portal import audit
-from portal.admin.base import VigieModelAdmin, begins_with
+from portal.admin.base import VigieModelAdmin
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, exact_moment, moment_column
 from portal.admin.filters import ChoiceFilter, FieldFilter
+from portal.admin.searching import search_by
 from portal.base.words import EMPTY_VALUE
 from portal.desk.history import history_section
 from portal.desk.panels import Section
@@ -103,8 +104,8 @@ class NotificationChannelAdmin(VigieModelAdmin):
         "error",
     )
     list_filter = (KindFilter, ActiveFilter)
-    search_fields = ("name__begins",)
-    search_help_text = begins_with(_("name"))
+    search_fields = ("name__fragment",)
+    search_help_text = search_by(_("name"))
     add_label = _("Add a channel")
     actions = ("send_test", "enable_again", "activate", "deactivate", "export_chosen")
     object_actions = ("send_test", "enable_again", "activate", "deactivate")

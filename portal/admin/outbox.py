@@ -11,9 +11,10 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from portal.admin.base import ReadOnlyAdmin, begins_with
+from portal.admin.base import ReadOnlyAdmin
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, exact_moment, moment_column
 from portal.admin.filters import ChoiceFilter, FieldFilter, PeriodFilter
+from portal.admin.searching import search_by
 from portal.base.findings import Severity
 from portal.base.text import truncate_text
 from portal.base.words import EMPTY_VALUE
@@ -62,8 +63,9 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
         "error",
     )
     list_filter = (StatusFilter, SeverityFilter, WrittenFilter)
-    search_fields = ("subject__begins", "recipient__begins")
-    search_help_text = begins_with("backup:…", _("recipient"))
+    is_log = True
+    search_fields = ("subject__fragment", "recipient__fragment", "title__fragment")
+    search_help_text = search_by(_("subject"), _("recipient"), _("title"))
     actions = ("try_now", "give_up", "export_chosen")
     object_actions = ("try_now", "give_up")
     export_columns = (
@@ -90,6 +92,9 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[OutboxMessage]:
         return OutboxMessage.objects.with_channel_names(NotificationChannel.objects.all())
+
+    def indexed_matches(self, text: str) -> Q:
+        return Q(subject__begins=text) | Q(recipient__begins=text)
 
     @admin.display(description=_("status"))
     def outcome(self, message: OutboxMessage) -> SafeString:

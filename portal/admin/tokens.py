@@ -17,10 +17,11 @@ from django.utils.translation import ngettext
 from vigie_client.contract import MACHINE_ID
 
 from portal.access.tokens.issuing import issue_token, read_app_name, revoke_token, token_subject
-from portal.admin.base import ReadOnlyAdmin, begins_with
+from portal.admin.base import ReadOnlyAdmin
 from portal.admin.confirm import Confirmation, confirm_first
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, exact_moment, moment_column, stack_lines
 from portal.admin.filters import ChoiceFilter
+from portal.admin.searching import search_by
 from portal.base.words import EMPTY_VALUE
 from portal.desk.history import history_section
 from portal.desk.panels import Section, describe_token_uses
@@ -219,8 +220,9 @@ class ApiTokenAdmin(ReadOnlyAdmin):
     )
     list_filter = (KindFilter, StateFilter)
     lookups = ("user",)
-    search_fields = ("key__begins", "label__begins")
-    search_help_text = begins_with(_("public key"), _("description"))
+    is_large = True
+    search_fields = ("key__begins", "label__fragment")
+    search_help_text = search_by(_("public key"), _("description"))
     add_label = _("Issue a token")
     actions = ("revoke_chosen", "export_chosen")
     object_actions = ("revoke_chosen",)

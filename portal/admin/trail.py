@@ -6,11 +6,15 @@ from django.contrib import admin
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from portal.admin.base import ReadOnlyAdmin, begins_with
+from portal.admin.base import ReadOnlyAdmin
 from portal.admin.display import exact_moment, moment_column
 from portal.admin.filters import ChoiceFilter, PeriodFilter
+from portal.admin.searching import any_of, search_by
 from portal.desk.history import describe_changes, describe_event
 from portal.models import AuditEvent
+
+# What stands before most names in the trail.
+SUBJECT_KINDS = ("agent:", "user:", "token:", "backup:")
 
 
 class FamilyFilter(ChoiceFilter):
@@ -51,8 +55,9 @@ class AuditEventAdmin(ReadOnlyAdmin):
     list_display = (moment_column("at", _("when"), ordering="at"), "what", "subject", "actor", "address", "count")
     list_display_links = ("what",)
     list_filter = (WhenFilter, FamilyFilter)
-    search_fields = ("subject__begins",)
-    search_help_text = begins_with("agent:…", "token:…", "backup:…", "user:…")
+    is_log = True
+    search_fields = ("subject__fragment", "actor__fragment")
+    search_help_text = search_by(_("machine"), _("token"), _("backup"), _("user"))
     export_columns = ("at", "actor", "action", "subject", "before", "after", "address", "count", "last_at")
     facts = (
         "what",
@@ -67,6 +72,10 @@ class AuditEventAdmin(ReadOnlyAdmin):
         "before",
         "after",
     )
+
+    def indexed_matches(self, text: str) -> Q:
+        """Find subjects by their beginning, with or without the kind before it."""
+        return any_of(Q(subject__begins=f"{kind}{text}") for kind in ("", *SUBJECT_KINDS))
 
     @admin.display(description=_("event"))
     def what(self, event: AuditEvent) -> str:

@@ -16,6 +16,7 @@ from portal.admin.base import GuardedAdmin
 from portal.admin.display import moment_column
 from portal.admin.filters import ChoiceFilter
 from portal.admin.invitations import Inviting
+from portal.admin.searching import search_by
 from portal.base.words import EMPTY_VALUE
 
 admin.site.unregister(User)
@@ -74,6 +75,8 @@ class VigieUserAdmin(Inviting, ChangedBySuperusers, UserAdmin):  # type: ignore[
         moment_column("last_login", _("last login")),
     )
     change_list_template = "portal/list.html"
+    search_fields = ("username__fragment", "first_name__fragment", "last_name__fragment", "email__fragment")
+    search_help_text = search_by(_("username"), _("name"), _("e-mail"))
     list_filter = (ActiveFilter, StaffFilter, SuperuserFilter)
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
@@ -88,5 +91,6 @@ class VigieUserAdmin(Inviting, ChangedBySuperusers, UserAdmin):  # type: ignore[
 @admin.register(Group)
 class VigieGroupAdmin(ChangedBySuperusers, GroupAdmin):
     list_display = ("name",)
+    search_fields = ("name__fragment",)
     change_list_template = "portal/list.html"
     show_full_result_count = False

@@ -12,6 +12,7 @@ from django.db.models import UniqueConstraint
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from portal.admin import searching
 from portal.admin.base import GuardedAdmin, ReadOnlyAdmin, VigieModelAdmin
 from portal.models import AuditEvent
 
@@ -86,12 +87,13 @@ def test_sortable_columns_are_served_by_an_index():
     assert [(label, field) for label, field in columns if not indexed(OURS[label].model, field)] == []
 
 
-def test_search_is_by_prefix_and_served_by_an_index(subtests):
+def test_search_is_by_fragment_and_by_prefix_only_where_an_index_serves_it(subtests):
     for label, model_admin in OURS.items():
         with subtests.test(label):
-            fields = [field.removesuffix("__begins") for field in model_admin.search_fields]
+            others = [field for field in model_admin.search_fields if not field.endswith("__fragment")]
+            assert all(field.endswith("__begins") for field in others)
+            fields = [field.removesuffix("__begins") for field in others]
             assert all(indexed(model_admin.model, field, in_order=False) for field in fields)
-            assert all(field.endswith("__begins") for field in model_admin.search_fields)
 
 
 def test_filters_of_a_list_read_no_table(subtests):
@@ -141,14 +143,26 @@ def test_pages_have_no_inline_script_or_style(admin_client, rows):
 
 
 @pytest.mark.parametrize(
-    ("typed", "found"), [("pc-l", {"PC-LYON", "pc-lille"}), ("PC-L", {"PC-LYON"}), ("LYON", set()), ("PC_", set()), ("%", set())]
+    ("typed", "found"),
+    [
+        ("pc-l", {"PC-LYON", "pc-lille"}), ("PC-L", {"PC-LYON", "pc-lille"}), ("yon", {"PC-LYON"}), ("ANT", {"PC-NANTES"}),
+        ("yo", set()), ("PC", {"PC-LYON", "pc-lille", "PC-NANTES"}), ("lyon le", {"PC-LYON"}), ("lyon nantes", set()),
+        ("legoff yon", {"PC-LYON"}), ("ÉLODIE", {"PC-NANTES"}), ("PC_", set()), ("%", set()), ("a\\b", set()),
+    ],
 )  # fmt: skip
-def test_search_finds_prefixes_in_any_case(admin_client, make_agent, typed, found):
-    for name in ("PC-LYON", "pc-lille", "PC-NANTES"):
-        make_agent(name)
+def test_search_finds_fragments_and_short_beginnings_in_any_case(admin_client, make_agent, typed, found):
+    for name, user in (("PC-LYON", "Marc LeGoff"), ("pc-lille", ""), ("PC-NANTES", "Élodie")):
+        make_agent(name, user_name=user)
     response = admin_client.get(address("agents.agent", "changelist"), {"q": typed})
-    expected = found | ({"pc-lille"} if typed == "PC-L" else set())
-    assert {agent.machine_id for agent in response.context["cl"].queryset} == expected
+    assert {agent.machine_id for agent in response.context["cl"].queryset} == found
+
+
+def test_search_is_limited_to_the_newest_rows_without_an_index(admin_client, make_agent, monkeypatch):
+    monkeypatch.setattr(searching, "SEARCHED_ROWS", 2)
+    monkeypatch.setattr(searching, "has_trigram_indexes", lambda: False)
+    names = [make_agent(f"PC-LYON-{number}").machine_id for number in range(3)]
+    response = admin_client.get(address("agents.agent", "changelist"), {"q": "lyon"})
+    assert [agent.machine_id for agent in response.context["cl"].queryset] == names[:0:-1]
 
 
 def test_row_action_requires_post_and_permission(client, admin_client, agent):

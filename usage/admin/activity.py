@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Q
+from django.contrib.auth.models import User
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
@@ -18,9 +19,12 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from portal.admin.base import ReadOnlyAdmin, begins_with
+from agents.models import Agent
+from portal.admin.base import ReadOnlyAdmin
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, exact_moment, moment_column, stack_lines
 from portal.admin.filters import ChoiceFilter, PeriodFilter
+from portal.admin.searching import MOST_NAMES, matching_rows, matching_values, recent_values, search_by
+from portal.base.lookups import FRAGMENT
 from portal.base.problems import CODES
 from portal.base.words import EMPTY_VALUE, format_count
 from portal.desk.panels import Section
@@ -104,11 +108,28 @@ class CodeFilter(RecentFilter):
         }[value]
 
 
+def caller_names(text: str) -> list[str]:
+    """Return how rows name the machines and users that match."""
+    machines = matching_values(Agent, ["name__fragment"], text, value="machine_id", is_large=True)
+    fields = ("username__fragment", "email__fragment", "first_name__fragment", "last_name__fragment")
+    users = matching_rows(User, fields, text).values_list("username", "email")[:MOST_NAMES]
+    return [MACHINE + name for name in machines] + [name for user in users for name in user if name]
+
+
 # --- Shared columns --------------------------------------------------------------------------------------------------
 
 
 class ActivityAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
+    is_log = True
+
+    def search(self, request: HttpRequest, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
+        """Find the rows of the callers and features that match, by index."""
+        found = Q(user_email__in=caller_names(text))
+        for field in self.search_fields:
+            name = field.removesuffix(FRAGMENT)
+            found |= Q(**{f"{name}__begins": text}) | Q(**{f"{name}__in": recent_values(self.model, name, text)})
+        return queryset.filter(found)
 
     @admin.display(description=_("who"))
     def who(self, row: Any) -> SafeString | str:
@@ -147,8 +168,8 @@ class UserSessionAdmin(ActivityAdmin):
     )
     list_display_links = ("who",)
     list_filter = (SessionStartFilter, SessionStateFilter)
-    search_fields = ("user_email__begins",)
-    search_help_text = begins_with(_("e-mail address"))
+    search_fields = ("user_email__fragment",)
+    search_help_text = search_by(_("e-mail address"))
     export_columns = (
         "user_email", "source", "session_start", "session_end", "duration_seconds", "ip", "user_agent", "clock",
     )  # fmt: skip
@@ -192,8 +213,8 @@ class FeatureUsageAdmin(ActivityAdmin):
     )
     list_display_links = ("what",)
     list_filter = (WhenFilter, CallerFilter, FeatureOutcomeFilter)
-    search_fields = ("user_email__begins", "feature_name__begins")
-    search_help_text = begins_with(_("e-mail address"), "agent:…", "client:…", _("feature"))
+    search_fields = ("user_email__fragment", "feature_name__fragment")
+    search_help_text = search_by(_("e-mail address"), _("machine"), _("application"), _("feature"))
     export_columns = (
         "timestamp", "user_email", "source", "feature_name", "endpoint", "success", "duration_ms", "clock",
     )  # fmt: skip
@@ -241,8 +262,8 @@ class UserErrorAdmin(ActivityAdmin):
     )
     list_display_links = ("what",)
     list_filter = (WhenFilter, CallerFilter, CodeFilter)
-    search_fields = ("user_email__begins",)
-    search_help_text = begins_with(_("e-mail address"), "agent:…", "client:…")
+    search_fields = ("user_email__fragment",)
+    search_help_text = search_by(_("e-mail address"), _("machine"), _("application"))
     export_columns = (
         "timestamp", "user_email", "source", "endpoint", "method", "error_type", "error_code", "error_message", "stack",
         "clock",

@@ -19,7 +19,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from portal import audit
-from portal.admin.base import ReadOnlyAdmin, SearchingAdmin
+from portal.admin.base import ReadOnlyAdmin
 from portal.admin.display import exact_moment, moment_column, stack_lines
 from portal.admin.filters import ChoiceFilter, PeriodFilter
 from portal.audit import EVENT_TEXTS
@@ -92,7 +92,7 @@ def count_column(name: str, description: Any) -> Any:
 
 
 @admin.register(GuardianReport)
-class GuardianReportAdmin(SearchingAdmin, ReadOnlyAdmin):
+class GuardianReportAdmin(ReadOnlyAdmin):
     class Media:
         css = {"all": ("usage/usage.css",)}
 

@@ -17,9 +17,10 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from vigie_client.contract import IDENTIFIER
 
-from portal.admin.base import BoundedChangeList, SettingsAdmin, begins_with
+from portal.admin.base import BoundedChangeList, SettingsAdmin
 from portal.admin.display import exact_moment, join_inline, moment_column
 from portal.admin.filters import ChoiceFilter
+from portal.admin.searching import search_by
 from portal.audit import EVENT_TEXTS
 from portal.base.words import format_moment
 from portal.desk.history import history_section
@@ -137,8 +138,9 @@ class LicenceAdmin(SettingsAdmin):
     )  # fmt: skip
     list_display_links = ("ref",)
     list_filter = (LicenceQuotaFilter, CustomerFilter, IdleFilter)
-    search_fields = ("ref__begins", "customer__begins")
-    search_help_text = begins_with(_("licence"), _("customer"))
+    is_large = True
+    search_fields = ("ref__fragment", "customer__fragment")
+    search_help_text = search_by(_("licence"), _("customer"))
     export_columns = (
         "ref", "customer", "monthly_page_quota", "period_day", "first_seen_at", "last_run_at", "exceeded_until",
     )  # fmt: skip

@@ -18,9 +18,11 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from portal.admin.base import BoundedChangeList, begins_with
+from agents.models import Agent
+from portal.admin.base import BoundedChangeList
 from portal.admin.display import BAD, GOOD, WARNING, badge, exact_moment, join_inline, moment_column, stack_lines
 from portal.admin.filters import ChoiceFilter, PeriodFilter
+from portal.admin.searching import MOST_NAMES, matching_values, recent_values, search_by
 from portal.audit import EVENT_TEXTS
 from portal.base.words import EMPTY_VALUE, format_count
 from portal.desk.panels import Section
@@ -32,8 +34,6 @@ from usage.clocks import ClockNote
 from usage.exports import RUN_COLUMNS
 from usage.models import Licence, Run
 
-# A search by customer looks at no more licences than this, so that indexes serve it.
-MOST_LICENCES = 1_000
 SHOWN_DOCUMENTS = 100
 RECENT = timedelta(hours=24)
 RUN_ID_PREFIX = re.compile(r"[0-9a-f]{4,32}")
@@ -83,16 +83,6 @@ def run_id_starts_with(text: str) -> Q | None:
     return Q(run_id__gte=uuid.UUID(digits.ljust(32, "0")), run_id__lte=uuid.UUID(digits.ljust(32, "f")))
 
 
-def licences_of_customers(prefix: str) -> list[str]:
-    """Return the licences of customers whose name starts so, one more than MOST_LICENCES at most.
-
-    A query of its own, since a subquery in an OR would scan all runs.
-    """
-    if not prefix:
-        return []
-    return list(Licence.objects.filter(customer__begins=prefix).values_list("ref", flat=True)[: MOST_LICENCES + 1])
-
-
 class RunChangeList(BoundedChangeList):
     def get_results(self, request: HttpRequest) -> None:
         """Attach the licence to each run of the page, with one query for all."""
@@ -121,8 +111,9 @@ class RunAdmin(UsageDashboard):
     )
     list_display_links = ("run",)
     list_filter = (ReceivedFilter, RunOutcomeFilter, RunQuotaFilter, ClockFilter)
-    search_fields = ("machine_id__begins", "license_ref__begins")
-    search_help_text = begins_with(_("run"), _("machine"), _("licence"), _("customer"))
+    is_log = True
+    search_fields = ("machine_id__fragment", "license_ref__fragment")
+    search_help_text = search_by(_("run"), _("machine"), _("licence"), _("customer"))
     export_columns = RUN_COLUMNS
     actions = (*UsageDashboard.actions, "count_pages")
     object_actions = ("count_pages",)
@@ -150,28 +141,28 @@ class RunAdmin(UsageDashboard):
         """Defer the documents, up to 10,000 per run, which only the page of a run shows."""
         return super().get_queryset(request).defer("documents")
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Run], search_term: str
-    ) -> tuple[QuerySet[Run], bool]:
-        found, may_repeat = super().get_search_results(request, queryset, search_term)
-        text = search_term.strip()
-        by_id, refs = run_id_starts_with(text), licences_of_customers(text)
-        if by_id is not None:
-            found |= queryset.filter(by_id)
-        if refs:
-            found |= queryset.filter(license_ref__in=refs[:MOST_LICENCES])
-        if len(refs) > MOST_LICENCES:
+    def search(self, request: HttpRequest, queryset: QuerySet[Run], text: str) -> QuerySet[Run]:
+        """Find the runs of the machines, licences and customers that match, by index, and runs by their id.
+
+        The names are looked up first: a subquery in an OR would scan all runs.
+        """
+        machines = matching_values(Agent, ["name__fragment"], text, value="machine_id", is_large=True)
+        fields = ("ref__fragment", "customer__fragment")
+        refs = matching_values(Licence, fields, text, value="ref", is_large=True)
+        if max(len(machines), len(refs)) >= MOST_NAMES:
             self.warn_incomplete(request)
-        return found, may_repeat
+        found = Q(machine_id__begins=text) | Q(license_ref__begins=text) | Q(license_ref__in=refs)
+        found |= Q(machine_id__in={*machines, *recent_values(Run, "machine_id", text)})
+        by_id = run_id_starts_with(text)
+        return queryset.filter(found if by_id is None else found | by_id)
 
     def warn_incomplete(self, request: HttpRequest) -> None:
         """Warn on the list only: before an action, it has done so already."""
         if request.method == "GET":
             text = _(
-                "Of these customers only the runs of %(count)s licences are shown. "
-                "Type more of the customer's name, or a licence."
+                "Only the runs of the first %(count)s matching machines and licences are shown. Type more of the name."
             )
-            self.message_user(request, text % {"count": format_count(MOST_LICENCES)}, messages.WARNING)
+            self.message_user(request, text % {"count": format_count(MOST_NAMES)}, messages.WARNING)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return RunChangeList

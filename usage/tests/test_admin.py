@@ -7,6 +7,7 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
+from portal.admin import searching
 from usage.admin import runs as usage_admin
 from usage.tests.changelists import list_rows
 from usage.tests.factories import create_licence, create_run
@@ -39,9 +40,9 @@ def listed(**query):
 
 class TestRunList:
     @pytest.mark.parametrize(
-        "typed", ["0f8f", "0F8FAD5B", "0f8fad5b-d9cb", RUN_ID.hex, str(RUN_ID), "PC-7", "pc-", "LIC-7"]
+        "typed", ["0f8f", "0F8FAD5B", "0f8fad5b-d9cb", RUN_ID.hex, str(RUN_ID), "PC-7", "pc-", "LIC-7", "c-7"]
     )
-    def test_search_finds_run_by_prefix(self, make_run, typed):
+    def test_search_finds_run_by_part_of_a_name_or_beginning_of_its_id(self, make_run, typed):
         run = make_run(RUN_ID, machine_id="PC-7", license_ref="LIC-7")
         make_run(uuid.UUID(int=1), machine_id="SRV-1", license_ref="LIC-8")
         assert listed(q=typed) == {run.pk}
@@ -90,31 +91,40 @@ class TestRunList:
 
     @pytest.mark.parametrize("typed", ["Maison", "maison b", "MAISON BLANCHE"])
     def test_search_finds_runs_by_customer(self, make_run, typed):
-        names = {"LIC-7": "Maison Blanche", "LIC-8": "maison blanche", "LIC-9": "MAISON BLANCHE", "LIC-10": "La Maison"}
+        names = {
+            "LIC-7": "Maison Blanche",
+            "LIC-8": "maison blanche",
+            "LIC-9": "La MAISON BLANCHE",
+            "LIC-10": "Maisons",
+        }
         for ref, customer in names.items():
             create_licence(ref, customer=customer)
         runs = {ref: make_run(license_ref=ref).pk for ref in (*names, "LIC-11")}
-        found = listed(q=typed)
-        assert found <= {runs["LIC-7"], runs["LIC-8"], runs["LIC-9"]}
-        assert len(found) >= 1
+        assert listed(q=typed) == {runs[ref] for ref in names if typed == "Maison" or ref != "LIC-10"}
 
-    @pytest.mark.parametrize(("licences", "is_cut"), [(3, False), (4, True)])
+    def test_search_finds_runs_of_machines_by_part_of_their_names(self, make_run, make_agent, monkeypatch):
+        make_agent("PC-LYON-07")
+        run, _unenrolled = make_run(machine_id="PC-LYON-07"), make_run(machine_id="PC-LYON-08")
+        make_run(machine_id="PC-PARIS-1")
+        monkeypatch.setattr(searching, "LOG_ROWS", 1)
+        assert listed(q="lyon") == {run.pk}
+
+    @pytest.mark.parametrize(("licences", "is_cut"), [(2, False), (4, True)])
     def test_search_warns_if_a_customer_has_too_many_licences(
         self, admin_client, make_run, monkeypatch, licences, is_cut
     ):
-        monkeypatch.setattr(usage_admin, "MOST_LICENCES", 3)
+        monkeypatch.setattr(usage_admin, "MOST_NAMES", 3)
+        monkeypatch.setattr(searching, "MOST_NAMES", 3)
         for number in range(licences):
             create_licence(f"LIC-{number}")
             make_run(license_ref=f"LIC-{number}")
         response = admin_client.get(LIST, {"q": "Acme"})
         said = [str(message) for message in response.context["messages"]]
-        assert response.context["cl"].result_count == 3
-        assert [text.startswith("Of these customers only the runs of 3 licences are shown.") for text in said] == (
-            [True] if is_cut else []
-        )
+        assert response.context["cl"].result_count == min(licences, 3)
+        assert [text.startswith("Only the runs of the first 3") for text in said] == ([True] if is_cut else [])
 
     def test_search_warns_once_before_an_action(self, admin_client, make_run, monkeypatch):
-        monkeypatch.setattr(usage_admin, "MOST_LICENCES", 0)
+        monkeypatch.setattr(usage_admin, "MOST_NAMES", 0)
         create_licence()
         run = make_run(RUN_ID)
         url = f"{LIST}?q=Acme"

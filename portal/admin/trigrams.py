@@ -1,0 +1,99 @@
+"""Trigram indexes of PostgreSQL, by which lists of large tables find a fragment of a text.
+
+They are made after each `migrate`, not by migrations: a database whose owner installs the extension later gets them
+then, and other databases need none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from django.contrib import admin
+from django.core.checks import CheckMessage, Tags, Warning, register
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
+
+from portal.base.lookups import FRAGMENT
+
+# Whether the extension is installed, and whether this role may install it.
+EXTENSION = """
+    SELECT bool_or(installed), bool_or(rolsuper OR trusted AND has_database_privilege(current_database(), 'CREATE'))
+    FROM pg_available_extension_versions, pg_roles WHERE name = 'pg_trgm' AND rolname = current_user
+"""
+
+
+INSTALL = "CREATE EXTENSION IF NOT EXISTS pg_trgm"
+
+
+def trigram_indexes() -> dict[str, tuple[str, str]]:
+    """Return the table and column of each index by its name: the columns that lists of large tables search."""
+    found: dict[str, tuple[str, str]] = {}
+    for model, model_admin in admin.site._registry.items():
+        if getattr(model_admin, "is_large", False):
+            names = [name.removesuffix(FRAGMENT) for name in model_admin.search_fields if name.endswith(FRAGMENT)]
+            table = model._meta.db_table
+            found |= {f"{table}_{name}_trigram": (table, name) for name in names}
+    return found
+
+
+def create_trigram_indexes(using: str = DEFAULT_DB_ALIAS, **signal: Any) -> None:
+    """Create the extension where the role may, and the indexes that are missing."""
+    has_trigram_indexes.cache_clear()
+    connection = connections[using]
+    if connection.vendor != "postgresql" or not has_extension(using):
+        return
+    quote = connection.ops.quote_name
+    with connection.cursor() as cursor:
+        for name, (table, column) in trigram_indexes().items():
+            cursor.execute(
+                f"CREATE INDEX IF NOT EXISTS {quote(name)} ON {quote(table)} USING gin ({quote(column)} gin_trgm_ops)"
+            )
+
+
+def has_extension(using: str) -> bool:
+    """Return whether the database has the extension, now at the latest."""
+    is_installed, may_install = extension_state(using)
+    if is_installed or not may_install:
+        return is_installed
+    try:
+        with transaction.atomic(using), connections[using].cursor() as cursor:
+            cursor.execute(INSTALL)
+    except DatabaseError:
+        return False
+    return True
+
+
+def extension_state(using: str) -> tuple[bool, bool]:
+    with connections[using].cursor() as cursor:
+        cursor.execute(EXTENSION)
+        is_installed, may_install = cursor.fetchone() or (False, False)
+    return bool(is_installed), bool(may_install)
+
+
+@cache
+def has_trigram_indexes(using: str = DEFAULT_DB_ALIAS) -> bool:
+    """Return whether the database has every trigram index; asked once a process."""
+    connection = connections[using]
+    if connection.vendor != "postgresql":
+        return False
+    names = [connection.ops.quote_name(name) for name in trigram_indexes()]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest(%s::text[]) AS name", [names])
+        return bool(cursor.fetchone()[0])
+
+
+@register(Tags.database)
+def check_trigram_extension(databases: Sequence[str] | None = None, **options: Any) -> list[CheckMessage]:
+    """Warn of a PostgreSQL without the extension in which `migrate` cannot install it either."""
+    using = DEFAULT_DB_ALIAS
+    if using not in (databases or ()) or connections[using].vendor != "postgresql" or any(extension_state(using)):
+        return []
+    return [
+        Warning(
+            "Searches of large lists read only their newest rows: PostgreSQL's extension pg_trgm is missing.",
+            hint="Install it (Debian: postgresql-contrib), run `CREATE EXTENSION pg_trgm` in the portal's database "
+            "as its owner or a superuser, then `manage.py migrate`.",
+            id="vigie.W003",
+        )
+    ]
