@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from portal.base.findings import SHOWN, Finding, Severity, count_finding, finding_sources
+from portal.base.findings import SHOWN, Finding, Severity, finding_sources
 from portal.base.words import format_count
 from portal.models import AuditEvent
 from usage.models import Licence, RollupProgress, Run, TrackingWriter
@@ -40,32 +40,33 @@ def licence_quotas(now: datetime) -> Iterator[Finding]:
         yield from licences_over_quota(now, counts["over"] - SHOWN)
     if counts["near"]:
         text = ngettext(
-            "%(count)s licence has used 80 %% of its pages or more.",
-            "%(count)s licences have used 80 %% of their pages or more.",
+            "%(count)s licence has used 80 %% of its quota or more.",
+            "%(count)s licences have used 80 %% of their quota or more.",
             counts["near"],
         )
-        yield count_finding(Severity.INFO, text, counts["near"], url=licence_list_url(standing="near"))
+        text = text % {"count": format_count(counts["near"])}
+        yield Finding(Severity.INFO, text, None, licence_list_url(standing="near"), _("View licences near their quota"))
     if counts["unnamed"]:
         text = ngettext(
-            "%(count)s licence is used that nobody has named: whose is it?",
-            "%(count)s licences are used that nobody has named: whose are they?",
+            "%(count)s licence has no customer assigned.",
+            "%(count)s licences have no customer assigned.",
             counts["unnamed"],
         )
+        text = text % {"count": format_count(counts["unnamed"])}
         url = licence_list_url(customer="unnamed")
-        yield count_finding(Severity.INFO, text, counts["unnamed"], counts["since"], url)
+        yield Finding(Severity.INFO, text, counts["since"], url, _("Assign customers"))
 
 
 def licences_over_quota(now: datetime, others: int) -> Iterator[Finding]:
     for licence in Licence.objects.filter(over_quota(now)).order_by("ref")[:SHOWN]:
-        text = _("%(licence)s has used up its %(quota)s pages of this month.")
+        text = _("%(licence)s has used all %(quota)s pages of this month’s quota.")
         values = {"licence": licence, "quota": format_count(licence.monthly_page_quota or 0)}
         url = reverse("admin:usage_licence_change", args=[licence.pk])
-        yield Finding(Severity.WARNING, text % values, None, url, _("See the licence"))
+        yield Finding(Severity.WARNING, text % values, None, url, _("View %(licence)s") % {"licence": licence.ref})
     if others > 0:
-        text = ngettext(
-            "%(count)s more licence has used up its pages.", "%(count)s more licences have used up their pages.", others
-        )
-        yield count_finding(Severity.WARNING, text, others, url=licence_list_url(standing="over"))
+        text = ngettext("%(count)s more licence is over quota.", "%(count)s more licences are over quota.", others)
+        text = text % {"count": format_count(others)}
+        yield Finding(Severity.WARNING, text, None, licence_list_url(standing="over"), _("View licences over quota"))
 
 
 @finding_sources.register
@@ -75,9 +76,9 @@ def uncounted_runs(now: datetime) -> Iterator[Finding]:
     waiting = Run.objects.filter(Q(received_at__gte=counted_until) if counted_until else Q())
     oldest = waiting.order_by("received_at").values_list("received_at", flat=True).first()
     if oldest is not None and oldest < now - BEHIND:
-        text = _("Runs have been waiting to be counted: what licences and charts show is behind.")
+        text = _("Runs are waiting to be counted. Licences and charts are out of date until then.")
         url = reverse("admin:portal_jobrun_changelist", query={"q": "usage.rollups"})
-        yield Finding(Severity.WARNING, text, oldest, url, _("See its runs"))
+        yield Finding(Severity.WARNING, text, oldest, url, _("View the counting job"))
 
 
 @finding_sources.register
@@ -87,15 +88,20 @@ def implausible_runs(now: datetime) -> Iterator[Finding]:
     found = recent.aggregate(count=Count("pk"), since=Min("received_at"))
     if found["count"]:
         text = ngettext(
-            "%(count)s run has more than %(pages)s pages, which are not counted: check it. Reported by %(tokens)s.",
-            "%(count)s runs have more than %(pages)s pages each, which are not counted: check them. "
+            "%(count)s run reports more than %(pages)s pages. They do not count until you accept them. "
+            "Reported by %(tokens)s.",
+            "%(count)s runs report more than %(pages)s pages each. They do not count until you accept them. "
             "Reported by %(tokens)s.",
             found["count"],
         )
         tokens = recent.order_by("reported_by").values_list("reported_by", flat=True).distinct()[:SHOWN]
         url = reverse("admin:usage_run_changelist", query={"quota": "implausible"})
-        words = {"pages": format_count(MOST_PLAUSIBLE_PAGES), "tokens": ", ".join(tokens)}
-        yield count_finding(Severity.WARNING, text, found["count"], found["since"], url, **words)
+        values = {
+            "count": format_count(found["count"]),
+            "pages": format_count(MOST_PLAUSIBLE_PAGES),
+            "tokens": ", ".join(tokens),
+        }
+        yield Finding(Severity.WARNING, text % values, found["since"], url, _("View implausible runs"))
 
 
 @finding_sources.register
@@ -103,12 +109,12 @@ def refused_runs(now: datetime) -> Iterator[Finding]:
     """Report runs refused by the binding of a token or machine, since clients keep them for a limited time."""
     texts = {
         "refused.app_mismatch": _(
-            "%(who)s reported runs of an application that its token is not bound to. They were refused and wait in "
-            "the client: correct the application’s name, or issue another token."
+            "%(who)s reported runs of an application that its token does not allow. They were rejected and wait on "
+            "the client. Correct the application’s name, or issue another token."
         ),
         "refused.licence_mismatch": _(
-            "%(who)s reported runs of another licence than the machine is bound to. They were refused and wait in the "
-            "client: correct the licence, or the binding."
+            "%(who)s reported runs of a licence that its machine does not allow. They were rejected and wait on the "
+            "client. Correct the licence, or the machine’s licence."
         ),
     }
     recent = AuditEvent.objects.filter(action__in=texts, at__gt=now - REFUSED_SHOWN).order_by()
@@ -116,7 +122,7 @@ def refused_runs(now: datetime) -> Iterator[Finding]:
     for caller in callers.order_by("-newest")[:SHOWN]:
         url = reverse("admin:portal_auditevent_change", args=[caller["newest"]])
         text = texts[caller["action"]] % {"who": caller["actor"]}
-        yield Finding(Severity.WARNING, text, caller["since"], url, _("View refusals"))
+        yield Finding(Severity.WARNING, text, caller["since"], url, _("View the rejected reports"))
 
 
 @finding_sources.register
@@ -126,8 +132,8 @@ def dropped_records(now: datetime) -> Iterator[Finding]:
     found = recent.aggregate(count=Sum("dropped"), since=Min("dropped_at"))
     if found["count"]:
         text = ngettext(
-            "%(count)s record of what was done could not be kept: the database did not take it in time.",
-            "%(count)s records of what was done could not be kept: the database did not take them in time.",
+            "%(count)s tracking record was dropped: the database could not keep up.",
+            "%(count)s tracking records were dropped: the database could not keep up.",
             found["count"],
         )
         yield Finding(Severity.WARNING, text % {"count": format_count(found["count"])}, found["since"])

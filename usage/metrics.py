@@ -35,16 +35,18 @@ def licence_metrics(now: datetime) -> Iterator[Metric]:
         unnamed=Count("pk", filter=UNNAMED),
     )
     yield single_gauge("licences", "Licences that are known.", counts["all"])
-    yield single_gauge("licences_over_quota", "Licences whose quota of the running month is used up.", counts["over"])
+    yield single_gauge("licences_over_quota", "Licences that have used the quota of the current month.", counts["over"])
     yield single_gauge(
-        "licences_near_quota", "Licences that have used 80 % of it or more, and not all.", counts["near"]
+        "licences_near_quota", "Licences that have used 80 % of it or more, but not all.", counts["near"]
     )
-    yield single_gauge("licences_unnamed", "Licences whose customer nobody has named.", counts["unnamed"])
+    yield single_gauge("licences_unnamed", "Licences without a customer.", counts["unnamed"])
 
 
 @metric_sources.register
 def tracking_metrics(now: datetime) -> Iterator[Metric]:
     alive = Q(seen_at__gt=now - WRITER_ALIVE)
     found = TrackingWriter.objects.aggregate(dropped=Sum("dropped"), queued=Sum("queued", filter=alive))
-    yield counter("tracking_dropped", "Records of what was done that were dropped.", found["dropped"] or 0)
-    yield single_gauge("tracking_queued", "Records that wait in the processes to be written.", found["queued"] or 0)
+    yield counter("tracking_dropped", "Tracking records that were dropped.", found["dropped"] or 0)
+    yield single_gauge(
+        "tracking_queued", "Tracking records that wait in the processes to be written.", found["queued"] or 0
+    )

@@ -46,7 +46,7 @@ def usage_tile(now: datetime) -> Tile:
             (_("pages"), format_count(total.pages)),
             (_("failed"), format_count(total.failed)),
         ],
-        chart=daily_chart({day: totals.runs for day, totals in days.items()}, now, _("runs a day")),
+        chart=daily_chart({day: totals.runs for day, totals in days.items()}, now, _("runs per day")),
     )
 
 
@@ -83,7 +83,7 @@ def runs_section(search: str, fourth_column: str, heading: str, empty: str, **fi
         for run in runs
     ]
     return Section(
-        title=_("Last runs"),
+        title=_("Latest runs"),
         columns=[_("Received"), _("Run"), _("Application"), heading, _("Documents"), _("Failed"), _("Pages")],
         rows=rows,
         url=reverse("admin:usage_run_changelist", query={"q": search}),
@@ -93,7 +93,7 @@ def runs_section(search: str, fourth_column: str, heading: str, empty: str, **fi
 
 @machine_sections.register
 def machine_runs_section(machine_id: str) -> Section:
-    empty = _("The machine has not reported a run.")
+    empty = _("No runs yet.")
     return runs_section(machine_id, "license_ref", _("Licence"), empty, machine_id=machine_id)
 
 
@@ -104,8 +104,8 @@ def machine_runs_section(machine_id: str) -> Section:
 def machine_errors_section(machine_id: str) -> Section:
     errors = UserError.objects.filter(user_email=machine_subject(machine_id)).order_by("-id")[:SHOWN_ERRORS]
     return Section(
-        title=_("Last errors"),
-        columns=[_("When"), _("Error"), _("What it means"), _("Endpoint"), _("Code")],
+        title=_("Latest errors"),
+        columns=[_("Time"), _("Error"), _("Explanation"), _("Endpoint"), _("Code")],
         rows=[
             [
                 error.timestamp,
@@ -117,7 +117,7 @@ def machine_errors_section(machine_id: str) -> Section:
             for error in errors
         ],
         url=admin_url("usage_usererror_changelist", {"q": machine_subject(machine_id)}),
-        empty=_("Nothing that the machine asked for has failed."),
+        empty=_("No errors."),
     )
 
 
@@ -129,8 +129,8 @@ def format_endpoint(error: UserError) -> str:
 def machine_activity_section(machine_id: str) -> Section:
     uses = FeatureUsage.objects.filter(user_email=machine_subject(machine_id)).order_by("-id")[:SHOWN_USES]
     return Section(
-        title=_("Last activity"),
-        columns=[_("When"), _("Feature"), _("Outcome"), _("Duration (ms)")],
+        title=_("Latest activity"),
+        columns=[_("Time"), _("Feature"), _("Outcome"), _("Duration (ms)")],
         rows=[
             [
                 use.timestamp,
@@ -141,5 +141,5 @@ def machine_activity_section(machine_id: str) -> Section:
             for use in uses
         ],
         url=admin_url("usage_featureusage_changelist", {"q": machine_subject(machine_id)}),
-        empty=_("Nothing is on record. Heartbeats are not."),
+        empty=_("No activity. (Heartbeats aren’t listed.)"),
     )

@@ -192,14 +192,12 @@ def find_update(licence: Licence, status: QuotaStatus) -> LicenceUpdate | None:
 
 def quota_warning(licence: Licence, status: QuotaStatus, percent: int) -> Notice:
     titles = {
-        NEAR: _("%(licence)s has used 80 %% of its pages"),
-        FULL: _("%(licence)s has used up its pages"),
+        NEAR: _("%(licence)s has used 80 %% of its quota"),
+        FULL: _("%(licence)s has used its whole quota"),
     }
     period = status.period
     lines = [describe_usage(status), describe_reporters(licence, period), describe_forecast(status)]
-    lines.append(
-        _("The next month of the licence begins on %(day)s.") % {"day": format_day(timezone.localdate(period.end))}
-    )
+    lines.append(_("The quota renews on %(day)s.") % {"day": format_day(timezone.localdate(period.end))})
     return Notice(
         subject=licence_subject(licence),
         severity=Severity.WARNING,
@@ -234,7 +232,7 @@ def describe_usage(status: QuotaStatus) -> str:
     if status.quota is None:
         return _("%(pages)s pages since %(day)s.") % values
     values |= {"quota": format_count(status.quota), "percent": format_count(status.percent or 0)}
-    return _("%(pages)s of %(quota)s pages since %(day)s: %(percent)s %%.") % values
+    return _("%(pages)s of %(quota)s pages since %(day)s (%(percent)s %%).") % values
 
 
 def describe_forecast(status: QuotaStatus) -> str:
@@ -243,9 +241,9 @@ def describe_forecast(status: QuotaStatus) -> str:
     if expected is None:
         return ""
     if status.used_up_on:
-        return _("At this pace 100 %% is reached on %(day)s.") % {"day": format_day(status.used_up_on)}
+        return _("At this pace, the quota is used up on %(day)s.") % {"day": format_day(status.used_up_on)}
     values = {"pages": format_count(expected)}
     if status.quota is None:
-        return _("At this pace it will be %(pages)s pages by the end of the month.") % values
+        return _("At this pace, %(pages)s pages by the end of the month.") % values
     values["percent"] = format_count(expected * 100 // status.quota)
-    return _("At this pace it will be %(pages)s pages by the end of the month, %(percent)s %%.") % values
+    return _("At this pace, %(pages)s pages by the end of the month (%(percent)s %% of quota).") % values

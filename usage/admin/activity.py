@@ -1,4 +1,4 @@
-"""The lists of sessions, uses of features and errors.
+"""The lists of sessions, feature uses and errors.
 
 Filters without an index are limited to the last 24 hours, which have one: lists of ten million rows stay fast. Older
 rows are found by searching for a name.
@@ -16,7 +16,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from agents.models import Agent
@@ -54,7 +54,7 @@ class SessionStartFilter(WhenFilter):
 class SessionStateFilter(ChoiceFilter):
     title = _("state")
     parameter_name = "state"
-    options = {"open": _("not ended"), "ended": _("ended")}
+    options = {"open": pgettext_lazy("session", "open"), "ended": pgettext_lazy("session", "ended")}
 
     def condition(self, value: str, now: datetime) -> Q:
         return Q(session_end__isnull=value == "open")
@@ -71,9 +71,9 @@ class RecentFilter(ChoiceFilter):
 
 
 class CallerFilter(RecentFilter):
-    title = _("who, last 24 hours")
+    title = _("caller, last 24 hours")
     parameter_name = "who"
-    options = {"people": _("people"), "machines": _("machines"), "apps": _("applications"), "nobody": _("nobody known")}
+    options = {"people": _("users"), "machines": _("machines"), "apps": _("applications"), "nobody": _("unknown")}
 
     def recent_condition(self, value: str) -> Q:
         return {
@@ -98,7 +98,7 @@ class FeatureOutcomeFilter(ChoiceFilter):
 class CodeFilter(RecentFilter):
     title = _("code, last 24 hours")
     parameter_name = "code"
-    options = {"refused": _("refused (4xx)"), "failed": _("the portal failed (5xx)"), "none": _("without a code")}
+    options = {"refused": _("rejected (4xx)"), "failed": _("server error (5xx)"), "none": _("no code")}
 
     def recent_condition(self, value: str) -> Q:
         return {
@@ -131,23 +131,23 @@ class ActivityAdmin(ReadOnlyAdmin):
             found |= Q(**{f"{name}__begins": text}) | Q(**{f"{name}__in": recent_values(self.model, name, text)})
         return queryset.filter(found)
 
-    @admin.display(description=_("who"))
+    @admin.display(description=_("caller"))
     def who(self, row: Any) -> SafeString | str:
-        return row.user_email or badge(gettext("nobody known"), QUIET)
+        return row.user_email or badge(gettext("unknown"), QUIET)
 
-    @admin.display(description=_("who"))
+    @admin.display(description=_("caller"))
     def caller_link(self, row: Any) -> SafeString | str:
         """Link to the machine, or to the activity of a person or application."""
         name = row.user_email
         if not name:
-            return badge(gettext("nobody known"), QUIET)
+            return badge(gettext("unknown"), QUIET)
         if name.startswith(MACHINE):
             url = reverse("admin:agents_agent_changelist", query={"q": name.removeprefix(MACHINE)})
         else:
             url = reverse("admin:usage_featureusage_changelist", query={"q": name})
         return format_html('<a href="{}">{}</a>', url, name)
 
-    @admin.display(description=_("told by"))
+    @admin.display(description=_("source"))
     def told_by(self, row: Any) -> str:
         return gettext("the portal") if row.source == PORTAL else row.source
 
@@ -157,6 +157,8 @@ class ActivityAdmin(ReadOnlyAdmin):
 
 @admin.register(UserSession)
 class UserSessionAdmin(ActivityAdmin):
+    purpose = _("Each sign-in to the portal or to an application, with its duration.")
+    empty_link = ("admin:usage_featureusage_changelist", _("View feature uses"))
     sortable_by = ("session_start",)
     list_display = (
         moment_column("session_start", _("started"), ordering="session_start"),
@@ -176,7 +178,7 @@ class UserSessionAdmin(ActivityAdmin):
     facts = (
         "caller_link",
         moment_column("session_start", _("started"), show=exact_moment),
-        moment_column("session_end", _("ended"), show=exact_moment, empty=_("not ended: nobody logged out")),
+        moment_column("session_end", _("ended"), show=exact_moment, empty=_("open (no sign-out)")),
         "lasted",
         "user_agent",
         "ip",
@@ -187,7 +189,7 @@ class UserSessionAdmin(ActivityAdmin):
     @admin.display(description=_("duration"))
     def lasted(self, session: UserSession) -> SafeString | str:
         if session.session_end is None:
-            return badge(gettext("not ended"), QUIET)
+            return badge(pgettext("session", "open"), QUIET)
         if session.duration_seconds is None:
             return EMPTY_VALUE
         minutes, seconds = divmod(session.duration_seconds, 60)
@@ -197,14 +199,16 @@ class UserSessionAdmin(ActivityAdmin):
         return gettext("%(minutes)s min %(seconds)s s") % {"minutes": minutes, "seconds": seconds}
 
 
-# --- Uses of features ------------------------------------------------------------------------------------------------
+# --- Feature uses ------------------------------------------------------------------------------------------------
 
 
 @admin.register(FeatureUsage)
 class FeatureUsageAdmin(ActivityAdmin):
+    purpose = _("Each request to the portal, and each use of a feature that an application reports.")
+    empty_link = ("admin:portal_apitoken_add", _("Issue a token"))
     sortable_by = ("timestamp",)
     list_display = (
-        moment_column("timestamp", _("when"), ordering="timestamp"),
+        moment_column("timestamp", _("time"), ordering="timestamp"),
         "what",
         "who",
         "outcome",
@@ -222,7 +226,7 @@ class FeatureUsageAdmin(ActivityAdmin):
         "feature_name",
         "endpoint",
         "caller_link",
-        moment_column("timestamp", _("when"), show=exact_moment),
+        moment_column("timestamp", _("time"), show=exact_moment),
         "outcome",
         "took",
         "told_by",
@@ -251,9 +255,11 @@ class FeatureUsageAdmin(ActivityAdmin):
 
 @admin.register(UserError)
 class UserErrorAdmin(ActivityAdmin):
+    purpose = _("Failed requests to the portal, and errors that applications report.")
+    empty_link = ("admin:usage_featureusage_changelist", _("View feature uses"))
     sortable_by = ("timestamp",)
     list_display = (
-        moment_column("timestamp", _("when"), ordering="timestamp"),
+        moment_column("timestamp", _("time"), ordering="timestamp"),
         "what",
         "code",
         "who",
@@ -274,7 +280,7 @@ class UserErrorAdmin(ActivityAdmin):
         "code",
         "where",
         "caller_link",
-        moment_column("timestamp", _("when"), show=exact_moment),
+        moment_column("timestamp", _("time"), show=exact_moment),
         "told_by",
         clock_note,
     )
@@ -293,25 +299,25 @@ class UserErrorAdmin(ActivityAdmin):
             return EMPTY_VALUE
         return badge(error.error_code, BAD if error.error_code >= 500 else WARNING)
 
-    @admin.display(description=_("where"))
+    @admin.display(description=_("endpoint"))
     def where(self, error: UserError) -> str:
         return format_endpoint(error) or EMPTY_VALUE
 
-    @admin.display(description=_("what it means"))
+    @admin.display(description=_("explanation"))
     def meaning(self, error: UserError) -> str:
         if error.error_message:
             return error.error_message
-        return gettext("Only the application that told of it knows.") if error.source != PORTAL else EMPTY_VALUE
+        return gettext("Known only to the application that reported it.") if error.source != PORTAL else EMPTY_VALUE
 
 
 def stack_section(error: UserError) -> Section:
     """List the frames, innermost first."""
     frames = [frame.rsplit(":", 2) for frame in reversed(error.stack)]
     return Section(
-        title=gettext("Where it was raised"),
+        title=gettext("Stack trace"),
         columns=[gettext("Module"), gettext("Function"), gettext("Line")],
         rows=[[*frame] for frame in frames if len(frame) == 3],
-        empty=gettext("A refusal is not raised by a fault: there is nothing to trace."),
+        empty=gettext("None: a rejected request has no stack trace."),
     )
 
 
@@ -319,12 +325,12 @@ def related_errors_section(error: UserError) -> Section:
     """List the other errors of the same caller, newest first."""
     same = UserError.objects.filter(user_email=error.user_email).exclude(pk=error.pk).order_by("-id")
     return Section(
-        title=gettext("What else failed for the same one"),
-        columns=[gettext("When"), gettext("Error"), gettext("Code"), gettext("Where")],
+        title=gettext("Other errors of this caller"),
+        columns=[gettext("Time"), gettext("Error"), gettext("Code"), gettext("Endpoint")],
         rows=[
             [other.timestamp, other.error_type, other.error_code or EMPTY_VALUE, format_endpoint(other)]
             for other in same[:SHOWN_ERRORS]
         ],
         url=reverse("admin:usage_usererror_changelist", query={"q": error.user_email}) if error.user_email else "",
-        empty=gettext("Nothing else is on record."),
+        empty=gettext("No other errors."),
     )

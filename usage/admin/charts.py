@@ -44,7 +44,7 @@ def month_chart(status: QuotaStatus, by_day: Mapping[date, UsageTotals]) -> Char
     if status.quota is not None:
         lines.append({"label": _("quota"), "values": [status.quota] * len(days)})
     return ChartWithTable(
-        title=_("This month"),
+        title=_("Current month"),
         data={"labels": [format_short_day(day) for day in days], "lines": lines, "unit": _("pages")},
         columns=[_("Day"), _("Pages so far"), _("At this pace")],
         rows=[

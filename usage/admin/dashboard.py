@@ -80,9 +80,9 @@ def dashboard_tiles(totals: DashboardTotals, days: list[date]) -> list[Tile]:
         return Chart(firsts, [value(bar) for bar in bars], unit)
 
     units = (
-        (gettext("pages a day"), gettext("runs a day"), gettext("% of the documents of a day"))
+        (gettext("pages per day"), gettext("runs per day"), gettext("% of documents failed per day"))
         if step == 1
-        else (gettext("pages a week"), gettext("runs a week"), gettext("% of the documents of a week"))
+        else (gettext("pages per week"), gettext("runs per week"), gettext("% of documents failed per week"))
     )
     licences = sum(1 for ref in totals.by_licence if ref)
     return [
@@ -127,17 +127,17 @@ def customers_section(totals: DashboardTotals) -> Section:
         gettext("Customer"),
         [*((customer_cell(*key), of_customer) for key, of_customer in rows[:SHOWN_ROWS]), *remaining_row(rows)],
         url=reverse("admin:usage_licence_changelist"),
-        empty=gettext("There was no run in this time."),
+        empty=gettext("No runs in this period."),
     )
 
 
 def customer_cell(customer: str, ref: str) -> Any:
     if not customer and not ref:
-        return gettext("without a licence")
+        return gettext("no licence")
     link = reverse("admin:usage_licence_changelist", query={"q": customer or ref})
     return join_inline(
         format_html('<a href="{}">{}</a>', link, customer or ref),
-        "" if customer else badge(gettext("unnamed"), WARNING),
+        "" if customer else badge(gettext("no customer"), WARNING),
     )
 
 
@@ -156,5 +156,5 @@ def all_versions_section(totals: DashboardTotals) -> Section:
         gettext("By application and version"),
         gettext("Application"),
         [*rows[:SHOWN_ROWS], *remaining_row(rows)],
-        empty=gettext("There was no run in this time."),
+        empty=gettext("No runs in this period."),
     )

@@ -28,7 +28,7 @@ def clock_note(row: Any) -> SafeString | str:
 
 @admin.display(description=gettext_lazy("customer"))
 def customer_name(licence: Licence) -> SafeString | str:
-    return licence.customer or badge(_("unnamed"), WARNING)
+    return licence.customer or badge(_("no customer"), WARNING)
 
 
 def licence_link(licence: Licence) -> SafeString:
@@ -44,9 +44,11 @@ def quota_tone(status: QuotaStatus) -> str:
 
 
 def quota_badge(status: QuotaStatus) -> SafeString:
-    texts = {QUIET: _("no quota"), BAD: _("over quota"), WARNING: _("from 80 %"), GOOD: _("within its quota")}
-    tone = quota_tone(status)
-    return badge(texts[tone], tone)
+    """Return `82 % of quota`, in the colour of its urgency."""
+    if status.percent is None:
+        return badge(_("unlimited"), QUIET)
+    text = _("%(percent)s %% of quota") % {"percent": format_count(status.percent)}
+    return badge(text, quota_tone(status))
 
 
 def quota_bar(status: QuotaStatus) -> SafeString | str:

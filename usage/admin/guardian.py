@@ -1,4 +1,4 @@
-"""The guardian's reports: list, page, and a form for a report on demand."""
+"""Usage digests: list, page, and a form for a report on demand."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ from usage.guardian.mail import bar_percent
 from usage.guardian.summary import build_summary
 from usage.models import GuardianReport
 
-EVENT_TEXTS.update({"usage.report_asked": _("A report was asked for")})
-HOURS = {2: _("2 hours"), 24: _("24 hours"), 168: _("7 days"), 720: _("30 days")}
+EVENT_TEXTS.update({"usage.report_asked": _("Usage report created")})
+HOURS = {2: _("last 2 hours"), 24: _("last 24 hours"), 168: _("last 7 days"), 720: _("last 30 days")}
 DATE = re.compile(r"\d{4}-\d\d-\d\d")
 SHOWN_PEOPLE, SHOWN_ERRORS = 200, 50
 NO_BREAK = "\u00a0"
@@ -45,15 +45,15 @@ BAR = (
 
 
 class ReportForm(forms.Form):
-    hours = forms.TypedChoiceField(label=_("The last"), choices=list(HOURS.items()), coerce=int)
-    is_mailed = forms.BooleanField(label=_("Send it by mail as well"), required=False)
+    hours = forms.TypedChoiceField(label=_("Period"), choices=list(HOURS.items()), coerce=int)
+    is_mailed = forms.BooleanField(label=_("Also send by e-mail"), required=False)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         channel = find_channel(GUARDIAN)
         if channel is None:
             self.fields["is_mailed"].disabled = True
-            self.fields["is_mailed"].help_text = _("GUARDIAN_RECIPIENTS names nobody.")
+            self.fields["is_mailed"].help_text = _("No recipients: GUARDIAN_RECIPIENTS is empty.")
         else:
             self.fields["is_mailed"].help_text = ", ".join(recipients_of(channel))
 
@@ -67,7 +67,7 @@ class WrittenFilter(PeriodFilter):
 class OriginFilter(ChoiceFilter):
     title = _("origin")
     parameter_name = "origin"
-    options = {"periodic": _("every two hours"), "asked": _("asked for")}
+    options = {"periodic": _("scheduled"), "asked": _("on request")}
 
     def condition(self, value: str, now: datetime) -> Q:
         return Q(requested_by="") if value == "periodic" else ~Q(requested_by="")
@@ -93,6 +93,8 @@ def count_column(name: str, description: Any) -> Any:
 
 @admin.register(GuardianReport)
 class GuardianReportAdmin(ReadOnlyAdmin):
+    purpose = _("Activity and errors of two hours each, per user. Digests are created on schedule or on request.")
+
     class Media:
         css = {"all": ("usage/usage.css",)}
 
@@ -101,22 +103,22 @@ class GuardianReportAdmin(ReadOnlyAdmin):
     list_display = (
         "period",
         "origin",
-        count_column("people", _("people")),
+        count_column("people", _("users")),
         count_column("requests", _("requests")),
         count_column("errors", _("errors")),
-        moment_column("created_at", _("written")),
+        moment_column("created_at", _("created")),
     )
     list_filter = (WrittenFilter, OriginFilter)
     search_fields = ("created_at__begins",)
-    search_help_text = _("The day it was written, such as 2026-03-10")
-    add_label = _("Report now")
+    search_help_text = _("Day of creation, e.g. 2026-03-10")
+    add_label = _("Create report")
     actions = ("download", "export_chosen", "export_chosen_xlsx")
     object_actions = ("download",)
     export_columns = (
         "period_start", "period_end", "created_at", "requested_by", "data__active_users", "data__active_machines",
         "data__active_apps", "data__total_requests", "data__total_errors",
     )  # fmt: skip
-    facts = ("period", "origin", moment_column("created_at", _("written"), show=exact_moment), "who", "what", "sample")
+    facts = ("period", "origin", moment_column("created_at", _("created"), show=exact_moment), "who", "what", "sample")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[GuardianReport]:
         """Defer the JSON, which only the page of a report shows."""
@@ -131,33 +133,33 @@ class GuardianReportAdmin(ReadOnlyAdmin):
     def period(self, report: GuardianReport) -> str:
         return str(report)
 
-    @admin.display(description=_("asked for by"))
+    @admin.display(description=_("requested by"))
     def origin(self, report: GuardianReport) -> str:
-        return report.requested_by or gettext("nobody: every two hours")
+        return report.requested_by or gettext("scheduled")
 
-    @admin.display(description=_("who came"))
+    @admin.display(description=_("active users"))
     def who(self, report: GuardianReport) -> str:
         return wording.describe_active(report.data)
 
-    @admin.display(description=_("what happened"))
+    @admin.display(description=_("totals"))
     def what(self, report: GuardianReport) -> str:
         return wording.describe_totals(report.data)
 
-    @admin.display(description=_("how it was counted"))
+    @admin.display(description=_("sampling"))
     def sample(self, report: GuardianReport) -> str:
-        return wording.describe_sampling(report.data) or gettext("The portal kept all requests.")
+        return wording.describe_sampling(report.data) or gettext("None: all requests are counted.")
 
     def get_sections(self, request: HttpRequest, obj: GuardianReport) -> list[Section]:
         data = obj.data
         if wording.is_empty(data):
-            return [Section(gettext("What happened"), [], [], empty=wording.describe_empty(data))]
+            return [Section(gettext("Details"), [], [], empty=wording.describe_empty(data))]
         return [people_section(data), features_section(data), codes_section(data), errors_section(data)]
 
     @admin.action(description=_("Download as JSON"), permissions=["export"])
     def download(self, request: HttpRequest, queryset: QuerySet[GuardianReport]) -> HttpResponse | None:
         selected = list(queryset[:2])
         if len(selected) != 1:
-            self.message_user(request, _("Choose one report: each is a file of its own."), messages.ERROR)
+            self.message_user(request, _("Select a single digest to download."), messages.ERROR)
             return None
         report = selected[0]
         name = f"usage-{report.period_end.astimezone(UTC):%Y%m%d-%H%M}.json"
@@ -179,7 +181,7 @@ class GuardianReportAdmin(ReadOnlyAdmin):
             return self.report_now(request, form.cleaned_data["hours"], form.cleaned_data["is_mailed"])
         context = {
             "form": form,
-            "title": _("Report now"),
+            "title": _("Create report"),
             "opts": self.opts,
             **self.admin_site.each_context(request),
         }
@@ -196,10 +198,10 @@ class GuardianReportAdmin(ReadOnlyAdmin):
         try:
             reports.write_file(report)
         except reports.FileNotWritten as error:
-            text = _("The report is kept, but its file is still the one before: %(error)s") % {"error": error}
+            text = _("The report was created, but its file could not be updated: %(error)s") % {"error": error}
             self.message_user(request, text, messages.WARNING)
         else:
-            self.message_user(request, _("The report is written."), messages.SUCCESS)
+            self.message_user(request, _("Report created."), messages.SUCCESS)
         return HttpResponseRedirect(self.address("change", report.pk))
 
 
@@ -217,11 +219,11 @@ def people_section(data: wording.Data) -> Section:
         for user in data["users"][:SHOWN_PEOPLE]
     ]
     return Section(
-        title=gettext("People"),
-        columns=[gettext("Who, and which features"), gettext("Time"), gettext("Requests"), gettext("Errors")],
+        title=gettext("Users"),
+        columns=[gettext("User and features"), gettext("Active time"), gettext("Requests"), gettext("Errors")],
         rows=rows,
         note=count_more(len(data["users"]) - len(rows)),
-        empty=gettext("Nobody came: what happened was of machines, applications and strangers."),
+        empty=gettext("No user activity (only machines, applications and unknown clients)."),
     )
 
 
@@ -229,21 +231,21 @@ def features_section(data: wording.Data) -> Section:
     most = max([top["count"] for top in data["top_features"]], default=1)
     return Section(
         title=gettext("Most used"),
-        columns=[gettext("Feature"), gettext("Times"), ""],
+        columns=[gettext("Feature"), gettext("Count"), gettext("Share")],
         rows=[
             [top["name"], top["count"], format_html(BAR, bar_percent(top["count"], most))]
             for top in data["top_features"]
         ],
-        empty=gettext("Nothing was asked for."),
+        empty=gettext("No requests."),
     )
 
 
 def codes_section(data: wording.Data) -> Section:
     return Section(
         title=gettext("Errors by code"),
-        columns=[gettext("Code"), gettext("Times")],
+        columns=[gettext("Code"), gettext("Count")],
         rows=[[code, count] for code, count in wording.errors_by_code(data)],
-        empty=gettext("Nothing failed."),
+        empty=gettext("No errors."),
     )
 
 
@@ -252,15 +254,15 @@ def errors_section(data: wording.Data) -> Section:
     errors = [(error["timestamp"], user["email"], error) for user in data["users"] for error in user["errors"]]
     errors.sort(key=lambda row: row[0], reverse=True)
     return Section(
-        title=gettext("What failed for people"),
-        columns=[gettext("When (UTC)"), gettext("Who"), gettext("Error"), gettext("Endpoint")],
+        title=gettext("User-facing errors"),
+        columns=[gettext("Time (UTC)"), gettext("User"), gettext("Error"), gettext("Endpoint")],
         rows=[
             # The stylesheet keeps a time on one line.
             [format_html("<time>{}</time>", at), who, error["error"], error["endpoint"]]
             for at, who, error in errors[:SHOWN_ERRORS]
         ],
         note=count_more(sum(user["errors_count"] for user in data["users"]) - min(len(errors), SHOWN_ERRORS)),
-        empty=gettext("Nothing failed for anybody."),
+        empty=gettext("No user-facing errors."),
     )
 
 

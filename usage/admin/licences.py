@@ -38,7 +38,7 @@ else:
 
 IDLE = timedelta(days=30)
 # A reference that no report can carry would never get a run.
-REPORTABLE = RegexValidator(rf"^{IDENTIFIER}\Z", _("1 to 128 of A-Z a-z 0-9 . _ : + - and space are expected."))
+REPORTABLE = RegexValidator(rf"^{IDENTIFIER}\Z", _("Use 1 to 128 of the characters A-Z a-z 0-9 . _ : + - and space."))
 EVENT_TEXTS.update({"licence.added": _("Added"), "licence.changed": _("Changed"), "licence.deleted": _("Deleted")})
 
 
@@ -48,7 +48,7 @@ EVENT_TEXTS.update({"licence.added": _("Added"), "licence.changed": _("Changed")
 class LicenceQuotaFilter(ChoiceFilter):
     title = _("quota")
     parameter_name = "standing"
-    options = {"over": _("over quota"), "near": _("from 80 %"), "none": _("no quota")}
+    options = {"over": _("over quota"), "near": _("≥ 80 % of quota"), "none": _("unlimited")}
 
     def condition(self, value: str, now: datetime) -> Q:
         return {"over": over_quota(now), "near": near_quota(now), "none": WITHOUT_QUOTA}[value]
@@ -57,7 +57,7 @@ class LicenceQuotaFilter(ChoiceFilter):
 class CustomerFilter(ChoiceFilter):
     title = _("customer")
     parameter_name = "customer"
-    options = {"unnamed": _("unnamed"), "named": _("named")}
+    options = {"unnamed": _("no customer"), "named": _("has a customer")}
 
     def condition(self, value: str, now: datetime) -> Q:
         return UNNAMED if value == "unnamed" else ~UNNAMED
@@ -66,7 +66,7 @@ class CustomerFilter(ChoiceFilter):
 class IdleFilter(ChoiceFilter):
     title = _("last run")
     parameter_name = "runs"
-    options = {"idle": _("none for 30 days"), "active": _("within 30 days")}
+    options = {"idle": _("none in the last 30 days"), "active": _("in the last 30 days")}
 
     def condition(self, value: str, now: datetime) -> Q:
         active = Q(last_run_at__gte=now - IDLE)
@@ -78,10 +78,9 @@ class LicenceForm(BaseLicenceForm):
         model = Licence
         exclude = ()
         help_texts = {
-            "ref": _("As the applications report it: it cannot be changed later."),
-            "customer": _("Whose licence it is. Until it is named it stands as unnamed."),
-            "monthly_page_quota": _("You are told at 80 % and at 100 % of it. Without a figure there is no quota."),
-            "period_day": _("Day of the month, 1 to 28, at midnight."),
+            "ref": _("Licence key as reported by the application; can’t be changed."),
+            "monthly_page_quota": _("You are notified at 80 % and at 100 %. Leave empty for unlimited."),
+            "period_day": _("1 to 28. The quota renews at midnight of that day."),
         }
 
     def __init__(self, *args: object, **kwargs: object) -> None:
@@ -118,6 +117,10 @@ def status_column(name: str, description: Any, show: Callable[[QuotaStatus], Any
 
 @admin.register(Licence)
 class LicenceAdmin(SettingsAdmin):
+    purpose = _(
+        "A licence belongs to a customer and may have a monthly page quota. It is added by itself when an application "
+        "first reports a run with its key."
+    )
     form = LicenceForm
 
     class Media:
@@ -125,14 +128,14 @@ class LicenceAdmin(SettingsAdmin):
 
     change_list_template = "usage/list.html"
     change_form_template = "usage/licence.html"
-    add_label = _("Write down another")
+    add_label = _("Add licence")
     ordering = ("ref",)
     list_per_page = 25  # each row reads the rollups of two months
     sortable_by = ("ref",)
     list_display = (
         "ref", display.customer_name,
         status_column("pages_used", _("pages this month"), display.pages_used),
-        status_column("forecast", _("expected"), display.forecast),
+        status_column("forecast", _("forecast"), display.forecast),
         status_column("state", _("state"), display.quota_badge),
         moment_column("last_run_at", _("last run"), empty=_("never")),
     )  # fmt: skip
@@ -153,8 +156,8 @@ class LicenceAdmin(SettingsAdmin):
     settings = ("ref", "customer", "monthly_page_quota", "period_day")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        status = [(_("How it stands"), {"fields": self.status_fields, "classes": ["standing"]})] if obj else []
-        return [*status, (_("Whose it is, and its quota"), {"fields": self.settings})]
+        status = [(_("Status"), {"fields": self.status_fields, "classes": ["standing"]})] if obj else []
+        return [*status, (_("Customer and quota"), {"fields": self.settings})]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """The reference of an existing licence is read-only, since its runs carry it."""
@@ -231,7 +234,7 @@ class LicenceAdmin(SettingsAdmin):
 
     @admin.display(description=_("forecast"))
     def forecast_text(self, licence: Licence) -> str:
-        return quotas.describe_forecast(status_of(licence)) or str(_("None before a day of use is over."))
+        return quotas.describe_forecast(status_of(licence)) or str(_("No forecast yet (needs one full day)."))
 
 
 def hours_this_month(licence: Licence) -> Any:

@@ -37,7 +37,7 @@ from usage.models import Licence, Run
 SHOWN_DOCUMENTS = 100
 RECENT = timedelta(hours=24)
 RUN_ID_PREFIX = re.compile(r"[0-9a-f]{4,32}")
-EVENT_TEXTS.update({"usage.exported": _("Usage was exported")})
+EVENT_TEXTS.update({"usage.exported": _("Usage exported")})
 
 
 class ReceivedFilter(PeriodFilter):
@@ -95,6 +95,10 @@ class RunChangeList(BoundedChangeList):
 
 @admin.register(Run)
 class RunAdmin(UsageDashboard):
+    purpose = _(
+        "A run is one use of an application, with its documents and pages. Applications report runs with a token."
+    )
+    empty_link = ("admin:portal_apitoken_add", _("Issue a token"))
     change_list_template = "usage/list.html"
     ordering = ("-id",)
     sortable_by = ("received_at",)
@@ -181,10 +185,10 @@ class RunAdmin(UsageDashboard):
                 count = selected.update(implausible=False)
                 rollups.recount(selected)
         except AlreadyRunning:
-            text = _("Runs are being summed up just now. Try again in a minute.")
+            text = _("Runs are being counted right now. Try again in a minute.")
             self.message_user(request, text, messages.WARNING)
             return
-        done = ngettext("The pages of %(count)s run count now.", "The pages of %(count)s runs count now.", count)
+        done = ngettext("The pages of %(count)s run now count.", "The pages of %(count)s runs now count.", count)
         self.message_user(request, done % {"count": format_count(count)}, messages.SUCCESS)
 
     # --- Columns and facts -------------------------------------------------------------------------------------------
@@ -230,13 +234,13 @@ class RunAdmin(UsageDashboard):
             return badge(gettext("implausible"), WARNING)
         return badge(gettext("over quota"), WARNING) if run.over_quota else EMPTY_VALUE
 
-    @admin.display(description=_("keys dropped"))
+    @admin.display(description=_("dropped keys"))
     def dropped(self, run: Run) -> str:
         if not run.dropped_keys:
-            return gettext("None: the report held nothing but what is documented.")
+            return gettext("None: the report contained only documented keys.")
         text = ngettext(
-            "%(count)s key that is not documented was dropped unread: neither its name nor its value is kept anywhere.",
-            "%(count)s keys that are not documented were dropped unread: neither names nor values are kept anywhere.",
+            "%(count)s undocumented key was dropped. Neither its name nor its value was stored.",
+            "%(count)s undocumented keys were dropped. Neither their names nor their values were stored.",
             run.dropped_keys,
         )
         return text % {"count": format_count(run.dropped_keys)}

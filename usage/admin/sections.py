@@ -39,7 +39,7 @@ def months_section(licence: Licence, periods: Sequence[Period], totals: Sequence
             _("Month"), _("Runs"), _("Documents"), _("Failed"), _("Pages"), _("Quota"), _("Used (%)"),
         ],
         rows=rows,
-        note=_("Compared with the quota of today.") if quota is not None else "",
+        note=_("Based on the current quota.") if quota is not None else "",
     )  # fmt: skip
 
 
@@ -56,7 +56,7 @@ def totals_section(title: str, first: str, rows: Iterable[NamedTotals], *, empty
 def licence_versions_section(totals_by_version: dict[tuple[str, ...], UsageTotals]) -> Section:
     rows = [(application_name(*version), totals) for version, totals in totals_by_version.items()]
     return totals_section(
-        _("Applications this month"), _("Application"), most_pages_first(rows), empty=_("There was no run this month.")
+        _("Applications this month"), _("Application"), most_pages_first(rows), empty=_("No runs this month.")
     )
 
 
@@ -65,5 +65,5 @@ def most_pages_first(rows: Iterable[NamedTotals]) -> list[NamedTotals]:
 
 
 def latest_runs_section(licence: Licence) -> Section:
-    empty = _("No run has been reported under it.")
+    empty = _("No runs yet.")
     return runs_section(licence.ref, "machine_id", _("Machine"), empty, license_ref=licence.ref)

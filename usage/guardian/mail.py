@@ -38,16 +38,16 @@ def build_notice(report: GuardianReport) -> Notice:
 
 def format_title(data: Data) -> str:
     counts = f"{wording.count_people(data['active_users'])}, {wording.describe_totals(data)}"
-    empty = _("nothing was noted") if wording.is_off(data) else _("nothing happened")
+    empty = _("not tracked") if wording.is_off(data) else _("no activity")
     summary = empty if wording.is_empty(data) else counts
-    return _("Usage %(period)s UTC: %(said)s") % {"period": data["period"], "said": summary}
+    return _("Usage digest, %(period)s UTC: %(summary)s") % {"period": data["period"], "summary": summary}
 
 
 # --- Plain text ------------------------------------------------------------------------------------------------------
 
 
 def text_lines(data: Data) -> Iterator[str]:
-    yield _("Usage %(period)s UTC") % {"period": data["period"]}
+    yield _("Usage digest, %(period)s UTC") % {"period": data["period"]}
     yield ""
     if wording.is_empty(data):
         yield wording.describe_empty(data)
@@ -60,7 +60,7 @@ def text_lines(data: Data) -> Iterator[str]:
 
 def text_tables(data: Data) -> Iterator[str]:
     if data["users"]:
-        yield from ("", _("People"))
+        yield from ("", _("Users"))
         for person in people_rows(data):
             yield from person_lines(person)
         yield from remaining_people(data)
@@ -98,7 +98,7 @@ def render_html(data: Data, url: str) -> str:
         "nothing": wording.describe_empty(data) if wording.is_empty(data) else "",
         "sample": sampling_note(data),
         "figures": [
-            (format_count(data["active_users"]), ngettext("person", "people", data["active_users"])),
+            (format_count(data["active_users"]), ngettext("active user", "active users", data["active_users"])),
             (format_count(data["total_requests"]), ngettext("request", "requests", data["total_requests"])),
             (format_count(data["total_errors"]), ngettext("error", "errors", data["total_errors"])),
         ],

@@ -1,4 +1,4 @@
-"""Create the guardian's reports: a row, a mail and a file.
+"""Create usage digests: a row, a mail and a file.
 
 Row and mail are written in one transaction, the file after it. If the file cannot be written, row and mail stay, and
 the job fails: a finding says so until a later report is written.

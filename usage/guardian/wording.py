@@ -24,15 +24,15 @@ def is_off(data: Data) -> bool:
 def describe_empty(data: Data) -> str:
     if is_off(data):
         return describe_sampling(data)
-    return _("Nothing happened in this period: nobody came, nothing was asked for, and nothing failed.")
+    return _("No activity in this period: no users, no requests, no errors.")
 
 
 def count_people(count: int) -> str:
-    return ngettext("%(count)s person", "%(count)s people", count) % {"count": format_count(count)}
+    return ngettext("%(count)s user", "%(count)s users", count) % {"count": format_count(count)}
 
 
 def describe_active(data: Data) -> str:
-    """Return `5 people, 117 machines, 2 applications`."""
+    """Return `5 users, 117 machines, 2 applications`."""
     people, machines, apps = data["active_users"], data["active_machines"], data["active_apps"]
     texts = (
         (people, count_people(people)),
@@ -40,7 +40,7 @@ def describe_active(data: Data) -> str:
         (apps, ngettext("%(count)s application", "%(count)s applications", apps)),
     )
     counts = [text % {"count": format_count(count)} for count, text in texts if count]
-    return ", ".join(counts) or _("nobody who is known")
+    return ", ".join(counts) or _("no known users")
 
 
 def count_requests(count: int) -> str:
@@ -70,13 +70,15 @@ def describe_sampling(data: Data) -> str:
     if "sample_percent" not in data:
         return ""
     if is_off(data):
-        return _("The portal does not note its own requests.")
-    text = _("The portal kept %(percent)d%% of its requests, and all that failed: requests are counted as kept.")
+        return _("The portal does not track its own requests.")
+    text = _(
+        "The portal tracks %(percent)d %% of the successful requests, and all failed ones. Only these are counted."
+    )
     return text % {"percent": data["sample_percent"]}
 
 
 def errors_by_code(data: Data) -> list[tuple[str, int]]:
     """Return the codes with their counts, most frequent first. JSON columns do not keep their order."""
-    labels = {"unknown": _("without a code")}
+    labels = {"unknown": _("no code")}
     counts = sorted(data["error_breakdown"].items(), key=lambda item: (-item[1], item[0]))
     return [(labels.get(code, code), count) for code, count in counts]

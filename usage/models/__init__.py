@@ -1,4 +1,4 @@
-"""Runs, licences, activity of users, and the guardian's reports."""
+"""Runs, licences, activity of users, and usage digests."""
 
 from usage.models.activity import FeatureUsage, TrackingWriter, UserError, UserSession
 from usage.models.guardian import GuardianReport

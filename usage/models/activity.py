@@ -1,4 +1,4 @@
-"""Activity: sessions, uses of features, and errors. Routes and names only, never content.
+"""Activity: sessions, feature uses and errors. Routes and names only, never content.
 
 `user_email` is a person's e-mail address (the username of a portal user without one), `agent:<machine_id>`,
 `client:<label>`, `enroll:<label>`, or empty for an unauthenticated caller. `source` is `portal` for the portal's own
@@ -25,8 +25,8 @@ class Activity(models.Model):
     """Base of sessions, features and errors. `clock` is the change made to the times that an application sent."""
 
     event_id = models.UUIDField(_("event"), null=True, unique=True, editable=False)
-    user_email = models.CharField(_("who"), max_length=254, blank=True)
-    source = models.CharField(_("told by"), max_length=160, default=PORTAL)
+    user_email = models.CharField(_("caller"), max_length=254, blank=True)
+    source = models.CharField(_("source"), max_length=160, default=PORTAL)
     clock = clock_field()
 
     objects: ClassVar[Any] = EventQuerySet.as_manager()
@@ -70,14 +70,14 @@ class FeatureUsage(Activity):
 
     feature_name = models.CharField(_("feature"), max_length=128)
     endpoint = models.CharField(_("endpoint"), max_length=200, blank=True)
-    timestamp = models.DateTimeField(_("when"))
+    timestamp = models.DateTimeField(_("time"))
     success = models.BooleanField(_("succeeded"))
     duration_ms = models.PositiveIntegerField(_("duration (ms)"), null=True)
 
     class Meta:
-        verbose_name = _("use of a feature")
-        verbose_name_plural = _("uses of features")
-        permissions = [("export_featureusage", _("Can export uses of features"))]
+        verbose_name = _("feature use")
+        verbose_name_plural = _("feature uses")
+        permissions = [("export_featureusage", _("Can export feature uses"))]
         ordering = ["-id"]
         indexes = [
             models.Index(fields=["timestamp"], name="feature_timestamp"),
@@ -101,9 +101,9 @@ class UserError(Activity):
     method = models.CharField(_("method"), max_length=16, blank=True)
     error_type = models.CharField(_("error"), max_length=128)
     error_code = models.PositiveIntegerField(_("code"), null=True)
-    error_message = models.CharField(_("what it means"), max_length=300, blank=True)
-    stack: Any = models.JSONField(_("where"), default=list)
-    timestamp = models.DateTimeField(_("when"))
+    error_message = models.CharField(_("explanation"), max_length=300, blank=True)
+    stack: Any = models.JSONField(_("stack trace"), default=list)
+    timestamp = models.DateTimeField(_("time"))
 
     class Meta:
         verbose_name = _("error")
@@ -132,8 +132,8 @@ class TrackingWriter(models.Model):
     seen_at = models.DateTimeField(_("last seen"))
 
     class Meta:
-        verbose_name = _("writer of the tracking")
-        verbose_name_plural = _("writers of the tracking")
+        verbose_name = _("tracking writer")
+        verbose_name_plural = _("tracking writers")
         default_permissions = ()
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""The guardian's reports."""
+"""Usage digests: the reports of the guardian."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class GuardianReport(models.Model):
 
     period_start = models.DateTimeField(_("from"))
     period_end = models.DateTimeField(_("to"))
-    created_at = models.DateTimeField(_("written"))
-    requested_by = models.CharField(_("asked for by"), max_length=160, blank=True)
-    data: Any = models.JSONField(_("figures"))
+    created_at = models.DateTimeField(_("created"))
+    requested_by = models.CharField(_("requested by"), max_length=160, blank=True)
+    data: Any = models.JSONField(_("data"))
 
     class Meta:
-        verbose_name = _("guardian’s report")
-        verbose_name_plural = _("guardian’s reports")
-        permissions = [("export_guardianreport", _("Can export the guardian’s reports"))]
+        verbose_name = _("usage digest")
+        verbose_name_plural = _("usage digests")
+        permissions = [("export_guardianreport", _("Can export usage digests"))]
         ordering = ["-id"]
         constraints = [
             models.UniqueConstraint(

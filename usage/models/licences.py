@@ -17,13 +17,13 @@ class Licence(models.Model):
     warning sent in the period that began on `told_period`.
     """
 
-    ref = models.CharField(_("licence"), max_length=128, unique=True)
+    ref = models.CharField(_("licence key"), max_length=128, unique=True)
     customer = models.CharField(_("customer"), max_length=160, blank=True)
     monthly_page_quota = models.PositiveIntegerField(
-        _("pages a month"), null=True, blank=True, validators=[MinValueValidator(1)]
+        _("monthly page quota"), null=True, blank=True, validators=[MinValueValidator(1)]
     )
     period_day = models.PositiveSmallIntegerField(
-        _("month begins on"),
+        _("month starts on day"),
         default=FIRST_DAY,
         validators=[MinValueValidator(FIRST_DAY), MaxValueValidator(LAST_DAY)],
     )
@@ -63,8 +63,8 @@ class RunRollup(models.Model):
     pages = models.PositiveBigIntegerField(_("pages"))
 
     class Meta:
-        verbose_name = _("hour of usage")
-        verbose_name_plural = _("hours of usage")
+        verbose_name = _("hourly rollup")
+        verbose_name_plural = _("hourly rollups")
         default_permissions = ()
         constraints = [
             models.UniqueConstraint(
@@ -83,8 +83,8 @@ class RollupProgress(models.Model):
     counted_until = models.DateTimeField()
 
     class Meta:
-        verbose_name = _("progress of the rollups")
-        verbose_name_plural = _("progress of the rollups")
+        verbose_name = _("rollup progress")
+        verbose_name_plural = _("rollup progress")
         default_permissions = ()
 
     def __str__(self) -> str:

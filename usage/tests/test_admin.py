@@ -163,7 +163,8 @@ class TestRunPage:
         assert "<td>unknown</td>" in self.page(admin_client, run)
 
     @pytest.mark.parametrize(
-        ("dropped", "words"), [(0, "held nothing but what is documented"), (1, "1 key that"), (3, "3 keys that")]
+        ("dropped", "words"),
+        [(0, "only documented keys"), (1, "1 undocumented key was"), (3, "3 undocumented keys were")],
     )
     def test_page_explains_dropped_keys(self, admin_client, make_run, dropped, words):
         assert words in self.page(admin_client, make_run(dropped_keys=dropped))
@@ -172,7 +173,7 @@ class TestRunPage:
         licence = create_licence(customer="")
         text = self.page(admin_client, make_run())
         assert f'<a href="/admin/usage/licence/{licence.pk}/change/">LIC-1</a>' in text
-        assert "unnamed" in text
+        assert "no customer" in text
 
     def test_unknown_licence_is_shown_without_link(self, admin_client, make_run):
         assert "LIC-77" in self.page(admin_client, make_run(license_ref="LIC-77"))

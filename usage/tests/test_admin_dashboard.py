@@ -62,7 +62,7 @@ class TestDailyBars:
         chart = shown(days="364")["tiles"][0].chart
         assert (len(chart.values), chart.unit, chart.values[-3:], chart.values[0]) == (
             52,
-            "pages a week",
+            "pages per week",
             [16, 12, 3],
             32,
         )
@@ -75,7 +75,7 @@ class TestDailyBars:
     def test_empty_dashboard_is_rendered(self, shown):
         context = shown()
         assert [tile.figure for tile in context["tiles"]] == ["0", "0", "–"]
-        assert [section.empty for section in context["sections"]] == ["There was no run in this time."] * 2
+        assert [section.empty for section in context["sections"]] == ["No runs in this period."] * 2
 
 
 class TestTables:
@@ -89,9 +89,9 @@ class TestTables:
         assert [row[4] for row in rows] == [30, 5, 4, 3]
         assert "?q=Acme" in rows[0][0]
         assert "LIC-3" in rows[1][0]
-        assert "unnamed" in rows[1][0]
+        assert "no customer" in rows[1][0]
         assert "LIC-4" in rows[2][0]
-        assert rows[3][0] == "without a licence"
+        assert rows[3][0] == "no licence"
 
     def test_rows_beyond_twenty_are_summed_up(self, shown):
         for number in range(23):

@@ -36,7 +36,7 @@ class TestLicences:
     def test_licence_over_quota_is_named(self):
         licence = used_up("LIC-1", quota=1_500)
         (finding,) = found(findings.licence_quotas)
-        assert finding.text == "LIC-1 (Acme) has used up its 1,500 pages of this month."
+        assert finding.text == "LIC-1 (Acme) has used all 1,500 pages of this month’s quota."
         assert (finding.severity, finding.url) == (Severity.WARNING, f"/admin/usage/licence/{licence.pk}/change/")
 
     def test_licences_beyond_five_are_counted(self):
@@ -45,7 +45,7 @@ class TestLicences:
         create_licence("LIC-8", exceeded_until=timezone.now() - DAY)
         sent = found(findings.licence_quotas)
         assert [finding.text[:5] for finding in sent[:5]] == [f"LIC-{number}" for number in range(5)]
-        assert [finding.text for finding in sent[5:]] == ["2 more licences have used up their pages."]
+        assert [finding.text for finding in sent[5:]] == ["2 more licences are over quota."]
         assert sent[5].url == "/admin/usage/licence/?standing=over"
 
     def test_five_licences_are_all_named(self):
@@ -57,7 +57,7 @@ class TestLicences:
         near("LIC-1")
         near("LIC-2")
         (finding,) = found(findings.licence_quotas)
-        assert finding.text == "2 licences have used 80 % of their pages or more."
+        assert finding.text == "2 licences have used 80 % of their quota or more."
         assert (finding.severity, finding.url) == (Severity.INFO, "/admin/usage/licence/?standing=near")
 
     def test_unnamed_licences_are_counted_since_the_first(self):
@@ -65,7 +65,7 @@ class TestLicences:
         create_licence("LIC-1", customer="", first_seen_at=first)
         create_licence("LIC-2", customer="", first_seen_at=timezone.now())
         (finding,) = found(findings.licence_quotas)
-        assert finding.text.startswith("2 licences are used that nobody has named")
+        assert finding.text.startswith("2 licences have no customer assigned")
         assert (finding.since, finding.url) == (first, "/admin/usage/licence/?customer=unnamed")
 
 
@@ -109,7 +109,7 @@ class TestDroppedRecords:
         self.writer("b", dropped=20, dropped_at=now)
         self.writer("c", dropped=7, dropped_at=now - 2 * DAY)
         (finding,) = found(findings.dropped_records)
-        assert finding.text.startswith("1,520 records of what was done could not be kept")
+        assert finding.text.startswith("1,520 tracking records were dropped")
 
     def test_no_drops_are_no_finding(self):
         self.writer("a")

@@ -77,7 +77,7 @@ def test_list_shows_period_origin_and_counts(admin_client):
     report()
     report("olga", start=at("00:00"))
     content = text_of(admin_client.get(LIST))
-    for words in ("2026-03-10 14:00 - 16:00", "2026-03-10 00:00 - 16:00", "nobody: every two hours", "olga"):
+    for words in ("2026-03-10 14:00 - 16:00", "2026-03-10 00:00 - 16:00", "scheduled", "olga"):
         assert words in content
     assert content.count('<td class="field-requests">1,202</td>') == 2
     assert content.count('<td class="field-errors">2</td>') == 2
@@ -126,8 +126,8 @@ def test_export_contains_the_counts(admin_client):
 def test_page_shows_people_features_and_errors(admin_client):
     some_activity()
     found = sections(admin_client.get(page_of(report())))
-    assert list(found) == ["People", "Most used", "Errors by code", "What failed for people"]
-    assert found["People"].rows == [
+    assert list(found) == ["Users", "Most used", "Errors by code", "User-facing errors"]
+    assert found["Users"].rows == [
         [f'{BOB}<span class="beneath">document_upload, thread_create</span>', "45\xa0min", 1201, 1]
     ]
     assert [row[:2] for row in found["Most used"].rows] == [
@@ -138,7 +138,7 @@ def test_page_shows_people_features_and_errors(admin_client):
     assert 'class="good" width="100"' in found["Most used"].rows[0][2]
     assert 'class="good" width="1"' in found["Most used"].rows[1][2]
     assert found["Errors by code"].rows == [["400", 1], ["403", 1]]
-    assert found["What failed for people"].rows == [
+    assert found["User-facing errors"].rows == [
         ["<time>2026-03-10 15:30:12</time>", BOB, "ValidationError", "/api/documents"]
     ]
 
@@ -146,7 +146,7 @@ def test_page_shows_people_features_and_errors(admin_client):
 def test_empty_period_is_one_sentence(admin_client):
     response = admin_client.get(page_of(report()))
     assert len(response.context["sections"]) == 1
-    assert "Nothing happened in this period" in text_of(response)
+    assert "No activity in this period" in text_of(response)
 
 
 @pytest.mark.parametrize("is_on", [True, False])
@@ -155,15 +155,15 @@ def test_page_says_that_tracking_was_off(admin_client, settings, is_on):
     page = page_of(report())
     settings.TRACKING = True
     text = text_of(admin_client.get(page))
-    assert ("Nothing happened in this period" in text) is is_on
-    assert text.count("The portal does not note its own requests.") == (0 if is_on else 2)
+    assert ("No activity in this period" in text) is is_on
+    assert text.count("The portal does not track its own requests.") == (0 if is_on else 2)
 
 
 def test_machines_are_not_listed_as_people(admin_client):
     create_feature_usage("agent:PC-1", START)
     content = text_of(admin_client.get(page_of(report())))
-    assert "Nobody came: what happened was of machines" in content
-    assert "Nothing failed for anybody." in content
+    assert "No user activity" in content
+    assert "No user-facing errors." in content
 
 
 def test_markup_in_names_is_escaped(admin_client):
@@ -181,8 +181,8 @@ def test_long_report_counts_hidden_rows(admin_client):
     for number in range(60):
         create_error(f"{number % 2}@example.org", START)
     found = sections(admin_client.get(page_of(report())))
-    assert (len(found["People"].rows), found["People"].note) == (200, "and 5 more")
-    assert (len(found["What failed for people"].rows), found["What failed for people"].note) == (40, "and 20 more")
+    assert (len(found["Users"].rows), found["Users"].note) == (200, "and 5 more")
+    assert (len(found["User-facing errors"].rows), found["User-facing errors"].note) == (40, "and 20 more")
 
 
 @pytest.mark.parametrize("percent", [10, 100])
@@ -191,7 +191,7 @@ def test_page_shows_the_sampling_rate(admin_client, settings, percent):
     some_activity()
     page = page_of(report())
     settings.TRACKING_SAMPLE_PERCENT = 100
-    assert ("kept 10% of its requests" in text_of(admin_client.get(page))) is (percent == 10)
+    assert ("tracks 10 % of the successful requests" in text_of(admin_client.get(page))) is (percent == 10)
 
 
 def test_download_returns_the_stored_json(admin_client):
@@ -203,10 +203,10 @@ def test_download_returns_the_stored_json(admin_client):
     assert "no-store" in response["Cache-Control"]
     chosen = [stored.pk, report("olga").pk]
     response = admin_client.post(LIST, {"action": "download", "_selected_action": chosen}, follow=True)
-    assert said(response) == ["Choose one report: each is a file of its own."]
+    assert said(response) == ["Select a single digest to download."]
 
 
-# --- Report now ------------------------------------------------------------------------------------------------------
+# --- Create report ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("hours", [2, 24, 168, 720])
@@ -217,12 +217,12 @@ def test_operator_creates_a_report(client, folder, hours):
     stored = GuardianReport.objects.get()
     assert (stored.requested_by, stored.data["hours"], stored.data["total_requests"]) == ("olga", hours, 1)
     assert response.redirect_chain == [(page_of(stored), 302)]
-    assert said(response) == ["The report is written."]
+    assert said(response) == ["Report created."]
     assert json.loads((folder / "usage_report.json").read_text()) == stored.data
     assert not OutboxMessage.objects.exists()
     event = AuditEvent.objects.get(action="usage.report_asked")
     assert (event.actor, event.after, describe_event(event)) == (
-        "user:olga", {"hours": hours, "mailed": False}, "A report was asked for",
+        "user:olga", {"hours": hours, "mailed": False}, "Usage report created",
     )  # fmt: skip
 
 
@@ -235,7 +235,7 @@ def test_report_is_mailed_if_requested(client):
 def test_mail_option_is_disabled_without_recipients(client, settings):
     settings.GUARDIAN_RECIPIENTS = []
     olga = logged_in(client, OPERATOR)
-    assert "GUARDIAN_RECIPIENTS names nobody." in text_of(olga.get(NOW))
+    assert "GUARDIAN_RECIPIENTS is empty." in text_of(olga.get(NOW))
     olga.post(NOW, {"hours": 2, "is_mailed": "on"})
     assert AuditEvent.objects.get(action="usage.report_asked").after["mailed"] is False
 
@@ -251,7 +251,7 @@ def test_unwritable_file_warns_and_keeps_the_report(client, settings, folder):
     settings.REPORTS_ROOT = folder / "gone"
     response = logged_in(client, OPERATOR).post(NOW, {"hours": 2}, follow=True)
     (message,) = said(response)
-    assert message.startswith("The report is kept, but its file is still the one before:")
+    assert message.startswith("The report was created, but its file could not be updated:")
     assert GuardianReport.objects.count() == 1
 
 
@@ -265,7 +265,7 @@ def test_roles_have_their_permissions(client, role, may_ask, may_export):
     stored = report()
     olga = logged_in(client, role)
     content = text_of(olga.get(LIST))
-    assert ("Report now" in content) is (may_ask == 200)
+    assert ("Create report" in content) is (may_ask == 200)
     assert ("export/" in content) is (may_export == 200)
     assert olga.get(page_of(stored)).status_code == 200
     assert olga.get(NOW).status_code == may_ask

@@ -93,14 +93,14 @@ def test_mail_has_text_and_html(sent):
     some_activity()
     mail = sent()
     assert mail["To"] == "g@example.org"
-    assert mail["Subject"] == "[Vigie] Usage 2026-03-10 14:00 - 16:00 UTC: 1 person, 6 requests, 2 errors"
+    assert mail["Subject"] == "[Vigie] Usage digest, 2026-03-10 14:00 - 16:00 UTC: 1 user, 6 requests, 2 errors"
     page = f"https://vigie.example.org/admin/usage/guardianreport/{reports.GuardianReport.objects.get().pk}/change/"
     assert body(mail, "plain").strip().splitlines() == [
-        "Usage 2026-03-10 14:00 - 16:00 UTC",
+        "Usage digest, 2026-03-10 14:00 - 16:00 UTC",
         "",
-        "1 person, 1 machine, 1 application: 6 requests, 2 errors",
+        "1 user, 1 machine, 1 application: 6 requests, 2 errors",
         "",
-        "People",
+        "Users",
         "- bob@example.org: 45 min, 4 requests, 1 error",
         "  document_upload, thread_create",
         "  2026-03-10 15:30:12 /api/documents ValidationError",
@@ -120,7 +120,7 @@ def test_mail_has_text_and_html(sent):
     words = " ".join(html.text.split())
     for part in (
         "2026-03-10 14:00 - 16:00 UTC",
-        "1 person, 1 machine, 1 application",
+        "1 user, 1 machine, 1 application",
         BOB,
         "45 min, 4 requests, 1 error document_upload, thread_create",
     ):
@@ -131,12 +131,12 @@ def test_mail_has_text_and_html(sent):
 
 def test_empty_period_is_one_sentence(sent):
     mail = sent()
-    assert mail["Subject"] == "[Vigie] Usage 2026-03-10 14:00 - 16:00 UTC: nothing happened"
-    sentence = "Nothing happened in this period: nobody came, nothing was asked for, and nothing failed."
+    assert mail["Subject"] == "[Vigie] Usage digest, 2026-03-10 14:00 - 16:00 UTC: no activity"
+    sentence = "No activity in this period: no users, no requests, no errors."
     text, html = body(mail, "plain"), body(mail, "html")
     assert text.split("\n\n")[1] == sentence
     assert sentence in html
-    assert "People" not in text + html
+    assert "Users" not in text + html
     assert "Most used" not in text + html
 
 
@@ -228,18 +228,18 @@ def test_mail_states_the_sampling_rate(settings, percent):
     settings.TRACKING_SAMPLE_PERCENT = percent
     some_activity()
     shown = written()
-    sentence = "The portal kept 10% of its requests, and all that failed: requests are counted as kept."
+    sentence = "The portal tracks 10 % of the successful requests"
     assert (sentence in shown.text) is (sentence in shown.html) is (percent == 10)
 
 
-NOT_NOTED = "The portal does not note its own requests."
+NOT_NOTED = "The portal does not track its own requests."
 
 
 def test_mail_with_tracking_off_does_not_claim_silence(settings):
     settings.TRACKING = False
     shown = written()
-    assert shown.title == "Usage 2026-03-10 14:00 - 16:00 UTC: nothing was noted"
-    assert shown.text.splitlines() == ["Usage 2026-03-10 14:00 - 16:00 UTC", "", NOT_NOTED]
+    assert shown.title == "Usage digest, 2026-03-10 14:00 - 16:00 UTC: not tracked"
+    assert shown.text.splitlines() == ["Usage digest, 2026-03-10 14:00 - 16:00 UTC", "", NOT_NOTED]
     assert shown.html.count(NOT_NOTED) == 1
     assert "appened" not in shown.text + shown.html
 
@@ -248,7 +248,7 @@ def test_reported_events_come_before_tracking_off_note(settings):
     settings.TRACKING = False
     create_feature_usage("agent:PC-1", START)
     shown = written()
-    assert shown.title.endswith("0 people, 1 request, 0 errors")
+    assert shown.title.endswith("0 users, 1 request, 0 errors")
     assert shown.text.splitlines()[-2:] == ["", NOT_NOTED]
     assert shown.html.count(NOT_NOTED) == 1
 
@@ -256,9 +256,9 @@ def test_reported_events_come_before_tracking_off_note(settings):
 def test_machines_are_not_listed_as_people(settings):
     create_feature_usage("agent:PC-1", START)
     shown = written()
-    assert shown.title == "Usage 2026-03-10 14:00 - 16:00 UTC: 0 people, 1 request, 0 errors"
+    assert shown.title == "Usage digest, 2026-03-10 14:00 - 16:00 UTC: 0 users, 1 request, 0 errors"
     assert "1 machine: 1 request, 0 errors" in shown.text.splitlines()
-    assert "People" not in shown.text.splitlines()
+    assert "Users" not in shown.text.splitlines()
 
 
 @pytest.mark.parametrize(("count", "percent"), [(100, 100), (50, 50), (1, 1), (0, 1)])

@@ -89,7 +89,7 @@ def test_implausible_run_stays_so_while_runs_are_summed_up(admin_client):
     with exclusive_lease(rollups.LEASE_NAME):
         response = admin_client.post(LIST, {"action": "count_pages", "_selected_action": run.pk}, follow=True)
     assert [str(message) for message in response.context["messages"]] == [
-        "Runs are being summed up just now. Try again in a minute."
+        "Runs are being counted right now. Try again in a minute."
     ]
     run.refresh_from_db()
     assert run.implausible
@@ -100,7 +100,7 @@ def test_list_and_finding_show_implausible_runs(admin_client):
     create_run()
     (finding,) = findings.implausible_runs(timezone.now())
     assert finding.text == (
-        "1 run has more than 1,000,000 pages, which are not counted: check it. Reported by client:gui."
+        "1 run reports more than 1,000,000 pages. They do not count until you accept them. Reported by client:gui."
     )
     response = admin_client.get(finding.url)
     assert list(response.context["cl"].queryset) == [run]

@@ -42,7 +42,7 @@ def titles():
     return [message.title for message in OutboxMessage.objects.order_by("id")]
 
 
-NEAR, FULL = "LIC-1 (Acme) has used 80 % of its pages", "LIC-1 (Acme) has used up its pages"
+NEAR, FULL = "LIC-1 (Acme) has used 80 % of its quota", "LIC-1 (Acme) has used its whole quota"
 
 
 class TestWarnings:
@@ -75,10 +75,10 @@ class TestWarnings:
         reviewed()
         (message,) = OutboxMessage.objects.all()
         assert message.text.splitlines() == [
-            "8,100 of 10,000 pages since 1 March: 81 %.",
+            "8,100 of 10,000 pages since 1 March (81 %).",
             "Reported by client:gui (7,000 pages), agent:PC-1 (700 pages), agent:PC-2 (7 pages).",
-            "At this pace 100 % is reached on 22 March.",
-            "The next month of the licence begins on 1 April.",
+            "At this pace, the quota is used up on 22 March.",
+            "The quota renews on 1 April.",
         ]
         assert (message.severity, message.state) == (Severity.WARNING, "note")
         assert message.path == f"/admin/usage/licence/{licence.pk}/change/"
@@ -106,7 +106,7 @@ class TestWarnings:
         for ref in ("LIC-0", "LIC-1", "LIC-2"):
             create_rollup(NOON, pages=10**9, license_ref=ref)
         assert reviewed() == 1
-        assert titles() == ["LIC-1 has used up its pages"]
+        assert titles() == ["LIC-1 has used its whole quota"]
 
     def test_marks_are_written_without_a_channel(self, reviewed, channel):
         channel.delete()

@@ -257,12 +257,12 @@ def test_rebuild_corrects_and_reports_differences(count, mended):
     a_run(NOON - 3 * HOUR)
     gone = a_run(NOON - 7 * HOUR)
     count()
-    assert mended().out == "All agree.\n"
+    assert mended().out == "No differences.\n"
     RunRollup.objects.filter(hour=NOON - HOUR).update(pages=6)
     RunRollup.objects.filter(hour=NOON - 3 * HOUR).delete()
     gone.delete()
     reported = mended()
-    assert reported.out == "3 rollups differed from their runs and are mended.\n"
+    assert reported.out == "3 rollups differed from their runs and were corrected.\n"
     assert reported.err.splitlines() == [
         "2026-03-10 05:00 UTC: 1",
         "2026-03-10 09:00 UTC: 1",

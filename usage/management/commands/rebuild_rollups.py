@@ -1,4 +1,4 @@
-"""`manage.py rebuild_rollups`: count the hours of usage again from the runs, all of them or those of a period."""
+"""`manage.py rebuild_rollups`: count the hourly rollups again from the runs, all of them or those of a period."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from usage import rollups
 
 
 class Command(BaseCommand):
-    help = "Counts the hours of usage anew from the runs, and says which differed."
+    help = "Counts the hourly rollups again from the runs and prints the hours that differed."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--since", metavar="ISO", help="from the hour of this moment on")
@@ -25,8 +25,8 @@ class Command(BaseCommand):
         try:
             corrected = rollups.rebuild(since, until, self.print_hour)
         except AlreadyRunning:
-            raise CommandError("They are being counted right now; try again in a minute.") from None
-        done = f"{corrected} rollups differed from their runs and are mended." if corrected else "All agree."
+            raise CommandError("Runs are being counted right now; try again in a minute.") from None
+        done = f"{corrected} rollups differed from their runs and were corrected." if corrected else "No differences."
         self.stdout.write(done)
 
     def print_hour(self, hour: datetime, count: int) -> None:
