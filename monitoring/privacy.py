@@ -1,21 +1,24 @@
-"""Personal data in monitoring: who acknowledged an incident, and who wrote its cause."""
+"""Personal data in monitoring: who acknowledged an incident or has it, and who wrote its cause."""
 
 from collections.abc import Iterator
+from functools import reduce
+from operator import or_
 
 from django.db.models import OuterRef, Q, Subquery
 from django.utils.translation import gettext as _
 
 from monitoring.models import Incident, IncidentEvent, MaintenanceWindow, Target
-from portal.privacy import PersonalDataTable, Row, Subject, personal_data
+from portal.privacy import PersonalDataTable, Row, Subject, own, personal_data
 
 # Configuration that checks depend on: it is reported instead of erased.
 CONFIGURED = ("url", "contains", "json_value", "header_value")
 
 
 def without_cause(incident: Incident, subject: Subject, pseudonym: str) -> Row:
-    """Erase the cause if the subject noted it last."""
+    """Erase the cause if the subject noted it last, and the comment with which the subject acknowledged it."""
     noted = incident.timeline.filter(kind=IncidentEvent.Kind.NOTED).last()
-    return {"cause": ""} if noted is not None and subject.is_named(noted.actor) else {}
+    cause: Row = {"cause": ""} if noted is not None and subject.is_named(noted.actor) else {}
+    return cause | ({"comment": ""} if subject.is_named(incident.acknowledged_by) else {})
 
 
 def last_noted_by(subject: Subject) -> Q | None:
@@ -24,6 +27,11 @@ def last_noted_by(subject: Subject) -> Q | None:
     actors = subject.written_as(IncidentEvent.objects.all(), "actor")
     its = Incident.objects.annotate(noted_by=Subquery(noted.values("actor")[:1])).filter(noted_by__in=actors)
     return Q(pk__in=its.order_by().values("pk")) if actors else None
+
+
+def noted_or_assigned(subject: Subject) -> Q | None:
+    found = [q for q in (last_noted_by(subject), own.refers_to_users("assignee")(subject)) if q is not None]
+    return reduce(or_, found) if found else None
 
 
 def without_text(event: IncidentEvent, subject: Subject, pseudonym: str) -> Row:
@@ -50,8 +58,8 @@ personal_data.register(
         Incident,
         names=("acknowledged_by",),
         texts=("subject", "detail", "facts"),
-        written=("cause",),
-        owned=last_noted_by,
+        written=("cause", "comment"),
+        owned=noted_or_assigned,
         also=without_cause,
     )
 )

@@ -1,30 +1,31 @@
-"""Actions on targets: check now, silence, pause, resume, publish a badge."""
+"""Actions on targets: check, silence, pause, publish a badge. Each leaves an audit event for each target."""
 
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import Q
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from monitoring import controls
-from monitoring.admin.base import AskingAdmin
-from monitoring.admin.form import SilenceForm
+from monitoring.admin.base import LockingAdmin
+from monitoring.admin.confirmations import describe_pause, describe_silence, describe_unpublishing
+from monitoring.admin.trials import TargetTrials
 from monitoring.figures import badge
 from monitoring.models import Target
 from monitoring.querysets import TargetQuerySet
 from portal import audit
+from portal.admin.confirm import confirm_first
 from portal.base.words import format_moment
 
 Act = Callable[[TargetQuerySet], int]
 
 
-class TargetActions(AskingAdmin):
-    too_many = _("Select at most %(count)d targets. Nothing was changed.")
+class TargetActions(TargetTrials, LockingAdmin):
     actions = (
         "check_now", "silence", "end_silence", "pause", "resume", "publish_badge", "revoke_badge", "export_chosen",
         "export_chosen_xlsx",
@@ -51,105 +52,74 @@ class TargetActions(AskingAdmin):
             audit.record_event(f"monitoring.{name}", target.subject, request=request, after=after)
         return act(Target.objects.filter(pk__in=[target.pk for target in targets]))
 
-    def tell(self, request: HttpRequest, text: str, count: int) -> None:
+    def show_count(self, request: HttpRequest, text: str, count: int, **words: str) -> None:
         if count:
-            self.message_user(request, text % {"count": count}, messages.SUCCESS)
+            self.message_user(request, text % {"count": count, **words}, messages.SUCCESS)
 
     # --- Checks ------------------------------------------------------------------------------------------------------
 
     @admin.action(description=_("Check now"), permissions=["change"])
     def check_now(self, request: HttpRequest, queryset: TargetQuerySet) -> None:
-        now = timezone.now()
-        targets = self.lock_selection(request, queryset, Q(is_active=True))
+        """Check one target while the user waits; of several, ask the workers."""
+        now, targets = timezone.now(), self.lock_rows(request, queryset, "check_now")
+        if len(targets) == 1:
+            self.carry_out(request, targets, "check_asked", lambda rows: 1)
+            self.check_after_commit(request, targets[0].pk)
+            return
         count = self.carry_out(request, targets, "check_asked", lambda rows: controls.request_checks(rows, now))
-        text = ngettext(
-            "Check started.",
-            "Checks of %(count)d targets started.",
-            count,
-        )
-        self.tell(request, text, count)
+        self.show_count(request, _now("Checks of %(count)d targets started."), count)
 
     # --- Silence -----------------------------------------------------------------------------------------------------
 
+    @confirm_first(describe_silence)
     @admin.action(description=_("Silence…"), permissions=["change"])
-    def silence(self, request: HttpRequest, queryset: TargetQuerySet) -> HttpResponse | None:
-        targets = self.lock_selection(request, queryset, Q())
-        if not targets:
-            return None
-        form = SilenceForm(request.POST if "confirmed" in request.POST else None)
-        if not form.is_valid():
-            return self.ask_for_how_long(request, targets, form)
-        until: datetime = form.cleaned_data["until"]
+    def silence(self, request: HttpRequest, queryset: TargetQuerySet) -> None:
+        until: datetime = request.confirmed_form.cleaned_data["until"]  # type: ignore[attr-defined]
+        targets = self.lock_rows(request, queryset, "silence")
         after = {"until": format_moment(until)}
         count = self.carry_out(request, targets, "silenced", lambda rows: controls.silence_targets(rows, until), after)
-        text = ngettext(
-            "Target silenced until %(until)s.",
-            "%(count)d targets silenced until %(until)s.",
-            count,
-        )
-        self.message_user(request, text % {"count": count, "until": format_moment(until)}, messages.SUCCESS)
-        return None
-
-    def ask_for_how_long(self, request: HttpRequest, targets: list[Target], form: SilenceForm) -> HttpResponse:
-        lead = ngettext(
-            "Checks continue and incidents are recorded, but no alerts are sent for this target.",
-            "Checks continue and incidents are recorded, but no alerts are sent for these targets.",
-            len(targets),
-        )
-        chosen = [(target.pk, target.name, target.url) for target in targets]
-        return self.ask(request, "silence", form, chosen, title=_("Silence"), lead=lead, submit=_("Silence"))
+        text = ngettext("Target silenced until %(until)s.", "%(count)d targets silenced until %(until)s.", count)
+        self.show_count(request, text, count, until=format_moment(until))
 
     @admin.action(description=_("Unsilence"), permissions=["change"])
     def end_silence(self, request: HttpRequest, queryset: TargetQuerySet) -> None:
-        targets = self.lock_selection(request, queryset, Q(silenced_until__gt=timezone.now()))
+        targets = self.lock_rows(request, queryset, "end_silence")
         count = self.carry_out(request, targets, "silence_ended", lambda rows: controls.silence_targets(rows, None))
-        text = ngettext("Target unsilenced.", "%(count)d targets unsilenced.", count)
-        self.tell(request, text, count)
+        self.show_count(request, ngettext("Target unsilenced.", "%(count)d targets unsilenced.", count), count)
 
     # --- Pause -------------------------------------------------------------------------------------------------------
 
-    @admin.action(description=_("Pause"), permissions=["change"])
+    @confirm_first(describe_pause)
+    @admin.action(description=_("Pause…"), permissions=["change"])
     def pause(self, request: HttpRequest, queryset: TargetQuerySet) -> None:
-        actor = request.user.get_username()
-        targets = self.lock_selection(request, queryset, Q(is_active=True))
+        actor, targets = request.user.get_username(), self.lock_rows(request, queryset, "pause")
         count = self.carry_out(request, targets, "paused", lambda rows: controls.pause_targets(rows, actor))
-        text = ngettext(
-            "Target paused.",
-            "%(count)d targets paused.",
-            count,
-        )
-        self.tell(request, text, count)
+        self.show_count(request, ngettext("Target paused.", "%(count)d targets paused.", count), count)
 
     @admin.action(description=_("Resume"), permissions=["change"])
     def resume(self, request: HttpRequest, queryset: TargetQuerySet) -> None:
-        now = timezone.now()
-        targets = self.lock_selection(request, queryset, Q(is_active=False))
+        now, targets = timezone.now(), self.lock_rows(request, queryset, "resume")
         count = self.carry_out(request, targets, "resumed", lambda rows: controls.resume_targets(rows, now))
-        text = ngettext("Target resumed.", "%(count)d targets resumed.", count)
-        self.tell(request, text, count)
+        self.show_count(request, ngettext("Target resumed.", "%(count)d targets resumed.", count), count)
 
     # --- Badges ------------------------------------------------------------------------------------------------------
 
     @admin.action(description=_("Publish badge"), permissions=["change"])
     def publish_badge(self, request: HttpRequest, queryset: TargetQuerySet) -> None:
-        targets = self.lock_selection(request, queryset, Q(badge_key=None))
+        targets = self.lock_rows(request, queryset, "publish_badge")
         count = self.carry_out(request, targets, "badge_published", badge.publish_badges)
         text = ngettext(
             "Badge published. Its address is on the target’s page.",
             "%(count)d badges published. Their addresses are on the targets’ pages.",
             count,
         )
-        self.tell(request, text, count)
+        self.show_count(request, text, count)
 
+    @confirm_first(describe_unpublishing)
     @admin.action(description=_("Unpublish badge…"), permissions=["change"])
     def revoke_badge(self, request: HttpRequest, queryset: TargetQuerySet) -> None:
-        targets = self.lock_selection(request, queryset, ~Q(badge_key=None))
+        targets = self.lock_rows(request, queryset, "revoke_badge")
         count = self.carry_out(request, targets, "badge_revoked", badge.revoke_badges)
-        text = ngettext(
-            "Badge unpublished.",
-            "%(count)d badges unpublished.",
-            count,
-        )
-        self.tell(request, text, count)
+        self.show_count(request, ngettext("Badge unpublished.", "%(count)d badges unpublished.", count), count)
 
     revoke_badge.dangerous = True  # type: ignore[attr-defined]

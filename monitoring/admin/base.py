@@ -12,6 +12,7 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 
 from portal.admin.base import VigieModelAdmin
+from portal.admin.confirm import find_rows
 from portal.base.words import format_count
 
 MOST_AT_ONCE = 500
@@ -47,6 +48,14 @@ class SingleDeletionAdmin(MonitoringAdmin):
             set(),
             [],
         )
+
+
+class LockingAdmin(MonitoringAdmin):
+    """Actions on rows that are locked until the action is done, so that its audit events are true."""
+
+    def lock_rows(self, request: HttpRequest, queryset: QuerySet[Any], action: str) -> list[Any]:
+        """Return the chosen rows to which the action applies, or none and show why."""
+        return find_rows(self, request, queryset.select_for_update(of=("self",)), action)
 
 
 class AskingAdmin(MonitoringAdmin):

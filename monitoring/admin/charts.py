@@ -11,10 +11,11 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from monitoring.figures.uptime import CHART_SPANS, LatencySeries, load_series
-from monitoring.models import Target
 from portal.base.words import EMPTY_VALUE, round_half_up
 
 DEFAULT_SPAN = "24h"
+# Share of the time range that an incident's chart shows after its end.
+AFTER = 0.1
 BY_TIME, BY_BOTH = ("3h", "24h"), ("7d", "30d")
 
 
@@ -28,16 +29,24 @@ class ResponseChart:
     is_empty: bool
 
 
-def response_chart(target: Target, now: datetime, span: str) -> ResponseChart:
+def response_chart(target: int, now: datetime, span: str, *, is_fixed: bool = False) -> ResponseChart:
+    """Return the chart of the time before `now`. A fixed one offers no other time ranges."""
     chosen = span if span in CHART_SPANS else DEFAULT_SPAN
-    found = load_series(target.pk, now, chosen)
+    found = load_series(target, now, chosen)
     data = chart_data(found, [point_label(start, chosen) for start in found.starts])
     return ResponseChart(
         data=data,
         rows=chart_rows(data),
-        spans=[(key, value.label, key == chosen) for key, value in CHART_SPANS.items()],
+        spans=[] if is_fixed else [(key, value.label, key == chosen) for key, value in CHART_SPANS.items()],
         is_empty=not any(value is not None for value in found.p50) and not any(found.failures),
     )
+
+
+def incident_chart(target: int, opened_at: datetime, end: datetime) -> ResponseChart:
+    """Return the chart of an incident's time, with some time before it. Its range is the first that covers it."""
+    length = end - opened_at
+    span = next((key for key, value in CHART_SPANS.items() if length * 2 <= value.length), "1y")
+    return response_chart(target, end + CHART_SPANS[span].length * AFTER, span, is_fixed=True)
 
 
 def point_label(moment: datetime, span: str) -> str:

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from monitoring.admin import display
 from monitoring.admin.base import MonitoringAdmin
 from monitoring.admin.display import row_column
-from monitoring.admin.filters import CheckedFilter, ErrorFilter, ExclusionFilter
+from monitoring.admin.filters import CheckedFilter, ErrorFilter, ExclusionFilter, IncidentChecksFilter
 from monitoring.models import CheckResult, Target
 from monitoring.panels import format_milliseconds
 from portal.admin.base import ReadOnlyAdmin
@@ -41,7 +41,7 @@ class CheckResultAdmin(MonitoringAdmin, ReadOnlyAdmin):
         "latency",
         "error",
     )
-    list_filter = (CheckedFilter, ErrorFilter, ExclusionFilter)
+    list_filter = (CheckedFilter, ErrorFilter, ExclusionFilter, IncidentChecksFilter)
     lookups = ("target",)
     is_log = True
     search_fields = ("target__name__fragment",)

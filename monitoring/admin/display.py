@@ -56,13 +56,20 @@ SHOWN_CAUSE, SHOWN_ADDRESS = 80, 48
 BAR_WIDTH, BAR_GAP, BAR_HEIGHT, EMPTY_HEIGHT = 4, 1, 20, 5
 
 
-def row_column(description: Any, show: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
-    """Return a method of an admin class: a column of its list or a line of a row's page, as `show` makes it."""
+def row_column(
+    description: Any, show: Callable[[Any], Any], *, ordering: Any = None, export: Callable[[Any], Any] | None = None
+) -> Callable[[Any, Any], Any]:
+    """Return a method of an admin class: a column of its list or a line of a row's page, as `show` makes it.
 
-    @admin.display(description=description)
+    `export` returns the value that an export holds, where the text of the column is not enough.
+    """
+
+    @admin.display(description=description, ordering=ordering)
     def column(model_admin: Any, row: Any) -> Any:
         return show(row)
 
+    if export is not None:
+        column.export_value = export  # type: ignore[attr-defined]
     return column
 
 
@@ -230,6 +237,12 @@ def incident_badge(incident: Incident) -> SafeString:
     if incident.acknowledged_at is not None:
         return badge(_("acknowledged"), WARNING)
     return badge(_("open"), BAD if incident.severity == Severity.CRITICAL else WARNING)
+
+
+def incident_owner(incident: Incident) -> tuple[str, str]:
+    """Return who has the incident, and the comment of the acknowledgement."""
+    name = str(incident.assignee) if incident.assignee else incident.acknowledged_by
+    return name or EMPTY_VALUE, truncate_text(first_line(incident.comment), SHOWN_CAUSE)
 
 
 def event_text(event: IncidentEvent) -> str:

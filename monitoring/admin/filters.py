@@ -1,13 +1,17 @@
 """Filters of monitoring's lists."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
-from django.db.models import Q
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from monitoring.alerts import maintenance
 from monitoring.error_texts import ERROR_LABELS
-from monitoring.models import Exclusion, Incident, MaintenanceWindow, Round, Target
+from monitoring.models import CheckResult, Exclusion, Incident, MaintenanceWindow, Round, Target
 from monitoring.panels import TROUBLED
 from portal.admin.filters import ChoiceFilter, FieldFilter, PeriodFilter
 
@@ -15,6 +19,9 @@ from portal.admin.filters import ChoiceFilter, FieldFilter, PeriodFilter
 LATELY = timedelta(hours=1)
 # The numbers of rounds bound the search, since few rounds may match.
 ROUNDS_LATELY = 10_000
+# An incident's checks are shown with those shortly before and after it, which led to it and resolved it.
+MARGIN = timedelta(minutes=10)
+LONGEST_KEY = 19
 
 
 class TargetStateFilter(ChoiceFilter):
@@ -58,6 +65,41 @@ class IncidentStateFilter(ChoiceFilter):
             "resolved": Q(resolved_at__isnull=False, is_withdrawn=False),
             "withdrawn": Q(is_withdrawn=True),
         }[value]
+
+
+class AssigneeFilter(admin.SimpleListFilter):
+    title = _("assigned to")
+    parameter_name = "assigned"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("me", _("me")), ("none", _("no one"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Incident]) -> QuerySet[Incident]:
+        if self.value() == "me":
+            return queryset.filter(assignee=request.user.pk)
+        return queryset.filter(assignee=None) if self.value() == "none" else queryset
+
+
+class IncidentChecksFilter(admin.SimpleListFilter):
+    """Checks of the time of one incident. It is not offered, only shown while a link from the incident sets it."""
+
+    title = _("incident")
+    parameter_name = "incident"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        number = request.GET.get(self.parameter_name, "")
+        return [(number, number)] if number.isascii() and number.isdigit() and len(number) < LONGEST_KEY else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[CheckResult]) -> QuerySet[CheckResult]:
+        number = self.value()
+        incident = Incident.objects.filter(pk=int(number)).first() if number else None
+        return queryset.filter(**checks_around(incident)) if incident else queryset
+
+
+def checks_around(incident: Incident) -> dict[str, Any]:
+    """Return the lookups of the checks during an incident and shortly before and after it."""
+    end = incident.resolved_at or timezone.now()
+    return {"target": incident.target_id, "at__range": (incident.opened_at - MARGIN, end + MARGIN)}
 
 
 class RuleFilter(FieldFilter):

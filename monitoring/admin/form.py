@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django import forms
+from django.contrib.auth import get_user_model
 from django.utils import timezone
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 else:
     BaseTargetForm = BaseWindowForm = forms.ModelForm
 
+# Name of the button that tests a form without saving it.
+TRIAL = "_test"
 LENGTHS = {
     "hour": timedelta(hours=1),
     "hours": timedelta(hours=8),
@@ -26,6 +29,15 @@ LENGTHS = {
 
 
 class TargetForm(BaseTargetForm):
+    """Settings of a target. A trial is a form sent by *Test*: it is never valid, so that nothing is saved."""
+
+    @property
+    def is_trial(self) -> bool:
+        return TRIAL in self.data
+
+    def is_valid(self) -> bool:
+        return super().is_valid() and not self.is_trial
+
     class Meta:
         model = Target
         exclude = ()
@@ -85,6 +97,21 @@ class SilenceForm(UntilForm):
         else:
             self.refuse_past(given)
         return given
+
+
+class CommentForm(forms.Form):
+    comment = forms.CharField(max_length=Incident._meta.get_field("comment").max_length, required=False)
+
+
+class AssignForm(forms.Form):
+    assignee = forms.ModelChoiceField(
+        get_user_model()._default_manager.none(), label=_("Assigned to"), required=False, empty_label=_("no one")
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        users = get_user_model()._default_manager.filter(is_active=True, is_staff=True).order_by("username")
+        self.fields["assignee"].queryset = users  # type: ignore[attr-defined]
 
 
 class CauseForm(forms.Form):

@@ -20,6 +20,8 @@ EVENT_TEXTS.update(
         "monitoring.badge_published": _("Badge published"),
         "monitoring.badge_revoked": _("Badge unpublished"),
         "monitoring.acknowledged": _("Incident acknowledged"),
+        "monitoring.unacknowledged": _("Acknowledgement withdrawn"),
+        "monitoring.assigned": _("Incident assigned"),
         "monitoring.cause_noted": _("Root cause saved"),
     }
 )

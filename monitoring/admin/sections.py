@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from datetime import datetime
 
+from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from monitoring.admin import display
+from monitoring.admin.filters import checks_around
 from monitoring.alerts.notices import incident_reason
 from monitoring.figures.uptime import UptimeFigures, format_percent
 from monitoring.models import CheckResult, Incident, Target
@@ -54,7 +56,21 @@ def figures_row(found: UptimeFigures) -> list[str]:
 
 
 def checks_section(target: Target) -> Section:
-    found = list(CheckResult.objects.filter(target=target).order_by("-at", "-id")[: SHOWN_CHECKS + 1])
+    url = reverse("admin:monitoring_checkresult_changelist", query={"target": target.pk})
+    return list_checks(_("Recent checks"), CheckResult.objects.filter(target=target), url)
+
+
+def incident_checks_section(incident: Incident) -> Section:
+    """Return the last checks of the incident's time, with a link to all of them."""
+    checks = CheckResult.objects.filter(**checks_around(incident))
+    query = {"target": incident.target_id, "incident": incident.pk}
+    return list_checks(
+        _("Checks during the incident"), checks, reverse("admin:monitoring_checkresult_changelist", query=query)
+    )
+
+
+def list_checks(title: str, checks: QuerySet[CheckResult], url: str) -> Section:
+    found = list(checks.order_by("-at", "-id")[: SHOWN_CHECKS + 1])
     rows = [
         [
             check.at,
@@ -66,10 +82,10 @@ def checks_section(target: Target) -> Section:
         for check in found[:SHOWN_CHECKS]
     ]
     return Section(
-        title=_("Recent checks"),
+        title=title,
         columns=[_("Time"), _("Result"), _("Status code"), _("Response time"), _("Reason")],
         rows=rows,
-        url=reverse("admin:monitoring_checkresult_changelist", query={"target": target.pk}),
+        url=url,
         empty=_("No checks yet."),
         note=_("Older entries are not shown.") if len(found) > SHOWN_CHECKS else "",
     )

@@ -9,6 +9,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
 from monitoring import controls
@@ -34,17 +35,13 @@ from portal.desk.panels import Section
 LIST_WINDOW = "24h"
 LIST_DAYS, PAGE_DAYS = 30, 90
 # Pause and silence are actions, not fields: they may end an incident, and leave an audit event.
-SETTINGS = (
-    (_("Request"), ("name", "url", "method", "interval", "timeout", "retries")),
-    (
-        _("Expected response"),
-        (
-            "expected_statuses", "follow_redirects", "contains", "json_path", "json_value", "header_name",
-            "header_value",
-        ),
-    ),
-    (_("Alerting"), ("failures_to_open", "successes_to_close", "max_latency_ms", "tls_expiry_days")),
+FIRST_SETTINGS = ("name", "url")
+MORE_SETTINGS = (
+    "method", "interval", "timeout", "retries", "expected_statuses", "follow_redirects", "contains", "json_path",
+    "json_value", "header_name", "header_value", "failures_to_open", "successes_to_close", "max_latency_ms",
+    "tls_expiry_days",
 )  # fmt: skip
+COPY = "copy"
 # Fields that define the check: once one has changed, earlier results no longer count.
 CHECK_FIELDS = frozenset(
     (
@@ -82,6 +79,16 @@ class TargetChangeList(BoundedChangeList):
 def listed_figures(target: Target) -> ListedFigures:
     found: ListedFigures = getattr(target, "listed", ListedFigures())
     return found
+
+
+def describe_defaults() -> str:
+    """Say what a target with default settings does, so that few need to open them."""
+    fields: Any = (Target._meta.get_field(name) for name in MORE_SETTINGS)
+    defaults = {each.name: each.default for each in fields}
+    return _now(
+        "By default, a GET request every %(interval)d s must return status %(expected_statuses)s within %(timeout)d s, "
+        "and %(failures_to_open)d failures in a row alert."
+    ) % (defaults | {"expected_statuses": defaults["expected_statuses"].replace("-", "–")})
 
 
 def state_of_row(target: Target, *, with_since: bool = True) -> SafeString:
@@ -133,7 +140,8 @@ class TargetAdmin(SingleDeletionAdmin, TargetActions, SettingsAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Put the state first, except on the page of a new target."""
         state = [(title, {"fields": fields, "classes": ["standing"]}) for title, fields in self.state_fieldsets]
-        return (state if obj else []) + [(title, {"fields": fields}) for title, fields in SETTINGS]
+        advanced = {"fields": MORE_SETTINGS, "classes": ["collapse"], "description": describe_defaults()}
+        return [*(state if obj else []), (None, {"fields": FIRST_SETTINGS}), (_("Advanced"), advanced)]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return [name for _title, fields in self.state_fieldsets for name in fields]
@@ -163,7 +171,8 @@ class TargetAdmin(SingleDeletionAdmin, TargetActions, SettingsAdmin):
             context |= {
                 "figures": sections.figures_section(uptime.load_figures([target.pk], now)[target.pk]),
                 "bars": display.uptime_bars(bars),
-                "chart": charts.response_chart(target, now, request.GET.get("span", "")),
+                "chart": charts.response_chart(target.pk, now, request.GET.get("span", "")),
+                "copy_url": f"{self.address('add')}?{COPY}={target.pk}" if self.has_add_permission(request) else "",
                 "badge_url": badge.badge_url(target),
                 "badge_name": target.name.translate({ord(sign): f"\\{sign}" for sign in "\\[]"}),
             }
@@ -173,10 +182,18 @@ class TargetAdmin(SingleDeletionAdmin, TargetActions, SettingsAdmin):
         now = timezone.now()
         return [sections.incidents_section(obj, now), sections.checks_section(obj), history_section(obj.subject)]
 
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """Return the settings of the target to copy, without its name."""
+        copied = self.get_object(request, request.GET[COPY]) if COPY in request.GET else None
+        return {name: getattr(copied, name) for name in ("url", *MORE_SETTINGS)} if copied else {}
+
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        if change and CHECK_FIELDS.intersection(form.changed_data):
+        is_changed = bool(CHECK_FIELDS.intersection(form.changed_data))
+        if change and is_changed:
             controls.restart_checks(obj, request.user.get_username())
+        if obj.is_active and (is_changed or not change):
+            self.check_after_commit(request, obj.pk)
 
     def subject_of(self, obj: Any) -> str:
         return str(obj.subject)

@@ -87,15 +87,38 @@ def resolve_incidents(incidents: Iterable[Incident], now: Mark, *, is_withdrawn:
     return len(closed)
 
 
-def acknowledge_incidents(incidents: IncidentQuerySet, actor: str, now: datetime) -> list[int]:
+def acknowledge_incidents(incidents: IncidentQuerySet, actor: str, now: datetime, comment: str = "") -> list[int]:
     """Stop the reminders of the open incidents. Return the keys of those that were not acknowledged before."""
     with transaction.atomic():
         chosen = list(incidents.values_list("pk", flat=True))
         waiting = Incident.objects.open().filter(pk__in=chosen, acknowledged_at=None)
         acknowledged = list(waiting.select_for_update().order_by("pk"))
         keys = [incident.pk for incident in acknowledged]
-        waiting.filter(pk__in=keys).update(acknowledged_at=now, acknowledged_by=actor)
-        add_events(acknowledged, Kind.ACKNOWLEDGED, now, actor=actor, with_error=False)
+        waiting.filter(pk__in=keys).update(acknowledged_at=now, acknowledged_by=actor, comment=comment)
+        add_events(acknowledged, Kind.ACKNOWLEDGED, now, actor=actor, text=comment, with_error=False)
+    return keys
+
+
+def unacknowledge_incidents(incidents: IncidentQuerySet, actor: str, now: datetime) -> list[int]:
+    """Resume the reminders of the open incidents. Return the keys of those that were acknowledged."""
+    with transaction.atomic():
+        chosen = list(incidents.values_list("pk", flat=True))
+        acknowledged = Incident.objects.open().filter(pk__in=chosen, acknowledged_at__isnull=False)
+        found = list(acknowledged.select_for_update().order_by("pk"))
+        keys = [incident.pk for incident in found]
+        acknowledged.filter(pk__in=keys).update(acknowledged_at=None, acknowledged_by="", comment="")
+        add_events(found, Kind.UNACKNOWLEDGED, now, actor=actor, with_error=False)
+    return keys
+
+
+def assign_incidents(incidents: Sequence[Incident], assignee: Any, actor: str, now: datetime) -> list[int]:
+    """Assign them to a user, or to no one by None. Return the keys of those that were assigned otherwise."""
+    changed = [incident for incident in incidents if incident.assignee_id != (assignee.pk if assignee else None)]
+    keys = [incident.pk for incident in changed]
+    with transaction.atomic():
+        Incident.objects.filter(pk__in=keys).update(assignee=assignee)
+        text = assignee.get_username() if assignee else ""
+        add_events(changed, Kind.ASSIGNED, now, actor=actor, text=text, with_error=False)
     return keys
 
 

@@ -9,11 +9,13 @@ from itertools import count
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
+from monitoring.alerts.incidents import IncidentOpening, open_incidents
 from monitoring.checks import connectivity
 from monitoring.checks.record import FinishedCheck, record_checks
-from monitoring.clock import Mark
-from monitoring.models import CheckResult, Target
+from monitoring.clock import Mark, mark
+from monitoring.models import CheckResult, Incident, Target
 from monitoring.probe.http import ProbeOutcome
 from portal.models import NotificationChannel
 
@@ -86,3 +88,18 @@ class CheckRunner:
 @pytest.fixture
 def checks(target):
     return CheckRunner(target)
+
+
+@pytest.fixture
+def opened(make_target):
+    """Open an incident of a target, or of all."""
+
+    def opening(name="", rule="unavailable", ago=timedelta(hours=1), **fields):
+        target = make_target(name) if name else None
+        (incident,) = open_incidents(
+            [IncidentOpening(target.subject if target else "fleet", rule, target, **fields)], mark()
+        )
+        Incident.objects.filter(pk=incident.pk).update(opened_at=timezone.now() - ago)
+        return Incident.objects.get(pk=incident.pk)
+
+    return opening

@@ -99,7 +99,7 @@ class TestList:
         ("query", "found"),
         [({}, {"api", "down", "flaky", "new", "off", "quiet", "slow"}), ({"state": "down"}, {"down"}), ({"state": "up"}, {"api", "quiet"}),
          ({"state": "unknown"}, {"new"}), ({"standing": "attention"}, {"down", "flaky", "slow"}), ({"standing": "paused"}, {"off"}),
-         ({"standing": "silenced"}, {"quiet"}), ({"q": "FL"}, {"flaky"}), ({"q": "laky"}, set()), ({"q": "shop.example"}, {"new"}),
+         ({"standing": "silenced"}, {"quiet"}), ({"q": "FL"}, {"flaky"}), ({"q": "laky"}, {"flaky"}), ({"q": "shop.example"}, {"new"}),
          ({"q": "SHOP"}, {"new"})],
     )  # fmt: skip
     def test_list_is_filtered(self, admin_client, make_target, query, found):
@@ -193,14 +193,14 @@ class TestPage:
         create_rollup(target, Period.MINUTE, NOON, checks=2, failures=1)
         create_rollup(target, Period.MINUTE, NOON - 3 * HOUR, checks=1, failures=1)
         create_rollup(target, Period.DAY, NOON - 200 * DAY)
-        chart = response_chart(target, NOON + MINUTE, "24h")
+        chart = response_chart(target.pk, NOON + MINUTE, "24h")
         p50, p95 = (line["values"] for line in chart.data["lines"])
         assert (len(p50), p50.count(None), p95.count(None)) == (144, 143, 143)
         assert p50[-1] == round(bucket_value(100), 1)
         marks = chart.data["marks"]["values"]
         assert (marks[-1], sum(marks)) == (1, 2)
         assert chart.rows.count("<tr>") == 2
-        year = response_chart(target, NOON, "1y")
+        year = response_chart(target.pk, NOON, "1y")
         assert (len(year.data["labels"]), year.rows.count("<tr>")) == (365, 1)
 
     @pytest.mark.parametrize(("asked", "shown"), [("", "24h"), ("1y", "1y"), ("<script>", "24h")])
@@ -216,7 +216,7 @@ class TestPage:
     @pytest.mark.parametrize(("span", "label"), [("3h", "13:00"), ("7d", "10 March 13:00"), ("1y", "10 March 2026")])
     def test_chart_times_are_in_the_operators_time_zone(self, target, span, label):
         with timezone.override("Africa/Douala"):
-            assert response_chart(target, NOON, span).data["labels"][-1] == label
+            assert response_chart(target.pk, NOON, span).data["labels"][-1] == label
 
     def test_page_lists_some_checks_and_incidents_with_links_to_all(self, admin_client, make_target):
         now, target, other = timezone.now(), make_target("a"), make_target("b")

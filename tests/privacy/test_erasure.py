@@ -109,6 +109,7 @@ def incident_of(name, address):
         opened_at=now,
         acknowledged_by=name,
         cause="The UPS of the cellar",
+        comment="I am in the cellar",
     )
     noted = {"incident": incident, "at": now, "kind": "noted"}
     IncidentEvent.objects.create(actor="operator", text=f"ask {name}, or {address}", **noted)
@@ -379,7 +380,7 @@ class TestErasingPerson:
         erased("bob@example.org")
         incident = Incident.objects.get(acknowledged_by__startswith="erased-")
         name = incident.acknowledged_by
-        assert incident.cause == ""
+        assert (incident.cause, incident.comment) == ("", "")
         assert list(incident.timeline.values_list("actor", "text")) == [
             ("operator", f"ask {name}, or {name}"),
             (name, ""),

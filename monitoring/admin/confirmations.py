@@ -1,0 +1,93 @@
+"""Questions before actions on targets and incidents: what will happen, with numbers."""
+
+from functools import partial
+from typing import Any
+
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from monitoring.admin.form import AssignForm, CauseForm, SilenceForm
+from monitoring.models import Incident, Target
+from portal.admin.confirm import Confirmation
+from portal.base.words import format_moment
+
+
+def describe_silence(model_admin: Any, request: HttpRequest, targets: QuerySet[Target]) -> Confirmation:
+    count = targets.count()
+    consequences = [
+        ngettext(
+            "Checks continue and incidents are recorded, but no alerts are sent for this target.",
+            "Checks continue and incidents are recorded, but no alerts are sent for these %(count)d targets.",
+            count,
+        )
+        % {"count": count}
+    ]
+    if is_open := count_open(targets):
+        text = ngettext(
+            "%(count)d open incident sends no reminders.", "%(count)d open incidents send no reminders.", is_open
+        )
+        consequences.append(text % {"count": is_open})
+    return Confirmation(_("Silence"), _("Silence"), consequences, form=SilenceForm, remark=url_of)
+
+
+def describe_pause(model_admin: Any, request: HttpRequest, targets: QuerySet[Target]) -> Confirmation:
+    count = targets.count()
+    consequences = [
+        ngettext(
+            "This target is not checked until someone resumes it.",
+            "These %(count)d targets are not checked until someone resumes them.",
+            count,
+        )
+        % {"count": count}
+    ]
+    if is_open := count_open(targets):
+        text = ngettext(
+            "%(count)d open incident is closed without a recovery.",
+            "%(count)d open incidents are closed without a recovery.",
+            is_open,
+        )
+        consequences.append(text % {"count": is_open})
+    return Confirmation(_("Pause monitoring"), _("Pause"), consequences, remark=url_of)
+
+
+def describe_unpublishing(model_admin: Any, request: HttpRequest, targets: QuerySet[Target]) -> Confirmation:
+    count = targets.count()
+    consequences = [
+        ngettext(
+            "%(count)d badge address stops working: pages that show it get an error (404).",
+            "%(count)d badge addresses stop working: pages that show them get an error (404).",
+            count,
+        )
+        % {"count": count},
+        _("A badge that is published again gets a new address."),
+    ]
+    return Confirmation(_("Unpublish badge"), _("Unpublish badge"), consequences, remark=url_of)
+
+
+def describe_assignment(model_admin: Any, request: HttpRequest, incidents: QuerySet[Incident]) -> Confirmation:
+    found = list(incidents[:2])
+    initial = {"assignee": found[0].assignee_id} if len(found) == 1 else None
+    consequences = [_("The name is shown in the list of incidents and on the landing page.")]
+    form = partial(AssignForm, initial=initial)
+    return Confirmation(_("Assign"), _("Assign"), consequences, form=form, remark=opened_at)
+
+
+def describe_cause(model_admin: Any, request: HttpRequest, incidents: QuerySet[Incident]) -> Confirmation:
+    found = list(incidents[:2])
+    initial = {"cause": found[0].cause} if len(found) == 1 else None
+    form = partial(CauseForm, initial=initial)
+    return Confirmation(_("Root cause"), _("Save"), [], form=form, remark=opened_at)
+
+
+def count_open(targets: QuerySet[Target]) -> int:
+    return Incident.objects.open().filter(target__in=targets.order_by().values("pk")).count()
+
+
+def url_of(target: Target) -> str:
+    return target.url
+
+
+def opened_at(incident: Incident) -> str:
+    return format_moment(incident.opened_at)
