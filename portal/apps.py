@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 def create_trigram_indexes(**signal: Any) -> None:
     """Import late: the admin needs the models."""
-    import_module("portal.admin.trigrams").create_trigram_indexes(**signal)
+    import_module("portal.desk.trigrams").create_trigram_indexes(**signal)
 
 
 class PortalConfig(AppConfig):

@@ -13,7 +13,8 @@ from backups.admin.filters import DoubtsFilter, EntryStatusFilter, ExpectedFilte
 from backups.models import BackupEntry, ExpectedBackupJob
 from portal.admin.base import ReadOnlyAdmin
 from portal.admin.display import exact_moment, moment_column, stack_lines
-from portal.admin.searching import matching_values, search_by
+from portal.admin.searching import search_by
+from portal.desk.matching import matching_values
 
 
 @admin.register(BackupEntry)

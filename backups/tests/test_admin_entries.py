@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from backups.models import Status
 from backups.reasons import make_reason
 from backups.tests.factories import HASH, make_entry
-from portal.admin import searching
+from portal.desk import matching
 from portal.tests.helpers.admin_pages import log_in_with_role, page_text
 
 pytestmark = pytest.mark.django_db
@@ -60,7 +60,7 @@ class TestTheList:
         assert found(admin_client, **query) == {made[name].pk for name in names}
 
     def test_search_is_limited_to_the_first_matching_jobs(self, admin_client, make_job, monkeypatch):
-        monkeypatch.setattr(searching, "MOST_NAMES", 2)
+        monkeypatch.setattr(matching, "MOST_NAMES", 2)
         for number in range(3):
             make_entry(make_job(f"db{number}"))
         assert len(found(admin_client, q="db")) == 2

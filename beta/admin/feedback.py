@@ -30,10 +30,11 @@ from beta.models import BetaFeedback, FeedbackTag
 from monitoring.admin.display import row_column
 from portal.admin.base import BoundedChangeList, SettingsAdmin
 from portal.admin.display import exact_moment, join_inline, moment_column, stack_lines
-from portal.admin.searching import MOST_NAMES, matching_values, search_by
+from portal.admin.searching import search_by
 from portal.base.text import truncate_text
 from portal.base.words import EMPTY_VALUE
 from portal.desk.history import history_section
+from portal.desk.matching import MOST_NAMES, matching_values
 from portal.desk.panels import Section
 from usage.admin.display import clock_note
 

@@ -16,7 +16,7 @@ from beta.models import BetaFeedback, FeedbackTag
 from beta.report.gather import build_report
 from beta.tests.factories import create_bug, get_programme
 from monitoring.tests.helpers.admin_pages import changelist_rows, page_url, post_action
-from portal.admin import searching
+from portal.desk import matching, trigrams
 from portal.models import AuditEvent
 from portal.tests.helpers.admin_pages import log_in_with_role, messages_of, page_text
 
@@ -170,8 +170,8 @@ class TestFiltersAndSearch:
         assert found(client, q="#" + "9" * 19) == []
 
     def test_text_search_is_limited_to_the_newest_rows(self, client, olga, monkeypatch):
-        monkeypatch.setattr(searching, "SEARCHED_ROWS", 2)
-        monkeypatch.setattr(searching, "has_trigram_indexes", lambda: False)
+        monkeypatch.setattr(matching, "SEARCHED_ROWS", 2)
+        monkeypatch.setattr(trigrams, "has_trigram_indexes", lambda: False)
         for name in ("a", "b", "c"):
             create_bug(name, "crash")
         assert found(client, q="crash") == ["c", "b"]

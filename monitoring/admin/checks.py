@@ -17,8 +17,9 @@ from monitoring.models import CheckResult, Target
 from monitoring.panels import format_milliseconds
 from portal.admin.base import ReadOnlyAdmin
 from portal.admin.display import exact_moment, moment_column
-from portal.admin.searching import matching_values, search_by
+from portal.admin.searching import search_by
 from portal.base.words import EMPTY_VALUE
+from portal.desk.matching import matching_values
 
 # A search finds targets first, and then their checks by an index. Checks of several targets must be sorted, which is
 # bounded by the number of targets and the time.

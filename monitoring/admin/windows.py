@@ -21,9 +21,10 @@ from monitoring.alerts.notices import format_duration
 from monitoring.models import MaintenanceWindow, Target
 from portal.admin.base import BoundedChangeList
 from portal.admin.display import QUIET, WARNING, badge, relative_moment, stack_lines
-from portal.admin.searching import matching_values, search_by
+from portal.admin.searching import search_by
 from portal.base.words import format_count, format_moment
 from portal.desk.history import history_section
+from portal.desk.matching import matching_values
 from portal.desk.panels import Section
 
 

@@ -9,8 +9,9 @@ from django.utils.translation import gettext_lazy as _
 from portal.admin.base import ReadOnlyAdmin
 from portal.admin.display import exact_moment, moment_column
 from portal.admin.filters import ChoiceFilter, PeriodFilter
-from portal.admin.searching import any_of, search_by
+from portal.admin.searching import search_by
 from portal.desk.history import describe_changes, describe_event
+from portal.desk.matching import any_of
 from portal.models import AuditEvent
 
 # What stands before most names in the trail.

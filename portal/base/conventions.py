@@ -14,6 +14,7 @@ CONVENTIONS = {
     "panels": "portal.desk.panels: tiles of the landing page and sections of a machine's page",
     "privacy": "portal.privacy.registry: tables that hold personal data",
     "schedules": "portal.work: periodic jobs, pulses and retention",
+    "search": "portal.desk.search: what the search box of every page finds",
     "snippets": "portal.desk.snippets: scripts shown with a new token",
     "tasks": "portal.work.queue: tasks that can be enqueued",
 }

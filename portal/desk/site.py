@@ -15,13 +15,14 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.urls import Resolver404, resolve, reverse
+from django.urls import Resolver404, path, resolve, reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from portal.base.findings import Finding
 from portal.desk.findings import current_findings
 from portal.desk.panels import current_tiles
+from portal.desk.search import search_view
 
 # Schedules and queues are declared in code: a row edited by hand would be overwritten, or stop them all. Factors and
 # sessions are their users' own.
@@ -64,7 +65,8 @@ class VigieAdminSite(AdminSite):
     def get_urls(self) -> list[Any]:
         """Leave out Django's redirect to a row's own page: no model has one, and it looks before it asks who may."""
         own = [url for url in super().get_urls() if getattr(url, "name", None) != "view_on_site"]
-        return [*(url for page in self.pages for url in page.urls()), *own]
+        search = path("search/", self.admin_view(search_view), name="search")
+        return [search, *(url for page in self.pages for url in page.urls()), *own]
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Lead to the sign-in page. Whoever is signed in and came back lacks the permission to see the admin."""

@@ -12,8 +12,8 @@ from django.db.models import UniqueConstraint
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from portal.admin import searching
 from portal.admin.base import GuardedAdmin, ReadOnlyAdmin, VigieModelAdmin
+from portal.desk import matching, trigrams
 from portal.models import AuditEvent
 
 pytestmark = [pytest.mark.django_db, pytest.mark.slow]
@@ -158,8 +158,8 @@ def test_search_finds_fragments_and_short_beginnings_in_any_case(admin_client, m
 
 
 def test_search_is_limited_to_the_newest_rows_without_an_index(admin_client, make_agent, monkeypatch):
-    monkeypatch.setattr(searching, "SEARCHED_ROWS", 2)
-    monkeypatch.setattr(searching, "has_trigram_indexes", lambda: False)
+    monkeypatch.setattr(matching, "SEARCHED_ROWS", 2)
+    monkeypatch.setattr(trigrams, "has_trigram_indexes", lambda: False)
     names = [make_agent(f"PC-LYON-{number}").machine_id for number in range(3)]
     response = admin_client.get(address("agents.agent", "changelist"), {"q": "lyon"})
     assert [agent.machine_id for agent in response.context["cl"].queryset] == names[:0:-1]

@@ -13,7 +13,7 @@ from django.urls import reverse
 from portal.access.roles import VIEWER, synchronise_roles
 from portal.access.tokens.issuing import issue_token
 from portal.admin.base import GuardedAdmin
-from portal.admin.searching import LONGEST_SEARCH
+from portal.desk.matching import LONGEST_SEARCH
 from portal.models import AuditEvent
 
 pytestmark = pytest.mark.django_db

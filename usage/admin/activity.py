@@ -23,10 +23,11 @@ from agents.models import Agent
 from portal.admin.base import ReadOnlyAdmin
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, exact_moment, moment_column, stack_lines
 from portal.admin.filters import ChoiceFilter, PeriodFilter
-from portal.admin.searching import MOST_NAMES, matching_rows, matching_values, recent_values, search_by
+from portal.admin.searching import search_by
 from portal.base.lookups import FRAGMENT
 from portal.base.problems import CODES
 from portal.base.words import EMPTY_VALUE, format_count
+from portal.desk.matching import MOST_NAMES, matching_rows, matching_values, recent_values
 from portal.desk.panels import Section
 from usage.admin.display import clock_note
 from usage.models import FeatureUsage, UserError, UserSession
@@ -110,7 +111,7 @@ class CodeFilter(RecentFilter):
 
 def caller_names(text: str) -> list[str]:
     """Return how rows name the machines and users that match."""
-    machines = matching_values(Agent, ["name__fragment"], text, value="machine_id", is_large=True)
+    machines = matching_values(Agent, ["name__fragment"], text, value="machine_id")
     fields = ("username__fragment", "email__fragment", "first_name__fragment", "last_name__fragment")
     users = matching_rows(User, fields, text).values_list("username", "email")[:MOST_NAMES]
     return [MACHINE + name for name in machines] + [name for user in users for name in user if name]

@@ -22,9 +22,10 @@ from agents.models import Agent
 from portal.admin.base import BoundedChangeList
 from portal.admin.display import BAD, GOOD, WARNING, badge, exact_moment, join_inline, moment_column, stack_lines
 from portal.admin.filters import ChoiceFilter, PeriodFilter
-from portal.admin.searching import MOST_NAMES, matching_values, recent_values, search_by
+from portal.admin.searching import search_by
 from portal.audit import EVENT_TEXTS
 from portal.base.words import EMPTY_VALUE, format_count
+from portal.desk.matching import MOST_NAMES, matching_values, recent_values
 from portal.desk.panels import Section
 from portal.work.jobs import AlreadyRunning
 from usage import rollups
@@ -150,9 +151,9 @@ class RunAdmin(UsageDashboard):
 
         The names are looked up first: a subquery in an OR would scan all runs.
         """
-        machines = matching_values(Agent, ["name__fragment"], text, value="machine_id", is_large=True)
+        machines = matching_values(Agent, ["name__fragment"], text, value="machine_id")
         fields = ("ref__fragment", "customer__fragment")
-        refs = matching_values(Licence, fields, text, value="ref", is_large=True)
+        refs = matching_values(Licence, fields, text, value="ref")
         if max(len(machines), len(refs)) >= MOST_NAMES:
             self.warn_incomplete(request)
         found = Q(machine_id__begins=text) | Q(license_ref__begins=text) | Q(license_ref__in=refs)

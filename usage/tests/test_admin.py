@@ -7,7 +7,7 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from portal.admin import searching
+from portal.desk import matching
 from usage.admin import runs as usage_admin
 from usage.tests.changelists import list_rows
 from usage.tests.factories import create_licence, create_run
@@ -106,7 +106,7 @@ class TestRunList:
         make_agent("PC-LYON-07")
         run, _unenrolled = make_run(machine_id="PC-LYON-07"), make_run(machine_id="PC-LYON-08")
         make_run(machine_id="PC-PARIS-1")
-        monkeypatch.setattr(searching, "LOG_ROWS", 1)
+        monkeypatch.setattr(matching, "LOG_ROWS", 1)
         assert listed(q="lyon") == {run.pk}
 
     @pytest.mark.parametrize(("licences", "is_cut"), [(2, False), (4, True)])
@@ -114,7 +114,7 @@ class TestRunList:
         self, admin_client, make_run, monkeypatch, licences, is_cut
     ):
         monkeypatch.setattr(usage_admin, "MOST_NAMES", 3)
-        monkeypatch.setattr(searching, "MOST_NAMES", 3)
+        monkeypatch.setattr(matching, "MOST_NAMES", 3)
         for number in range(licences):
             create_licence(f"LIC-{number}")
             make_run(license_ref=f"LIC-{number}")

@@ -4,8 +4,8 @@ import pytest
 from django.core.checks import run_checks
 from django.db import connection
 
-from portal.admin import trigrams
-from portal.admin.trigrams import create_trigram_indexes, has_trigram_indexes, trigram_indexes
+from portal.desk import trigrams
+from portal.desk.trigrams import create_trigram_indexes, has_trigram_indexes, trigram_indexes
 
 pytestmark = pytest.mark.django_db
 LONGEST_NAME = 63  # PostgreSQL cuts a longer one

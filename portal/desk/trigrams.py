@@ -13,6 +13,7 @@ from typing import Any
 from django.contrib import admin
 from django.core.checks import CheckMessage, Tags, Warning, register
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
+from django.db.models import Model
 
 from portal.base.lookups import FRAGMENT
 
@@ -81,6 +82,11 @@ def has_trigram_indexes(using: str = DEFAULT_DB_ALIAS) -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest(%s::text[]) AS name", [names])
         return bool(cursor.fetchone()[0])
+
+
+def is_indexed(model: type[Model]) -> bool:
+    """Return whether trigram indexes find all rows of the model by the columns that its list searches."""
+    return bool(getattr(admin.site._registry.get(model), "is_large", False)) and has_trigram_indexes()
 
 
 @register(Tags.database)

@@ -1,0 +1,179 @@
+"""The search over everything that has a name: machines, licences, databases and so on.
+
+An app's `search.py` registers its sources. `admin:search` is the page: `?q=` with the text, the results by groups, best
+first. Asked by htmx (`HX-Request`), it returns the results alone (`portal/search_results.html`), for a box on other
+pages:
+
+    <form role="search" action="{% url 'admin:search' %}">
+      <input type="search" name="q" hx-get="{% url 'admin:search' %}" hx-trigger="input changed delay:200ms"
+             hx-target="#search-results">
+    </form>
+    <div id="search-results"></div>
+
+Each result is a link with the class `search-hit`, in the order of the page; the first one is the best.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Model, Q, QuerySet
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.cache import patch_vary_headers
+from django.utils.translation import gettext as _
+
+from portal.base.conventions import Collected
+from portal.base.lookups import FRAGMENT
+from portal.base.words import format_count
+from portal.desk.matching import LONGEST_SEARCH, any_of, matching_rows
+
+SHOWN = 6
+# Whoever finds more needs more of the name, not the number.
+MOST_COUNTED = 1_000
+# Rows that are read for their different values.
+ROWS_OF_VALUES = 200
+# The portal's own come after what operators look for.
+LAST_APPS = ("portal", "auth")
+EXACT, BEGINNING, WITHIN = range(3)
+
+
+@dataclass(frozen=True)
+class Hit:
+    name: str
+    detail: str
+    url: str
+    rank: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """The best results of one source. `more` is the text of the link to the list with all, or empty."""
+
+    title: str
+    hits: list[Hit]
+    url: str
+    more: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """Rows that are found by some of their columns, which their list searches too."""
+
+    model: type[Model]
+    fields: Sequence[str]
+    name: Callable[[Any], str] = str
+    detail: Callable[[Any], str] = lambda row: ""
+    title: Any = ""
+    rows_of_arm = SHOWN + 1
+
+    def may_see(self, request: HttpRequest) -> bool:
+        return bool(admin.site._registry[self.model].has_view_or_change_permission(request))
+
+    def find(self, text: str) -> Group | None:
+        found = matching_rows(self.model, [name + FRAGMENT for name in self.fields], text)
+        hits = sorted(self.hits(self.candidates(text, found), text), key=lambda hit: (hit.rank, hit.name.lower()))
+        if not hits:
+            return None
+        more = self.describe_rest(found) if len(hits) > SHOWN else ""
+        return Group(str(self.title or self.opts.verbose_name_plural), hits[:SHOWN], self.list_url(text), more)
+
+    def candidates(self, text: str, found: QuerySet[Any]) -> QuerySet[Any]:
+        """Return some exact matches, some beginnings and the newest of the rest, so that none hides the others.
+
+        Each is a query with a limit of its own, joined into one: the cost does not grow with the rows that match.
+        """
+        rows = self.model._default_manager.order_by()
+        spellings = {text, text.upper(), text.lower()}
+        arms = [
+            rows.filter(any_of(Q((f"{name}__in", spellings)) for name in self.fields)),
+            rows.filter(any_of(Q((f"{name}__begins", text)) for name in self.fields)),
+            found.order_by("-pk"),
+        ]
+        first, *others = [rows.filter(pk__in=arm.values("pk")[: self.rows_of_arm]).values_list("pk") for arm in arms]
+        return rows.filter(pk__in=[key for (key,) in first.union(*others)])
+
+    def hits(self, rows: QuerySet[Any], text: str) -> list[Hit]:
+        return [
+            Hit(
+                self.name(row),
+                self.detail(row),
+                reverse(f"{self.route}_change", args=[row.pk]),
+                rank_of([str(getattr(row, name)) for name in self.fields], text),
+            )
+            for row in rows
+        ]
+
+    def describe_rest(self, found: QuerySet[Any]) -> str:
+        count = found.order_by().values("pk")[: MOST_COUNTED + 1].count()
+        return _("All %(count)s") % {"count": format_count(min(count, MOST_COUNTED)) + "+" * (count > MOST_COUNTED)}
+
+    def list_url(self, text: str) -> str:
+        return reverse(f"{self.route}_changelist", query={"q": text})
+
+    @property
+    def route(self) -> str:
+        return f"admin:{self.opts.app_label}_{self.opts.model_name}"
+
+    @property
+    def opts(self) -> Any:
+        return self.model._meta
+
+
+class ValueSource(Source):
+    """The different values of one column, such as customers: each leads to the list of the rows that hold it."""
+
+    rows_of_arm = ROWS_OF_VALUES
+
+    def hits(self, rows: QuerySet[Any], text: str) -> list[Hit]:
+        (column,) = self.fields
+        values = rows.values_list(column, flat=True).distinct()
+        return [Hit(value, "", self.list_url(value), rank_of([value], text)) for value in values]
+
+    def describe_rest(self, found: QuerySet[Any]) -> str:
+        return _("All matches")
+
+
+sources: Collected[Source] = Collected("search")
+
+
+def rank_of(values: Sequence[str], text: str) -> int:
+    known = [value.lower() for value in values]
+    if text.lower() in known:
+        return EXACT
+    return BEGINNING if any(value.startswith(text.lower()) for value in known) else WITHIN
+
+
+def visible_sources(request: HttpRequest) -> list[Source]:
+    """Return the sources whose rows the user may see, those of the portal's own last."""
+    found = [source for source in sources.all() if source.may_see(request)]
+    return sorted(found, key=lambda source: source.opts.app_label in LAST_APPS)
+
+
+def find_everywhere(request: HttpRequest, text: str) -> list[Group]:
+    """Return the groups with results, the best match first; a text that no name can contain finds nothing."""
+    if not text or len(text) > LONGEST_SEARCH or "\0" in text:
+        return []
+    groups = [source.find(text) for source in visible_sources(request)]
+    return sorted((group for group in groups if group), key=lambda group: group.hits[0].rank)
+
+
+def search_view(request: HttpRequest) -> TemplateResponse:
+    """Return the page of results, or for htmx the results alone."""
+    text = " ".join(request.GET.get("q", "").split())
+    is_fragment = "HX-Request" in request.headers
+    context = {
+        "query": text,
+        "groups": find_everywhere(request, text),
+        "searched": [str(source.title or source.opts.verbose_name_plural) for source in visible_sources(request)],
+    }
+    if not is_fragment:
+        context |= admin.site.each_context(request) | {"title": _("Search")}
+    template = "portal/search_results.html" if is_fragment else "portal/search.html"
+    response = TemplateResponse(request, template, context)
+    patch_vary_headers(response, ["HX-Request"])
+    return response
