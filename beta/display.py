@@ -13,7 +13,7 @@ from django.utils.functional import Promise
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from agents.enrolment import machine_subject
 from beta.models import BetaFeedback
@@ -51,7 +51,7 @@ def severity_badge(feedback: BetaFeedback) -> SafeString | str:
     """Return the severity, or a remark if a bug has none."""
     if feedback.severity:
         return badge(feedback.get_severity_display(), SEVERITY_TONES[Severity(feedback.severity)])
-    return badge(_("not judged"), QUIET) if feedback.type == Type.BUG else ""
+    return badge(_("untriaged"), QUIET) if feedback.type == Type.BUG else ""
 
 
 def status_badge(feedback: BetaFeedback) -> SafeString:
@@ -90,7 +90,7 @@ def full_comment(comment: str) -> SafeString | str:
 def source_link(feedback: BetaFeedback) -> SafeString | str:
     """Name the token that sent the feedback, with a link if it is a machine's."""
     if feedback.source == BetaFeedback.PUBLIC:
-        return _("public form")
+        return _("public feedback page")
     if not feedback.source.startswith(MACHINE):
         return feedback.source
     url = reverse("admin:agents_agent_changelist", query={"q": feedback.source.removeprefix(MACHINE)})
@@ -104,7 +104,7 @@ def feedback_link(feedback: BetaFeedback, text: str = "") -> SafeString:
 
 # Header and cell of the columns of tables of feedback.
 COLUMNS: dict[str, tuple[Promise, Callable[[BetaFeedback], Any]]] = {
-    "given": (gettext_lazy("Given"), lambda feedback: feedback.given_at),
+    "given": (pgettext_lazy("date", "Sent"), lambda feedback: feedback.given_at),
     "number": (gettext_lazy("Number"), feedback_link),
     "participant": (gettext_lazy("Participant"), lambda feedback: isolate_direction(feedback.participant)),
     "type": (gettext_lazy("Type"), type_badge),

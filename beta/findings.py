@@ -15,7 +15,8 @@ from beta.models import BetaFeedback, BetaProgramme
 from beta.report import wording
 from beta.report.status import running_programmes
 from beta.report.verdict import GO
-from portal.base.findings import Finding, Severity, count_finding, finding_sources, split_shown
+from portal.base.findings import Finding, Severity, finding_sources, split_shown
+from portal.base.words import format_count
 
 HIGH_FOR, UNRATED_FOR = timedelta(days=3), timedelta(days=2)
 ENDS_SOON = timedelta(days=3)
@@ -46,33 +47,34 @@ def waiting_bugs(now: datetime) -> Iterator[Finding]:
     for row in rows:
         yield from bug_findings(row)
     if has_others:
-        text = _("Bugs of more beta programmes wait.")
-        yield Finding(Severity.WARNING, text, None, list_url("betafeedback", type="bug"), _("See them"))
+        text = _("Bugs in other beta programmes are waiting.")
+        yield Finding(Severity.WARNING, text, None, list_url("betafeedback", type="bug"), _("View bugs"))
 
 
 def bug_findings(row: Mapping[str, Any]) -> Iterator[Finding]:
     texts = {
         "critical": ngettext(
-            "%(count)s critical bug of %(programme)s is open.",
-            "%(count)s critical bugs of %(programme)s are open.",
+            "%(count)s critical bug in %(programme)s is open.",
+            "%(count)s critical bugs in %(programme)s are open.",
             row["critical"],
         ),
         "high": ngettext(
-            "%(count)s bug of high severity of %(programme)s has been open for more than 3 days.",
-            "%(count)s bugs of high severity of %(programme)s have been open for more than 3 days.",
+            "%(count)s high-severity bug in %(programme)s is still open.",
+            "%(count)s high-severity bugs in %(programme)s are still open.",
             row["high"],
         ),
         "unrated": ngettext(
-            "%(count)s bug of %(programme)s has had no severity for more than 2 days.",
-            "%(count)s bugs of %(programme)s have had no severity for more than 2 days.",
+            "%(count)s bug in %(programme)s is waiting for triage.",
+            "%(count)s bugs in %(programme)s are waiting for triage.",
             row["unrated"],
         ),
     }
     for kind, text in texts.items():
         if row[kind]:
             severity = Severity.INFO if kind == "unrated" else Severity.WARNING
-            url, programme = bugs_url(row["programme"], kind), row["programme__name"]
-            yield count_finding(severity, text, row[kind], row[f"{kind}_since"], url, programme=programme)
+            words = {"count": format_count(row[kind]), "programme": row["programme__name"]}
+            action = _("View bugs in %(programme)s") % words
+            yield Finding(severity, text % words, row[f"{kind}_since"], bugs_url(row["programme"], kind), action)
 
 
 def bugs_url(programme: int, kind: str) -> str:
@@ -90,7 +92,7 @@ def unready_programmes(now: datetime) -> Iterator[Finding]:
     for programme, status in running_programmes(now):
         if programme.ends is None or programme.ends > last or status.verdict == GO:
             continue
-        text = _("%(programme)s ends on %(day)s, and its verdict is %(verdict)s. %(reason)s")
+        text = _("%(programme)s ends on %(day)s with the verdict %(verdict)s. %(reason)s")
         words = {
             "programme": programme.name,
             "day": date_format(programme.ends, "j F"),
@@ -98,4 +100,4 @@ def unready_programmes(now: datetime) -> Iterator[Finding]:
             "reason": wording.explain_verdict(status.conditions),
         }
         url = reverse("admin:beta_betaprogramme_change", args=[programme.pk])
-        yield Finding(Severity.WARNING, text % words, None, url, _("See the programme"))
+        yield Finding(Severity.WARNING, text % words, None, url, _("View %(programme)s") % words)

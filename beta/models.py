@@ -11,6 +11,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 from vigie_client import contract
 
 from beta.feedback.origins import refuse_bad_origins
@@ -64,7 +65,7 @@ class BetaProgramme(models.Model):
     )
 
     public_key = models.CharField(_("public key"), max_length=KEY_LENGTH, unique=True, default=new_key, editable=False)
-    takes_public = models.BooleanField(_("takes feedback by its public key"), default=True)
+    takes_public = models.BooleanField(_("accept feedback without a token"), default=True)
     allowed_origins = models.TextField(_("allowed origins"), blank=True, validators=[refuse_bad_origins])
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
     targets = models.ManyToManyField(
@@ -84,7 +85,7 @@ class BetaProgramme(models.Model):
 
     def clean(self) -> None:
         if self.starts and self.ends and self.ends < self.starts:
-            raise ValidationError({"ends": _("It must not end before it starts.")})
+            raise ValidationError({"ends": _("The end date can’t be before the start date.")})
 
     @property
     def subject(self) -> str:
@@ -139,7 +140,7 @@ class BetaFeedback(models.Model):
     class Type(models.TextChoices):
         BUG = "bug", _("bug")
         UX = "ux", _("usability")
-        FEATURE = "feature", _("feature wish")
+        FEATURE = "feature", _("feature request")
         OTHER = "other", _("other")
 
     class Severity(models.TextChoices):
@@ -152,7 +153,7 @@ class BetaFeedback(models.Model):
         OPEN = "open", _("open")
         PLANNED = "planned", _("planned")
         FIXED = "fixed", _("fixed")
-        DECLINED = "declined", _("declined")
+        DECLINED = "declined", _("won’t fix")
         DUPLICATE = "duplicate", _("duplicate")
 
     # States of feedback that waits, and severities that hold a release back.
@@ -160,7 +161,7 @@ class BetaFeedback(models.Model):
     GRAVE: ClassVar = (Severity.CRITICAL, Severity.HIGH)
     PUBLIC: ClassVar = "public"
 
-    feedback_id = models.UUIDField(_("id of the sender"), unique=True, editable=False)
+    feedback_id = models.UUIDField(_("sender’s id"), unique=True, editable=False)
     programme = models.ForeignKey(
         BetaProgramme, models.CASCADE, related_name="feedback", verbose_name=_("programme"), db_index=False
     )
@@ -171,8 +172,8 @@ class BetaFeedback(models.Model):
     comment = models.TextField(_("comment"), blank=True)
     page = models.CharField(_("page"), max_length=200, blank=True)
     app_version = models.CharField(_("version"), max_length=64, blank=True)
-    source = models.CharField(_("told by"), max_length=160)
-    given_at = models.DateTimeField(_("given"))
+    source = models.CharField(_("source"), max_length=160)
+    given_at = models.DateTimeField(pgettext_lazy("date", "sent"))
     clock = clock_field()
     received_at = models.DateTimeField(_("received"))
     digest = models.CharField(max_length=64, editable=False)
@@ -234,21 +235,21 @@ class BetaSnapshot(models.Model):
     class Reason(models.TextChoices):
         EXPORTED = "exported", _("exported")
         COMMAND = "command", _("command line")
-        VERDICT = "verdict", _("the verdict changed")
-        CLOSED = "closed", _("the programme ended")
+        VERDICT = "verdict", _("verdict changed")
+        CLOSED = "closed", _("programme ended")
 
     programme = models.ForeignKey(
         BetaProgramme, models.CASCADE, related_name="snapshots", verbose_name=_("programme"), db_index=False
     )
-    taken_at = models.DateTimeField(_("taken"))
+    taken_at = models.DateTimeField(_("saved"))
     verdict = models.CharField(_("verdict"), max_length=20)
-    reason = models.CharField(_("why"), max_length=8, choices=Reason)
+    reason = models.CharField(_("reason"), max_length=8, choices=Reason)
     taken_by = models.CharField(_("by"), max_length=150, blank=True)
     data = models.JSONField(_("report"))
 
     class Meta:
         db_table = "monitoring_betasnapshot"
-        verbose_name, verbose_name_plural = _("beta report"), _("beta reports")
+        verbose_name, verbose_name_plural = _("saved report"), _("saved reports")
         ordering = ["-id"]
         indexes = [models.Index(fields=["programme", "-id"], name="snapshot_programme")]
         permissions = [("export_betasnapshot", _("Can export beta reports"))]
@@ -270,7 +271,7 @@ class FeedbackWindow(CountingWindow):
 
     class Meta:
         db_table = "monitoring_feedbackwindow"
-        verbose_name = verbose_name_plural = _("feedback that was counted")
+        verbose_name = verbose_name_plural = _("feedback rate limit")
         default_permissions = ()
 
     def __str__(self) -> str:

@@ -36,7 +36,7 @@ def beta_tile(now: datetime) -> Tile:
     found = running_programmes(now)
     if not found:
         url = reverse("admin:beta_betaprogramme_changelist")
-        return Tile(title=_("Beta"), figure=EMPTY_VALUE, caption=_("no programme runs"), url=url)
+        return Tile(title=_("Beta"), figure=EMPTY_VALUE, caption=_("no active programme"), url=url)
     programme, status = found[0]
     key = f"beta.days.{programme.pk}"
     by_day = cache.get_or_set(key, lambda: feedback_by_day(programme, now), FRESH_SECONDS) or {}
@@ -46,7 +46,7 @@ def beta_tile(now: datetime) -> Tile:
         caption=programme.name,
         url=reverse("admin:beta_betaprogramme_change", args=[programme.pk]),
         facts=tile_facts(status, programme),
-        chart=daily_chart(by_day, now, _("feedback a day")),
+        chart=daily_chart(by_day, now, _("feedback per day")),
     )
 
 
@@ -60,7 +60,7 @@ def tile_facts(status: ProgrammeStatus, programme: BetaProgramme) -> list[tuple[
         (_("participants"), _("%(count)s of %(target)s") % taking_part),
         (_("average score"), wording.format_score(figures.average)),
         (_("Net Promoter Score"), wording.format_signed(status.nps)),
-        (_("critical and high bugs open"), wording.format_figure(figures.grave_bugs)),
+        (_("open critical and high bugs"), wording.format_figure(figures.grave_bugs)),
     ]
 
 
@@ -72,7 +72,7 @@ def feedback_of_machine(machine_id: str) -> Section:
         title=_("Beta feedback"),
         **display.feedback_table(newest, "given number type severity status score comment"),
         url=admin_url("beta_betafeedback_changelist", {"source": machine_subject(machine_id)}),
-        empty=_("None came from this machine."),
+        empty=_("No feedback from this machine."),
     )
 
 

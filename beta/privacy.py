@@ -138,7 +138,7 @@ class SmallTable(PersonalDataTable):
 def origin_remarks(subject: Subject) -> Iterator[str]:
     for programme in BetaProgramme.objects.order_by("pk"):
         if subject.is_in(programme.allowed_origins):
-            text = _("The beta programme %(number)d names the subject in its allowed origins: change it in the admin.")
+            text = _("The allowed origins of beta programme %(number)d contain the name. Change them in the portal.")
             yield text % {"number": programme.pk}
 
 

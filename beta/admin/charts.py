@@ -71,7 +71,7 @@ def response_chart(report: Report) -> DrawnChart | None:
         return None
     drawn = fill_days(list(days))
     known = [days.get(day) for day in drawn]
-    lines = [{"label": _("Mean response time"), "values": [day["mean_ms"] if day else None for day in known]}]
+    lines = [{"label": _("Average response time"), "values": [day["mean_ms"] if day else None for day in known]}]
     if condition := wording.find_condition(report, "latency"):
         lines.append({"label": wording.condition_target(condition), "values": [condition["target"]] * len(drawn)})
     return DrawnChart(
@@ -83,7 +83,7 @@ def response_chart(report: Report) -> DrawnChart | None:
             "marks": {"label": _("failed checks"), "values": [day["failures"] if day else 0 for day in known]},
             "unit": "ms",
         },
-        columns=[_("Day (UTC)"), _("Mean response time"), _("Checks"), _("Failed")],
+        columns=[_("Day (UTC)"), _("Average response time"), _("Checks"), _("Failed")],
         rows=table_rows(
             [
                 wording.format_day(day["day"]),

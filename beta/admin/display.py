@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, pgettext
 
 from beta.admin import charts
 from beta.admin.charts import DrawnChart
@@ -18,12 +18,12 @@ from beta.report import wording
 from beta.report.gather import DETRACTS, PROMOTES, OpenBug, Report
 from beta.report.verdict import GO, INSUFFICIENT_DATA, NO_GO
 from beta.report.wording import Fact
-from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, stack_lines
+from portal.admin.display import BAD, GOOD, QUIET, badge, stack_lines
 from portal.base.text import truncate_text
 from portal.base.words import EMPTY_VALUE, format_count
 from portal.desk.panels import Section
 
-TONES = {GO: GOOD, NO_GO: BAD, INSUFFICIENT_DATA: WARNING}
+TONES = {GO: GOOD, NO_GO: BAD, INSUFFICIENT_DATA: QUIET}
 OUTCOMES = {True: GOOD, False: BAD, None: QUIET}
 SHOWN_OF_A_COMMENT, SHOWN_OF_A_PAGE = 300, 80
 BAR = (
@@ -44,6 +44,7 @@ class ReportPresentation:
     reason: str
     was: str
     period: str
+    made: datetime
     compared_with: str
     conditions: Section
     facts: Sequence[Fact]
@@ -63,6 +64,7 @@ def present_report(report: Report) -> ReportPresentation:
         reason=wording.explain_verdict(report["conditions"]),
         was=wording.verdict_label(before["verdict"]) if before and has_changed else "",
         period=wording.format_period(report),
+        made=datetime.fromisoformat(report["generated_at"]),
         compared_with=wording.format_report_moment(before["generated_at"]) if before else "",
         conditions=conditions_section(report),
         facts=wording.list_facts(report),
@@ -95,14 +97,15 @@ def conditions_section(report: Report) -> Section:
             wording.condition_name(condition),
             wording.condition_value(condition),
             wording.condition_target(condition),
-            badge(wording.condition_outcome(condition), OUTCOMES[condition["ok"]]),
+            badge(wording.result_label(result), OUTCOMES[result]),
         ]
         for condition in report["conditions"]
+        for result in [wording.condition_result(report, condition)]
     ]
-    without = _("No target belongs to the programme: it is judged without its performance.")
+    without = _("No targets linked: response time and error rate don’t count.")
     return Section(
-        title=_("Conditions"),
-        columns=[_("Condition"), _("Now"), _("Needed"), _("Outcome")],
+        title=_("Release criteria"),
+        columns=[_("Criterion"), _("Now"), _("Required"), _("Result")],
         rows=rows,
         note="" if wording.find_condition(report, "latency") else without,
     )
@@ -118,13 +121,15 @@ def scores_section(report: Report) -> Section:
     rows = [
         [str(score), score_bar(score, counts[score], most), counts[score]] for score in reversed(range(len(counts)))
     ]
-    counting = _("Of each participant the latest score counts; one by the public key replaces none by token.")
+    note = _(
+        "The latest score of each participant counts. A score with the public key never replaces one with a token."
+    )
     return Section(
         title=_("Scores"),
-        columns=[_("Score"), "", _("Participants")],
+        columns=[_("Score"), _("Share"), _("Participants")],
         rows=rows if any(counts) else [],
-        empty=_("Nobody has given a score yet."),
-        note=counting if any(counts) else "",
+        empty=_("No scores yet."),
+        note=note if any(counts) else "",
     )
 
 
@@ -138,10 +143,10 @@ def bugs_section(report: Report) -> Section:
     left = report["bugs"]["critical_high_open"] - len(found)
     more = ngettext("and %(count)s more", "and %(count)s more", left) % {"count": format_count(left)}
     return Section(
-        title=_("Critical and high bugs that are open"),
-        columns=[_("Severity"), _("Comment"), _("Where"), _("Given")],
+        title=_("Open critical and high bugs"),
+        columns=[_("Severity"), _("Comment"), _("Page, version"), pgettext("date", "Sent")],
         rows=[bug_row(bug) for bug in found],
-        empty=_("There is none."),
+        empty=_("No open critical or high bugs."),
         note=more if left > 0 else "",
     )
 

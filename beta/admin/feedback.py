@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from beta import display
 from beta.admin.feedback_actions import FeedbackActions, record_triage
@@ -29,6 +30,7 @@ from beta.feedback import triage
 from beta.models import BetaFeedback, FeedbackTag
 from monitoring.admin.display import row_column
 from portal.admin.base import BoundedChangeList, SettingsAdmin
+from portal.admin.confirm import is_confirmed
 from portal.admin.display import exact_moment, join_inline, moment_column, stack_lines
 from portal.admin.searching import search_by
 from portal.base.text import truncate_text
@@ -40,6 +42,7 @@ from usage.admin.display import clock_note
 
 NUMBER = re.compile(r"#([0-9]{1,18})")
 SHOWN_OTHERS = 10
+SENT = pgettext_lazy("date", "sent")
 
 
 class FeedbackChangeList(BoundedChangeList):
@@ -59,10 +62,12 @@ class FeedbackAdmin(FeedbackActions, SettingsAdmin):
     class Media:
         css = {"all": ("beta/feedback.css",)}
 
+    purpose = _("Feedback from participants of beta programmes, sent by applications or on the public feedback page.")
+    empty_link = ("admin:beta_betaprogramme_changelist", _("View beta programmes"))
     ordering = ("-id",)
     list_per_page = 25  # each with badges, tags and isolated texts
     sortable_by = ()
-    list_display = ("what_was_said", "kind", "score", "stands", "version", moment_column("given_at", _("given")))
+    list_display = ("what_was_said", "kind", "score", "stands", "version", moment_column("given_at", SENT))
     list_display_links = ("what_was_said",)
     list_filter = (
         PriorityFilter, StatusFilter, TypeFilter, SeverityFilter, AssigneeFilter, ProgrammeFilter, TagFilter,
@@ -80,10 +85,10 @@ class FeedbackAdmin(FeedbackActions, SettingsAdmin):
     read_only_fieldsets = (
         (_("Comment"), ("comment_in_full",)),
         (
-            _("What was said"),
+            _("Feedback"),
             (
                 "by", "score", "on_page", "version_alone", "programme", "told_by",
-                moment_column("given_at", _("given"), show=exact_moment),
+                moment_column("given_at", SENT, show=exact_moment),
                 moment_column("received_at", _("received"), show=exact_moment),
                 clock_note,
             ),
@@ -105,7 +110,8 @@ class FeedbackAdmin(FeedbackActions, SettingsAdmin):
         return FeedbackChangeList
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[BetaFeedback]:
-        return super().get_queryset(request).select_related("programme", "assignee")
+        rows = super().get_queryset(request).select_related("programme", "assignee")
+        return display.with_excerpts(rows) if is_confirmed(request) else rows
 
     def search(self, request: HttpRequest, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
         if number := NUMBER.fullmatch(text):
@@ -189,7 +195,7 @@ class FeedbackAdmin(FeedbackActions, SettingsAdmin):
     comment_in_full = row_column(_("comment"), lambda row: display.full_comment(row.comment))
     by = row_column(_("participant"), lambda row: display.isolate_direction(row.participant))
     on_page = row_column(_("page"), lambda row: display.isolate_direction(row.page) if row.page else EMPTY_VALUE)
-    told_by = row_column(_("told by"), display.source_link)
+    told_by = row_column(_("source"), display.source_link)
 
 
 # --- Sections --------------------------------------------------------------------------------------------------------
@@ -200,7 +206,7 @@ def duplicates_section(feedback: BetaFeedback) -> Section:
     return Section(
         title=_now("Duplicates"),
         **display.feedback_table(found[:SHOWN_OTHERS], "given number participant comment"),
-        empty=_now("Nothing is a duplicate of it."),
+        empty=_now("No duplicates."),
         note=_now("Older ones are not shown.") if len(found) > SHOWN_OTHERS else "",
     )
 
@@ -209,8 +215,8 @@ def same_participant_section(feedback: BetaFeedback) -> Section:
     same = BetaFeedback.objects.filter(programme=feedback.programme_id, participant=feedback.participant)
     found = list(display.with_excerpts(same.exclude(pk=feedback.pk).order_by("-pk"))[: SHOWN_OTHERS + 1])
     return Section(
-        title=_now("Also said by this participant"),
+        title=_now("More from this participant"),
         **display.feedback_table(found[:SHOWN_OTHERS], "given number type status score comment"),
-        empty=_now("Nothing else."),
+        empty=_now("No other feedback."),
         note=_now("Older ones are not shown.") if len(found) > SHOWN_OTHERS else "",
     )

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from beta import display
+from beta.admin.confirmations import describe_triage
 from beta.admin.feedback_form import BulkTriageForm
 from beta.feedback import triage
 from beta.feedback.triage import TriageChange
@@ -18,10 +18,10 @@ from beta.models import BetaFeedback
 from monitoring.admin import base
 from monitoring.admin.base import AskingAdmin
 from portal import audit
+from portal.admin.confirm import confirm_first
 
 Rows = QuerySet[BetaFeedback]
 Status = BetaFeedback.Status
-SHOWN_OF_CHOSEN = 60
 TRIAGED = "monitoring.feedback_triaged"
 # The states in which each action makes sense: settled feedback is reopened before it is settled in another way.
 CAN = {
@@ -62,7 +62,9 @@ class FeedbackActions(AskingAdmin):
         changed = [change for feedback in rows for change in triage.apply_triage(feedback, wanted)]
         record_triage(request, changed)
         count = len({change.feedback.pk for change in changed})
-        text = ngettext("%(count)d is changed.", "%(count)d are changed.", count) % {"count": count}
+        text = ngettext("%(count)d feedback entry updated.", "%(count)d feedback entries updated.", count) % {
+            "count": count
+        }
         self.message_user(request, text, messages.SUCCESS if count else messages.WARNING)
 
     def apply_to_selection(self, request: HttpRequest, queryset: Rows, action: str, **wanted: Any) -> None:
@@ -76,15 +78,15 @@ class FeedbackActions(AskingAdmin):
     def assign_to_me(self, request: HttpRequest, queryset: Rows) -> None:
         self.apply_to_selection(request, queryset, "assign_to_me", assignee=request.user)
 
-    @admin.action(description=_("Plan"), permissions=["change"])
+    @admin.action(description=_("Mark as planned"), permissions=["change"])
     def plan(self, request: HttpRequest, queryset: Rows) -> None:
         self.apply_to_selection(request, queryset, "plan", status=Status.PLANNED)
 
-    @admin.action(description=_("It is fixed"), permissions=["change"])
+    @admin.action(description=_("Mark as fixed"), permissions=["change"])
     def fix(self, request: HttpRequest, queryset: Rows) -> None:
         self.apply_to_selection(request, queryset, "fix", status=Status.FIXED)
 
-    @admin.action(description=_("Decline"), permissions=["change"])
+    @admin.action(description=_("Mark as won’t fix"), permissions=["change"])
     def decline(self, request: HttpRequest, queryset: Rows) -> None:
         self.apply_to_selection(request, queryset, "decline", status=Status.DECLINED)
 
@@ -94,27 +96,11 @@ class FeedbackActions(AskingAdmin):
 
     # --- What needs to be asked --------------------------------------------------------------------------------------
 
+    @confirm_first(describe_triage)
     @admin.action(description=_("Triage…"), permissions=["change"])
-    def triage(self, request: HttpRequest, queryset: Rows) -> HttpResponse | None:
-        rows = self.lock_selection(request, queryset, Q())
-        if not rows:
-            return None
-        form = BulkTriageForm(rows, request.POST if "confirmed" in request.POST else None)
-        if not form.is_valid():
-            return self.ask_for_more(request, rows, form)
+    def triage(self, request: HttpRequest, queryset: Rows) -> None:
+        form: BulkTriageForm = request.confirmed_form  # type: ignore[attr-defined]
         self.carry_out(request, form.rows_to_change, form.wanted)
-        return None
-
-    def ask_for_more(self, request: HttpRequest, rows: Sequence[BetaFeedback], form: BulkTriageForm) -> HttpResponse:
-        lead = ngettext(
-            "What is to become of it? What you leave as it is does not change.",
-            "What is to become of them? What you leave as it is does not change in any.",
-            len(rows),
-        )
-        chosen = [
-            (feedback.pk, str(feedback), display.feedback_excerpt(feedback, SHOWN_OF_CHOSEN)) for feedback in rows
-        ]
-        return self.ask(request, "triage", form, chosen, title=_("Triage"), lead=lead, submit=_("Change"))
 
     # --- Deleting ----------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from beta.models import BetaFeedback, BetaProgramme, FeedbackTag
 from portal.admin.filters import ChoiceFilter, FieldFilter, PeriodFilter
@@ -30,10 +31,10 @@ class OwnFilter(ChoiceFilter):
 
 
 class PriorityFilter(OwnFilter):
-    title = _("priority")
+    title = _("view")
     parameter_name = "next"
     own = "mine"
-    options = {"grave": _("bugs, critical or high"), "unjudged": _("bugs nobody judged"), "mine": _("assigned to me")}
+    options = {"grave": _("critical and high bugs"), "unjudged": _("untriaged bugs"), "mine": _("assigned to me")}
 
     def condition(self, value: str, now: datetime) -> Q:
         return (
@@ -71,7 +72,7 @@ class ProgrammeFilter(RelatedRowFilter):
 class StatusFilter(ChoiceFilter):
     title = _("status")
     parameter_name = "status"
-    options = {"unsettled": _("to be done"), **dict(BetaFeedback.Status.choices)}
+    options = {"unsettled": _("open or planned"), **dict(BetaFeedback.Status.choices)}
 
     def condition(self, value: str, now: datetime) -> Q:
         return UNSETTLED if value == "unsettled" else Q(status=value)
@@ -87,7 +88,7 @@ class TypeFilter(FieldFilter):
 class SeverityFilter(ChoiceFilter):
     title = _("severity")
     parameter_name = "severity"
-    options = {**dict(BetaFeedback.Severity.choices), "none": _("not judged")}
+    options = {**dict(BetaFeedback.Severity.choices), "none": _("untriaged")}
 
     def condition(self, value: str, now: datetime) -> Q:
         return Q(severity="" if value == "none" else value)
@@ -97,7 +98,7 @@ class AssigneeFilter(OwnFilter):
     title = _("assigned to")
     parameter_name = "assignee"
     own = "me"
-    options = {"me": _("me"), "nobody": _("nobody")}
+    options = {"me": _("me"), "nobody": _("no one")}
 
     def condition(self, value: str, now: datetime) -> Q:
         return Q(assignee=None) if value == "nobody" else Q()
@@ -119,7 +120,7 @@ class TagFilter(RelatedRowFilter):
 
 
 class GivenFilter(PeriodFilter):
-    title = _("given")
+    title = pgettext_lazy("date", "sent")
     parameter_name = "given"
     field = "given_at"
     options = {"day": _("last 24 hours"), "week": _("last 7 days"), "month": _("last 30 days")}

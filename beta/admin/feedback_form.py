@@ -26,8 +26,8 @@ else:
 SHOWN_INCIDENTS = 50
 NOBODY = "nobody"
 NONE = "none"
-UNCHANGED = ("", _("leave it as it is"))
-NOT_JUDGED = ("none", _("not judged"))
+UNCHANGED = ("", _("leave unchanged"))
+NOT_JUDGED = ("none", _("untriaged"))
 # A duplicate needs the number of its original, so it is not among the choices.
 STATUSES_BY_HAND = [choice for choice in BetaFeedback.Status.choices if choice[0] != BetaFeedback.Status.DUPLICATE]
 
@@ -52,7 +52,7 @@ class NumberField(BaseModelChoice):
     """A choice of feedback by its number, `#12` or `12`: there is too much for a list."""
 
     widget = forms.TextInput(attrs={"size": 10, "autocomplete": "off"})
-    default_error_messages = {"invalid_choice": _("There is no feedback of this number.")}
+    default_error_messages = {"invalid_choice": _("No feedback with this number.")}
 
     def __init__(self, **options: Any) -> None:
         super().__init__(queryset=BetaFeedback.objects.all(), required=False, **options)
@@ -92,11 +92,11 @@ class TagsField(forms.CharField):
 class SingleTriageForm(BaseTriageForm):
     """Triage of one row. Optimistic locking by hidden initial values lets two operators change different fields."""
 
-    duplicate_of = NumberField(label=_("Duplicate of"), help_text=_("The number of what was said before."))
-    tags = TagsField(label=_("Tags"), required=False, help_text=_("Words between commas."))
+    duplicate_of = NumberField(label=_("Duplicate of"), help_text=_("Number of the original, such as #12."))
+    tags = TagsField(label=_("Tags"), required=False, help_text=_("Separated by commas."))
     assignee = forms.ModelChoiceField(assignable_users(), label=_("Assigned to"), required=False)
     incident = IncidentField(
-        Incident.objects.none(), label=_("Incident"), required=False, help_text=_("One of the latest 50.")
+        Incident.objects.none(), label=_("Incident"), required=False, help_text=_("The 50 latest incidents.")
     )
 
     class Meta:
@@ -146,7 +146,7 @@ class SingleTriageForm(BaseTriageForm):
         sent: Any = self.data.copy()  # type: ignore[attr-defined]
         sent[initial] = key  # the next attempt starts from the present value
         self.data = sent
-        self.add_error(name, _("Somebody changed it meanwhile: it is now %(value)s.") % {"value": value})
+        self.add_error(name, _("Someone else changed it to %(value)s. Save again to overwrite it.") % {"value": value})
 
     def _post_clean(self) -> None:
         """Leave the instance alone: `apply_triage` changes it, with all consequences."""
@@ -164,11 +164,12 @@ class BulkTriageForm(forms.Form):
     )
     status = forms.ChoiceField(label=_("Status"), required=False, choices=[UNCHANGED, *STATUSES_BY_HAND])
     duplicate_of = NumberField(
-        label=_("Duplicate of"), help_text=_("A number: all the others are duplicates of that one.")
+        label=_("Duplicate of"),
+        help_text=_("Number of the original, such as #12. The other selected feedback becomes its duplicates."),
     )
     assignee = forms.ChoiceField(label=_("Assigned to"), required=False)
-    add_tags = TagsField(label=_("Add tags"), required=False, help_text=_("Words between commas."))
-    remove_tags = TagsField(label=_("Remove tags"), required=False, help_text=_("Words between commas."))
+    add_tags = TagsField(label=_("Add tags"), required=False, help_text=_("Separated by commas."))
+    remove_tags = TagsField(label=_("Remove tags"), required=False, help_text=_("Separated by commas."))
     incident = forms.ChoiceField(label=_("Incident"), required=False)
     fix_version = forms.CharField(label=_("Fixed in version"), required=False, max_length=64)
 
@@ -178,7 +179,7 @@ class BulkTriageForm(forms.Form):
         self.users = {str(user.pk): user for user in assignable_users()}
         self.incidents = {str(incident.pk): incident for incident in latest_incidents()}
         named = [(key, user.get_username()) for key, user in self.users.items()]
-        self.fields["assignee"].choices = [UNCHANGED, (NOBODY, _("nobody")), *named]  # type: ignore[attr-defined]
+        self.fields["assignee"].choices = [UNCHANGED, (NOBODY, _("no one")), *named]  # type: ignore[attr-defined]
         listed = [(key, f"#{key} · {incident}") for key, incident in self.incidents.items()]
         self.fields["incident"].choices = [UNCHANGED, (NONE, _("none")), *listed]  # type: ignore[attr-defined]
 
@@ -205,7 +206,7 @@ class BulkTriageForm(forms.Form):
         if self.errors:
             return given
         if not self.wanted:
-            raise ValidationError(_("Say what is to change."))
+            raise ValidationError(_("Choose at least one change."))
         for feedback in self.rows_to_change:
             try:
                 triage.check_triage(feedback, self.wanted)

@@ -8,11 +8,11 @@ EVENT_TEXTS.update(
     {
         "monitoring.feedback_triaged": _("Triaged"),
         "betafeedback.deleted": _("Deleted"),
-        "feedback.discarded": _("Feedback that a robot sent was discarded"),
+        "feedback.discarded": _("Spam feedback discarded"),
         "betaprogramme.added": _("Added"),
         "betaprogramme.changed": _("Changed"),
         "betaprogramme.deleted": _("Deleted"),
-        "beta.exported": _("A report was exported"),
-        "beta.key_replaced": _("The public key was replaced"),
+        "beta.exported": _("Report exported"),
+        "beta.key_replaced": _("Public key replaced"),
     }
 )

@@ -21,25 +21,20 @@ class ProgrammeForm(BaseProgrammeForm):
             "allowed_origins": forms.Textarea(attrs={"rows": 3, "class": "vLargeTextField"}),
         }
         help_texts = {
-            "name": _("Applications name the programme by it, and reports and files are called so."),
-            "product": _("What is tried, as reports and the feedback page call it."),
-            "starts": _("The first day. What targets did before it counts for nothing."),
-            "ends": _("The last day. Without any, it runs until one is set."),
-            "participants_target": _("So many different people have to say something."),
-            "score_target": _(
-                "Of 10. Of each participant the latest score counts; one by the public key replaces none by token."
-            ),
-            "latency_target_ms": _("The mean of its targets must be below it. Without targets it is no condition."),
-            "error_percent_target": _(
-                "The share of failed attempts, retried ones included, must be below it. "
-                "Without targets it is no condition."
-            ),
+            "name": _("Identifies the programme in the API, in reports and in file names."),
+            "product": _("Shown in reports and on the public feedback page."),
+            "starts": _("First day. Earlier checks don’t count."),
+            "ends": _("Last day. Leave empty for no end date."),
+            "participants_target": _("Minimum number of participants."),
+            "score_target": _("Minimum average score out of 10. The latest score of each participant counts."),
+            "latency_target_ms": _("The average response time must be lower. Ignored without targets."),
+            "error_percent_target": _("The share of failed checks must be lower. Ignored without targets."),
             "takes_public": _(
-                "While it runs, whoever has the key may send feedback, on the page of the portal or from a form. "
-                "Applications with a token may always."
+                "While the programme runs, anyone with its link or public key can send feedback. "
+                "Applications with a token always can."
             ),
             "allowed_origins": _(
-                "Websites whose forms may send feedback by the key, one a line, such as https://www.example.org. "
-                "The page of the portal needs none."
+                "Websites whose own forms may send feedback, one per line, such as https://www.example.org. "
+                "Leave empty to allow the public feedback page only."
             ),
         }

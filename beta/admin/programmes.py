@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from beta.admin import sections
+from beta.admin.confirmations import describe_replacement
 from beta.admin.display import present_report, verdict_badge
 from beta.admin.programme_form import ProgrammeForm
 from beta.admin.report_export import ReportExportAdmin
@@ -24,10 +25,11 @@ from beta.feedback import triage
 from beta.models import BetaFeedback, BetaProgramme, BetaSnapshot, new_key
 from beta.report import snapshots, status, wording
 from beta.report.gather import Report
-from monitoring.admin.base import AskingAdmin, SingleDeletionAdmin
+from monitoring.admin.base import SingleDeletionAdmin
 from monitoring.admin.display import row_column
 from portal import audit
 from portal.admin.base import BoundedChangeList, SettingsAdmin
+from portal.admin.confirm import confirm_first
 from portal.admin.display import GOOD, QUIET, badge, join_inline, stack_lines
 from portal.admin.filters import ChoiceFilter
 from portal.admin.searching import search_by
@@ -39,9 +41,9 @@ THRESHOLDS = ("participants_target", "score_target", "latency_target_ms", "error
 
 
 class RunningFilter(ChoiceFilter):
-    title = _("time")
+    title = _("status")
     parameter_name = "time"
-    options = {"running": _("running"), "ended": _("ended"), "upcoming": _("not begun")}
+    options = {"running": _("running"), "ended": _("ended"), "upcoming": _("not started")}
 
     def condition(self, value: str, now: datetime) -> Q:
         today = timezone.localdate(now)
@@ -66,7 +68,7 @@ def running_badge(programme: BetaProgramme) -> SafeString:
     today = timezone.localdate()
     if programme.starts > today:
         return stack_lines(
-            badge(_now("not begun"), QUIET), _now("from %(day)s") % {"day": format_short_day(programme.starts)}
+            badge(_now("not started"), QUIET), _now("from %(day)s") % {"day": format_short_day(programme.starts)}
         )
     until = "" if programme.ends is None else _now("until %(day)s") % {"day": format_short_day(programme.ends)}
     if programme.is_running(today):
@@ -76,13 +78,16 @@ def running_badge(programme: BetaProgramme) -> SafeString:
 
 
 @admin.register(BetaProgramme)
-class BetaProgrammeAdmin(SingleDeletionAdmin, ReportExportAdmin, AskingAdmin, SettingsAdmin):
+class BetaProgrammeAdmin(SingleDeletionAdmin, ReportExportAdmin, SettingsAdmin):
     form = ProgrammeForm
 
     change_list_template = "beta/programmes.html"
     change_form_template = "beta/programme.html"
-    add_label = _("Begin a programme")
-    too_many = _("Choose at most %(count)d programmes at once. Nothing was done.")
+    add_label = _("New beta programme")
+    purpose = _(
+        "A beta programme collects feedback on a product and compares it with release criteria. "
+        "An application that sends feedback first creates the programme “default”."
+    )
     ordering = ("-id",)
     list_per_page = 25
     sortable_by = ()
@@ -95,9 +100,17 @@ class BetaProgrammeAdmin(SingleDeletionAdmin, ReportExportAdmin, AskingAdmin, Se
     object_actions = ("replace_key",)
     counted = ((BetaFeedback, "programme"), (BetaSnapshot, "programme"))
     fieldsets = (
-        (_("What is tried, and when"), {"fields": ("name", "product", "starts", "ends")}),
-        (_("When it is good enough"), {"fields": THRESHOLDS}),
-        (_("Who may send feedback without a token"), {"fields": ("takes_public", "allowed_origins")}),
+        (_("Product and dates"), {"fields": ("name", "product", "ends")}),
+        (
+            _("Advanced"),
+            {
+                "fields": ("starts", *THRESHOLDS, "takes_public", "allowed_origins"),
+                "classes": ["collapse"],
+                "description": _(
+                    "Start date, release criteria and public feedback. The defaults suit most programmes."
+                ),
+            },
+        ),
     )
     export_columns = (
         *("name", "product", "starts", "ends"), *THRESHOLDS, "takes_public", "allowed_origins", "created_at",
@@ -146,19 +159,19 @@ class BetaProgrammeAdmin(SingleDeletionAdmin, ReportExportAdmin, AskingAdmin, Se
 
     # --- The public key ----------------------------------------------------------------------------------------------
 
-    @admin.action(description=_("Replace the public key"), permissions=["change"])
+    @confirm_first(describe_replacement)
+    @admin.action(description=_("Replace public key…"), permissions=["change"])
     def replace_key(self, request: HttpRequest, queryset: QuerySet[BetaProgramme]) -> None:
-        found = self.lock_selection(request, queryset, Q())
+        found = list(queryset.order_by("pk"))
         for programme in found:
             BetaProgramme.objects.filter(pk=programme.pk).update(public_key=new_key())
             audit.record_event("beta.key_replaced", programme.subject, request=request)
         text = ngettext(
-            "The public key is replaced: the former address and forms with it send nothing any more.",
-            "%(count)d public keys are replaced: the former addresses and forms send nothing any more.",
+            "Public key replaced: old links and forms stop working.",
+            "%(count)d public keys replaced: old links and forms stop working.",
             len(found),
         )
-        if found:
-            self.message_user(request, text % {"count": len(found)}, messages.SUCCESS)
+        self.message_user(request, text % {"count": len(found)}, messages.SUCCESS)
 
     replace_key.dangerous = True  # type: ignore[attr-defined]
 
@@ -188,8 +201,8 @@ class BetaProgrammeAdmin(SingleDeletionAdmin, ReportExportAdmin, AskingAdmin, Se
     verdict = row_column(_("verdict"), lambda row: verdict_badge(row.status.verdict))
     average = row_column(_("average score"), lambda row: wording.format_score(row.status.figures.average))
     nps = row_column(_("NPS"), lambda row: wording.format_signed(row.status.nps))
-    grave_bugs = row_column(_("grave bugs"), lambda row: format_count(row.status.figures.grave_bugs))
-    when = row_column(_("time"), running_badge)
+    grave_bugs = row_column(_("critical/high bugs"), lambda row: format_count(row.status.figures.grave_bugs))
+    when = row_column(_("status"), running_badge)
 
     @admin.display(description=_("participants"))
     def participants(self, programme: Any) -> SafeString:

@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 from beta import display
 from beta.admin.display import verdict_badge
@@ -34,7 +35,7 @@ def feedback_section(programme: BetaProgramme) -> Section:
     found = BetaFeedback.objects.filter(programme=programme).order_by("-id")
     return Section(
         title=_("Latest feedback"),
-        columns=[_("When"), _("Who"), _("Type"), _("Score"), _("Comment"), _("Status")],
+        columns=[pgettext("date", "Sent"), _("Participant"), _("Type"), _("Score"), _("Comment"), _("Status")],
         rows=[
             [
                 display.feedback_link(feedback, relative_moment(feedback.given_at)),
@@ -47,7 +48,7 @@ def feedback_section(programme: BetaProgramme) -> Section:
             for feedback in display.with_excerpts(found)[:SHOWN_FEEDBACK]
         ],
         url=reverse("admin:beta_betafeedback_changelist", query={"programme": programme.pk}),
-        empty=_("Nobody has said anything yet."),
+        empty=_("No feedback yet."),
     )
 
 
@@ -61,14 +62,14 @@ def snapshots_section(programme: BetaProgramme) -> Section:
     found = [*newest[: SHOWN_SNAPSHOTS + 1]]
     before = {snapshot.pk: older.verdict for snapshot, older in pairwise(found)}
     return Section(
-        title=_("Reports that were kept"),
+        title=_("Saved reports"),
         columns=[
-            _("When"), _("Verdict"), _("Participants"), _("Average score"), _("Net Promoter Score"), _("Open bugs"),
-            _("Why"), _("By"),
+            _("Saved"), _("Verdict"), _("Participants"), _("Average score"), _("Net Promoter Score"),
+            _("Critical/high bugs"), _("Reason"), _("By"),
         ],
         rows=[snapshot_row(snapshot, before.get(snapshot.pk, "")) for snapshot in found[:SHOWN_SNAPSHOTS]],
         url=reverse("admin:beta_betasnapshot_changelist", query={"programme": programme.pk}),
-        empty=_("None yet. Whoever exports the report keeps it."),
+        empty=_("No saved reports yet. Exporting the report saves it."),
         note=_("Older ones are not shown.") if len(found) > SHOWN_SNAPSHOTS else "",
     )  # fmt: skip
 
@@ -95,7 +96,7 @@ def targets_section(programme: BetaProgramme) -> Section:
     now = timezone.now()
     return Section(
         title=_("Targets"),
-        columns=[_("Target"), _("State"), _("Last check"), _("Why")],
+        columns=[_("Target"), _("Status"), _("Last check"), _("Error")],
         rows=[
             [
                 link_to_target(target),
@@ -106,5 +107,5 @@ def targets_section(programme: BetaProgramme) -> Section:
             for target in Target.objects.filter(beta_programme=programme)
         ],
         url=reverse("admin:monitoring_target_changelist", query={"beta_programme": programme.pk}),
-        empty=_("None belongs to it. Which programme a target belongs to is set on the page of the target."),
+        empty=_("No targets linked. Choose this programme on a target’s page to link it."),
     )

@@ -44,7 +44,7 @@ class ReasonFilter(FieldFilter):
 
 
 class TakenFilter(PeriodFilter):
-    title = _("time")
+    title = _("saved")
     parameter_name = "kept"
     field = "taken_at"
 
@@ -52,11 +52,13 @@ class TakenFilter(PeriodFilter):
 @admin.register(BetaSnapshot)
 class BetaSnapshotAdmin(ReportExportAdmin, ReadOnlyAdmin):
     change_form_template = "beta/snapshot.html"
+    purpose = _("Reports as they were at an export, at a changed verdict or at the end of a programme.")
+    empty_link = ("admin:beta_betaprogramme_changelist", _("View beta programmes"))
     ordering = ("-id",)
     sortable_by = ()
     list_select_related = ("programme",)
     list_display = (
-        "what", moment_column("taken_at", _("kept")), "verdict_kept", "participants", "average", "nps", "grave_bugs",
+        "what", moment_column("taken_at", _("saved")), "verdict_kept", "participants", "average", "nps", "grave_bugs",
         "reason", "by",
     )  # fmt: skip
     list_display_links = ("what",)
@@ -68,7 +70,7 @@ class BetaSnapshotAdmin(ReportExportAdmin, ReadOnlyAdmin):
         "programme__name", "taken_at", "verdict", "reason", "taken_by", *(path for path, _show in FIGURES.values()),
         "data__performance__mean_ms", "data__performance__error_rate",
     )  # fmt: skip
-    facts = ("of", moment_column("taken_at", _("kept"), show=exact_moment), "reason", "by")
+    facts = ("of", moment_column("taken_at", _("saved"), show=exact_moment), "reason", "by")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[BetaSnapshot]:
         return with_snapshot_figures(super().get_queryset(request).select_related("programme"))
@@ -103,7 +105,7 @@ class BetaSnapshotAdmin(ReportExportAdmin, ReadOnlyAdmin):
     participants = row_column(_("participants"), lambda row: wording.format_figure(row.participants))
     average = row_column(_("average score"), lambda row: wording.format_score(row.average))
     nps = row_column(_("NPS"), lambda row: wording.format_signed(row.nps))
-    grave_bugs = row_column(_("grave bugs"), lambda row: wording.format_figure(row.grave_bugs))
+    grave_bugs = row_column(_("critical/high bugs"), lambda row: wording.format_figure(row.grave_bugs))
     by = row_column(_("by"), lambda row: row.taken_by or EMPTY_VALUE)
 
     @admin.display(description=_("programme"))
@@ -119,30 +121,30 @@ def differences_section(before: BetaSnapshot, after: BetaSnapshot) -> Section:
     """Show what differs from the previous report."""
     former, latter = comparable_texts(before.data), comparable_texts(after.data)
     url = reverse("admin:beta_betasnapshot_change", args=[before.pk])
-    link = format_html('<a href="{}">{}</a>', url, _now("the report before"))
+    link = format_html('<a href="{}">{}</a>', url, _now("View the previous report"))
     return Section(
-        title=_now("What differs from the report before"),
-        columns=["", _now("Before"), _now("Here")],
+        title=_now("Changes since the previous report"),
+        columns=[_now("Figure"), _now("Previous report"), _now("This report")],
         rows=[
             [name, former.get(name, ""), latter.get(name, "")]
             for name in former | latter
             if former.get(name) != latter.get(name)
         ],
-        empty=_now("Verdict and figures are the same."),
+        empty=_now("No changes in verdict and figures."),
         note=stack_lines(link),
     )
 
 
 def comparable_texts(report: Report) -> dict[str, str]:
     """Return the texts by which two reports are compared."""
-    needed = _now("%(condition)s, needed")
+    needed = _now("%(condition)s (required)")
     targets = {
         needed % {"condition": wording.condition_name(condition)}: wording.condition_target(condition)
         for condition in report["conditions"]
     }
     return {
         _now("Verdict"): wording.verdict_label(report["verdict"]),
-        _now("Time"): wording.format_period(report),
+        _now("Period"): wording.format_period(report),
         **{fact.label: fact.value for fact in wording.list_facts(report)},
         **targets,
     }

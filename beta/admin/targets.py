@@ -48,7 +48,7 @@ class TargetWithProgrammeAdmin(TargetAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         is_editable = obj is None or self.has_change_permission(request, obj)
         shown = FIELD if is_editable else linked_programme
-        return [*super().get_fieldsets(request, obj), (_("What it belongs to"), {"fields": (shown,)})]
+        return [*super().get_fieldsets(request, obj), (_("Beta programme"), {"fields": (shown,)})]
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         """Use the widget of the foreign key, without its links to add, change and delete programmes."""
@@ -57,7 +57,7 @@ class TargetWithProgrammeAdmin(TargetAdmin):
             ProgrammeTarget._meta.get_field("programme"),
             request,
             required=False,
-            help_text=_("Its checks count as the performance that the programme is judged by."),
+            help_text=_("Its checks count towards the programme’s release criteria."),
         )
         field.widget.can_add_related = field.widget.can_change_related = field.widget.can_delete_related = False
         form.base_fields[FIELD] = field

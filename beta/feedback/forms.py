@@ -15,25 +15,23 @@ from beta.models import BetaFeedback
 from portal.api.payloads import PayloadReader
 
 TYPES = (
-    (BetaFeedback.Type.BUG.value, gettext_lazy("Something does not work")),
+    (BetaFeedback.Type.BUG.value, gettext_lazy("Something doesn’t work")),
     (BetaFeedback.Type.UX.value, gettext_lazy("Something is hard to use")),
     (BetaFeedback.Type.FEATURE.value, gettext_lazy("Something is missing")),
     (BetaFeedback.Type.OTHER.value, gettext_lazy("Something else")),
 )
 SEVERITIES = (
-    (BetaFeedback.Severity.CRITICAL.value, gettext_lazy("I cannot work at all, or lost something")),
-    (BetaFeedback.Severity.HIGH.value, gettext_lazy("It keeps me from something I need")),
-    (BetaFeedback.Severity.MEDIUM.value, gettext_lazy("There is another way to do it")),
-    (BetaFeedback.Severity.LOW.value, gettext_lazy("It is a blemish")),
+    (BetaFeedback.Severity.CRITICAL.value, gettext_lazy("I can’t work at all, or I lost data")),
+    (BetaFeedback.Severity.HIGH.value, gettext_lazy("It blocks something I need")),
+    (BetaFeedback.Severity.MEDIUM.value, gettext_lazy("I can work around it")),
+    (BetaFeedback.Severity.LOW.value, gettext_lazy("It’s a minor flaw")),
 )
 # Sentences about wrong answers by the code of the error; any other error is a choice that does not exist.
 SENTENCES = {
-    "nothing_said": gettext_lazy("Write something, or choose a number."),
-    "too_long": gettext_lazy("This is too long: %(count)d characters fit."),
-    "required": gettext_lazy("Say who you are."),
-    "not_a_participant": gettext_lazy(
-        "Give the name or the e-mail address of a person, of at most %(count)d characters."
-    ),
+    "nothing_said": gettext_lazy("Write something or choose a score."),
+    "too_long": gettext_lazy("This is too long. The limit is %(count)d characters."),
+    "required": gettext_lazy("Enter your name or e-mail address."),
+    "not_a_participant": gettext_lazy("Enter a name or an e-mail address of at most %(count)d characters."),
 }
 SCORES = tuple(str(score) for score in range(contract.MAX_SCORE + 1))
 
@@ -82,7 +80,7 @@ class FeedbackForm(forms.Form):
                 self.add_error(error.field, str(sentence) % {"count": getattr(field, "max_length", None)})
         if reader.errors and not self.errors:
             self.renew_id()
-            self.add_error(None, _("The form was damaged on its way. Send it again."))
+            self.add_error(None, _("The form was incomplete. Send it again."))
         self.payload = payload
 
     def renew_id(self) -> None:

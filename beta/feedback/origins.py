@@ -19,7 +19,7 @@ def refuse_bad_origins(text: str) -> None:
     """Validate the field `allowed_origins`. Migrations refer to this function."""
     for origin in text.split():
         if not is_origin(origin):
-            raise ValidationError(_("One origin a line is expected, such as https://www.example.org."))
+            raise ValidationError(_("Enter one origin per line, such as https://www.example.org."))
 
 
 def is_origin(text: str) -> bool:

@@ -32,19 +32,19 @@ MINUTE = 60
 # Heading and text of the pages without a form.
 REFUSALS = {
     "programme_unknown": (
-        gettext_lazy("There is nothing here"),
-        gettext_lazy("The address is wrong, or what stood here is gone."),
+        gettext_lazy("Page not found"),
+        gettext_lazy("The address is wrong, or the page no longer exists."),
     ),
     "programme_closed": (
-        gettext_lazy("This programme is not taking feedback"),
-        gettext_lazy("It has not begun, is over, or was closed. Whoever invited you can say more."),
+        gettext_lazy("This programme isn’t accepting feedback"),
+        gettext_lazy("It hasn’t started, has ended or was closed. Ask the person who invited you."),
     ),
     "origin_not_allowed": (
-        gettext_lazy("This was not sent from here"),
-        gettext_lazy("Open this page itself, and send it from there."),
+        gettext_lazy("This form can’t be submitted from another site"),
+        gettext_lazy("Open the feedback page itself and send the form from there."),
     ),
-    "body_too_large": (gettext_lazy("This is too long"), gettext_lazy("Go back, shorten it, and send it again.")),
-    "length_mismatch": (gettext_lazy("This did not arrive whole"), gettext_lazy("Go back and send it again.")),
+    "body_too_large": (gettext_lazy("This is too long"), gettext_lazy("Go back, shorten it and send it again.")),
+    "length_mismatch": (gettext_lazy("The form was incomplete"), gettext_lazy("Go back and send it again.")),
 }
 # Fields that an application may fill in by the query of the page's address.
 PREFILLED = {"participant": "participant", "page": "page", "version": "app_version"}
@@ -99,7 +99,7 @@ class FeedbackPage(View):
         outcome = intake.store_public_feedback(form.payload, programme, is_robot=form.is_robot)
         if outcome == intake.CONFLICT:
             form.renew_id()
-            text = _("This form was sent before with other answers, and those were kept. Send it again to add these.")
+            text = _("You already sent this form with other answers. Send it again to add these.")
             return show_again(request, programme, form, "feedback_conflict", text)
         return HttpResponse(status=303, headers={"Location": page_address(request, key, thanks="1")})
 
@@ -115,8 +115,8 @@ def read_form(request: HttpRequest) -> dict[str, str]:
 
 def wait_sentence(seconds: int) -> str:
     minutes = ceil(seconds / MINUTE)
-    text = ngettext("Send it again in a minute.", "Send it again in %(count)d minutes.", minutes)
-    return _("Too much came at once.") + " " + text % {"count": minutes}
+    text = ngettext("Try again in a minute.", "Try again in %(count)d minutes.", minutes)
+    return _("Too many submissions.") + " " + text % {"count": minutes}
 
 
 # --- Answers ---------------------------------------------------------------------------------------------------------

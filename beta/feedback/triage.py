@@ -83,13 +83,13 @@ def complete_fields(feedback: BetaFeedback, wanted: Mapping[str, Any]) -> dict[s
         return fields
     if fields.get("duplicate_of") and fields.setdefault("status", Status.DUPLICATE) != Status.DUPLICATE:
         status = Status(fields["status"]).label
-        text = _("It is either a duplicate or %(status)s: say which.") % {"status": status}
+        text = _("Choose one status: duplicate or %(status)s.") % {"status": status}
         raise ValidationError({"duplicate_of": text})
     if fields.get("status", feedback.status) != Status.DUPLICATE:
         return fields | {"duplicate_of": None}
     chosen = fields.get("duplicate_of", feedback.duplicate_of)
     if chosen is None:
-        raise ValidationError({"duplicate_of": _("Say of which it is a duplicate.")})
+        raise ValidationError({"duplicate_of": _("Enter the number of the original.")})
     original = find_original(chosen)
     check_original(feedback, original)
     return fields | {"duplicate_of": original}
@@ -108,9 +108,9 @@ def check_original(feedback: BetaFeedback, original: BetaFeedback) -> None:
     """Raise ValidationError if the feedback cannot be a duplicate of `original`."""
     number = {"number": original.pk}
     if original.programme_id != feedback.programme_id:
-        raise ValidationError({"duplicate_of": _("#%(number)d is of another programme.") % number})
+        raise ValidationError({"duplicate_of": _("#%(number)d belongs to another programme.") % number})
     if original.pk == feedback.pk:
-        text = _("That is #%(number)d itself, or a duplicate of it.") % number
+        text = _("#%(number)d is this feedback or one of its duplicates.") % number
         raise ValidationError({"duplicate_of": text})
 
 
@@ -136,14 +136,14 @@ def parse_tags(text: str) -> list[str]:
     """Split at commas and return each tag once, in lower case. Raises ValidationError."""
     names = list(dict.fromkeys(filter(None, (" ".join(word.lower().split()) for word in text.split(",")))))
     if any(len(name) > LONGEST_TAG for name in names):
-        raise ValidationError(_("A tag has at most %(count)d characters.") % {"count": LONGEST_TAG})
+        raise ValidationError(_("A tag can have at most %(count)d characters.") % {"count": LONGEST_TAG})
     check_tag_count(len(names))
     return names
 
 
 def check_tag_count(count: int) -> None:
     if count > MOST_TAGS:
-        raise ValidationError(_("At most %(count)d tags are possible.") % {"count": MOST_TAGS})
+        raise ValidationError(_("Feedback can have at most %(count)d tags.") % {"count": MOST_TAGS})
 
 
 def tag_changes(feedback: BetaFeedback, wanted: Mapping[str, Any]) -> tuple[list[str], list[str]]:

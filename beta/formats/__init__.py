@@ -53,7 +53,7 @@ FORMATS: dict[str, ReportFormat] = {
         ReportFormat("json", "JSON", "application/json", render_json),
         ReportFormat("txt", _("Text"), "text/plain; charset=utf-8", render_text),
         ReportFormat("csv", "CSV", CSV, csv.render_csv),
-        ReportFormat("xlsx", "XLSX", XLSX, render_xlsx_lazily),
+        ReportFormat("xlsx", "Excel (XLSX)", XLSX, render_xlsx_lazily),
         ReportFormat("pdf", "PDF", "application/pdf", render_pdf_lazily),
     )
 }

@@ -211,12 +211,12 @@ def axis_step(most: float) -> float:
 
 def draw_trend(page: Any, place: Any, trend: Sequence[DayOfScores], target: float) -> None:
     canvas = Canvas(page, place)
-    canvas.title(_("Average score day by day"))
+    canvas.title(_("Average score per day"))
     days = [date.fromisoformat(day["day"]) for day in trend]
     axes = Axes(canvas, days, BEST_SCORE, 2)
     points = [(axes.x(at), axes.y(day["average"])) for at, day in zip(days, trend, strict=True)]
     axes.mark_target(target)
-    canvas.legend(_("target %(value)s") % {"value": wording.format_score(target)})
+    canvas.legend(_("required: %(value)s") % {"value": wording.format_score(target)})
     canvas.line(points, LINE, 1.4)
     for point in points if len(points) <= MOST_DOTS else points[-1:]:
         canvas.dot(point, 1.7, LINE)
@@ -226,7 +226,7 @@ def draw_trend(page: Any, place: Any, trend: Sequence[DayOfScores], target: floa
 
 def draw_responses(page: Any, place: Any, checks: Sequence[DayOfChecks], target: float | None) -> None:
     canvas = Canvas(page, place)
-    canvas.title(_("Mean response time day by day, in milliseconds"))
+    canvas.title(_("Average response time per day, in milliseconds"))
     days = [date.fromisoformat(day["day"]) for day in checks]
     means = [day["mean_ms"] or 0 for day in checks]
     most = max(*means, target or 0, 1)
@@ -241,7 +241,7 @@ def draw_responses(page: Any, place: Any, checks: Sequence[DayOfChecks], target:
     if target is not None:
         axes.mark_target(target)
     canvas.legend(
-        _("target %(value)s") % {"value": wording.format_milliseconds(target)} if target is not None else "",
+        _("required: %(value)s") % {"value": wording.format_milliseconds(target)} if target is not None else "",
         _("days with failures") if any(day["failures"] for day in checks) else "",
     )
     axes.name_days(6)

@@ -16,6 +16,7 @@ from beta.formats.text import LONGEST_COMMENT, shorten_comment
 from beta.models import BetaFeedback
 from beta.report import wording
 from beta.report.gather import OpenBug, Report
+from beta.report.verdict import Condition
 from portal.base.text import printable_text
 from portal.desk import pdf_pages
 
@@ -105,7 +106,7 @@ def template_context(report: Report, longest: int) -> dict[str, Any]:
         "tone": report["verdict"].lower().replace(" ", "-"),
         "verdict": wording.verdict_label(report["verdict"]),
         "reason": wording.explain_verdict(report["conditions"]),
-        "conditions": [condition_context(condition) for condition in report["conditions"]],
+        "conditions": [condition_context(report, condition) for condition in report["conditions"]],
         "facts": [facts[:6], facts[6:]],
         "comparison": wording.describe_comparison(report),
         "has_scores": any(report["score"]["counts"]) and report["trend"],
@@ -119,13 +120,14 @@ def template_context(report: Report, longest: int) -> dict[str, Any]:
     }
 
 
-def condition_context(condition: Any) -> dict[str, str]:
+def condition_context(report: Report, condition: Condition) -> dict[str, str]:
+    result = wording.condition_result(report, condition)
     return {
         "name": wording.condition_name(condition),
         "value": wording.condition_value(condition),
         "target": wording.condition_target(condition),
-        "outcome": wording.condition_outcome(condition),
-        "tone": {True: "met", False: "missed", None: "unknown"}[condition["ok"]],
+        "outcome": wording.result_label(result),
+        "tone": {True: "met", False: "missed", None: "unknown"}[result],
     }
 
 

@@ -45,13 +45,13 @@ def condition_lines(report: Report) -> list[str]:
     rows = [
         (
             wording.condition_name(condition),
-            wording.condition_outcome(condition),
+            wording.result_label(wording.condition_result(report, condition)),
             wording.condition_value(condition),
             wording.condition_target(condition),
         )
         for condition in report["conditions"]
     ]
-    return format_table((_("condition"), _("outcome"), _("value"), _("needed")), rows)
+    return format_table((_("criterion"), _("result"), _("value"), _("required")), rows)
 
 
 def figure_lines(report: Report) -> Iterator[str]:
@@ -64,9 +64,9 @@ def figure_lines(report: Report) -> Iterator[str]:
 def bug_lines(report: Report) -> Iterator[str]:
     bugs, count = report["open_bugs"], report["bugs"]["critical_high_open"]
     if not bugs:
-        yield _("No critical or high bug is open.")
+        yield _("No open critical or high bugs.")
         return
-    yield _("Critical and high bugs that are open")
+    yield _("Open critical and high bugs")
     for bug in bugs:
         yield from wrap_text(summarize_bug(bug), WIDTH, is_whole=True)
         yield from indent_text(bug["comment"], is_whole=True)
@@ -85,9 +85,9 @@ def summarize_bug(bug: OpenBug) -> str:
 def comment_lines(report: Report) -> Iterator[str]:
     """Number the comments on their first lines."""
     if not report["ux_comments"]:
-        yield _("No comment on usability.")
+        yield _("No usability comments.")
         return
-    yield _("Latest comments on usability")
+    yield _("Latest usability comments")
     for number, comment in enumerate(report["ux_comments"], 1):
         first, *others = indent_text(shorten_comment(comment), is_whole=True) or [""]
         yield f"{number:>2}. {first.lstrip()}".rstrip()
@@ -97,5 +97,5 @@ def comment_lines(report: Report) -> Iterator[str]:
 def shorten_comment(comment: str, longest: int = LONGEST_COMMENT) -> str:
     if len(comment) <= longest:
         return comment
-    remark = _("(%(count)s characters in all)") % {"count": format_count(len(comment))}
+    remark = _("(%(count)s characters in total)") % {"count": format_count(len(comment))}
     return f"{comment[:longest]}… {remark}"

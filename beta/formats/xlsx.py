@@ -8,6 +8,7 @@ from typing import Any
 
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 from openpyxl import Workbook
 from openpyxl.chart import BarChart, LineChart, Reference
 from openpyxl.chart.axis import DateAxis
@@ -17,7 +18,6 @@ from openpyxl.utils import get_column_letter
 from beta.models import BEST_SCORE, BetaFeedback
 from beta.report import wording
 from beta.report.gather import Report
-from beta.report.verdict import Condition
 from monitoring.figures.uptime import format_percent
 from monitoring.terminal.text_table import display_width
 from portal.base.text import limit_stacked_marks
@@ -79,17 +79,17 @@ def fill_report(sheet: Any, report: Report) -> None:
         (7, wording.explain_verdict(report["conditions"]), None),
     ):
         write_cell(sheet, line, 1, value, MOMENT if line == 4 else TEXT, font=font, alignment=LEFT)
-    write_conditions(sheet, 9, report["conditions"])
+    write_conditions(sheet, 9, report)
     write_figures(sheet, 11 + len(report["conditions"]), report)
 
 
-def write_conditions(sheet: Any, line: int, conditions: Sequence[Condition]) -> None:
-    write_header(sheet, line, [_("Condition"), _("Outcome"), _("Value"), _("Needed")], [TEXT, TEXT, COUNT, COUNT])
-    for number, condition in enumerate(conditions, line + 1):
+def write_conditions(sheet: Any, line: int, report: Report) -> None:
+    write_header(sheet, line, [_("Criterion"), _("Result"), _("Value"), _("Required")], [TEXT, TEXT, COUNT, COUNT])
+    for number, condition in enumerate(report["conditions"], line + 1):
         sign, form = wording.SIGNS[condition["name"]], NUMBER_FORMATS[wording.FORMATTERS[condition["name"]]]
         row = [
             wording.condition_name(condition),
-            wording.condition_outcome(condition),
+            wording.result_label(wording.condition_result(report, condition)),
             condition["value"],
             condition["target"],
         ]
@@ -130,16 +130,24 @@ def fill_response_times(sheet: Any, report: Report) -> None:
         (parse_day(each["day"]), each["checks"], each["failures"], each["failures"] / each["checks"], each["mean_ms"])
         for each in report["performance"]["days"]
     ]
-    header = [_("Day (UTC)"), _("Checks"), _("Failures"), _("Error rate"), _("Mean response time")]
+    header = [_("Day (UTC)"), _("Checks"), _("Failed"), _("Error rate"), _("Average response time")]
     write_table(sheet, header, days, [DAY, COUNT, COUNT, SHARE, MILLISECONDS])
     if days:
-        add_chart(sheet, daily_line_chart(), "G2", _("Mean response time"), values=5, names=1, rows=len(days))
+        add_chart(sheet, daily_line_chart(), "G2", _("Average response time"), values=5, names=1, rows=len(days))
 
 
 def fill_bugs(sheet: Any, report: Report) -> None:
     """Write the critical and high bugs that are open."""
     set_widths(sheet, NARROW, USUAL, USUAL, USUAL, USUAL, WIDE, WIDEST)
-    header = [_("Number"), _("Severity"), _("Status"), _("Given"), _("Version"), _("Page"), _("Comment")]
+    header = [
+        _("Number"),
+        _("Severity"),
+        _("Status"),
+        pgettext("date", "Sent"),
+        _("Version"),
+        _("Page"),
+        _("Comment"),
+    ]
     rows = [
         (
             bug["id"],
@@ -157,7 +165,7 @@ def fill_bugs(sheet: Any, report: Report) -> None:
 
 def fill_comments(sheet: Any, report: Report) -> None:
     set_widths(sheet, WIDE + WIDEST)
-    write_table(sheet, [_("Latest comments on usability")], [(comment,) for comment in report["ux_comments"]], [TEXT])
+    write_table(sheet, [_("Latest usability comments")], [(comment,) for comment in report["ux_comments"]], [TEXT])
 
 
 # --- Cells -----------------------------------------------------------------------------------------------------------

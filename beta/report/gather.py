@@ -28,6 +28,8 @@ PROMOTES, DETRACTS = 9, 6
 SHOWN_COMMENTS = 5
 SHOWN_BUGS = 20
 LONGEST_OF_A_BUG = 1_000
+# Reports made within this time are versions of one report, such as its formats: they are not compared with each other.
+SAME_REPORT = timedelta(minutes=10)
 
 
 class Participants(TypedDict):
@@ -137,7 +139,7 @@ def build_report(programme: BetaProgramme, now: datetime) -> Report:
     grave_count = grave.count()
     scores, trend = gather_scores(feedback)
     performance, checks = gather_performance(programme)
-    previous = newest_snapshot(programme)
+    previous = newest_snapshot(programme, before=now - SAME_REPORT)
     figures = make_figures(scores, participants, grave_count, checks)
     found = verdict.evaluate_conditions(figures, programme)
     return {
@@ -325,8 +327,9 @@ def summarize_days(parts: Sequence[uptime.RollupPart]) -> list[DayOfChecks]:
 # --- The previous snapshot -------------------------------------------------------------------------------------------
 
 
-def newest_snapshot(programme: BetaProgramme) -> BetaSnapshot | None:
-    return BetaSnapshot.objects.filter(programme=programme).order_by("-id").first()
+def newest_snapshot(programme: BetaProgramme, before: datetime | None = None) -> BetaSnapshot | None:
+    found = BetaSnapshot.objects.filter(programme=programme).order_by("-id")
+    return (found.filter(taken_at__lte=before) if before else found).first()
 
 
 def figures_to_compare(report: Report) -> Previous:

@@ -9,11 +9,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from beta.models import BetaProgramme, BetaSnapshot
-from beta.report.gather import Report, build_report, newest_snapshot
+from beta.report.gather import SAME_REPORT, Report, build_report, newest_snapshot
 
-# Exports in several formats within this time share one snapshot, although checks go on meanwhile.
-SHARED_FOR = timedelta(minutes=10)
-NOT_COMPARED = frozenset({"generated_at", "previous", "performance"})
+NOT_COMPARED = frozenset({"generated_at", "previous"})
 
 
 def retention_cutoff(now: datetime) -> date:
@@ -42,10 +40,11 @@ def current_report(programme: BetaProgramme, now: datetime) -> Report:
 def take_snapshot(
     programme: BetaProgramme, now: datetime, reason: BetaSnapshot.Reason, taken_by: str = ""
 ) -> BetaSnapshot:
-    """Store the current report. Return a snapshot of the last ten minutes if only measurements have changed since.
+    """Store the current report, or return a snapshot of the last ten minutes that says the same.
 
-    A caller that waited for the lock has an older `now` than the snapshot taken meanwhile, hence `abs`. The report is
-    built outside the transaction, which blocks all other writers on SQLite.
+    Checks change the measurements all the time: only an export must have the newest. A caller that waited for the
+    lock has an older `now` than the snapshot taken meanwhile, hence `abs`. The report is built outside the transaction,
+    which blocks all other writers on SQLite.
     """
     if (last := snapshot_after_retention(programme, now)) is not None:
         return last
@@ -53,9 +52,10 @@ def take_snapshot(
     with transaction.atomic():
         BetaProgramme.objects.select_for_update(no_key=True).get(pk=programme.pk)
         newest = newest_snapshot(programme)
-        is_recent = newest is not None and abs(now - newest.taken_at) < SHARED_FOR
-        if newest is not None and is_recent and comparable_content(newest.data) == comparable_content(report):
-            return newest
+        if newest is not None and abs(now - newest.taken_at) < SAME_REPORT:
+            with_measurements = reason == BetaSnapshot.Reason.EXPORTED
+            if comparable_content(newest.data, with_measurements) == comparable_content(report, with_measurements):
+                return newest
         return write_snapshot(programme, report, now, reason, taken_by)
 
 
@@ -68,7 +68,10 @@ def write_snapshot(
     )
 
 
-def comparable_content(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what makes two reports differ: feedback and outcomes of conditions, but no measurements."""
-    said = {name: value for name, value in report.items() if name not in NOT_COMPARED}
-    return said | {"conditions": [(each["name"], each["target"], each["ok"]) for each in report["conditions"]]}
+def comparable_content(report: Mapping[str, Any], with_measurements: bool) -> dict[str, Any]:
+    """Return what makes two reports differ. Without measurements, conditions are compared by their outcome alone."""
+    content = {name: value for name, value in report.items() if name not in NOT_COMPARED}
+    if with_measurements:
+        return content
+    conditions = [(each["name"], each["target"], each["ok"]) for each in report["conditions"]]
+    return {**content, "performance": None, "conditions": conditions}

@@ -20,13 +20,13 @@ GO, NO_GO, INSUFFICIENT_DATA = "GO", "NO-GO", "INSUFFICIENT DATA"
 VERDICTS: dict[str, str | Promise] = {
     GO: _("GO"),
     NO_GO: _("NO-GO"),
-    INSUFFICIENT_DATA: _("INSUFFICIENT DATA"),
+    INSUFFICIENT_DATA: _("Not enough data"),
 }
 CONDITIONS: dict[str, str | Promise] = {
     "participants": _("Participants"),
     "score": _("Average score"),
-    "critical_bugs": _("Critical and high bugs that are open"),
-    "latency": _("Mean response time"),
+    "critical_bugs": _("Open critical and high bugs"),
+    "latency": _("Average response time"),
     "error_rate": _("Error rate"),
 }
 

@@ -80,6 +80,7 @@ FORMATTERS = {
     "latency": format_milliseconds,
     "error_rate": format_percent,
 }
+ABOUT_FEEDBACK = ("participants", "score", "critical_bugs")
 SIGNS = {"participants": "≥", "score": "≥", "critical_bugs": "=", "latency": "<", "error_rate": "<"}
 
 
@@ -103,8 +104,14 @@ def condition_target(condition: Condition) -> str:
     return text % {"target": FORMATTERS[condition["name"]](condition["target"])}
 
 
-def condition_outcome(condition: Condition) -> str:
-    return {True: _("met"), False: _("missed"), None: _("unknown")}[condition["ok"]]
+def condition_result(report: Report, condition: Condition) -> bool | None:
+    """Return `ok`, or None for a criterion about feedback as long as there is none."""
+    is_empty = condition["name"] in ABOUT_FEEDBACK and is_without_feedback(report["conditions"])
+    return None if is_empty else condition["ok"]
+
+
+def result_label(result: bool | None) -> str:
+    return {True: _("met"), False: _("not met"), None: _("no data")}[result]
 
 
 # --- Reports ---------------------------------------------------------------------------------------------------------
@@ -118,14 +125,19 @@ def verdict_label(code: str) -> str:
 def explain_verdict(conditions: Sequence[Condition]) -> str:
     """Give the reason for the verdict in one sentence."""
     if is_without_feedback(conditions):
-        return _("There is no feedback yet.")
+        return _("No feedback yet.")
     missed = [condition_name(condition) for condition in conditions if condition["ok"] is False]
     unknown = [condition_name(condition) for condition in conditions if condition["ok"] is None]
     if missed:
-        return _("Missed: %(conditions)s.") % {"conditions": ", ".join(missed)}
+        return _("Not met: %(conditions)s.") % {"conditions": join_names(missed)}
     if unknown:
-        return _("Not known yet: %(conditions)s.") % {"conditions": ", ".join(unknown)}
-    return _("Every condition is met.")
+        return _("No data yet: %(conditions)s.") % {"conditions": join_names(unknown)}
+    return _("All criteria met.")
+
+
+def join_names(names: Sequence[str]) -> str:
+    """Join names of criteria for the middle of a sentence."""
+    return ", ".join(name[:1].lower() + name[1:] for name in names)
 
 
 def format_period(report: Report) -> str:
@@ -154,7 +166,7 @@ FACTS = (
     FactSource(gettext_lazy("Bugs reported"), "bugs", "total", format_figure),
     FactSource(CONDITIONS["critical_bugs"], "bugs", "critical_high_open", format_figure, "critical_high_open"),
     FactSource(gettext_lazy("Checks"), "performance", "checks", format_figure),
-    FactSource(gettext_lazy("Mean response time"), "performance", "mean_ms", format_milliseconds, "mean_ms", 1),
+    FactSource(gettext_lazy("Average response time"), "performance", "mean_ms", format_milliseconds, "mean_ms", 1),
     FactSource(gettext_lazy("95th percentile"), "performance", "p95_ms", format_milliseconds),
     FactSource(CONDITIONS["error_rate"], "performance", "error_rate", format_percent, "error_rate", show_change=False),
 )
@@ -175,6 +187,6 @@ def describe_comparison(report: Report) -> str:
     """Name the report that changes are counted from."""
     before = report["previous"]
     if before is None:
-        return _("There is no earlier report to compare this one with.")
+        return _("No earlier report to compare with.")
     words = {"moment": format_report_moment(before["generated_at"]), "verdict": verdict_label(before["verdict"])}
-    return _("Changes are since the report of %(moment)s: %(verdict)s.") % words
+    return _("Compared with the report of %(moment)s (%(verdict)s).") % words

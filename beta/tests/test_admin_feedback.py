@@ -56,9 +56,9 @@ class TestList:
         ("fields", "marked"),
         [({"severity": ""}, True), ({"severity": "low"}, False), ({"severity": "", "type": "ux"}, False)],
     )
-    def test_only_bug_without_severity_is_shown_as_not_judged(self, admin_client, fields, marked):
+    def test_only_bug_without_severity_is_shown_as_untriaged(self, admin_client, fields, marked):
         create_bug(**fields)
-        assert ('badge-quiet">not judged<' in page_text(admin_client.get(LIST))) is marked
+        assert ('badge-quiet">untriaged<' in page_text(admin_client.get(LIST))) is marked
 
     @pytest.mark.parametrize("comment", HOSTILE.values(), ids=HOSTILE)
     def test_hostile_texts_are_escaped_on_list_and_page(self, admin_client, comment):

@@ -59,7 +59,7 @@ def test_one_of_two_mutual_duplicates_is_refused(at_once, in_bulk):
         answers = at_once(marking(one, other), second)
         assert Counter(answer.status_code for answer in answers) == {302: 1, 200: 1}
         [refused] = [page_text(answer) for answer in answers if answer.status_code == 200]
-        assert "itself, or a duplicate of it." in refused
+        assert "is this feedback or one of its duplicates." in refused
         assert BetaFeedback.objects.filter(status="duplicate").count() == _round + 1
 
 
@@ -75,7 +75,7 @@ def test_duplicate_marked_while_its_original_is_deleted_ends_open(at_once, in_bu
         assert deleted.status_code == 302
         feedback.refresh_from_db()
         assert (feedback.status, feedback.duplicate_of) == ("open", None)
-        assert marked.status_code == 302 or "There is no feedback of this number." in page_text(marked)
+        assert marked.status_code == 302 or "No feedback with this number." in page_text(marked)
 
 
 def test_feedback_deleted_while_it_is_marked_stays_deleted(at_once):

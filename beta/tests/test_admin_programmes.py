@@ -126,14 +126,14 @@ class TestList:
         text = page_text(admin_client.get(PROGRAMMES))
         for words in (
             "GO</span>",
-            "INSUFFICIENT DATA</span>",
+            "Not enough data</span>",
             "5 of 5",
             "8.00",
             "+40",
             "Studio 6",
             "running",
             "ended",
-            "not begun",
+            "not started",
         ):
             assert words in text
 
@@ -151,10 +151,10 @@ class TestList:
 
     def test_empty_list_explains_how_to_begin(self, client):
         log_in_with_role(client, "operator")
-        assert "How a beta programme begins" in page_text(client.get(PROGRAMMES))
-        assert "How a beta programme begins" not in page_text(client.get(PROGRAMMES, {"q": "x"}))
+        assert "Start a beta programme" in page_text(client.get(PROGRAMMES))
+        assert "Start a beta programme" not in page_text(client.get(PROGRAMMES, {"q": "x"}))
         create_programme()
-        assert "How a beta programme begins" not in page_text(client.get(PROGRAMMES))
+        assert "Start a beta programme" not in page_text(client.get(PROGRAMMES))
 
     def test_list_is_exported_as_csv(self, client):
         log_in_with_role(client, "staff")
@@ -168,9 +168,9 @@ class TestProgrammePage:
     @pytest.mark.parametrize(
         ("bugs", "is_unchecked", "verdict", "tone", "reason"),
         [
-            (0, False, "GO", "good", "Every condition is met."),
-            (1, False, "NO-GO", "bad", "Missed: Critical and high bugs that are open."),
-            (0, True, "INSUFFICIENT DATA", "warning", "Not known yet: Mean response time, Error rate."),
+            (0, False, "GO", "good", "All criteria met."),
+            (1, False, "NO-GO", "bad", "Not met: open critical and high bugs."),
+            (0, True, "Not enough data", "quiet", "No data yet: average response time, error rate."),
         ],
     )
     def test_page_shows_the_verdict_with_its_reason(self, admin_client, bugs, is_unchecked, verdict, tone, reason):
@@ -191,8 +191,8 @@ class TestProgrammePage:
         assert [row[:3] for row in rows] == [
             ["Participants", "5", "at least 6"],
             ["Average score", "8.00", "at least 7.00"],
-            ["Critical and high bugs that are open", "0", "none"],
-            ["Mean response time", "–", "below 500.0 ms"],
+            ["Open critical and high bugs", "0", "none"],
+            ["Average response time", "–", "below 500.0 ms"],
             ["Error rate", "–", "below 1.00 %"],
         ]
         outcomes = ["bad", "good", "good", "quiet", "quiet"]
@@ -200,7 +200,7 @@ class TestProgrammePage:
 
     def test_page_without_targets_says_that_performance_is_no_condition(self, admin_client):
         programme = good()
-        assert "without its performance" in shown_on(admin_client, programme).conditions.note
+        assert "No targets linked" in shown_on(admin_client, programme).conditions.note
         checked(programme, STARTS)
         assert shown_on(admin_client, programme).conditions.note == ""
 
@@ -230,7 +230,7 @@ class TestProgrammePage:
         found = shown_on(admin_client, create_programme())
         assert (found.trend, found.times, found.scores.rows) == (None, None, [])
         text = page_text(admin_client.get(page_url(create_programme("other"))))
-        assert text.count("Nobody has given a score yet.") == 2
+        assert text.count("No scores yet.") == 2
         assert "<canvas" not in text
 
     def test_charts_have_their_data_as_tables_too(self, admin_client):
@@ -295,7 +295,7 @@ class TestProgrammePage:
         take_snapshot(programme, NOON + DAY, BetaSnapshot.Reason.EXPORTED, "olga")
         grave(programme)
         take_snapshot(programme, NOON + 2 * DAY, BetaSnapshot.Reason.CLOSED)
-        newest, middle, oldest = section(admin_client, programme, "Reports that were kept").rows
+        newest, middle, oldest = section(admin_client, programme, "Saved reports").rows
         assert "2026-03-11 12:00:00 UTC" in middle[0]
         assert "NO-GO" in middle[1]
         assert "was GO" in middle[1]
@@ -350,7 +350,7 @@ class TestReportExport:
         programme = good()
         export(client, programme, "pdf")
         (row,) = section(client, programme, "History").rows
-        assert row[1:4] == ["A report was exported", "format: pdf", "user:olga"]
+        assert row[1:4] == ["Report exported", "format: pdf", "user:olga"]
 
     def test_failed_export_is_not_audited(self, client, broken_pdf):
         log_in_with_role(client, "staff")
@@ -422,7 +422,7 @@ class TestSettings:
         programme = create_programme()
         response = admin_client.post(page_url(programme), form_of(programme, **changes))
         assert list(response.context["adminform"].form.errors) == [field]
-        assert "<strong>INSUFFICIENT DATA</strong>" in page_text(response)
+        assert "<strong>Not enough data</strong>" in page_text(response)
 
     def test_saving_writes_only_the_changed_columns(self, admin_client):
         programme = create_programme()
@@ -485,11 +485,11 @@ class TestPublicKey:
     def test_closed_programme_hides_its_public_key(self, admin_client):
         programme = create_programme(takes_public=False)
         text = page_text(admin_client.get(page_url(programme)))
-        assert "The programme takes none" in text
+        assert "Disabled in the settings." in text
         assert programme.public_key not in text
 
     def test_programme_that_does_not_run_says_when_feedback_is_accepted(self, admin_client):
-        words = "It is taken while the programme runs only."
+        words = "Feedback is accepted only while the programme is running."
         assert words in page_text(admin_client.get(page_url(create_programme(ends=STARTS))))
         assert words not in page_text(admin_client.get(page_url(create_programme("running"))))
 
@@ -497,19 +497,39 @@ class TestPublicKey:
         log_in_with_role(client, "operator")
         programme, other = create_programme(), create_programme("other")
         before = programme.public_key
-        assert 'class="dangerous">Replace the public key' in page_text(client.get(page_url(programme)))
-        response = post_page_action(client, "replace_key", programme)
-        assert "The public key is replaced" in page_text(response)
+        assert 'class="dangerous">Replace public key…' in page_text(client.get(page_url(programme)))
+        response = post_page_action(client, "replace_key", programme, confirmed="yes", typed=programme.name)
+        assert "Public key replaced" in page_text(response)
         programme.refresh_from_db()
         assert programme.public_key != before
         assert not client_can_open(client, f"/feedback/{before}")
         assert client_can_open(client, f"/feedback/{programme.public_key}")
         assert BetaProgramme.objects.get(pk=other.pk).public_key == other.public_key
 
+    @pytest.mark.parametrize("fields", [{}, {"confirmed": "yes"}, {"confirmed": "yes", "typed": "other"}])
+    def test_key_is_kept_until_the_name_is_typed(self, client, fields):
+        log_in_with_role(client, "operator")
+        programme = create_programme()
+        response = post_page_action(client, "replace_key", programme, **fields)
+        assert response.context["confirmation"].typed == "spring-beta"
+        assert BetaProgramme.objects.get().public_key == programme.public_key
+
+    def test_replacing_a_key_states_how_many_participants_used_it_lately(self, client):
+        log_in_with_role(client, "operator")
+        programme, now = create_programme(), timezone.now()
+        for participant, source, ago in (
+            ("amy", "public", DAY), ("amy", "public", 2 * DAY), ("bob", "public", DAY), ("eve", "client:app", DAY),
+            ("old", "public", 8 * DAY),
+        ):  # fmt: skip
+            create_feedback(programme, participant, now - ago, source=source)
+        create_feedback(create_programme("other"), "dan", now, source="public")
+        consequences = post_page_action(client, "replace_key", programme).context["confirmation"].consequences
+        assert str(consequences[0]).startswith("2 participants")
+
     def test_audit_event_of_a_replaced_key_contains_no_key(self, client):
         log_in_with_role(client, "operator")
         programme = create_programme()
-        post_page_action(client, "replace_key", programme)
+        post_page_action(client, "replace_key", programme, confirmed="yes", typed=programme.name)
         after = BetaProgramme.objects.get().public_key
         events = AuditEvent.objects.filter(subject=programme.subject)
         assert [event.action for event in events] == ["beta.key_replaced"]
@@ -537,7 +557,7 @@ class TestDeletion:
         address = f"{PROGRAMMES}{ended.pk}/delete/"
         assert address in page_text(client.get(page_url(ended)))
         text = page_text(client.get(address))
-        for figure in ("Beta programmes: 1", "Feedback: 5", "Beta reports: 1"):
+        for figure in ("Beta programmes: 1", "Feedback: 5", "Saved reports: 1"):
             assert f"<li>{figure}</li>" in text
         client.post(address, {"post": "yes"})
         assert list(BetaProgramme.objects.all()) == [other]
@@ -635,4 +655,4 @@ class TestPastRetention:
         assert "NO-GO" not in row
         assert "8.80" in row
         assert "+80" in row
-        assert "As it was kept." in client.get(page_url(programme)).content.decode()
+        assert "As it was saved." in client.get(page_url(programme)).content.decode()

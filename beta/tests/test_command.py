@@ -49,7 +49,7 @@ def test_report_is_printed_as_text_on_stdout_alone(programme, capsys):
     assert run() == 0
     printed = capsys.readouterr()
     assert printed.out.startswith("Beta programme spring-beta\n")
-    assert printed.out.endswith("No comment on usability.\n")
+    assert printed.out.endswith("No usability comments.\n")
     assert printed.err == ""
 
 
@@ -117,14 +117,14 @@ def test_unknown_programme_is_refused_with_the_names_of_running_ones(programme):
     create_programme("autumn-beta")
     create_programme("winter-beta", ends="2026-03-03")
     text, status = refused("--programme", "other")
-    assert (text, status) == ("There is no programme of this name. Running today: autumn-beta, spring-beta.", 2)
+    assert (text, status) == ("No programme with this name. Running today: autumn-beta, spring-beta.", 2)
     assert refused("--programme", "\udcff")[1] == 2
 
 
 def test_several_or_no_running_programmes_need_a_name(db):
-    assert refused() == ("Say which programme is meant with --programme. Running today: none.", 2)
+    assert refused() == ("Choose a programme with --programme. Running today: none.", 2)
     create_programme("one"), create_programme("two\x1b[2J")
-    assert refused() == ("Say which programme is meant with --programme. Running today: one, two [2J.", 2)
+    assert refused() == ("Choose a programme with --programme. Running today: one, two [2J.", 2)
 
 
 # --- What it keeps ---------------------------------------------------------------------------------------------------
@@ -148,14 +148,14 @@ def test_same_report_in_two_formats_is_stored_once(programme, capfdbinary):
 def test_exit_status_is_0_whatever_the_verdict(db, capsys):
     create_programme()
     assert run() == 0
-    assert "Verdict: INSUFFICIENT DATA" in capsys.readouterr().out
+    assert "Verdict: Not enough data" in capsys.readouterr().out
 
 
 def test_check_option_fails_unless_the_verdict_is_go(programme, capsys):
     assert run("--check") == 0
     create_target(beta_programme=programme)
     assert run("--check") == 1
-    assert "Verdict: INSUFFICIENT DATA" in capsys.readouterr().out
+    assert "Verdict: Not enough data" in capsys.readouterr().out
     create_feedback(programme, type="bug", severity="critical")
     assert run("--check", "--format", "json") == 1
     assert json.loads(capsys.readouterr().out)["verdict"] == "NO-GO"
@@ -227,7 +227,7 @@ def test_binary_format_on_a_terminal_is_refused(programme, monkeypatch, form):
     screen, terminal = pty.openpty()
     with open(terminal, "w") as console:
         monkeypatch.setattr(sys, "stdout", console)
-        text = f"A terminal cannot show {form}: give --output, or a pipe."
+        text = f"A terminal can’t show {form}. Use --output or a pipe."
         assert refused("--format", form) == (text, 2)
     os.close(screen)
     assert not BetaSnapshot.objects.exists()

@@ -57,20 +57,20 @@ class TestBugs:
         bug(programme, "high"), bug(programme, "critical", status="fixed")
         bug(create_programme("Other", ends=today() - DAY), "critical")
         (finding,) = found(waiting_bugs)
-        assert (finding.severity, finding.text) == (WARNING, "2 critical bugs of Spring beta are open.")
+        assert (finding.severity, finding.text) == (WARNING, "2 critical bugs in Spring beta are open.")
         assert finding.since == BetaFeedback.objects.get(pk=bugs[0].pk).received_at
         assert listed(admin_client, finding) == {str(row) for row in bugs}
 
     def test_single_bug_is_in_the_singular(self, programme):
         bug(programme, "critical")
-        assert texts(waiting_bugs) == ["1 critical bug of Spring beta is open."]
+        assert texts(waiting_bugs) == ["1 critical bug in Spring beta is open."]
 
     def test_high_bugs_are_a_finding_after_three_days(self, admin_client, programme):
         old = bug(programme, "high", 3 * DAY + HOUR)
         bug(programme, "medium", 9 * DAY), bug(programme, "high", 9 * DAY, status="declined")
         (finding,) = found(waiting_bugs)
         assert finding.severity == WARNING
-        assert finding.text == "1 bug of high severity of Spring beta has been open for more than 3 days."
+        assert finding.text == "1 high-severity bug in Spring beta is still open."
         assert listed(admin_client, finding) == {str(old)}
 
     def test_unrated_bugs_are_a_finding_after_two_days(self, admin_client, programme):
@@ -78,7 +78,7 @@ class TestBugs:
         bug(programme, "medium"), create_feedback(programme, type="ux", received_at=old.received_at)
         (finding,) = found(waiting_bugs)
         assert (finding.severity, finding.since) == (INFO, old.received_at)
-        assert finding.text == "1 bug of Spring beta has had no severity for more than 2 days."
+        assert finding.text == "1 bug in Spring beta is waiting for triage."
         assert listed(admin_client, finding) == {str(old)}
 
     @pytest.mark.parametrize(("severity", "days"), [("high", 3), ("", 2)])
@@ -104,8 +104,8 @@ class TestBugs:
         with django_assert_num_queries(1) as made:
             shown = texts(waiting_bugs)
         assert made.captured_queries[0]["sql"].endswith("LIMIT 6")
-        assert shown[0].startswith("1 critical bug of Beta 6 ")
-        assert (len(shown), shown[5]) == (6, "Bugs of more beta programmes wait.")
+        assert shown[0].startswith("1 critical bug in Beta 6 ")
+        assert (len(shown), shown[5]) == (6, "Bugs in other beta programmes are waiting.")
 
 
 class TestEnd:
@@ -120,7 +120,7 @@ class TestEnd:
         end = programme.ends.strftime("%B")
         assert finding.severity == WARNING
         assert finding.text == (
-            f"Spring beta ends on {programme.ends.day} {end}, and its verdict is NO-GO. Missed: Average score."
+            f"Spring beta ends on {programme.ends.day} {end} with the verdict NO-GO. Not met: average score."
         )
         assert admin_client.get(finding.url).status_code == 200
 

@@ -75,7 +75,7 @@ def test_page_names_product_and_programme(see):
 def test_programme_without_product_is_named_once(see, programme):
     programme.product = ""
     programme.save()
-    assert "Your feedback on Spring beta What you say" in Page(see()).text
+    assert "Your feedback on Spring beta Your feedback goes" in Page(see()).text
 
 
 def test_query_prefills_page_version_and_participant(see):
@@ -203,7 +203,7 @@ def test_changed_form_with_a_known_id_is_refused_with_409_and_gets_a_new_id(send
     answer = send(id=number, comment="It stops, too.")
     assert answer.status_code == 409
     again = Page(answer)
-    assert "those were kept" in again.text
+    assert "already sent this form" in again.text
     assert again.sends["comment"] == "It stops, too."
     assert again.sends["id"] != number
     assert send(**again.sends).status_code == 303
@@ -226,7 +226,7 @@ def test_form_from_another_site_is_refused_with_403(visitor, programme, url, ori
     body = urlencode({"id": uuid.uuid4(), "participant": "carol", "comment": "x"})
     answer = visitor.post(url, body, FORM, headers={"Origin": origin})
     assert answer.status_code == 403
-    assert "This was not sent from here" in Page(answer).text
+    assert "This form can’t be submitted from another site" in Page(answer).text
     assert not BetaFeedback.objects.exists()
     assert not AuditEvent.objects.exists()
 
@@ -245,12 +245,12 @@ def test_form_is_accepted_from_request_host_and_portal_url(visitor, url, setting
 @pytest.mark.parametrize(
     ("filled", "field", "sentence"),
     [
-        ({"participant": ""}, "participant", "Say who you are."),
-        ({"participant": "agent:pc-7"}, "participant", "of a person, of at most 254 characters."),
-        ({"comment": " "}, "comment", "Write something, or choose a number."),
+        ({"participant": ""}, "participant", "Enter your name or e-mail address."),
+        ({"participant": "agent:pc-7"}, "participant", "of at most 254 characters."),
+        ({"comment": " "}, "comment", "Write something or choose a score."),
         ({"nps_score": "+7"}, "nps_score", "Choose one of the answers."),
         ({"type": "bug", "severity": "huge"}, "severity", "Choose one of the answers."),
-        ({"page": "x" * 201}, "page", "This is too long: 200 characters fit."),
+        ({"page": "x" * 201}, "page", "This is too long. The limit is 200 characters."),
     ],
 )
 def test_wrong_answer_is_shown_at_the_top_and_at_its_field(send, filled, field, sentence):
@@ -295,7 +295,7 @@ def test_corrected_form_keeps_its_id(send):
 def test_form_with_an_invalid_id_gets_a_new_one(send, number):
     answer = send(id=number)
     assert answer.status_code == 400
-    assert "damaged on its way" in Page(answer).text
+    assert "The form was incomplete" in Page(answer).text
     assert send(**Page(answer).sends).status_code == 303
 
 
@@ -317,7 +317,7 @@ def test_rate_limited_form_keeps_its_input_with_429(send, settings):
     answer = send(comment="More.")
     assert answer.status_code == 429
     assert 3000 < int(answer["Retry-After"]) <= 3600
-    assert f"Send it again in {-(-int(answer['Retry-After']) // 60)} minutes." in Page(answer).text
+    assert f"Try again in {-(-int(answer['Retry-After']) // 60)} minutes." in Page(answer).text
     assert Page(answer).sends["comment"] == "More."
     assert BetaFeedback.objects.count() == 1
 
@@ -346,7 +346,7 @@ def test_page_reads_no_session_of_a_user_without_second_factor(client, url, djan
 def test_unknown_key_shows_a_404_page(visitor, programme, key):
     answers = [visitor.get(f"/feedback/{key}"), visitor.post(f"/feedback/{key}", "comment=x", FORM)]
     assert [answer.status_code for answer in answers] == [404, 404]
-    assert "There is nothing here" in Page(answers[0]).text
+    assert "Page not found" in Page(answers[0]).text
 
 
 @pytest.mark.parametrize(
@@ -358,7 +358,7 @@ def test_closed_programme_shows_a_403_page_without_form(visitor, closed):
     url = reverse("feedback-page", args=[create_programme(**fields).public_key])
     for answer in (visitor.get(url), visitor.post(url, "comment=", FORM), visitor.post(url, "comment=x", FORM)):
         assert answer.status_code == 403
-        assert "This programme is not taking feedback" in Page(answer).text
+        assert "This programme isn’t accepting feedback" in Page(answer).text
         assert not Page(answer).all("form")
 
 

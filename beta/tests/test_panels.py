@@ -38,7 +38,7 @@ def test_tile_shows_verdict_and_figures(programme):
     assert (shown.title, shown.figure, shown.caption) == ("Beta", "NO-GO", "Spring beta")
     assert shown.url == f"/admin/beta/betaprogramme/{programme.pk}/change/"
     assert dict(shown.facts) == {
-        "participants": "4 of 1,500", "average score": "7.00", "Net Promoter Score": "+33", "critical and high bugs open": "1",
+        "participants": "4 of 1,500", "average score": "7.00", "Net Promoter Score": "+33", "open critical and high bugs": "1",
     }  # fmt: skip
 
 
@@ -52,7 +52,7 @@ def test_programme_without_scores_shows_no_average(programme):
     BetaProgramme.objects.update(participants_target=1)
     create_feedback(programme)
     shown = tile()
-    assert shown.figure == "INSUFFICIENT DATA"
+    assert shown.figure == "Not enough data"
     assert [value for _name, value in shown.facts] == ["1 of 1", "–", "–", "0"]
 
 
@@ -62,7 +62,7 @@ def test_chart_shows_the_feedback_of_thirty_days(programme):
         create_feedback(programme, given_at=now - days * DAY, received_at=now)
     create_feedback(create_programme("Other"), given_at=now)
     chart = tile().chart
-    assert (chart.values[-3:], chart.values[0], len(chart.values), chart.unit) == ([2, 0, 1], 1, 30, "feedback a day")
+    assert (chart.values[-3:], chart.values[0], len(chart.values), chart.unit) == ([2, 0, 1], 1, 30, "feedback per day")
 
 
 def test_days_are_in_the_portals_time_zone(programme):
@@ -87,7 +87,7 @@ def test_tile_without_a_running_programme_links_to_the_list(starts, ends):
     if starts is not None:
         create_programme(starts=day + starts * DAY, ends=None if ends is None else day + ends * DAY)
     shown = tile()
-    assert (shown.figure, shown.caption) == ("–", "no programme runs")
+    assert (shown.figure, shown.caption) == ("–", "no active programme")
     assert (shown.url, shown.facts, shown.chart) == ("/admin/beta/betaprogramme/", [], None)
 
 

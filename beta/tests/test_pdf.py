@@ -128,19 +128,19 @@ def test_pdf_without_product_is_titled_by_the_programme():
 
 @pytest.mark.parametrize(
     ("code", "colour"),
-    [("GO", (0.11, 0.5, 0.286)), ("NO-GO", (0.7, 0.14, 0.09)), ("INSUFFICIENT DATA", (0.95, 0.69, 0.2))],
+    [("GO", (0.11, 0.5, 0.286)), ("NO-GO", (0.7, 0.14, 0.09)), ("INSUFFICIENT DATA", (0.835, 0.855, 0.878))],
 )
 def test_verdict_is_the_largest_text_on_its_colour(code, colour):
     document = opened(a_report(verdict=code))
     spans = [
         span for block in document[0].get_text("dict")["blocks"] for line in block["lines"] for span in line["spans"]
     ]
-    assert max(spans, key=lambda span: span["size"])["text"] == code
+    assert max(spans, key=lambda span: span["size"])["text"] == verdict.VERDICTS[code]
     assert any(shape["rect"].width > 500 for shape in shapes(document, colour))
 
 
 def test_verdict_is_followed_by_its_reason():
-    assert "GO Every condition is met." in read()
+    assert "GO All criteria met." in read()
 
 
 def test_each_condition_has_value_target_and_outcome():
@@ -148,8 +148,8 @@ def test_each_condition_has_value_target_and_outcome():
     conditions[1] |= {"value": 6.9, "ok": False}
     conditions[3] |= {"value": None, "ok": None}
     text = read(a_report(conditions=conditions))
-    assert "Participants 30 at least 5 met Average score 6.90 at least 7.00 missed" in text
-    assert "Mean response time – below 500.0 ms unknown Error rate 0.21 % below 1.00 % met" in text
+    assert "Participants 30 at least 5 met Average score 6.90 at least 7.00 not met" in text
+    assert "Average response time – below 500.0 ms no data Error rate 0.21 % below 1.00 % met" in text
 
 
 def test_figures_have_their_changes_since_the_previous_report():
@@ -159,12 +159,12 @@ def test_figures_have_their_changes_since_the_previous_report():
     }  # fmt: skip
     text = read(a_report(previous=before))
     assert "30 +10 Participants 8.10 +1.08 Average score" in text
-    assert "150.0 ms −1,250.5 Mean response time" in text
-    assert "Changes are since the report of 2026-03-03 12:00:00 UTC: NO-GO." in text
+    assert "150.0 ms −1,250.5 Average response time" in text
+    assert "Compared with the report of 2026-03-03 12:00:00 UTC (NO-GO)." in text
 
 
 def test_first_report_says_that_there_is_no_earlier_one():
-    assert "There is no earlier report to compare this one with." in read()
+    assert "No earlier report to compare with." in read()
 
 
 def test_open_bugs_have_their_details_and_further_ones_are_counted():
@@ -176,21 +176,22 @@ def test_open_bugs_have_their_details_and_further_ones_are_counted():
 
 def test_missing_bugs_and_comments_are_stated():
     text = read()
-    assert "No critical or high bug is open." in text
-    assert "No comment on usability." in text
+    assert "No open critical or high bugs." in text
+    assert "No usability comments." in text
 
 
 def test_empty_programme_has_a_pdf(db):
     text = read(build_report(create_programme(), NOON))
-    assert "INSUFFICIENT DATA There is no feedback yet." in text
-    assert "Nobody has given a score yet." in text
-    assert "The programme has no targets" in text
+    assert "Not enough data No feedback yet." in text
+    assert "No scores yet." in text
+    assert "No targets linked" in text
 
 
 def test_copied_text_is_in_reading_order():
     text = text_of(opened(a_report(open_bugs=[a_bug()], ux_comments=["Clear.", "Fast."])))
     places = [
-        text.index(part) for part in ("Octopus", "GO\n", "Conditions", "Key figures", "It loses", "Clear.", "Fast.")
+        text.index(part)
+        for part in ("Octopus", "GO\n", "Release criteria", "Key figures", "It loses", "Clear.", "Fast.")
     ]
     assert places == sorted(places)
 
@@ -214,7 +215,7 @@ def test_metadata_names_title_author_subject_and_time():
     assert {key: document.metadata[key] for key in ("title", "author", "subject", "creationDate")} == {
         "title": "Beta report: spring-beta",
         "author": "Vigie",
-        "subject": "GO. Every condition is met.",
+        "subject": "GO. All criteria met.",
         "creationDate": "D:20260310120000Z",
     }
 
@@ -253,7 +254,7 @@ def test_days_of_checks_are_bars_and_days_with_failures_are_marked():
     assert len([mark for mark in shapes(document, BAD) if len(mark["items"]) == 3]) == 2 + 1, (
         "and one that explains them"
     )
-    assert {"days with failures", "target 500.0 ms", "0", "500"} <= set(text_of(document).splitlines())
+    assert {"days with failures", "required: 500.0 ms", "0", "500"} <= set(text_of(document).splitlines())
 
 
 def test_chart_without_failures_has_no_legend_for_them():
@@ -263,14 +264,14 @@ def test_chart_without_failures_has_no_legend_for_them():
 def test_missing_data_is_a_sentence_instead_of_a_chart():
     document = opened(a_report(counts=[0] * 11, checks=0))
     text = " ".join(text_of(document).split())
-    assert "Scores given Nobody has given a score yet." in text
-    assert "Response times No check of the programme’s targets has counted yet." in text
+    assert "Scores given No scores yet." in text
+    assert "Response times No checks of the linked targets yet." in text
     assert not shapes(document, LINE)
     assert not shapes(document, LINE, "color")
 
 
 def test_programme_without_targets_has_a_sentence_instead_of_a_chart():
-    assert "The programme has no targets" in read(a_report(checks=0, targets=False))
+    assert "No targets linked" in read(a_report(checks=0, targets=False))
 
 
 def test_single_day_is_drawn_as_a_point():
@@ -388,7 +389,7 @@ def test_markup_in_names_is_printed_as_text():
 
 
 def test_long_comment_is_shortened_with_a_remark():
-    assert "x" * 20 + "… (100,000 characters in all)" in read(a_report(ux_comments=["x" * 100 * KB]))
+    assert "x" * 20 + "… (100,000 characters in total)" in read(a_report(ux_comments=["x" * 100 * KB]))
 
 
 def test_image_and_link_in_a_text_are_not_fetched(tmp_path):
@@ -467,7 +468,7 @@ def test_texts_of_extremely_wide_letters_are_shortened_until_they_fit():
     bug = a_bug(letter * 1_000, page=(letter * 200)[:200], app_version=(letter * 64)[:64])
     document = opened(a_report(**names, ux_comments=[letter * 100 * KB] * 5, open_bugs=[bug] * 20))
     assert document.page_count < pdf_pages.MAX_PAGES
-    assert "characters in all" in text_of(document)
+    assert "characters in total" in text_of(document)
 
 
 def test_long_words_are_shortened_only_to_their_usual_length():

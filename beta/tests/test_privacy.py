@@ -255,7 +255,7 @@ class TestPerson:
         programme = get_programme(allowed_origins="https://pc-1.example.org")
         said = erased("pc-1.example.org")
         programme.refresh_from_db()
-        assert f"The beta programme {programme.pk} names the subject in its allowed origins" in said
+        assert f"The allowed origins of beta programme {programme.pk} contain the name" in said
         assert programme.allowed_origins == "https://pc-1.example.org"
 
 

@@ -70,7 +70,7 @@ class TestVerdicts:
         score(programme, 3)
         assert review_again() == {"kept": 1}
         message = OutboxMessage.objects.get()
-        assert (message.title, message.text) == ("Spring beta: GO → NO-GO", "Missed: Average score.")
+        assert (message.title, message.text) == ("Spring beta: GO → NO-GO", "Not met: average score.")
         assert (message.get_severity_display(), message.subject) == ("warning", programme.subject)
         assert message.path == f"/admin/beta/betaprogramme/{programme.pk}/change/"
 
@@ -80,7 +80,7 @@ class TestVerdicts:
         score(programme, 9)
         review_again()
         message = OutboxMessage.objects.get()
-        assert (message.title, message.text) == ("Spring beta: NO-GO → GO", "Every condition is met.")
+        assert (message.title, message.text) == ("Spring beta: NO-GO → GO", "All criteria met.")
         assert message.get_severity_display() == "info"
 
     @pytest.mark.parametrize(("value", "severity"), [(3, "warning"), (9, "info")])
@@ -90,7 +90,7 @@ class TestVerdicts:
         score(programme, value)
         review_again()
         message = OutboxMessage.objects.get()
-        assert message.title.startswith("Spring beta: INSUFFICIENT DATA → ")
+        assert message.title.startswith("Spring beta: Not enough data → ")
         assert message.get_severity_display() == severity
 
     def test_each_change_is_sent(self, programme):

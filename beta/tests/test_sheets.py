@@ -188,13 +188,13 @@ def test_first_sheet_shows_programme_verdict_and_reason(report):
     lines = [line[0] for line in lines_of(book_of(report)["Report"])[:7]]
     assert lines == [
         "spring-beta", "GUI v6", "since March 2, 2026", datetime(2026, 3, 10, 12),
-        None, "NO-GO", "Missed: Critical and high bugs that are open.",
+        None, "NO-GO", "Not met: open critical and high bugs.",
     ]  # fmt: skip
 
 
 def test_workbook_conditions_are_numbers_with_units(report):
     sheet = book_of(report)["Report"]
-    outcome, value, target = cells_beside(sheet, "Mean response time")
+    outcome, value, target = cells_beside(sheet, "Average response time")
     assert (outcome.value, value.value, target.value) == ("met", 131.5, 500)
     assert (value.number_format, target.number_format) == ('#,##0.0" ms"', '"< "#,##0.0" ms"')
     outcome, value, target = cells_beside(sheet, "Error rate")
@@ -282,7 +282,7 @@ def test_empty_programme_has_a_workbook():
     book = book_of(build_report(create_programme(), NOON))
     assert book.sheetnames == SHEETS
     assert [len(book[name]._charts) for name in SHEETS] == [0, 1, 0, 0, 0]
-    assert [cell.value for cell in cells_beside(book["Report"], "Average score")] == ["unknown", None, 7]
+    assert [cell.value for cell in cells_beside(book["Report"], "Average score")] == ["no data", None, 7]
 
 
 def test_workbook_rows_are_as_high_as_their_texts():
@@ -340,7 +340,7 @@ def test_workbook_leaves_out_characters_that_xml_cannot_hold(report):
 
 def test_formats_have_their_order_and_titles():
     assert list(FORMATS) == ["json", "txt", "csv", "xlsx", "pdf"]
-    assert [str(form.title) for form in FORMATS.values()] == ["JSON", "Text", "CSV", "XLSX", "PDF"]
+    assert [str(form.title) for form in FORMATS.values()] == ["JSON", "Text", "CSV", "Excel (XLSX)", "PDF"]
 
 
 def test_json_is_the_report_itself():

@@ -1,4 +1,4 @@
-"""Reports that were kept."""
+"""Saved reports."""
 
 import threading
 from datetime import timedelta

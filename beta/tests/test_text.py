@@ -38,7 +38,7 @@ def comments(programme, *said_of_it):
     for place, comment in enumerate(said_of_it):
         create_feedback(programme, type="ux", comment=comment, given_at=NOON - timedelta(minutes=place))
     shown = lines(programme)
-    return shown[shown.index("Latest comments on usability") + 1 :]
+    return shown[shown.index("Latest usability comments") + 1 :]
 
 
 # --- What it says ----------------------------------------------------------------------------------------------------
@@ -49,8 +49,8 @@ def test_text_begins_with_the_programme_and_its_verdict(programme):
         "Beta programme spring-beta (GUI v6)",
         "since March 2, 2026, as of 2026-03-10 12:00:00 UTC",
         "",
-        "Verdict: INSUFFICIENT DATA",
-        "There is no feedback yet.",
+        "Verdict: Not enough data",
+        "No feedback yet.",
     ]
 
 
@@ -59,11 +59,11 @@ def test_each_condition_has_outcome_value_and_target(programme):
     create_rollup(target, "day", NOON.replace(hour=0), checks=10_000, failures=7, latency_ms=131.5)
     create_scores(programme, 9, 8, 7, 7, 6)
     shown = lines(programme)
-    assert cells(shown, "condition") == [["outcome", "value", "needed"]]
+    assert cells(shown, "criterion") == [["result", "value", "required"]]
     assert cells(shown, "Participants")[0] == ["met", "5", "at", "least", "5"]
     assert cells(shown, "Average score")[0] == ["met", "7.40", "at", "least", "7.00"]
-    assert cells(shown, "Critical and high bugs that are open")[0] == ["met", "0", "none"]
-    assert cells(shown, "Mean response time")[0] == ["met", "131.5", "ms", "below", "500.0", "ms"]
+    assert cells(shown, "Open critical and high bugs")[0] == ["met", "0", "none"]
+    assert cells(shown, "Average response time")[0] == ["met", "131.5", "ms", "below", "500.0", "ms"]
     assert cells(shown, "Error rate")[0] == ["met", "0.07", "%", "below", "1.00", "%"]
 
 
@@ -75,11 +75,11 @@ def test_figures_have_their_changes_since_the_previous_report(programme):
     assert cells(shown, "Participants")[1] == ["3", "+1"]
     assert cells(shown, "Average score")[1] == ["8.00", "−1.00"]
     assert cells(shown, "Promoters (9 and 10)") == [["2"]]
-    assert "Changes are since the report of 2026-03-10 12:00:00 UTC: NO-GO." in shown
+    assert "Compared with the report of 2026-03-10 12:00:00 UTC (NO-GO)." in shown
 
 
 def test_first_report_mentions_no_changes(programme):
-    assert not any(line.startswith("Changes are since") for line in lines(programme))
+    assert not any(line.startswith("Compared with") for line in lines(programme))
 
 
 def test_bugs_are_listed_with_their_details(programme):
@@ -87,7 +87,7 @@ def test_bugs_are_listed_with_their_details(programme):
     bug = create_feedback(programme, type="bug", severity="critical", **known)
     other = create_feedback(programme, type="bug", severity="high", status="planned", comment="It is slow.")
     shown = lines(programme)
-    place = shown.index("Critical and high bugs that are open")
+    place = shown.index("Open critical and high bugs")
     assert shown[place + 1 : place + 5] == [
         f"#{bug.pk}, critical, open, 2026-03-10 12:00:00 UTC, 6.0.3, /scoring",
         "    It stops.",
@@ -103,7 +103,7 @@ def test_bugs_beyond_the_listed_ones_are_counted(programme):
 
 
 def test_missing_bugs_and_comments_are_stated(programme):
-    assert lines(programme)[-3:] == ["No critical or high bug is open.", "", "No comment on usability."]
+    assert lines(programme)[-3:] == ["No open critical or high bugs.", "", "No usability comments."]
 
 
 def test_comments_are_numbered_paragraphs(programme):
@@ -141,7 +141,7 @@ def test_hostile_texts_stay_within_the_width_and_leave_no_control_characters(pro
 
 def test_comment_above_a_thousand_characters_is_shortened_with_a_remark(programme):
     shown = " ".join(line.strip() for line in comments(programme, "word " * 400 + "the end"))
-    assert shown.endswith(" word … (2,007 characters in all)")
+    assert shown.endswith(" word … (2,007 characters in total)")
     assert shown.count("word") == 200
 
 
@@ -187,4 +187,4 @@ def test_table_aligns_figures_to_the_right():
 
 def test_comment_of_exactly_the_maximum_length_has_no_remark():
     assert text.shorten_comment("x" * 1_000) == "x" * 1_000
-    assert text.shorten_comment("x" * 1_001) == "x" * 1_000 + "… (1,001 characters in all)"
+    assert text.shorten_comment("x" * 1_001) == "x" * 1_000 + "… (1,001 characters in total)"

@@ -6,7 +6,7 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from beta.feedback import triage
-from beta.models import FeedbackTag
+from beta.models import BetaFeedback, FeedbackTag
 from beta.tests.factories import create_bug, get_programme
 from monitoring.models import Incident
 
@@ -81,16 +81,16 @@ class TestDuplicates:
     @pytest.mark.parametrize("status", ["open", "planned", "fixed", "declined"])
     def test_original_with_another_status_is_refused(self, status):
         feedback = create_bug()
-        why = [f"It is either a duplicate or {status}: say which."]
+        why = [f"Choose one status: duplicate or {BetaFeedback.Status(status).label}."]
         assert refused(feedback, duplicate_of=create_bug(), status=status) == {"duplicate_of": why}
         assert (fresh(feedback).status, fresh(feedback).duplicate_of) == ("open", None)
 
     def test_original_must_exist_in_the_same_programme(self):
         feedback, other = create_bug(), create_bug(programme=get_programme("Second"))
-        assert refused(feedback, status="duplicate") == {"duplicate_of": ["Say of which it is a duplicate."]}
-        itself = [f"That is #{feedback.pk} itself, or a duplicate of it."]
+        assert refused(feedback, status="duplicate") == {"duplicate_of": ["Enter the number of the original."]}
+        itself = [f"#{feedback.pk} is this feedback or one of its duplicates."]
         assert refused(feedback, duplicate_of=feedback) == {"duplicate_of": itself}
-        assert refused(feedback, duplicate_of=other) == {"duplicate_of": [f"#{other.pk} is of another programme."]}
+        assert refused(feedback, duplicate_of=other) == {"duplicate_of": [f"#{other.pk} belongs to another programme."]}
         assert fresh(feedback).status == "open"
 
     def test_duplicate_keeps_its_original(self):
@@ -162,6 +162,6 @@ class TestTags:
     def test_total_number_of_tags_is_limited(self):
         feedback = create_bug()
         triage.apply_triage(feedback, {"tags": list("abcdefgh")})
-        assert refused(feedback, add_tags=["x", "y", "z"]) == {"tags": ["At most 10 tags are possible."]}
+        assert refused(feedback, add_tags=["x", "y", "z"]) == {"tags": ["Feedback can have at most 10 tags."]}
         triage.apply_triage(feedback, {"add_tags": ["x", "y", "z"], "remove_tags": ["a"]})
         assert feedback.tags.count() == 10

@@ -47,13 +47,13 @@ def test_unknown_value_is_not_shown_as_zero():
 
 def test_reason_names_missed_or_unknown_conditions():
     programme = create_programme()
-    assert wording.explain_verdict(build_report(programme, NOON)["conditions"]) == "There is no feedback yet."
+    assert wording.explain_verdict(build_report(programme, NOON)["conditions"]) == "No feedback yet."
     create_feedback(programme)
-    assert wording.explain_verdict(build_report(programme, NOON)["conditions"]) == "Missed: Participants."
+    assert wording.explain_verdict(build_report(programme, NOON)["conditions"]) == "Not met: participants."
     programme.participants_target = 1
-    assert wording.explain_verdict(build_report(programme, NOON)["conditions"]) == "Not known yet: Average score."
+    assert wording.explain_verdict(build_report(programme, NOON)["conditions"]) == "No data yet: average score."
     create_scores(programme, 9)
-    assert wording.explain_verdict(build_report(programme, NOON)["conditions"]) == "Every condition is met."
+    assert wording.explain_verdict(build_report(programme, NOON)["conditions"]) == "All criteria met."
 
 
 def test_period_is_formatted_by_its_days():
@@ -73,20 +73,20 @@ def test_difference_has_a_sign_and_is_empty_without_change(now, before, digits, 
 def test_facts_have_the_change_since_the_previous_report():
     programme = create_programme()
     create_scores(programme, 9, 9)
-    take_snapshot(programme, NOON, BetaSnapshot.Reason.COMMAND)
+    take_snapshot(programme, NOON - timedelta(hours=1), BetaSnapshot.Reason.COMMAND)
     create_feedback(programme, type="bug", severity="high", nps_score=0, given_at=NOON + timedelta(hours=1))
     facts = {fact.label: (fact.value, fact.change) for fact in wording.list_facts(build_report(programme, NOON))}
     assert facts["Participants"] == ("3", "+1")
     assert facts["Average score"] == ("6.00", "−3.00")
     assert facts["Net Promoter Score"] == ("+33", "−67")
-    assert facts["Critical and high bugs that are open"] == ("1", "+1")
+    assert facts["Open critical and high bugs"] == ("1", "+1")
     assert facts["Bugs reported"] == ("1", "")
-    assert facts["Mean response time"] == ("–", "")
+    assert facts["Average response time"] == ("–", "")
 
 
 def test_error_rate_has_no_change_beside_it():
     programme = create_programme()
-    take_snapshot(programme, NOON, BetaSnapshot.Reason.COMMAND)
+    take_snapshot(programme, NOON - timedelta(hours=1), BetaSnapshot.Reason.COMMAND)
     report = build_report(programme, NOON)
     report["previous"]["error_rate"], report["performance"]["error_rate"] = 0.0, 1.0
     assert wording.list_facts(report)[-1][::2] == ("Error rate", "")

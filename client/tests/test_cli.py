@@ -179,7 +179,9 @@ def test_report_without_pymupdf_logs_it_and_fails_no_document(
     ) == 1
 
 
-@pytest.mark.parametrize(("name", "reason"), [("absent.pdf", "no file"), ("*.pdf", "no file"), (".", "is a folder")])
+@pytest.mark.parametrize(
+    ("name", "reason"), [("absent.pdf", "file not found"), ("*.pdf", "file not found"), (".", "is a folder")]
+)
 def test_report_of_a_missing_file_or_a_folder_exits_with_2(
     portal: Any, command: Command, enrolled: None, capsys: pytest.CaptureFixture[str], name: str, reason: str,
 ) -> None:  # fmt: skip
@@ -197,12 +199,12 @@ def test_patterns_are_expanded_on_windows_only(
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "folder.pdf").mkdir()
     if expected is None:
-        with pytest.raises(ValueError, match="no file"):
+        with pytest.raises(ValueError, match="file not found"):
             report_files.find_files([str(tmp_path / "?.pdf")])
     else:
         assert report_files.find_files([str(tmp_path / "?.pdf")]) == [str(tmp_path / name) for name in expected]
         assert report_files.find_files([str(tmp_path / "[1].pdf")]) == [str(tmp_path / "[1].pdf")]
-        with pytest.raises(ValueError, match="no file"):
+        with pytest.raises(ValueError, match="file not found"):
             report_files.find_files([str(tmp_path / "fold*.pdf")])
 
 

@@ -136,16 +136,16 @@ A, FROM = ("--database", "a"), ("--command", "echo a")
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ((), "give --database NAME"),
+        ((), "use --database NAME"),
         (A, "either a command or a file"),
-        ((*FROM, *A), "--command needs a --database NAME before it"),
+        ((*FROM, *A), "--command must follow a --database NAME"),
         ((*A, *FROM, *FROM), "--command is given twice"),
         ((*A, *FROM, "--file", "x"), "either a command or a file"),
-        ((*A, *FROM, *A, *FROM), "named twice"),
+        ((*A, *FROM, *A, *FROM), "given twice"),
         ((*A, *A, *FROM), "either a command or a file"),
         ((*A, "--command", "echo 'a"), "No closing quotation"),
-        ((*A, *FROM, "--agent-id", "another"), "under its own id alone"),
-        ((*A, *FROM, "--server", "vigie.example.org"), "begins with https://"),
+        ((*A, *FROM, "--agent-id", "another"), "under its own id"),
+        ((*A, *FROM, "--server", "vigie.example.org"), "begin with https://"),
         ((*A, *FROM, "--server", ""), "no server"),
     ],
 )

@@ -22,18 +22,18 @@ BINARY = ("xlsx", "pdf")
 
 
 class Command(BaseCommand):
-    help = "Prints the report of a beta programme and keeps it. The exit status is 0 whatever the verdict."
+    help = "Prints the report of a beta programme and saves it. The exit status is 0 for any verdict."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--programme", default="", metavar="NAME", help="the only one that runs")
+        parser.add_argument("--programme", default="", metavar="NAME", help="default: the only one that is running")
         parser.add_argument("--format", default="txt", choices=FORMATS, help="%(choices)s (%(default)s)")
-        parser.add_argument("--output", metavar="PATH", help="a file that is written as a whole or not at all")
-        parser.add_argument("--check", action="store_true", help="exit status 1 unless the verdict is GO")
+        parser.add_argument("--output", metavar="PATH", help="file to write, atomically; default: print")
+        parser.add_argument("--check", action="store_true", help="exit with status 1 unless the verdict is GO")
 
     def handle(self, *args: Any, **options: Any) -> None:
         form, output = options["format"], options["output"]
         if form in BINARY and output is None and self.stdout.isatty():
-            raise CommandError(f"A terminal cannot show {form}: give --output, or a pipe.", returncode=2)
+            raise CommandError(f"A terminal can’t show {form}. Use --output or a pipe.", returncode=2)
         with ends_plainly(self), in_portal_language():
             snapshot = take_report(options["programme"])
             content = render_report(snapshot.data, form)
@@ -59,9 +59,9 @@ def take_report(name: str) -> BetaSnapshot:
     try:
         programme = programmes.find_by_name(name)
     except programmes.NoSuchProgramme:
-        raise CommandError(f"There is no programme of this name. {running_names()}", returncode=2) from None
+        raise CommandError(f"No programme with this name. {running_names()}", returncode=2) from None
     except programmes.NotOneProgramme:
-        raise CommandError(f"Say which programme is meant with --programme. {running_names()}", returncode=2) from None
+        raise CommandError(f"Choose a programme with --programme. {running_names()}", returncode=2) from None
     now = timezone.now()
     report.update_rollups(now)
     return take_snapshot(programme, now, BetaSnapshot.Reason.COMMAND)

@@ -70,7 +70,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 def _enroll(options: argparse.Namespace) -> int:
     token, store = read_token(options.token_file), _token_store(options)
     if token is None and store.load() is None:
-        raise UsageError("no enrolment token: give --token-file FILE, --token-file - or VIGIE_TOKEN")
+        raise UsageError("no enrolment token: use --token-file FILE, --token-file - or VIGIE_TOKEN")
     enrolment = enroll(
         _require_server(options),
         token or "",
@@ -120,7 +120,7 @@ def _report(options: argparse.Namespace) -> int:
         return _flush(options, counts)
     client = _make_client(options)
     if client is None or not client.report(payload):
-        return _fail(FAILED, "report: the run can neither be written to the state directory nor sent")
+        return _fail(FAILED, "report: the run could be neither written to the state directory nor sent")
     return _print_result(options, {**counts, "delivered": 1, "pending": None})
 
 
@@ -142,7 +142,7 @@ def _flush(options: argparse.Namespace, counts_of_run: Optional[Mapping[str, Any
 def _make_client(options: argparse.Namespace) -> Optional[UsageTelemetryClient]:
     token = _find_token_source(options)
     if token is None:
-        logging.warning("not enrolled: what is spooled is kept for later")
+        logging.warning("not enrolled: spooled items are kept for later")
         return None
     return UsageTelemetryClient(_require_server(options), _make_session(token), timeout=options.timeout)
 
@@ -160,7 +160,7 @@ def _quarantine(options: argparse.Namespace) -> int:
 
 def _print_telemetry_off(options: argparse.Namespace) -> int:
     """Succeed without doing anything: the user opted out, so this is not a failure, even if a file is missing."""
-    logging.warning("VIGIE_TELEMETRY is off: nothing is written or sent, and what is spooled stays")
+    logging.warning("VIGIE_TELEMETRY is off: nothing is written or sent; spooled items are kept")
     return _print_result(options, {"telemetry": "off", "delivered": 0})
 
 
@@ -196,7 +196,7 @@ def _deposit_place(options: argparse.Namespace) -> DepositPlace:
         return DepositFolder(options.to)
     server = _require_server(options)
     if not server.lower().startswith(("http://", "https://")):
-        raise UsageError("the server's address begins with https:// or http://")
+        raise UsageError("the server address must begin with https:// or http://")
     session = _make_session(_require_token_source(options))
     return DepositPortal(server, session, Patience(deadline=options.deadline, timeout=options.timeout))
 
@@ -205,11 +205,11 @@ def _choose_agent_id(options: argparse.Namespace) -> str:
     credentials = _token_store(options).load()
     if credentials is None:
         if not options.agent_id:
-            raise UsageError("this machine isn't enrolled: give --agent-id ID")
+            raise UsageError("this machine isn't enrolled: use --agent-id ID")
     elif options.agent_id is None or options.agent_id.lower() == credentials.machine_id.lower():
         return credentials.machine_id
     elif options.to is None and options.token_file is None:
-        raise UsageError("over HTTP a machine deposits under its own id alone")
+        raise UsageError("over HTTP a machine can only upload under its own id")
     return str(options.agent_id)
 
 
@@ -229,7 +229,7 @@ def _uninstall(options: argparse.Namespace) -> int:
 
 def _require_server(options: argparse.Namespace) -> str:
     if not options.server:
-        raise UsageError("no server: give --server URL or VIGIE_URL")
+        raise UsageError("no server: use --server URL or VIGIE_URL")
     return str(options.server)
 
 

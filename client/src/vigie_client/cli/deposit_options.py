@@ -11,24 +11,22 @@ from vigie_client.deposits.dumps import Dump
 
 
 def add_deposit_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group(
-        "databases", "one or more times --database NAME (--command COMMAND | --file DUMP)"
-    )
+    group = parser.add_argument_group("databases", "one or more of: --database NAME (--command COMMAND | --file DUMP)")
     for flag, metavar, words in (
-        ("--database", "NAME", "the database, as the portal expects it"),
-        ("--command", "COMMAND", "writes the dump to its standard output, such as 'pg_dump compta_db'"),
-        ("--file", "DUMP", "a finished dump; .gz and .zst are passed on as they are"),
+        ("--database", "NAME", "the database name in the portal"),
+        ("--command", "COMMAND", "command that writes the dump to standard output, such as 'pg_dump compta_db'"),
+        ("--file", "DUMP", "finished dump; .gz and .zst files are uploaded unchanged"),
     ):
         group.add_argument(flag, action=_Collect, dest="dumps", default=(), metavar=metavar, help=words)
-    parser.add_argument("--to", metavar="FOLDER", help="deposit in this folder, not over HTTP")
-    parser.add_argument("--agent-id", metavar="ID", help="default: the machine id as enrolled")
-    parser.add_argument("--timeout-dump", type=_seconds, metavar="SECONDS", help="for each command; default: none")
+    parser.add_argument("--to", metavar="FOLDER", help="write to this folder instead of uploading over HTTP")
+    parser.add_argument("--agent-id", metavar="ID", help="default: the enrolled machine id")
+    parser.add_argument("--timeout-dump", type=_seconds, metavar="SECONDS", help="limit per command; default: none")
     parser.add_argument(
         "--deadline",
         type=_seconds,
         default=3600.0,
         metavar="SECONDS",
-        help="for trying again; default: %(default)s",
+        help="limit for retries; default: %(default)s",
     )
 
 
@@ -39,13 +37,13 @@ def parse_dumps(collected: Sequence[tuple[str, str]]) -> list[Dump]:
         if flag == "--database":
             groups.append((value, {}))
         elif not groups:
-            raise ValueError(f"{flag} needs a --database NAME before it")
+            raise ValueError(f"{flag} must follow a --database NAME")
         elif flag[2:] in groups[-1][1]:
             raise ValueError(f"{groups[-1][0]}: {flag} is given twice")
         else:
             groups[-1][1][flag[2:]] = value
     if not groups:
-        raise ValueError("give --database NAME with --command COMMAND or --file DUMP")
+        raise ValueError("no database: use --database NAME with --command COMMAND or --file DUMP")
     return [Dump(name, command=source.get("command"), file=source.get("file")) for name, source in groups]
 
 

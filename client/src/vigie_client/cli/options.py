@@ -21,22 +21,22 @@ def parse_arguments(arguments: Optional[Sequence[str]] = None) -> argparse.Names
         prog="vigie-client",
         allow_abbrev=False,
         description="Enrols this machine with a Vigie portal and reports to it.",
-        epilog="Exit status: 0 done, 1 failed or kept for later, 2 wrong usage.",
+        epilog="Exit status: 0 done, 1 failed or kept for later, 2 usage error.",
     )
     parser.add_argument("--version", action="version", version=f"vigie-client {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     # No abbreviations: `--token SECRET` would mean `--token-file`.
     add = partial(commands.add_parser, parents=[_common_options()], allow_abbrev=False)
-    _enroll_options(add("enroll", help="enrol this machine and keep its token"))
-    _report_options(add("report", help="report one run over these documents"))
-    _force_option(add("flush", help="deliver the runs that wait on disk"))
-    _quarantine_options(add("quarantine", help="list, retry or drop what the portal refused"))
-    _heartbeat_options(add("heartbeat", help="say that this machine is alive"))
+    _enroll_options(add("enroll", help="enrol this machine and store its token"))
+    _report_options(add("report", help="report one run with these documents"))
+    _force_option(add("flush", help="send the runs that are waiting on disk"))
+    _quarantine_options(add("quarantine", help="list, retry or drop items that the portal refused"))
+    _heartbeat_options(add("heartbeat", help="report that this machine is online"))
     # Uploads may be slow: only a silent socket times out.
     patient = _common_options(timeout=60.0, per="per operation on a socket")
-    add_deposit_options(add("deposit", parents=[patient], help="back up databases and deposit them with the portal"))
-    add("rotate", help="replace this machine's token by a new one")
-    add("uninstall", help="tell the portal that this machine leaves").add_argument("--reason", help="for the operators")
+    add_deposit_options(add("deposit", parents=[patient], help="back up databases and upload them to the portal"))
+    add("rotate", help="replace this machine's token with a new one")
+    add("uninstall", help="report this machine as uninstalled").add_argument("--reason", help="shown to operators")
     return parser.parse_args(arguments)
 
 
@@ -57,10 +57,10 @@ def _common_options(timeout: float = 4.0, per: str = "per call, and per flush as
         "--state-dir",
         default=os.environ.get("VIGIE_STATE_DIR") or default_state_dir(),
         metavar="DIR",
-        help="where the token and the spool are kept; default: VIGIE_STATE_DIR, else %(default)s "
-        "and for the token also the installers' folder",
+        help="folder of the token and the spool; default: VIGIE_STATE_DIR, else %(default)s "
+        "(for the token also the installers' folder)",
     )
-    common.add_argument("--token-file", metavar="FILE", help="a file with the token, - for standard input")
+    common.add_argument("--token-file", metavar="FILE", help="file with the token; - reads standard input")
     common.add_argument(
         "--timeout", type=float, default=timeout, metavar="SECONDS", help=f"{per}; default: %(default)s"
     )
@@ -75,24 +75,24 @@ def _enroll_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _report_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("files", nargs="+", metavar="FILE", help="a document; its name stays on this machine")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="document; its name stays on this machine")
     parser.add_argument("--app-name", required=True)
     parser.add_argument("--app-version", required=True)
     parser.add_argument("--license-ref")
-    parser.add_argument("--machine-id", metavar="ID", help="default: as enrolled, else the host name")
+    parser.add_argument("--machine-id", metavar="ID", help="default: the enrolled machine id, else the host name")
     _force_option(parser)
 
 
 def _heartbeat_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--app-version")
-    parser.add_argument("--watch", action="store_true", help="keep sending, at the portal's pace, until interrupted")
+    parser.add_argument("--watch", action="store_true", help="keep sending at the portal's interval, until Ctrl-C")
 
 
 def _quarantine_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=("list", "retry", "drop"), help="retry: have the next flush send it again")
-    parser.add_argument("--code", help="only what was refused with this code, such as programme_unknown")
-    parser.add_argument("--spool", metavar="FILE", help="the spool of a program; default: that of the state directory")
+    parser.add_argument("action", choices=("list", "retry", "drop"), help="retry: send again at the next flush")
+    parser.add_argument("--code", help="only items refused with this code, such as programme_unknown")
+    parser.add_argument("--spool", metavar="FILE", help="spool file of a program; default: that of the state directory")
 
 
 def _force_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--force", action="store_true", help="try even during a pause after failures")
+    parser.add_argument("--force", action="store_true", help="send even during a pause after failures")

@@ -21,9 +21,9 @@ def find_files(names: Sequence[str]) -> list[str]:
     files = [file for name in names for file in (_expand_pattern(name) if _WINDOWS else [name])]
     for file in files:
         if os.path.isdir(file):
-            raise ValueError(f"{file!r} is a folder: name the files in it")
+            raise ValueError(f"{file!r} is a folder: list the files in it")
         if not os.path.isfile(file):
-            raise ValueError(f"there is no file {file!r}")
+            raise ValueError(f"file not found: {file!r}")
     return files
 
 

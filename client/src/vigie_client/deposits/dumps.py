@@ -33,7 +33,7 @@ class Dump:
 
     def __post_init__(self) -> None:
         if (self.command is None) == (self.file is None):
-            raise ValueError(f"{self.database}: give either a command or a file")
+            raise ValueError(f"{self.database}: use either a command or a file")
 
     def check(self) -> None:
         """Raise ValueError if this machine cannot run the command."""

@@ -136,5 +136,5 @@ def _plan_backups(dumps: Sequence[Dump]) -> list[Backup]:
     files = Counter(path_name(dump.database) for dump in dumps)
     duplicates = [name for name, count in files.items() if count > 1]
     if duplicates:
-        raise ValueError(f"{', '.join(duplicates)}: named twice")
+        raise ValueError(f"{', '.join(duplicates)}: given twice")
     return [Backup(dump.database, dump) for dump in dumps]

@@ -112,7 +112,7 @@ class _PassThrough:
             try:
                 self.sample.add(self._member.decompress(data))
             except self._errors:
-                raise DumpFailed(f"the {_NAMES[self.suffix]} data is damaged") from None
+                raise DumpFailed(f"the {_NAMES[self.suffix]} data is corrupted") from None
             data = self._member.unused_data
             if self._member.eof:
                 self._member = None
