@@ -86,6 +86,7 @@ class LicenceFilter(ChoiceFilter):
 
 @admin.register(Agent)
 class AgentAdmin(ReadOnlyAdmin):
+    menu_order = 1
     ordering = ("-enrolled_at", "-id")
     sortable_by = ("machine_id", "enrolled_at")
     list_display = (
@@ -228,6 +229,7 @@ class RequestStateFilter(ChoiceFilter):
 
 @admin.register(EnrolmentRequest)
 class EnrolmentRequestAdmin(ReadOnlyAdmin):
+    menu_order = 2
     ordering = ("-last_asked_at",)
     sortable_by = ()
     list_display = (

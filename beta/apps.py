@@ -6,6 +6,7 @@ from django.utils.translation import gettext_lazy as _
 class BetaConfig(AppConfig):
     name = "beta"
     verbose_name = _("Beta")
+    menu_order = 5
 
     def ready(self) -> None:
         from beta.api import cors  # noqa: PLC0415 - models are there only now

@@ -8,6 +8,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from portal.access.models import GuessWindow as GuessWindow
+from portal.access.models import Preferences as Preferences
 from portal.access.models import SecondFactorGrace as SecondFactorGrace
 from portal.access.tokens import credential
 from portal.base.findings import Severity

@@ -19,6 +19,8 @@ from portal.desk.matching import matching_values
 
 @admin.register(BackupEntry)
 class BackupEntryAdmin(ReadOnlyAdmin):
+    menu_order = 2
+
     class Media:
         css = {"all": ("backups/backups.css",)}
 

@@ -64,6 +64,7 @@ def latest_entries_of(job: ExpectedBackupJob) -> LatestEntries:
 
 @admin.register(ExpectedBackupJob)
 class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
+    menu_order = 1
     form = JobForm
 
     class Media:

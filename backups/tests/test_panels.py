@@ -82,7 +82,7 @@ class TestTheTile:
         tile = backups_tile(timezone.now())
         assert (tile.figure, tile.caption) == ("1 of 3", "databases are protected")
         assert dict(tile.facts) == {
-            "failing": "1", "suspicious": "0", "waiting or late": "1", "paused": "1", "last scan": "4\xa0minutes ago",
+            "failing": "1", "suspicious": "0", "waiting or late": "1", "paused": "1", "last scan": "4\xa0min ago",
         }  # fmt: skip
 
     def test_tile_charts_verified_backups_of_thirty_days(self, job):

@@ -57,6 +57,7 @@ class FeedbackChangeList(BoundedChangeList):
 
 @admin.register(BetaFeedback)
 class FeedbackAdmin(FeedbackActions, SettingsAdmin):
+    menu_order = 2
     form = SingleTriageForm
 
     class Media:

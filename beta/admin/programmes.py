@@ -79,6 +79,7 @@ def running_badge(programme: BetaProgramme) -> SafeString:
 
 @admin.register(BetaProgramme)
 class BetaProgrammeAdmin(SingleDeletionAdmin, ReportExportAdmin, SettingsAdmin):
+    menu_order = 1
     form = ProgrammeForm
 
     change_list_template = "beta/programmes.html"

@@ -51,6 +51,7 @@ class TakenFilter(PeriodFilter):
 
 @admin.register(BetaSnapshot)
 class BetaSnapshotAdmin(ReportExportAdmin, ReadOnlyAdmin):
+    menu_order = 3
     change_form_template = "beta/snapshot.html"
     purpose = _("Reports as they were at an export, at a changed verdict or at the end of a programme.")
     empty_link = ("admin:beta_betaprogramme_changelist", _("View beta programmes"))

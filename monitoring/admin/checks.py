@@ -29,6 +29,7 @@ SEARCHED = timedelta(days=1)
 
 @admin.register(CheckResult)
 class CheckResultAdmin(MonitoringAdmin, ReadOnlyAdmin):
+    menu_order = 4
     purpose = _("Results of single checks: each request to a target, its response time, and why it failed.")
     empty_link = ("admin:monitoring_target_changelist", _("View targets"))
     ordering = ("-at", "-id")

@@ -29,6 +29,7 @@ TARGET_ACTIONS = ("silence", "end_silence", "pause")
 
 @admin.register(Incident)
 class IncidentAdmin(IncidentActions):
+    menu_order = 2
     purpose = _(
         "Outages and other problems of targets. An incident opens when a target fails repeatedly, and is resolved "
         "when its checks succeed again."

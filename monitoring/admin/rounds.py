@@ -32,6 +32,7 @@ def count_others(found: Round, shown: int) -> str:
 
 @admin.register(Round)
 class RoundAdmin(MonitoringAdmin, ReadOnlyAdmin):
+    menu_group = "system"
     purpose = _("Rounds of checks: every minute the workers check the targets that are due, and record a round.")
     empty_link = ("admin:monitoring_target_changelist", _("View targets"))
     ordering = ("-number",)

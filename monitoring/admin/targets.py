@@ -98,6 +98,7 @@ def state_of_row(target: Target, *, with_since: bool = True) -> SafeString:
 
 @admin.register(Target)
 class TargetAdmin(SingleDeletionAdmin, TargetActions, SettingsAdmin):
+    menu_order = 1
     form = TargetForm
 
     change_list_template = "monitoring/targets.html"

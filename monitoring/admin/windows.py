@@ -41,6 +41,7 @@ class WindowChangeList(BoundedChangeList):
 
 @admin.register(MaintenanceWindow)
 class MaintenanceWindowAdmin(MonitoringAdmin):
+    menu_order = 3
     form = WindowForm
 
     add_label = _("Schedule maintenance")

@@ -60,7 +60,7 @@ class TestTile:
         assert (tile.figure, tile.caption, tile.url) == ("2 of 3", "up", "/admin/monitoring/target/")
         assert dict(tile.facts) == {
             "open incidents": "1", "p95 (last minute)": "312 ms", "30-day uptime": "99.90 %",
-            "last check": "2\xa0hours ago",
+            "last check": "2\xa0h ago",
         }  # fmt: skip
 
     def test_tile_charts_failures_of_thirty_days(self, make_target):

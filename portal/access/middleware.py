@@ -9,9 +9,11 @@ from django.shortcuts import redirect
 from django.utils import timezone
 from django.utils.deprecation import MiddlewareMixin
 
+from portal.access.preferences import activate_preferences
 from portal.access.signin.sessions import DUE, is_fresh, refresh_session
 from portal.api.errors import is_api, problem_response
 from portal.base.problems import Problem
+from portal.base.words import set_readers_zone
 
 # The same for everybody: no session is read for them.
 PUBLIC = frozenset({"healthz", "readyz", "metrics", "feedback-page", "monitoring-badge", "error-codes"})
@@ -33,7 +35,11 @@ class NoStoreMiddleware(MiddlewareMixin):
 
 
 class SignedInMiddleware(MiddlewareMixin):
-    """Keep sessions alive, and lead users whose second factor is overdue to where they set one up."""
+    """Keep sessions alive, apply preferences, and lead users whose second factor is overdue to its set-up."""
+
+    def process_request(self, request: HttpRequest) -> None:
+        """Forget the zone of the request that this thread answered before."""
+        set_readers_zone("")
 
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponseBase | None:
         name = request.resolver_match.view_name if request.resolver_match else ""
@@ -42,6 +48,7 @@ class SignedInMiddleware(MiddlewareMixin):
         if SESSION_KEY not in request.session:
             return None
         refresh_stale_session(request)
+        activate_preferences(request)
         if name in SET_UP or not is_overdue(request):
             return None
         if is_api(request):

@@ -90,3 +90,20 @@ class SecondFactorGrace(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user}: {self.since:%Y-%m-%d}"
+
+
+class Preferences(models.Model):
+    """A user's language and time zone. Empty fields stand for the portal's zone and the browser's language."""
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="preferences")
+    time_zone = models.CharField(_("time zone"), max_length=64, blank=True)
+    language = models.CharField(_("language"), max_length=8, blank=True)
+    has_dismissed_checklist = models.BooleanField(_("checklist dismissed"), default=False)
+
+    class Meta:
+        app_label = "portal"
+        verbose_name = _("preferences")
+        verbose_name_plural = _("preferences")
+
+    def __str__(self) -> str:
+        return str(self.user)

@@ -27,8 +27,8 @@ from portal.admin.confirm import is_confirmed
 from portal.admin.paginator import CappedPaginator
 from portal.admin.searching import SearchForm, Searching
 from portal.desk.exports import csv_response, xlsx_response
+from portal.desk.links import link_for, may_open
 from portal.desk.panels import Section
-from portal.desk.site import link_for, may_open
 
 Action = Callable[[Any, HttpRequest, QuerySet[Any]], HttpResponseBase | None]
 Answer = Callable[[QuerySet[Any], Sequence[str]], HttpResponseBase]
@@ -84,11 +84,14 @@ class GuardedAdmin(Searching):
     accept any lookup on any column: expensive ones, and on columns that no page shows.
 
     `purpose` says on an empty list what it is for and how rows get there. `empty_link` is the button below it where
-    the list has no *Add*: the name of a page, and the button's text.
+    the list has no *Add*: the name of a page, and the button's text. `menu_order` is the place in the menu, and
+    `menu_group = "system"` moves it from the app's group to the last one.
     """
 
     lookups: ClassVar[Sequence[str]] = ()
     purpose: ClassVar[Any] = ""
+    menu_group: ClassVar[str] = ""
+    menu_order: ClassVar[int] = 90
     empty_link: ClassVar[tuple[str, Any] | None] = None
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:

@@ -1,4 +1,4 @@
-"""Values as the admin shows them: states as badges, times relative to now with the exact time on demand."""
+"""Values as the admin shows them: states as badges, times both relative to now and exact."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -8,10 +8,9 @@ from django.contrib import admin
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 
-from portal.base.words import EMPTY_VALUE, format_moment, format_relative
+from portal.base.words import EMPTY_VALUE, format_duration, format_moment, format_relative
 
 GOOD, WARNING, BAD, QUIET = "good", "warning", "bad", "quiet"
 BENEATH = '<span class="beneath">{}</span>'
@@ -35,21 +34,22 @@ def join_inline(*parts: Text) -> SafeString:
 
 
 def relative_moment(moment: datetime | None, empty: Text = EMPTY_VALUE) -> SafeString:
-    """`3 minutes ago`, with the exact moment to whoever points at it."""
+    """Return `40 min ago` with the exact time: below it in a table, beside it in text."""
     if moment is None:
         return format_html("{}", empty)
-    return format_html(
-        '<time datetime="{}" title="{}">{}</time>',
-        moment.isoformat(),
-        format_moment(moment),
-        format_relative(moment, timezone.now()),
-    )
+    return time_element(moment, format_relative(moment, timezone.now()))
 
 
 def duration_since(moment: datetime) -> SafeString:
-    """Return `for 4 days`: the time since then."""
-    text = _("for %(time)s") % {"time": timesince(moment, timezone.now(), depth=1)}
-    return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), format_moment(moment), text)
+    """Return `for 4 days`, the time since then, with the exact moment."""
+    passed = max(0.0, (timezone.now() - moment).total_seconds())
+    return time_element(moment, _("for %(time)s") % {"time": format_duration(passed)})
+
+
+def time_element(moment: datetime, text: str) -> SafeString:
+    return format_html(
+        '<time datetime="{}">{}<span class="exact"> {}</span></time>', moment.isoformat(), text, format_moment(moment)
+    )
 
 
 def exact_moment(moment: datetime | None, empty: Text = EMPTY_VALUE) -> SafeString:

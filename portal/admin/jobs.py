@@ -30,6 +30,7 @@ class JobStatusFilter(FieldFilter):
 
 @admin.register(JobRun)
 class JobRunAdmin(ReadOnlyAdmin):
+    menu_group = "system"
     ordering = ("-id",)
     sortable_by = ()
     list_display = (
@@ -79,6 +80,7 @@ class TaskOutcomeFilter(ChoiceFilter):
 
 @admin.register(TaskAttempt)
 class TaskAttemptAdmin(ReadOnlyAdmin):
+    menu_group = "system"
     ordering = ("-id",)
     sortable_by = ()
     list_display = (

@@ -91,6 +91,7 @@ class ActiveFilter(ChoiceFilter):
 
 @admin.register(NotificationChannel)
 class NotificationChannelAdmin(VigieModelAdmin):
+    menu_order = 2
     form = ChannelForm
     ordering = ("name",)
     sortable_by = ()

@@ -51,6 +51,7 @@ class WrittenFilter(PeriodFilter):
 
 @admin.register(OutboxMessage)
 class OutboxMessageAdmin(ReadOnlyAdmin):
+    menu_group = "system"
     ordering = ("-id",)
     sortable_by = ()
     list_display = (

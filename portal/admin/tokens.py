@@ -206,6 +206,7 @@ class StateFilter(ChoiceFilter):
 
 @admin.register(ApiToken)
 class ApiTokenAdmin(ReadOnlyAdmin):
+    menu_order = 1
     ordering = ("-id",)
     sortable_by = ()
     list_display = (

@@ -51,6 +51,7 @@ class WhenFilter(PeriodFilter):
 
 @admin.register(AuditEvent)
 class AuditEventAdmin(ReadOnlyAdmin):
+    menu_order = 5
     ordering = ("-id",)
     sortable_by = ("at",)
     list_display = (moment_column("at", _("when"), ordering="at"), "what", "subject", "actor", "address", "count")

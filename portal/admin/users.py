@@ -66,6 +66,7 @@ class ChangedBySuperusers(GuardedAdmin):
 
 @admin.register(User)
 class VigieUserAdmin(Inviting, ChangedBySuperusers, UserAdmin):  # type: ignore[type-arg]
+    menu_order = 3
     list_display = (
         "username",
         "email",
@@ -90,6 +91,7 @@ class VigieUserAdmin(Inviting, ChangedBySuperusers, UserAdmin):  # type: ignore[
 
 @admin.register(Group)
 class VigieGroupAdmin(ChangedBySuperusers, GroupAdmin):
+    menu_order = 4
     list_display = ("name",)
     search_fields = ("name__fragment",)
     change_list_template = "portal/list.html"

@@ -1,28 +1,73 @@
 """Values as people read them, on pages, in messages and in reports: moments, counts, rounded figures."""
 
-from datetime import date, datetime
+import zoneinfo
+from contextvars import ContextVar
+from datetime import date, datetime, tzinfo
 from decimal import ROUND_HALF_UP, Decimal
 
 from django.utils import timezone
 from django.utils.formats import date_format, number_format
-from django.utils.timesince import timesince, timeuntil
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 EMPTY_VALUE = "–"
+HOUR, DAY = 3_600, 86_400
+
+
+# The zone in which the person who asked reads times. Days, schedules and quotas stay in the portal's zone.
+_readers_zone: ContextVar[tzinfo | None] = ContextVar("readers_zone", default=None)
+
+
+def set_readers_zone(name: str) -> None:
+    """Show times in this zone from now on, in this thread; an empty or unknown name stands for the portal's zone."""
+    try:
+        _readers_zone.set(zoneinfo.ZoneInfo(name) if name else None)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+        _readers_zone.set(None)
+
+
+def readers_zone() -> tzinfo:
+    return _readers_zone.get() or timezone.get_current_timezone()
+
+
+def zone_abbreviation(moment: datetime) -> str:
+    """Return `CET`, or `UTC+04` for zones without letters, as the reader's zone has it at the moment."""
+    name = moment.astimezone(readers_zone()).tzname() or ""
+    return name if name[:1].isalpha() else f"UTC{name}"
 
 
 def format_moment(moment: datetime) -> str:
-    """`2026-03-10 09:12:44 UTC`, in the portal's time zone and the same in every language."""
-    local = timezone.localtime(moment)
-    return f"{date_format(local, 'Y-m-d H:i:s')} {local.tzname()}"
+    """`2026-03-10 09:12:44 UTC`, in the reader's time zone and the same in every language."""
+    local = moment.astimezone(readers_zone())
+    return f"{local:%Y-%m-%d %H:%M:%S} {zone_abbreviation(moment)}"
 
 
 def format_relative(moment: datetime, now: datetime) -> str:
-    if abs((now - moment).total_seconds()) < 60:
-        return _("just now")
-    if moment > now:
-        return _("in %(time)s") % {"time": timeuntil(moment, now, depth=1)}
-    return _("%(time)s ago") % {"time": timesince(moment, now, depth=1)}
+    """`40 min ago`, `just now` for less than a minute; of the future `in 20 s`."""
+    seconds = round((moment - now).total_seconds())
+    if seconds > 0:
+        return _("in %(time)s") % {"time": format_duration(seconds)}
+    return _("%(time)s ago") % {"time": format_duration(-seconds)} if seconds <= -60 else _("just now")
+
+
+def format_duration(seconds: float) -> str:
+    """`20 s`, `40 min`, `3 h`, `2 days`, `5 months`: in the largest unit that fits, rounded down."""
+    for length, unit in ((365 * DAY, "year"), (30 * DAY, "month"), (DAY, "day"), (HOUR, "hour"), (60, "minute")):
+        if seconds >= length:
+            return format_units(int(seconds // length), unit)
+    return format_units(int(seconds), "second")
+
+
+def format_units(number: int, unit: str) -> str:
+    text = {
+        "second": _("%(number)d s"),
+        "minute": _("%(number)d min"),
+        "hour": _("%(number)d h"),
+        "day": ngettext("%(number)d day", "%(number)d days", number),
+        "month": ngettext("%(number)d month", "%(number)d months", number),
+        "year": ngettext("%(number)d year", "%(number)d years", number),
+    }[unit]
+    return (text % {"number": number}).replace(" ", "\xa0")
 
 
 def format_short_day(day: date) -> str:

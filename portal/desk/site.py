@@ -1,33 +1,40 @@
-"""The admin site and its landing page: findings first, then tiles, then the menu."""
+"""The admin site: its menu, and the landing page with findings first, then tiles."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, ClassVar, NoReturn
-from urllib.parse import urlsplit
 
 from allauth.account import views as account_views
 from allauth.account.utils import get_next_redirect_url
-from django.contrib import admin
+from django.apps import apps as apps_registry
+from django.conf import settings
 from django.contrib.admin import AdminSite
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.urls import Resolver404, path, resolve, reverse
+from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from portal.access.preferences import load_preferences
 from portal.base.findings import Finding
+from portal.desk import profile
+from portal.desk.checklist import load_checklist
 from portal.desk.findings import current_findings
+from portal.desk.links import may_open
 from portal.desk.panels import current_tiles
 from portal.desk.search import search_view
 
 # Schedules and queues are declared in code: a row edited by hand would be overwritten, or stop them all. Factors and
 # sessions are their users' own.
 HIDDEN_APPS = frozenset({"django_q", "account", "mfa", "usersessions", "socialaccount"})
-LAST_APPS = ("portal", "auth")
+# The portal's own group of the menu also holds Django's users and groups; it and the plumbing come last.
+PORTAL, SYSTEM = "portal", "system"
+MERGED_APPS = {"auth": PORTAL}
+LAST = 90
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,7 @@ class VigieAdminSite(AdminSite):
     site_header = site_title = "Vigie"
     index_title = _("Overview")
     index_template = "portal/index.html"
+    app_index_template = "portal/app_index.html"
     site_url = None
     empty_value_display = "–"
 
@@ -55,18 +63,47 @@ class VigieAdminSite(AdminSite):
         super().register(visible, admin_class, **options)
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
-        """Return the menu: the operators' apps first, the portal's own last."""
+        """Return the menu: groups and entries in the order that apps and admins declare as `menu_order`.
+
+        Admins with `menu_group = "system"` show how the portal works inside; they share the last group.
+        """
         apps = super().get_app_list(request, app_label)
         for app in apps:
             own = [page for page in self.pages if page.app_label == app["app_label"]]
             app["models"] += [menu_entry(page) for page in own if request.user.has_perm(page.permission)]
-        return sorted(apps, key=lambda app: app["app_label"] in LAST_APPS)
+        if app_label:
+            return apps
+        groups: dict[str, Any] = {}
+        for app in sorted(apps, key=app_order):
+            for entry in app["models"]:
+                label = self.declared(entry, "menu_group", "") or MERGED_APPS.get(app["app_label"], app["app_label"])
+                groups.setdefault(label, {**app, "app_label": label, "models": []})["models"].append(entry)
+        for group in groups.values():
+            group["models"].sort(key=self.menu_order)
+        if PORTAL in groups:
+            groups[PORTAL]["name"] = apps_registry.get_app_config(PORTAL).verbose_name
+        if SYSTEM in groups:
+            groups[SYSTEM] = {**groups.pop(SYSTEM), "name": _("System"), "app_url": ""}
+        return list(groups.values())
+
+    def declared(self, entry: dict[str, Any], name: str, default: Any) -> Any:
+        """Return what the admin behind a menu entry declares."""
+        return getattr(self._registry[entry["model"]], name, default) if "model" in entry else default
+
+    def menu_order(self, entry: dict[str, Any]) -> int:
+        order: int = self.declared(entry, "menu_order", LAST)
+        return order
 
     def get_urls(self) -> list[Any]:
         """Leave out Django's redirect to a row's own page: no model has one, and it looks before it asks who may."""
-        own = [url for url in super().get_urls() if getattr(url, "name", None) != "view_on_site"]
-        search = path("search/", self.admin_view(search_view), name="search")
-        return [search, *(url for page in self.pages for url in page.urls()), *own]
+        django = [url for url in super().get_urls() if getattr(url, "name", None) != "view_on_site"]
+        own = [
+            path("search/", self.admin_view(search_view), name="search"),
+            path("profile/", self.admin_view(profile.profile_view), name="profile"),
+            path("checklist/", self.admin_view(profile.checklist_view), name="checklist"),
+            path("help/", self.admin_view(self.help_view), name="help"),
+        ]
+        return [*own, *(url for page in self.pages for url in page.urls()), *django]
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Lead to the sign-in page. Whoever is signed in and came back lacks the permission to see the admin."""
@@ -88,12 +125,28 @@ class VigieAdminSite(AdminSite):
         raise PermissionDenied
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        now = timezone.now()
-        context = {
-            "findings": findings_for(request, now),
-            "tiles": [tile for tile in current_tiles(now) if may_open(request, tile.url)],
-        }
-        return super().index(request, context | (extra_context or {}))
+        return super().index(request, overview(request) | (extra_context or {}))
+
+    def help_view(self, request: HttpRequest) -> TemplateResponse:
+        context = self.each_context(request) | {"title": _("Help"), "portal_url": settings.PORTAL_URL}
+        return TemplateResponse(request, "portal/help.html", context)
+
+
+def overview(request: HttpRequest) -> dict[str, Any]:
+    """Return what the landing page shows: the checklist until it is done or dismissed, findings and tiles."""
+    now, checklist = timezone.now(), load_checklist(request)
+    is_shown = checklist.is_open and not load_preferences(request).has_dismissed_checklist
+    return {
+        "checklist": checklist if is_shown else None,
+        "is_portal_empty": checklist.is_portal_empty,
+        "findings": findings_for(request, now),
+        "tiles": [tile for tile in current_tiles(now) if may_open(request, tile.url)],
+    }
+
+
+def app_order(app: dict[str, Any]) -> tuple[int, str]:
+    is_own = app["app_label"] in (PORTAL, *MERGED_APPS)
+    return (LAST if is_own else getattr(apps_registry.get_app_config(app["app_label"]), "menu_order", 0), app["name"])
 
 
 def menu_entry(page: Page) -> dict[str, Any]:
@@ -109,36 +162,3 @@ def findings_for(request: HttpRequest, now: datetime) -> list[Finding]:
         for finding in current_findings(now)
         if may_open(request, finding.url)
     ]
-
-
-def may_open(request: HttpRequest, url: str) -> bool:
-    """Return whether the user may see the model whose page the url leads to: its figures are not for others either."""
-    return all(model_admin.has_view_or_change_permission(request) for model_admin in admins_behind(url))
-
-
-def admins_behind(url: str) -> list[Any]:
-    """Return the ModelAdmin whose page the url leads to, if there is one."""
-    try:
-        route = resolve(urlsplit(url).path).route
-    except Resolver404:
-        return []
-    return [
-        model_admin
-        for model, model_admin in admin.site._registry.items()
-        if route.startswith(f"admin/{model._meta.app_label}/{model._meta.model_name}/")
-    ]
-
-
-@dataclass(frozen=True)
-class Link:
-    url: str
-    text: Any
-
-
-def link_for(request: HttpRequest, target: tuple[str, Any] | None) -> Link | None:
-    """Return the link to a page `(name, text)` of the admin, or None for users who may not open it."""
-    if target is None:
-        return None
-    url = reverse(target[0])
-    may_add = not url.endswith("/add/") or all(each.has_add_permission(request) for each in admins_behind(url))
-    return Link(url, target[1]) if may_add and may_open(request, url) else None

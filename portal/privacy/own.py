@@ -30,6 +30,7 @@ from portal.models import (
     JobRun,
     NotificationChannel,
     OutboxMessage,
+    Preferences,
     SecondFactorGrace,
     TaskAttempt,
 )
@@ -122,7 +123,7 @@ def log_entry_changes(entry: LogEntry, subject: Subject, pseudonym: str) -> Row:
 
 
 personal_data.register(Sessions(Session))
-for model in (UserSession, Authenticator, EmailAddress, SocialAccount, SecondFactorGrace):
+for model in (UserSession, Authenticator, EmailAddress, SocialAccount, SecondFactorGrace, Preferences):
     personal_data.register(OwnRows(model))
 personal_data.register(
     PersonalDataTable(

@@ -14,6 +14,7 @@ from portal.desk.panels import Chart, Section
 
 register = template.Library()
 register.filter(duration_since)
+register.filter("ago", relative_moment)
 
 
 @register.simple_tag(takes_context=True)

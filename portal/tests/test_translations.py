@@ -66,7 +66,7 @@ def test_compiled_catalogue_is_up_to_date():
 
 
 def test_texts_are_found_in_code_and_templates(wanted):
-    for text in ("Revoke tokens", "Needs you now", "%(time)s ago", ("%(count)s failed", "%(count)s failed")):
+    for text in ("Revoke tokens", "Needs attention", "%(time)s ago", ("%(count)s failed", "%(count)s failed")):
         assert (None, text) in wanted
 
 
@@ -82,7 +82,7 @@ def test_text_with_a_context_is_translated_by_its_context(monkeypatch):
 
 def test_admin_is_served_in_french():
     with translation.override("fr"):
-        assert translation.gettext("Needs you now") == "Requiert votre attention"
+        assert translation.gettext("Needs attention") == "Requiert votre attention"
         assert translation.ngettext("%(count)d token was revoked.", "%(count)d tokens were revoked.", 2).startswith(
             "%(count)d jetons"
         )

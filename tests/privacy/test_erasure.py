@@ -31,7 +31,16 @@ from monitoring.models import Incident, IncidentEvent, MaintenanceWindow, Target
 from portal import audit
 from portal.access.tokens.issuing import issue_token
 from portal.base.encryption import encrypt
-from portal.models import ApiToken, AuditEvent, ChannelState, JobRun, NotificationChannel, OutboxMessage, TaskAttempt
+from portal.models import (
+    ApiToken,
+    AuditEvent,
+    ChannelState,
+    JobRun,
+    NotificationChannel,
+    OutboxMessage,
+    Preferences,
+    TaskAttempt,
+)
 from portal.privacy import erasing, personal_data
 from portal.privacy.registry import PersonalDataTable
 from portal.privacy.subjects import parse_subject
@@ -172,6 +181,7 @@ def plant_person(name, address, spelled):
     EmailAddress.objects.create(user=user, email=spelled, verified=True)
     SocialAccount.objects.create(user=user, provider="oidc", uid=f"uid-{user.pk}", extra_data={"email": spelled})
     Authenticator.objects.create(user=user, type=Authenticator.Type.TOTP, data={"secret": "x"})
+    Preferences.objects.create(user=user, time_zone="Europe/Paris")
     admin_log = {"user": user, "content_type": ContentType.objects.get_for_model(User), "object_id": user.pk}
     LogEntry.objects.create(action_flag=2, object_repr=name, change_message="[]", **admin_log)
     issue_token("staff", user=user, actor=f"user:{name}")
@@ -331,7 +341,7 @@ class TestErasingPerson:
         assert same_but_for(untouched, after) == []
         gone = {key[0] for key in rows.keys() - after.keys()}
         assert gone == {
-            *("sessions.Session", "usersessions.UserSession", "portal.SecondFactorGrace"),
+            *("sessions.Session", "usersessions.UserSession", "portal.SecondFactorGrace", "portal.Preferences"),
             *("account.EmailAddress", "socialaccount.SocialAccount", "mfa.Authenticator"),
         }
         assert {key[0] for key in after.keys() - rows.keys()} == {"portal.AuditEvent"}

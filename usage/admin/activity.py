@@ -158,6 +158,7 @@ class ActivityAdmin(ReadOnlyAdmin):
 
 @admin.register(UserSession)
 class UserSessionAdmin(ActivityAdmin):
+    menu_group = "system"
     purpose = _("Each sign-in to the portal or to an application, with its duration.")
     empty_link = ("admin:usage_featureusage_changelist", _("View feature uses"))
     sortable_by = ("session_start",)
@@ -205,6 +206,7 @@ class UserSessionAdmin(ActivityAdmin):
 
 @admin.register(FeatureUsage)
 class FeatureUsageAdmin(ActivityAdmin):
+    menu_group = "system"
     purpose = _("Each request to the portal, and each use of a feature that an application reports.")
     empty_link = ("admin:portal_apitoken_add", _("Issue a token"))
     sortable_by = ("timestamp",)
@@ -256,6 +258,7 @@ class FeatureUsageAdmin(ActivityAdmin):
 
 @admin.register(UserError)
 class UserErrorAdmin(ActivityAdmin):
+    menu_order = 3
     purpose = _("Failed requests to the portal, and errors that applications report.")
     empty_link = ("admin:usage_featureusage_changelist", _("View feature uses"))
     sortable_by = ("timestamp",)

@@ -93,6 +93,7 @@ def count_column(name: str, description: Any) -> Any:
 
 @admin.register(GuardianReport)
 class GuardianReportAdmin(ReadOnlyAdmin):
+    menu_order = 4
     purpose = _("Activity and errors of two hours each, per user. Digests are created on schedule or on request.")
 
     class Media:

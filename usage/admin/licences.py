@@ -117,6 +117,7 @@ def status_column(name: str, description: Any, show: Callable[[QuotaStatus], Any
 
 @admin.register(Licence)
 class LicenceAdmin(SettingsAdmin):
+    menu_order = 1
     purpose = _(
         "A licence belongs to a customer and may have a monthly page quota. It is added by itself when an application "
         "first reports a run with its key."

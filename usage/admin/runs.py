@@ -96,6 +96,7 @@ class RunChangeList(BoundedChangeList):
 
 @admin.register(Run)
 class RunAdmin(UsageDashboard):
+    menu_order = 2
     purpose = _(
         "A run is one use of an application, with its documents and pages. Applications report runs with a token."
     )

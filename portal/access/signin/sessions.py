@@ -20,6 +20,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from portal import audit
+from portal.access.preferences import copy_preferences
 from portal.access.signin import second_factor
 from portal.access.signin.user_agents import summarize_user_agent
 
@@ -48,6 +49,7 @@ def begin_session(request: HttpRequest | None, user: User, **_: Any) -> None:
 
 
 def stamp_session(request: HttpRequest, user: User) -> None:
+    copy_preferences(request, user.pk)
     due = None if is_by_provider(request, user) else second_factor.due_at(user)
     request.session[SEEN] = timezone.now().timestamp()
     request.session[DUE] = due.timestamp() if due else None

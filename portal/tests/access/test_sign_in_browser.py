@@ -69,7 +69,7 @@ def confirm(page):
 
 def overview(page):
     page.wait_for_url("**/admin/")
-    return page.get_by_role("heading", name="Needs you now").is_visible()
+    return page.get_by_role("heading", name="Needs attention").is_visible()
 
 
 def test_authenticator_app_is_set_up_and_required_at_the_next_sign_in(page):

@@ -43,16 +43,23 @@ def page(client):
 
 
 def test_landing_page_without_findings_says_so(admin_client, found):
-    assert "Nothing needs you." in page(admin_client)
+    assert 'class="calm"' in page(admin_client)
 
 
 def test_finding_shows_text_start_and_link(admin_client, found):
     since = timezone.now() - timedelta(hours=3)
     found.append(Finding(Severity.CRITICAL, "The roof leaks.", since, reverse("admin:auth_user_changelist"), "Mend it"))
     text = page(admin_client)
-    assert "Nothing needs you." not in text
-    for part in ("The roof leaks.", "for 3\xa0hours", f'href="{reverse("admin:auth_user_changelist")}"', "Mend it"):
+    assert 'class="calm' not in text
+    for part in ("The roof leaks.", ">3\xa0h ago<", f'href="{reverse("admin:auth_user_changelist")}"', "Mend it"):
         assert part in text
+
+
+def test_button_of_a_finding_is_named_by_the_finding_too(admin_client, found):
+    found.append(Finding(Severity.INFO, "The roof leaks.", url=reverse("admin:auth_user_changelist")))
+    text = page(admin_client)
+    assert 'id="finding-1">The roof leaks.' in text
+    assert 'aria-labelledby="act-1 finding-1"' in text
 
 
 def test_findings_are_sorted_by_severity_and_age(admin_client, found):
@@ -143,12 +150,12 @@ def test_chart_can_start_later():
 
 def test_landing_page_takes_few_queries(admin_client, django_assert_max_num_queries):
     page(admin_client)
-    with django_assert_max_num_queries(53):
+    with django_assert_max_num_queries(58):
         page(admin_client)
 
 
 def test_language_can_be_switched(admin_client):
-    assert "Needs you now" in page(admin_client)
+    assert '<html lang="en"' in page(admin_client)
     admin_client.post(reverse("set_language"), {"language": "fr", "next": INDEX})
     text = page(admin_client)
     assert '<html lang="fr"' in text

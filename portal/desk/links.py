@@ -1,0 +1,49 @@
+"""Links of the admin: whether the user may follow one."""
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.urls import Resolver404, resolve, reverse
+
+
+@dataclass(frozen=True)
+class Link:
+    url: str
+    text: Any
+
+
+def admins_behind(url: str) -> list[Any]:
+    """Return the ModelAdmin whose page the url leads to, if there is one."""
+    try:
+        route = resolve(urlsplit(url).path).route
+    except Resolver404:
+        return []
+    return [
+        model_admin
+        for model, model_admin in admin.site._registry.items()
+        if route.startswith(f"admin/{model._meta.app_label}/{model._meta.model_name}/")
+    ]
+
+
+def may_open(request: HttpRequest, url: str) -> bool:
+    """Return whether the user may see the model whose page the url leads to: its figures are not for others either."""
+    return all(model_admin.has_view_or_change_permission(request) for model_admin in admins_behind(url))
+
+
+def may_use(request: HttpRequest, url: str) -> bool:
+    """Return whether the user may open the page and, if it adds a row, may add one."""
+    adds = urlsplit(url).path.endswith("/add/")
+    return may_open(request, url) and not (
+        adds and not all(model_admin.has_add_permission(request) for model_admin in admins_behind(url))
+    )
+
+
+def link_for(request: HttpRequest, target: tuple[str, Any] | None) -> Link | None:
+    """Return the link to a page `(name, text)` of the admin, or None for users who may not open it."""
+    if target is None:
+        return None
+    url = reverse(target[0])
+    return Link(url, target[1]) if may_use(request, url) else None

@@ -1,0 +1,66 @@
+"""A user's own profile: name, language and time zone; and the checklist of first steps, hidden or shown again."""
+
+import zoneinfo
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.contrib import admin, messages
+from django.contrib.auth.models import User
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_POST
+
+from portal.access.preferences import load_preferences, save_preferences
+
+
+def time_zones() -> list[tuple[str, str]]:
+    """Return the zones by name, of regions only: others are old names of the same."""
+    names = sorted(name for name in zoneinfo.available_timezones() if "/" in name and not name.startswith("Etc/"))
+    return [("UTC", "UTC"), *((name, name.replace("_", " ")) for name in names)]
+
+
+class ProfileForm(forms.ModelForm):  # type: ignore[type-arg]
+    time_zone = forms.ChoiceField(
+        label=gettext_lazy("Time zone"), required=False, help_text=gettext_lazy("Times are shown and entered in it.")
+    )
+    language = forms.ChoiceField(label=gettext_lazy("Language"), required=False)
+
+    class Meta:
+        model = User
+        fields = ("first_name", "last_name")
+        labels = {"first_name": gettext_lazy("First name"), "last_name": gettext_lazy("Last name")}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        zone, language = self.fields["time_zone"], self.fields["language"]
+        portals = _("The portal’s (%(zone)s)") % {"zone": settings.TIME_ZONE}
+        zone.choices = [("", portals), *time_zones()]  # type: ignore[attr-defined]
+        language.choices = [("", _("The browser’s")), *settings.LANGUAGES]  # type: ignore[attr-defined]
+
+
+def profile_view(request: HttpRequest) -> HttpResponse:
+    kept = load_preferences(request)
+    initial = {"time_zone": kept.time_zone, "language": kept.language}
+    form = ProfileForm(request.POST or None, instance=request.user, initial=initial)
+    if form.is_valid():
+        form.save()
+        zone, language = form.cleaned_data["time_zone"], form.cleaned_data["language"]
+        save_preferences(request, time_zone=zone, language=language)
+        messages.success(request, _("Your profile is saved."))
+        response = redirect("admin:profile")
+        # The choice that this browser made before would come first.
+        response.delete_cookie(settings.LANGUAGE_COOKIE_NAME)
+        return response
+    context = {**admin.site.each_context(request), "title": _("Your profile"), "form": form, "preferences": kept}
+    return TemplateResponse(request, "portal/profile.html", context)
+
+
+@require_POST
+def checklist_view(request: HttpRequest) -> HttpResponse:
+    """Hide the checklist, or show it again."""
+    save_preferences(request, has_dismissed_checklist=request.POST.get("action") == "dismiss")
+    return redirect("admin:index")
