@@ -24,12 +24,13 @@ from portal.admin.confirm import MOST_AT_ONCE, confirm_first, find_rows
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, exact_moment, moment_column
 from portal.admin.filters import ChoiceFilter, FieldFilter
 from portal.admin.searching import search_by
-from portal.audit import EVENT_TEXTS
+from portal.audit import EVENT_TEXTS, SUBJECTS, SubjectKind
 from portal.base.words import EMPTY_VALUE, format_moment
 from portal.desk.history import history_section
 from portal.desk.panels import Section, sections_of_machine
 
 LIVENESS_TONES = {Agent.Liveness.ONLINE: GOOD, Agent.Liveness.LATE: WARNING, Agent.Liveness.LOST: BAD}
+SUBJECTS["agent"] = SubjectKind("agents.agent", lambda name: {"machine_id": name})
 EVENT_TEXTS.update(
     {
         "agent.enrolled": _("Enrolled"),

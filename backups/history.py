@@ -6,7 +6,7 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from backups.models import ExpectedBackupJob
-from portal.audit import EVENT_TEXTS
+from portal.audit import EVENT_TEXTS, SUBJECTS, SubjectKind
 
 LONGEST = 200
 
@@ -23,6 +23,15 @@ EVENT_TEXTS.update(
         "backups.downloaded": _("The current version was downloaded"),
     }
 )
+
+
+def find_job(text: str) -> dict[str, str]:
+    """Return the filters for `machine/database`; no machine's name has a slash."""
+    machine, _slash, database = text.partition("/")
+    return {"agent_id": machine, "database_name": database}
+
+
+SUBJECTS["backup"] = SubjectKind("backups.expectedbackupjob", find_job)
 
 
 def job_subject(job: ExpectedBackupJob) -> str:

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import DatabaseError
@@ -17,10 +19,53 @@ from portal.models import ApiToken, AuditEvent
 
 log = logging.getLogger("vigie.audit")
 
+# Recorded in place of a secret that was changed.
+HIDDEN = "•••"
+
+
+@dataclass(frozen=True)
+class SubjectKind:
+    """The rows that a prefix of subjects and actors names. `find` returns the filters for what follows the prefix."""
+
+    model: str
+    find: Callable[[str], dict[str, Any]]
+
+
+def by_number(text: str) -> dict[str, Any]:
+    return {"pk": int(text) if text.isdecimal() and len(text) < 19 else None}
+
+
+# The kinds of subjects and actors. Apps add those of their own.
+SUBJECTS: dict[str, SubjectKind] = {
+    "user": SubjectKind("auth.user", lambda name: {"username": name}),
+    "group": SubjectKind("auth.group", lambda name: {"name": name}),
+    "token": SubjectKind("portal.apitoken", lambda key: {"key": key}),
+    "client": SubjectKind("portal.apitoken", lambda label: {"kind": "client", "label": label}),
+    "enroll": SubjectKind("portal.apitoken", lambda label: {"kind": "enroll", "label": label}),
+    "channel": SubjectKind(
+        "portal.notificationchannel", lambda key: by_number(key) if key.isdecimal() else {"environment_key": key}
+    ),
+}
+
+# The names of recorded values that are no fields of their subject. Apps add those of their own.
+VALUE_NAMES: dict[str, str | Promise] = {
+    "reason": gettext_lazy("Reason"),
+    "until": gettext_lazy("Until"),
+    "tokens": gettext_lazy("Tokens"),
+    "token": gettext_lazy("Token"),
+    "sessions": gettext_lazy("Sessions"),
+    "format": gettext_lazy("Format"),
+    "factor": gettext_lazy("Factor"),
+    "fields": gettext_lazy("Fields"),
+    "name": gettext_lazy("Name"),
+    "rows": gettext_lazy("Rows"),
+}
+
 # The text of each action. Apps add those of their own.
 EVENT_TEXTS: dict[str, str | Promise] = {
     "token.issued": gettext_lazy("Issued"),
     "token.revoked": gettext_lazy("Revoked"),
+    "operator.created": gettext_lazy("First operator created"),
     "user.logged_in": gettext_lazy("Signed in"),
     "user.logged_out": gettext_lazy("Signed out"),
     "user.sessions_ended": gettext_lazy("Sessions ended"),
@@ -34,7 +79,7 @@ EVENT_TEXTS: dict[str, str | Promise] = {
     "user.changed": gettext_lazy("User changed"),
     "user.deleted": gettext_lazy("User deleted"),
     "user.invited": gettext_lazy("Invited"),
-    "user.invited_again": gettext_lazy("Invited again"),
+    "user.invited_again": gettext_lazy("Invitation sent again"),
     "user.invitation_withdrawn": gettext_lazy("Invitation withdrawn"),
     "user.invitation_accepted": gettext_lazy("Invitation accepted"),
     "user.created_by_single_sign_on": gettext_lazy("User created by single sign-on"),
@@ -46,29 +91,29 @@ EVENT_TEXTS: dict[str, str | Promise] = {
     "channel.added": gettext_lazy("Channel added"),
     "channel.changed": gettext_lazy("Channel changed"),
     "channel.deleted": gettext_lazy("Channel deleted"),
-    "channel.activated": gettext_lazy("Channel switched on"),
-    "channel.deactivated": gettext_lazy("Channel switched off"),
+    "channel.activated": gettext_lazy("Channel enabled"),
+    "channel.deactivated": gettext_lazy("Channel disabled"),
     "channel.tested": gettext_lazy("Test sent"),
     "channel.disabled": gettext_lazy("Channel disabled after a failure"),
-    "channel.enabled": gettext_lazy("Channel enabled again"),
-    "admin.action": gettext_lazy("Action in the admin"),
-    "privacy.exported": gettext_lazy("Exported: all that is held about a person or a machine"),
-    "privacy.erasure_asked": gettext_lazy("Erasure of a person or a machine requested"),
-    "privacy.erased": gettext_lazy("Erased: a pseudonym stands in place of a person or a machine"),
-    "refused.login": gettext_lazy("Refused: wrong user name or password"),
-    "refused.second_factor": gettext_lazy("Refused: wrong second factor"),
-    "refused.not_authenticated": gettext_lazy("Refused: no token was shown"),
-    "refused.invalid_token": gettext_lazy("Refused: the token is not valid"),
-    "refused.token_expired": gettext_lazy("Refused: the token has expired"),
-    "refused.token_revoked": gettext_lazy("Refused: the token was revoked"),
-    "refused.token_exhausted": gettext_lazy("Refused: the token has no uses left"),
-    "refused.insufficient_scope": gettext_lazy("Refused: the token may not do that"),
-    "refused.permission_denied": gettext_lazy("Refused: the permission is missing"),
-    "refused.machine_mismatch": gettext_lazy("Refused: another machine’s business"),
-    "refused.app_mismatch": gettext_lazy("Refused: the token is bound to other applications"),
-    "refused.licence_mismatch": gettext_lazy("Refused: the machine is bound to another licence"),
-    "refused.throttled": gettext_lazy("Refused: too many failed authentications"),
-    "refused.single_sign_on": gettext_lazy("Refused: single sign-on"),
+    "channel.enabled": gettext_lazy("Channel re-enabled"),
+    "admin.action": gettext_lazy("Admin action"),
+    "privacy.exported": gettext_lazy("Personal data exported"),
+    "privacy.erasure_asked": gettext_lazy("Erasure of personal data requested"),
+    "privacy.erased": gettext_lazy("Personal data erased"),
+    "refused.login": gettext_lazy("Denied: wrong user name or password"),
+    "refused.second_factor": gettext_lazy("Denied: wrong second factor"),
+    "refused.not_authenticated": gettext_lazy("Denied: no token"),
+    "refused.invalid_token": gettext_lazy("Denied: invalid token"),
+    "refused.token_expired": gettext_lazy("Denied: token expired"),
+    "refused.token_revoked": gettext_lazy("Denied: token revoked"),
+    "refused.token_exhausted": gettext_lazy("Denied: token used up"),
+    "refused.insufficient_scope": gettext_lazy("Denied: the token lacks the permission"),
+    "refused.permission_denied": gettext_lazy("Denied: missing permission"),
+    "refused.machine_mismatch": gettext_lazy("Denied: belongs to another machine"),
+    "refused.app_mismatch": gettext_lazy("Denied: the token is bound to other applications"),
+    "refused.licence_mismatch": gettext_lazy("Denied: the machine is bound to another licence"),
+    "refused.throttled": gettext_lazy("Denied: too many failed authentications"),
+    "refused.single_sign_on": gettext_lazy("Denied: single sign-on"),
 }
 
 
@@ -97,8 +142,10 @@ def record_event(
     before: Any = None,
     after: Any = None,
 ) -> None:
-    """One event, in the transaction of what it tells of."""
+    """Record one event, in the transaction of the act. The request remembers it: one act is not recorded twice."""
     now = timezone.now()
+    if request is not None:
+        request.recorded_events = recorded_events(request) + 1  # type: ignore[attr-defined]
     AuditEvent.objects.create(
         at=now,
         last_at=now,
@@ -109,6 +156,11 @@ def record_event(
         after=after,
         address=request.META.get("REMOTE_ADDR", "") if request else "",
     )
+
+
+def recorded_events(request: HttpRequest) -> int:
+    """Return the number of events that were recorded for the request."""
+    return getattr(request, "recorded_events", 0)
 
 
 def record_refusal(request: HttpRequest, code: str, subject: str = "") -> None:

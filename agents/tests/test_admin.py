@@ -70,7 +70,7 @@ class TestMachineList:
     @pytest.mark.parametrize(
         ("query", "found"),
         [({"liveness": "online"}, {"ON"}), ({"liveness": "late"}, {"LATE"}), ({"liveness": "lost"}, {"LOST"}),
-         ({"status": "uninstalled"}, {"GONE"}), ({"q": "bo"}, set()), ({"q": "Bo"}, {"ON"}), ({"q": "1.5"}, {"ON"})],
+         ({"status": "uninstalled"}, {"GONE"}), ({"q": "bo"}, {"ON"}), ({"q": "nobody"}, set()), ({"q": "1.5"}, {"ON"})],
     )  # fmt: skip
     def test_filters_narrow_the_list(self, admin_client, query, found):
         assert listed(admin_client, **query) == found
@@ -82,7 +82,7 @@ class TestMachinePage:
         audit.record_event("agent.enrolled", "agent:PC-2")
         text = admin_client.get(reverse("admin:agents_agent_change", args=[agent.pk])).content.decode()
         key = ApiToken.objects.get(kind="agent").key
-        for part in ("PC-1", "online", key, "Reported a change", "version: 1 → 2", "Last runs"):
+        for part in ("PC-1", "online", key, "Reported a change", "Version: 1 → 2", "Latest runs"):
             assert part in text
         assert "Enrolled</td>" not in text
 
@@ -267,9 +267,9 @@ def test_machine_page_hides_sections_without_permission(client, agent):
     page = f"/admin/agents/agent/{agent.pk}/change/"
     shown = client.get(page).content.decode()
     assert "PC-1" in shown
-    assert not [title for title in ("Last runs", "History", "Public key") if title in shown]
+    assert not [title for title in ("Latest runs", "History", "Public key") if title in shown]
     permit(client, reader, "view_run")
-    assert "Last runs" in client.get(page).content.decode()
+    assert "Latest runs" in client.get(page).content.decode()
 
 
 def test_machines_are_bound_to_a_licence_and_released(admin_client, make_agent):

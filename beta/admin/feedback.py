@@ -150,10 +150,10 @@ class FeedbackAdmin(FeedbackActions, SettingsAdmin):
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """Save nothing: triage has changed the tags."""
 
-    def note(self, request: HttpRequest, what: str, obj: Any, after: Any) -> None:
+    def note(self, request: HttpRequest, what: str, obj: Any, *values: Any) -> None:
         """Leave out changes, which `record_triage` records with their values."""
         if what != "changed":
-            super().note(request, what, obj, after)
+            super().note(request, what, obj, *values)
 
     def subject_of(self, obj: Any) -> str:
         return str(obj.subject)

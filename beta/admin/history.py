@@ -2,7 +2,7 @@
 
 from django.utils.translation import gettext_lazy as _
 
-from portal.audit import EVENT_TEXTS
+from portal.audit import EVENT_TEXTS, SUBJECTS, SubjectKind, by_number
 
 EVENT_TEXTS.update(
     {
@@ -15,4 +15,7 @@ EVENT_TEXTS.update(
         "beta.exported": _("Report exported"),
         "beta.key_replaced": _("Public key replaced"),
     }
+)
+SUBJECTS.update(
+    {"beta": SubjectKind("beta.betaprogramme", by_number), "feedback": SubjectKind("beta.betafeedback", by_number)}
 )

@@ -2,7 +2,7 @@
 
 from django.utils.translation import gettext_lazy as _
 
-from portal.audit import EVENT_TEXTS
+from portal.audit import EVENT_TEXTS, SUBJECTS, SubjectKind, by_number
 
 EVENT_TEXTS.update(
     {
@@ -23,5 +23,12 @@ EVENT_TEXTS.update(
         "monitoring.unacknowledged": _("Acknowledgement withdrawn"),
         "monitoring.assigned": _("Incident assigned"),
         "monitoring.cause_noted": _("Root cause saved"),
+    }
+)
+SUBJECTS.update(
+    {
+        "target": SubjectKind("monitoring.target", by_number),
+        "incident": SubjectKind("monitoring.incident", by_number),
+        "maintenancewindow": SubjectKind("monitoring.maintenancewindow", by_number),
     }
 )

@@ -23,6 +23,7 @@ from django.utils.translation import gettext_lazy as _
 
 from portal import audit
 from portal.access.roles import is_allowed
+from portal.admin.changes import Values, changed_values
 from portal.admin.confirm import is_confirmed
 from portal.admin.paginator import CappedPaginator
 from portal.admin.searching import SearchForm, Searching
@@ -89,6 +90,10 @@ class GuardedAdmin(Searching):
     """
 
     lookups: ClassVar[Sequence[str]] = ()
+    # Fields whose values the audit log does not keep; those of password inputs are never kept.
+    secret_fields: ClassVar[Sequence[str]] = ()
+    # The beginning of the names of audit events, by default the model's name.
+    audit_name: ClassVar[str] = ""
     purpose: ClassVar[Any] = ""
     menu_group: ClassVar[str] = ""
     menu_order: ClassVar[int] = 90
@@ -120,26 +125,36 @@ class GuardedAdmin(Searching):
 
     # --- Audit -------------------------------------------------------------------------------------------------------
 
+    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
+        """Keep the old and new values for the event, which Django logs without the form."""
+        request.changed_values = changed_values(form, self.secret_fields, add)  # type: ignore[attr-defined]
+        return super().construct_change_message(request, form, formsets, add)
+
     def log_addition(self, request: HttpRequest, obj: Model, message: Any) -> Any:
-        self.note(request, "added", obj, message)
+        self.note(request, "added", obj, *getattr(request, "changed_values", ()))
         return super().log_addition(request, obj, message)
 
     def log_change(self, request: HttpRequest, obj: Model, message: Any) -> Any:
-        self.note(request, "changed", obj, message)
+        """Record a change. A form that changed nothing leaves no event."""
+        before, after = getattr(request, "changed_values", ({}, {}))
+        if after:
+            self.note(request, "changed", obj, before, after)
         return super().log_change(request, obj, message)
 
     def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
         for obj in queryset:
-            self.note(request, "deleted", obj, None)
+            is_named = str(obj).lstrip("#") in self.subject_of(obj)
+            self.note(request, "deleted", obj, None, None if is_named else {"name": str(obj)})
         return super().log_deletions(request, queryset)
 
-    def note(self, request: HttpRequest, what: str, obj: Model, after: Any) -> None:
-        """Record a change. `after` names the changed fields, never their values: one may be a password."""
-        audit.record_event(f"{self.opts.model_name}.{what}", self.subject_of(obj), request=request, after=after or None)
+    def note(self, request: HttpRequest, what: str, obj: Model, before: Values | None, after: Values | None) -> None:
+        """Record that a row was added, changed or deleted, with the values of its fields; secrets are left out."""
+        action = f"{self.audit_name or self.opts.model_name}.{what}"
+        audit.record_event(action, self.subject_of(obj), request=request, before=before or None, after=after or None)
 
     def subject_of(self, obj: Model) -> str:
         """Return the row's subject in the audit trail."""
-        return f"{self.opts.model_name}:{obj}"[:200]
+        return f"{self.audit_name or self.opts.model_name}:{obj}"[:200]
 
     def get_sortable_by(self, request: HttpRequest) -> list[Any]:
         """Return the columns themselves: Django finds one made by `moment_column` by the function, not by its name."""
@@ -167,13 +182,17 @@ class GuardedAdmin(Searching):
 
 
 def audit_action(action: Action) -> Action:
-    """Wrap an action to record an audit event in its transaction. An action that returns a page has only asked."""
+    """Wrap an action to run in a transaction and leave an audit event.
+
+    An action that returns a page has only asked. One that records events of its own gets no other.
+    """
 
     @functools.wraps(action)
     def acting(model_admin: Any, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase | None:
         with transaction.atomic():
+            earlier = audit.recorded_events(request)
             response = action(model_admin, request, queryset)
-            if not isinstance(response, TemplateResponse):
+            if not isinstance(response, TemplateResponse) and audit.recorded_events(request) == earlier:
                 audit.record_event(
                     "admin.action",
                     queryset.model._meta.label_lower,

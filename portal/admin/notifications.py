@@ -7,7 +7,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.db import transaction
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.safestring import SafeString
@@ -93,6 +93,7 @@ class ActiveFilter(ChoiceFilter):
 class NotificationChannelAdmin(VigieModelAdmin):
     menu_order = 2
     form = ChannelForm
+    audit_name = "channel"
     ordering = ("name",)
     sortable_by = ()
     list_display = (
@@ -185,12 +186,8 @@ class NotificationChannelAdmin(VigieModelAdmin):
             ChannelState.objects.filter(channel__in=keys).delete()
             NotificationChannel.objects.filter(pk__in=[channel.pk for channel in queryset]).delete()
 
-    def note(self, request: HttpRequest, what: str, obj: Model, after: Any) -> None:
-        """Record the names of changed fields without values, which may be secrets."""
-        parts = [part.get("changed", {}) for part in after or () if isinstance(part, dict)]
-        fields = ", ".join(name for part in parts for name in part.get("fields", ()))
-        details = {"name": str(obj)} | ({"fields": fields} if fields else {})
-        audit.record_event(f"channel.{what}", audit_subject(f"channel:{obj.pk}"), request=request, after=details)
+    def subject_of(self, obj: Any) -> str:
+        return audit_subject(obj.key)
 
     def get_sections(self, request: HttpRequest, obj: NotificationChannel) -> list[Section]:
         return [history_section(audit_subject(obj.key))]

@@ -1,16 +1,24 @@
 """The audit trail, read-only."""
 
 from datetime import datetime
+from typing import Any
 
-from django.contrib import admin
+from django.apps import apps
+from django.contrib import admin, messages
+from django.contrib.admin.utils import quote
+from django.core.exceptions import PermissionDenied
 from django.db.models import Q
+from django.http import Http404, HttpRequest, HttpResponseRedirect
+from django.urls import path, reverse
 from django.utils.translation import gettext_lazy as _
 
 from portal.admin.base import ReadOnlyAdmin
 from portal.admin.display import exact_moment, moment_column
 from portal.admin.filters import ChoiceFilter, PeriodFilter
 from portal.admin.searching import search_by
-from portal.desk.history import describe_changes, describe_event
+from portal.audit import SUBJECTS
+from portal.base.words import EMPTY_VALUE
+from portal.desk.history import changes_of, describe_changes, describe_event, link_subject
 from portal.desk.matching import any_of
 from portal.models import AuditEvent
 
@@ -19,7 +27,7 @@ SUBJECT_KINDS = ("agent:", "user:", "token:", "backup:")
 
 
 class FamilyFilter(ChoiceFilter):
-    title = _("kind of event")
+    title = _("event")
     parameter_name = "family"
     options = {
         "agent.": _("machines"),
@@ -27,16 +35,16 @@ class FamilyFilter(ChoiceFilter):
         "channel.": _("notification channels"),
         "backups.": _("backups"),
         "expectedbackupjob.": _("expected backups"),
-        "monitoring.": _("Monitoring"),
+        "monitoring.": _("monitoring"),
         "target.": _("targets"),
         "maintenancewindow.": _("maintenance windows"),
         "licence.": _("licences"),
-        "usage.": _("Usage"),
+        "usage.": _("usage"),
         "user.": _("users"),
         "group.": _("groups"),
-        "admin.": _("actions in the admin"),
-        "privacy.": _("exports and erasures of people"),
-        "refused.": _("refusals"),
+        "admin.": _("admin actions"),
+        "privacy.": _("personal data"),
+        "refused.": _("denied requests"),
     }
 
     def condition(self, value: str, now: datetime) -> Q:
@@ -54,7 +62,10 @@ class AuditEventAdmin(ReadOnlyAdmin):
     menu_order = 5
     ordering = ("-id",)
     sortable_by = ("at",)
-    list_display = (moment_column("at", _("when"), ordering="at"), "what", "subject", "actor", "address", "count")
+    purpose = _("Changes, actions, sign-ins and refusals. Entries are written by the portal and never changed.")
+    list_display = (
+        moment_column("at", _("when"), ordering="at"), "what", "object", "details", "who", "address", "count",
+    )  # fmt: skip
     list_display_links = ("what",)
     list_filter = (WhenFilter, FamilyFilter)
     is_log = True
@@ -63,26 +74,67 @@ class AuditEventAdmin(ReadOnlyAdmin):
     export_columns = ("at", "actor", "action", "subject", "before", "after", "address", "count", "last_at")
     facts = (
         "what",
-        "action",
-        "subject",
-        "actor",
+        "details_in_lines",
+        "object",
+        "who",
         "address",
         moment_column("at", _("when"), show=exact_moment),
         "count",
         moment_column("last_at", _("last time"), show=exact_moment),
-        "details",
-        "before",
-        "after",
+        "code",
     )
 
     def indexed_matches(self, text: str) -> Q:
         """Find subjects by their beginning, with or without the kind before it."""
         return any_of(Q(subject__begins=f"{kind}{text}") for kind in ("", *SUBJECT_KINDS))
 
+    def get_urls(self) -> list[Any]:
+        own = path("subject/", self.admin_site.admin_view(self.subject_view), name="portal_auditevent_subject")
+        return [own, *super().get_urls()]
+
+    def subject_view(self, request: HttpRequest) -> HttpResponseRedirect:
+        """Lead from a subject or actor to its page, if the user may see it and it still exists."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        name = request.GET.get("name", "")
+        prefix, _colon, rest = name.partition(":")
+        kind = SUBJECTS.get(prefix)
+        if kind is None or "\0" in rest:
+            raise Http404
+        model = apps.get_model(kind.model)
+        model_admin = self.admin_site.get_model_admin(model)
+        if not model_admin.has_view_or_change_permission(request):
+            raise PermissionDenied
+        found = model._default_manager.filter(**kind.find(rest)).order_by("-pk").first()
+        if found is not None:
+            address = f"admin:{model._meta.app_label}_{model._meta.model_name}_change"
+            return HttpResponseRedirect(reverse(address, args=[quote(found.pk)]))
+        text = _("%(name)s no longer exists. These are the events about it.") % {"name": rest}
+        self.message_user(request, text, messages.WARNING)
+        return HttpResponseRedirect(reverse("admin:portal_auditevent_changelist", query={"q": name}))
+
+    # --- Columns and facts -------------------------------------------------------------------------------------------
+
     @admin.display(description=_("event"))
     def what(self, event: AuditEvent) -> str:
         return describe_event(event)
 
+    @admin.display(description=_("code"))
+    def code(self, event: AuditEvent) -> str:
+        return event.action
+
     @admin.display(description=_("details"))
     def details(self, event: AuditEvent) -> str:
         return describe_changes(event)
+
+    @admin.display(description=_("details"))
+    def details_in_lines(self, event: AuditEvent) -> str:
+        return "\n".join(changes_of(event)) or EMPTY_VALUE
+
+    @admin.display(description=_("object"))
+    def object(self, event: AuditEvent) -> str:
+        return link_subject(event.subject)
+
+    @admin.display(description=_("actor"))
+    def who(self, event: AuditEvent) -> str:
+        return link_subject(event.actor)

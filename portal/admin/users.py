@@ -67,6 +67,7 @@ class ChangedBySuperusers(GuardedAdmin):
 @admin.register(User)
 class VigieUserAdmin(Inviting, ChangedBySuperusers, UserAdmin):  # type: ignore[type-arg]
     menu_order = 3
+    secret_fields = ("password",)
     list_display = (
         "username",
         "email",

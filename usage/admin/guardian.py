@@ -22,7 +22,7 @@ from portal import audit
 from portal.admin.base import ReadOnlyAdmin
 from portal.admin.display import exact_moment, moment_column, stack_lines
 from portal.admin.filters import ChoiceFilter, PeriodFilter
-from portal.audit import EVENT_TEXTS
+from portal.audit import EVENT_TEXTS, SUBJECTS, SubjectKind, by_number
 from portal.base.moments import midnight
 from portal.base.words import format_count
 from portal.desk.panels import Section
@@ -33,6 +33,7 @@ from usage.guardian.mail import bar_percent
 from usage.guardian.summary import build_summary
 from usage.models import GuardianReport
 
+SUBJECTS["report"] = SubjectKind("usage.guardianreport", by_number)
 EVENT_TEXTS.update({"usage.report_asked": _("Usage report created")})
 HOURS = {2: _("last 2 hours"), 24: _("last 24 hours"), 168: _("last 7 days"), 720: _("last 30 days")}
 DATE = re.compile(r"\d{4}-\d\d-\d\d")

@@ -21,7 +21,7 @@ from portal.admin.base import BoundedChangeList, SettingsAdmin
 from portal.admin.display import exact_moment, join_inline, moment_column
 from portal.admin.filters import ChoiceFilter
 from portal.admin.searching import search_by
-from portal.audit import EVENT_TEXTS
+from portal.audit import EVENT_TEXTS, SUBJECTS, SubjectKind
 from portal.base.words import format_moment
 from portal.desk.history import history_section
 from portal.desk.panels import Section
@@ -39,6 +39,7 @@ else:
 IDLE = timedelta(days=30)
 # A reference that no report can carry would never get a run.
 REPORTABLE = RegexValidator(rf"^{IDENTIFIER}\Z", _("Use 1 to 128 of the characters A-Z a-z 0-9 . _ : + - and space."))
+SUBJECTS["licence"] = SubjectKind("usage.licence", lambda ref: {"ref": ref})
 EVENT_TEXTS.update({"licence.added": _("Added"), "licence.changed": _("Changed"), "licence.deleted": _("Deleted")})
 
 

@@ -1,11 +1,16 @@
 """Every admin action and every sign-in leaves an audit event."""
 
-import pytest
-from django.contrib.auth.models import Group, User
-from django.urls import reverse
-from django.utils import timezone
+from urllib.parse import quote
 
-from portal.desk.history import describe_changes, describe_event, history_section
+import pytest
+from django.contrib.auth.models import Group, Permission, User
+from django.urls import reverse, reverse_lazy
+from django.utils import timezone
+from django.utils.html import escape
+
+from portal.access.tokens.issuing import issue_token
+from portal.audit import HIDDEN
+from portal.desk.history import describe_changes, describe_event, history_section, link_subject
 from portal.models import AuditEvent
 
 pytestmark = pytest.mark.django_db
@@ -33,17 +38,40 @@ def test_adding_changing_and_deleting_are_audited(admin_client):
     ]  # fmt: skip
     event = AuditEvent.objects.get(action="group.changed")
     assert (event.actor, event.address) == ("user:admin", "127.0.0.1")
-    assert event.after == [{"changed": {"fields": ["Name"]}}]
+    assert (event.before, event.after) == ({"name": "night shift"}, {"name": "day shift"})
 
 
-def test_bulk_deletion_leaves_an_event_per_row_and_one_for_the_action(admin_client):
+def test_form_that_changes_nothing_leaves_no_event(admin_client):
+    group = Group.objects.create(name="night shift")
+    admin_client.post(reverse("admin:auth_group_change", args=[group.pk]), {"name": "night shift"})
+    assert actions() == []
+
+
+def test_changed_rows_of_a_choice_are_recorded_by_name(admin_client):
+    group = Group.objects.create(name="night shift")
+    old, new = Permission.objects.filter(codename__in=("view_apitoken", "add_apitoken")).order_by("codename")
+    group.permissions.add(old)
+    page = reverse("admin:auth_group_change", args=[group.pk])
+    admin_client.post(page, {"name": "night shift", "permissions": [new.pk]})
+    event = AuditEvent.objects.get(action="group.changed")
+    assert (event.before, event.after) == ({"permissions": str(old)}, {"permissions": str(new)})
+
+
+def test_action_with_an_event_of_its_own_leaves_no_other(admin_client):
+    token, _plain = issue_token("enroll", label="x")
+    AuditEvent.objects.all().delete()
+    act = reverse("admin:portal_apitoken_act", args=[token.pk, "revoke_chosen"])
+    admin_client.post(act, {"confirmed": "yes"})
+    assert actions() == [("token.revoked", f"token:{token.key}")]
+
+
+def test_bulk_deletion_leaves_one_event_per_row(admin_client):
     groups = [Group.objects.create(name=name) for name in ("a", "b")]
     fields = {"action": "delete_selected", "_selected_action": [group.pk for group in groups]}
     admin_client.post(reverse("admin:auth_group_changelist"), fields)
     assert actions() == []
     admin_client.post(reverse("admin:auth_group_changelist"), fields | {"post": "yes"})
     assert sorted(actions()) == [
-        ("admin.action", "auth.group"),
         ("group.deleted", "group:a"),
         ("group.deleted", "group:b"),
     ]
@@ -81,18 +109,72 @@ def test_history_shows_sentences_newest_first():
     AuditEvent.objects.create(at=now, last_at=now, action="user.added", subject="user:bo")
     AuditEvent.objects.create(at=now, last_at=now, action="refused.login", subject="user:bo", count=7)
     section = history_section("user:bo")
-    assert [row[1] for row in section.rows] == ["Refused: wrong user name or password (7 times)", "User added"]
+    assert [row[1] for row in section.rows] == ["Denied: wrong user name or password (7 times)", "User added"]
     assert section.url.endswith("?q=user%3Abo")
 
 
 @pytest.mark.parametrize(
     ("before", "after", "text"),
-    [(None, None, ""), ({"version": "1"}, {"version": "2"}, "version: 1 → 2"), (None, {"reason": ""}, ""),
-     (None, {"reason": "old", "n": 0}, "reason: old, n: 0"), (None, [{"changed": {}}], "")],
+    [(None, None, ""), ({"version": "1"}, {"version": "2"}, "Version: 1 → 2"), (None, {"reason": ""}, ""),
+     (None, {"reason": "old", "n": 0}, "Reason: old, N: 0"), (None, [{"changed": {}}], ""),
+     (None, [{"changed": {"fields": ["Name", "City"]}}], "Name, City"),
+     ({"max_uses": 14995}, {"max_uses": 20000}, "Max uses: 14,995 → 20,000"),
+     ({"max_uses": 5}, {"max_uses": None}, "Max uses: 5 → –"),
+     ({}, {"secret": HIDDEN}, "Secret: changed (not recorded)"), ({"on": False}, {"on": True}, "On: no → yes"),
+     ({"kind": "client"}, {"kind": "staff"}, "Type: application → staff"),
+     (None, {"until": "2026-03-10T09:12:44+00:00"}, "Until: 2026-03-10 09:12:44 UTC")],
 )  # fmt: skip
-def test_history_details_name_the_changed_fields(before, after, text):
-    assert describe_changes(AuditEvent(before=before, after=after)) == text
+def test_details_give_old_and_new_values_with_labels(before, after, text):
+    assert describe_changes(AuditEvent(subject="token:x", before=before, after=after)) == text
+
+
+def test_action_without_an_event_of_its_own_is_named_by_its_button():
+    event = AuditEvent(
+        action="admin.action", subject="portal.apitoken", after={"action": "export_chosen", "chosen": ["1"]}
+    )
+    assert (describe_event(event), describe_changes(event)) == ("Export as CSV (tokens)", "1 selected")
 
 
 def test_action_without_a_sentence_is_shown_by_name():
     assert describe_event(AuditEvent(action="moon.landed")) == "moon.landed"
+
+
+# --- Links -----------------------------------------------------------------------------------------------------------
+
+SUBJECT = reverse_lazy("admin:portal_auditevent_subject")
+
+
+def test_link_of_a_subject_leads_to_its_page(admin_client):
+    token, _plain = issue_token("client", label="gui")
+    page = reverse("admin:portal_apitoken_change", args=[token.pk])
+    for name in (f"token:{token.key}", "client:gui"):
+        assert admin_client.get(SUBJECT, {"name": name})["Location"] == page
+        assert escape(f"?name={quote(name)}") in link_subject(name)
+
+
+def test_link_of_a_deleted_row_leads_to_its_events(admin_client):
+    answer = admin_client.get(SUBJECT, {"name": "channel:7"})
+    assert answer["Location"] == f"{reverse('admin:portal_auditevent_changelist')}?q=channel%3A7"
+
+
+@pytest.mark.parametrize("name", ["", "moon:1", "user:\0", "user"])
+def test_link_of_an_unknown_kind_is_404(admin_client, name):
+    status = 302 if name == "user" else 404
+    assert admin_client.get(SUBJECT, {"name": name}).status_code == status
+
+
+@pytest.mark.parametrize("number", ["9" * 40, "-1", "x", "\u0661"])
+def test_link_of_an_impossible_number_finds_nothing(admin_client, number):
+    assert "auditevent/?q=" in admin_client.get(SUBJECT, {"name": f"channel:{number}"})["Location"]
+
+
+def test_link_needs_the_permission_to_view_the_row(client):
+    user = User.objects.create_user("bo", is_staff=True)
+    for permissions in ([], ["view_auditevent"], ["view_user"]):
+        user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+        client.force_login(user)  # a change of rights ended the session
+        assert client.get(SUBJECT, {"name": "user:bo"}).status_code == 403
+
+
+def test_name_with_markup_stays_text():
+    assert "<b>" not in link_subject("client:<b>x</b>")
