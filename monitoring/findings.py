@@ -12,11 +12,11 @@ from monitoring.alerts import maintenance
 from monitoring.alerts.notices import incident_headline, incident_reason
 from monitoring.checks.worker_rounds import HEARTBEAT
 from monitoring.models import Incident, MaintenanceWindow, Round, Target
+from monitoring.models.targets import OVERDUE
 from portal.base.findings import Finding, Severity, count_finding, finding_sources, split_shown
 from portal.base.words import format_moment
 from portal.models import Heartbeat
 
-OVERDUE = timedelta(minutes=5)
 # A watcher sends a heartbeat every five seconds, and a dead one is replaced within twenty.
 UNWATCHED = timedelta(seconds=30)
 # Certificates are looked at even if the target sets no warning of its own.

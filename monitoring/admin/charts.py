@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from monitoring.figures.uptime import CHART_SPANS, LatencySeries, load_series
+from monitoring.models import Rollup
 from portal.base.words import EMPTY_VALUE, round_half_up
 
 DEFAULT_SPAN = "24h"
@@ -43,9 +44,16 @@ def response_chart(target: int, now: datetime, span: str, *, is_fixed: bool = Fa
 
 
 def incident_chart(target: int, opened_at: datetime, end: datetime) -> ResponseChart:
-    """Return the chart of an incident's time, with some time before it. Its range is the first that covers it."""
-    length = end - opened_at
-    span = next((key for key, value in CHART_SPANS.items() if length * 2 <= value.length), "1y")
+    """Return the chart of an incident's time, with some time before it: by the minute, or by the hour if minutes are
+    no longer kept.
+    """
+    covering = [key for key, value in CHART_SPANS.items() if (end - opened_at) * 2 <= value.length] or ["1y"]
+    hourly = next((key for key in covering if CHART_SPANS[key].period != Rollup.Period.MINUTE), "1y")
+    chart = chart_around(target, end, covering[0])
+    return chart_around(target, end, hourly) if chart.is_empty and hourly != covering[0] else chart
+
+
+def chart_around(target: int, end: datetime, span: str) -> ResponseChart:
     return response_chart(target, end + CHART_SPANS[span].length * AFTER, span, is_fixed=True)
 
 

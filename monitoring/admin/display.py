@@ -76,18 +76,21 @@ def row_column(
 # --- Targets ---------------------------------------------------------------------------------------------------------
 
 
-def state_badge(target: Target) -> SafeString:
-    """Return the state as a badge. A failing target shows its failure streak and the limit that makes it down."""
+def state_text(target: Target) -> str:
+    """Return the state in words. A failing target has its failure streak and the limit that makes it down."""
     if not target.is_active:
-        return badge(_("paused"), QUIET)
+        return _("paused")
     state = State(target.state)
-    text = str(state.label)
-    if state == State.FAILING:
-        text = _("failing %(count)d of %(needed)d") % {
-            "count": min(target.failures_in_row, target.failures_to_open),
-            "needed": target.failures_to_open,
-        }
-    return badge(text, TONES[state])
+    if state != State.FAILING:
+        return str(state.label)
+    return _("failing %(count)d of %(needed)d") % {
+        "count": min(target.failures_in_row, target.failures_to_open),
+        "needed": target.failures_to_open,
+    }
+
+
+def state_badge(target: Target) -> SafeString:
+    return badge(state_text(target), TONES[State(target.state)] if target.is_active else QUIET)
 
 
 def silence_badge(target: Target, now: datetime) -> SafeString:
@@ -101,7 +104,8 @@ def target_state(target: Target, now: datetime, *, in_maintenance: bool, with_si
     """Return the state, since when, and badges for silence and maintenance."""
     since = duration_since(target.state_since) if with_since and target.state_since else ""
     maintenance = badge(_("in maintenance"), QUIET) if in_maintenance else ""
-    return stack_lines(join_inline(state_badge(target), silence_badge(target, now), maintenance), since)
+    overdue = badge(_("overdue"), WARNING) if target.is_overdue(now) else ""
+    return stack_lines(join_inline(state_badge(target), overdue, silence_badge(target, now), maintenance), since)
 
 
 def last_error(target: Target) -> str:
@@ -129,6 +133,14 @@ def last_latency(target: Target) -> SafeString | str:
     if target.last_latency_ms is None:
         return ""
     return format_html('<span class="quiet">· {}</span>', format_milliseconds(target.last_latency_ms))
+
+
+def next_check(target: Target, now: datetime) -> SafeString | str:
+    """Return when the target is checked next: a paused one is not. An overdue one is marked."""
+    if not target.is_active:
+        return EMPTY_VALUE
+    overdue = badge(_("overdue"), WARNING) if target.is_overdue(now) else ""
+    return join_inline(overdue, exact_moment(target.next_check_at))
 
 
 def certificate_end(target: Target, now: datetime) -> SafeString | str:

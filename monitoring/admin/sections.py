@@ -14,6 +14,7 @@ from monitoring.alerts.notices import incident_reason
 from monitoring.figures.uptime import UptimeFigures, format_percent
 from monitoring.models import CheckResult, Incident, Target
 from monitoring.panels import format_milliseconds
+from portal.admin.display import exact_moment
 from portal.base.words import format_count, format_moment
 from portal.desk.panels import Section
 
@@ -117,7 +118,7 @@ def incidents_section(target: Target, now: datetime) -> Section:
 def timeline_section(incident: Incident) -> Section:
     newest = list(incident.timeline.order_by("-id")[: SHOWN_EVENTS + 1])
     rows = [
-        [format_moment(event.at), event.get_kind_display(), display.event_text(event), event.actor]
+        [exact_moment(event.at), event.get_kind_display(), display.event_text(event), event.actor]
         for event in reversed(newest[:SHOWN_EVENTS])
     ]
     return Section(

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.safestring import SafeString
@@ -20,6 +21,7 @@ from monitoring.admin.display import row_column
 from monitoring.admin.filters import AttentionFilter, TargetStateFilter
 from monitoring.admin.form import TargetForm
 from monitoring.admin.heading import list_heading
+from monitoring.admin.sorting import uptime_of_days, worst_first
 from monitoring.alerts import maintenance
 from monitoring.figures import badge, uptime
 from monitoring.figures.uptime import DayBar, UptimeFigures, format_percent
@@ -111,8 +113,11 @@ class TargetAdmin(SingleDeletionAdmin, TargetActions, SettingsAdmin):
     ordering = ("name",)
     list_per_page = 25  # each with the histograms of a day
     counted = ((Incident, "target"), (CheckResult, "target"), (Rollup, "target"))
-    sortable_by = ()
-    list_display = ("target", "stands", "days", "uptimes", "p95", moment_column("last_check_at", _("last check")))
+    sortable_by = ("stands", "target", "uptimes", "latency", "last_check_at")
+    list_display = (
+        "stands", "target", "days", "uptimes", "latency",
+        moment_column("last_check_at", _("last check"), ordering="last_check_at"),
+    )  # fmt: skip
     list_display_links = ("target",)
     list_filter = (AttentionFilter, TargetStateFilter)
     search_fields = ("name__fragment", "url__fragment")
@@ -132,7 +137,7 @@ class TargetAdmin(SingleDeletionAdmin, TargetActions, SettingsAdmin):
                 "why",
                 "asked",
                 "last_looked",
-                moment_column("next_check_at", _("next check"), show=exact_moment),
+                "next_check",
                 "certificate",
             ),
         ),
@@ -141,14 +146,23 @@ class TargetAdmin(SingleDeletionAdmin, TargetActions, SettingsAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Put the state first, except on the page of a new target."""
         state = [(title, {"fields": fields, "classes": ["standing"]}) for title, fields in self.state_fieldsets]
-        advanced = {"fields": MORE_SETTINGS, "classes": ["collapse"], "description": describe_defaults()}
-        return [*(state if obj else []), (None, {"fields": FIRST_SETTINGS}), (_("Advanced"), advanced)]
+        advanced = {"fields": MORE_SETTINGS, "classes": ["collapse", "whole"], "description": describe_defaults()}
+        return [
+            *(state if obj else []),
+            (None, {"fields": FIRST_SETTINGS, "classes": ["whole"]}),
+            (_("Advanced"), advanced),
+        ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return [name for _title, fields in self.state_fieldsets for name in fields]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return TargetChangeList
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Target]:
+        """Add the uptime by which the list is sorted and exported."""
+        found: QuerySet[Target] = super().get_queryset(request)
+        return found.annotate(days_uptime=uptime_of_days(LIST_DAYS))
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         context = {"heading": list_heading(timezone.now())} if self.has_view_permission(request) else {}
@@ -207,19 +221,38 @@ class TargetAdmin(SingleDeletionAdmin, TargetActions, SettingsAdmin):
 
     # --- Columns and facts -------------------------------------------------------------------------------------------
 
-    target = row_column(_("target"), lambda row: stack_lines(row.name, display.short_address(row)))
-    stands = row_column(_("status"), state_of_row)
+    target = row_column(
+        _("target"),
+        lambda row: stack_lines(row.name, display.short_address(row)),
+        ordering="name",
+        export=lambda row: row.name,
+    )
+    stands = row_column(_("status"), state_of_row, ordering=worst_first(), export=display.state_text)
     state_alone = row_column(_("status"), lambda row: state_of_row(row, with_since=False))
-    days = row_column(_("last 30 days"), lambda row: display.uptime_bars(listed_figures(row).bars))
-    p95 = row_column(_("24-hour p95"), lambda row: format_milliseconds(listed_figures(row).day.p95_ms))
+    days = row_column(
+        _("last 30 days"), lambda row: display.uptime_bars(listed_figures(row).bars), export=lambda row: None
+    )
+    latency = row_column(
+        _("response time, 24-hour p95"),
+        lambda row: stack_lines(
+            format_milliseconds(row.last_latency_ms), format_milliseconds(listed_figures(row).day.p95_ms)
+        ),
+        ordering="last_latency_ms",
+        export=lambda row: row.last_latency_ms,
+    )
     why = row_column(_("reason"), lambda row: display.last_error(row) or EMPTY_VALUE)
     asked = row_column(_("URL"), display.address_link)
     last_looked = row_column(
         _("last check"), lambda row: join_inline(exact_moment(row.last_check_at), display.last_latency(row))
     )
+    next_check = row_column(_("next check"), lambda row: display.next_check(row, timezone.now()))
     certificate = row_column(_("certificate expires"), lambda row: display.certificate_end(row, timezone.now()))
 
-    @admin.display(description=_("uptime 24 h, 30 days"))
-    def uptimes(self, target: Target) -> SafeString:
-        figures = listed_figures(target)
-        return stack_lines(format_percent(figures.day.uptime), format_percent(figures.uptime))
+    uptimes = row_column(
+        _("uptime 30 days, 24 h"),
+        lambda row: stack_lines(
+            format_percent(listed_figures(row).uptime), format_percent(listed_figures(row).day.uptime)
+        ),
+        ordering="days_uptime",
+        export=lambda row: row.days_uptime,
+    )

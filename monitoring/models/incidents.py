@@ -3,6 +3,7 @@
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
 from monitoring.clock import Mark
@@ -81,7 +82,7 @@ class Incident(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.get_rule_display()}"
+        return _now("%(name)s: %(rule)s") % {"name": self.name, "rule": self.get_rule_display()}
 
     @property
     def name(self) -> str:

@@ -1,7 +1,7 @@
 """Targets and the results of their checks."""
 
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -15,6 +15,8 @@ from monitoring.error_texts import ERROR_CHOICES, describe_error
 from monitoring.probe import expect, spec
 from monitoring.querysets import CheckResultQuerySet, TargetQuerySet
 from portal.egress.urls import clean_url
+
+OVERDUE = timedelta(minutes=5)
 
 
 def refuse_bad_url(text: str) -> None:
@@ -163,6 +165,10 @@ class Target(models.Model):
     @property
     def subject(self) -> str:
         return f"target:{self.pk}"
+
+    def is_overdue(self, now: datetime) -> bool:
+        """Return whether the check is so late that the state says little about now."""
+        return self.is_active and self.next_check_at < now - OVERDUE
 
     def is_silenced(self, now: datetime) -> bool:
         return self.silenced_until is not None and self.silenced_until > now

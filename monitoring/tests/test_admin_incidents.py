@@ -107,7 +107,7 @@ class TestPage:
         few = queries()
         for number in range(30):
             incident.timeline.create(kind="noted", at=timezone.now(), text=str(number))
-        assert queries() == few == 7
+        assert queries() == few == 8
 
 
 class TestMaintenance:

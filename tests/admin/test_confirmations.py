@@ -12,7 +12,6 @@ HARMFUL = ("delete", "revoke", "replace", "uninstall", "discard", "deactivate", 
 UNASKED = {
     "delete_selected": "Django's own page asks, with numbers",
     "agents.enrolmentrequest.discard": "the machine may ask again at once",
-    "monitoring.target.revoke_badge": "",
     "portal.outboxmessage.give_up": "",
     "portal.notificationchannel.deactivate": "",
 }
