@@ -94,6 +94,7 @@ EVENT_TEXTS: dict[str, str | Promise] = {
     "channel.activated": gettext_lazy("Channel enabled"),
     "channel.deactivated": gettext_lazy("Channel disabled"),
     "channel.tested": gettext_lazy("Test sent"),
+    "channel.chats_listed": gettext_lazy("Telegram chats listed"),
     "channel.disabled": gettext_lazy("Channel disabled after a failure"),
     "channel.enabled": gettext_lazy("Channel re-enabled"),
     "admin.action": gettext_lazy("Admin action"),

@@ -9,13 +9,14 @@ from django.contrib import admin, messages
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from portal import audit
-from portal.admin.base import VigieModelAdmin
+from portal.admin.channel_tools import ChannelTools, describe_result, record_test
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, exact_moment, moment_column
 from portal.admin.filters import ChoiceFilter, FieldFilter
 from portal.admin.searching import search_by
@@ -58,16 +59,10 @@ def enable_channels(keys: Iterable[str], request: HttpRequest) -> int:
 
 def send_test_and_report(channel: NotificationChannel, request: HttpRequest) -> None:
     results = send_test_messages(channel)
-    failed = [result for result in results if result.error]
-    counts = {"sent": len(results) - len(failed), "failed": len(failed), "error": failed[0].error if failed else ""}
-    audit.record_event("channel.tested", audit_subject(channel.key), request=request, after=counts)
+    record_test(channel, results, request)
     for result in results:
-        where = result.recipient or channel.name
-        if result.error:
-            text = _("Test to %(where)s failed: %(error)s") % {"where": where, "error": result.error}
-            messages.error(request, text)
-        else:
-            messages.success(request, _("Test sent to %(where)s.") % {"where": where})
+        show = messages.error if result.error else messages.success
+        show(request, describe_result(channel, result))
 
 
 # --- The list --------------------------------------------------------------------------------------------------------
@@ -90,10 +85,11 @@ class ActiveFilter(ChoiceFilter):
 
 
 @admin.register(NotificationChannel)
-class NotificationChannelAdmin(VigieModelAdmin):
+class NotificationChannelAdmin(ChannelTools):
     menu_order = 2
     form = ChannelForm
     audit_name = "channel"
+    change_form_template = "portal/channel.html"
     ordering = ("name",)
     sortable_by = ()
     list_display = (
@@ -142,13 +138,14 @@ class NotificationChannelAdmin(VigieModelAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Return the fields of the channel's kind; for a new channel those of all kinds, shown by kind."""
-        general = ("name", "kind", "min_severity", "is_active")
+        advanced = ("min_severity", "is_active")
         if obj is None:
             own = tuple(name for names in ChannelForm.FIELDS.values() for name in names)
-            return [(None, {"fields": general + own})]
+            folded = {"fields": advanced, "classes": ("collapse",)}
+            return [(None, {"fields": ("name", "kind", *own)}), (_("Advanced"), folded)]
         is_form = self.has_change_permission(request, obj)
         own = ChannelForm.FIELDS[obj.kind] if is_form else ("addresses",)
-        configuration: dict[str, Any] = {"fields": general + own}
+        configuration: dict[str, Any] = {"fields": ("name", "kind", *own, *advanced)}
         if obj.environment_key:
             text = ENVIRONMENT_CHANNELS[obj.environment_key].description
             configuration = {"fields": ("name", "kind", "configured_recipients"), "description": text}
@@ -169,7 +166,7 @@ class NotificationChannelAdmin(VigieModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: NotificationChannel, form: Any, change: bool) -> None:
         """Save, and enable a changed channel again: its waiting messages are sent at once."""
-        super().save_model(request, obj, form, change)
+        obj.save()
         synchronise_states([obj])
         if form.has_changed():
             enable_channels([obj.key], request)
@@ -188,6 +185,16 @@ class NotificationChannelAdmin(VigieModelAdmin):
 
     def subject_of(self, obj: Any) -> str:
         return audit_subject(obj.key)
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        obj = kwargs.get("obj")
+        query = {"channel": obj.pk} if obj else {}
+        context |= {
+            "has_form": obj is None or self.has_change_permission(request, obj),
+            "test_url": reverse("admin:portal_notificationchannel_test", query=query),
+            "chats_url": reverse("admin:portal_notificationchannel_chats", query=query),
+        }
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def get_sections(self, request: HttpRequest, obj: NotificationChannel) -> list[Section]:
         return [history_section(audit_subject(obj.key))]

@@ -27,27 +27,46 @@ MAX_APPRISE_URL_LENGTH = 2_000
 MAX_RECIPIENTS = 50
 
 
+class KindField(forms.CharField):
+    """A field that channels of one kind require; `ChannelForm.clean` checks this for the chosen kind."""
+
+    def validate(self, value: Any) -> None:
+        pass
+
+
+class KeyInput(forms.PasswordInput):
+    """The input of a webhook's key, with buttons that generate and copy one in the browser."""
+
+    template_name = "portal/widgets/key.html"
+
+
+class ChatInput(forms.TextInput):
+    """The input of a chat's id, with a button that finds the chats of the bot."""
+
+    template_name = "portal/widgets/chat.html"
+
+
 class KindFields:
     """Form fields for channels of one kind; the page hides them for other kinds."""
 
     def __init__(self, kind: str, **attributes: Any) -> None:
-        self.attributes = {"data-kind": kind, **attributes}
+        self.attributes = {"data-kind": kind, "class": "vTextField", **attributes}
 
     def text(self, label: Any, help_text: Any, widget: type[forms.Widget] = forms.TextInput) -> forms.CharField:
-        return forms.CharField(label=label, help_text=help_text, required=False, widget=widget(self.attributes))
+        return KindField(label=label, help_text=help_text, widget=widget(self.attributes))
 
-    def secret(self, label: Any, help_text: Any) -> forms.CharField:
+    def secret(
+        self, label: Any, help_text: Any, widget: type[forms.PasswordInput] = forms.PasswordInput
+    ) -> forms.CharField:
         """Return a field whose widget never repeats its value, not even beside an error."""
-        attributes = {"autocomplete": "new-password", "size": 34, **self.attributes}
-        return forms.CharField(
-            label=label, help_text=help_text, required=False, widget=forms.PasswordInput(attributes, render_value=False)
-        )
+        attributes = {"autocomplete": "new-password", **self.attributes}
+        return KindField(label=label, help_text=help_text, widget=widget(attributes, render_value=False))
 
 
 class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
     FIELDS: ClassVar[dict[str, tuple[str, ...]]] = {
         Kind.EMAIL: ("recipients",),
-        Kind.TELEGRAM: ("chat_id", "bot_token"),
+        Kind.TELEGRAM: ("bot_token", "chat_id"),
         Kind.WEBHOOK: ("url", "signing_key"),
         Kind.APPRISE: ("apprise_url",),
     }
@@ -63,14 +82,15 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
         gettext_lazy("One per line. The mail server is set in EMAIL_URL."),
         forms.Textarea,
     )
+    bot_token = KindFields(Kind.TELEGRAM).secret(
+        gettext_lazy("Bot token"), gettext_lazy("The token that @BotFather gave you, such as 123456:ABC-DEF….")
+    )
     chat_id = KindFields(Kind.TELEGRAM).text(
         gettext_lazy("Chat ID"),
         gettext_lazy("-1001234567890 or @channel. For a topic in a group: chat ID/topic ID."),
+        ChatInput,
     )
-    bot_token = KindFields(Kind.TELEGRAM).secret(
-        gettext_lazy("Bot token"), gettext_lazy("The token that @BotFather gave you, like 123456:ABC….")
-    )
-    url = KindFields(Kind.WEBHOOK, size=34).text(
+    url = KindFields(Kind.WEBHOOK).text(
         gettext_lazy("URL"),
         gettext_lazy(
             "Receives notifications as JSON by POST. Visible to everyone who can view the channel. Private "
@@ -80,6 +100,7 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
     signing_key = KindFields(Kind.WEBHOOK).secret(
         gettext_lazy("Signing key"),
         gettext_lazy("Shared secret with which the receiver verifies the signature: 16 characters or more."),
+        KeyInput,
     )
     apprise_url = KindFields(Kind.APPRISE).secret(
         gettext_lazy("Apprise URL"),
@@ -101,6 +122,7 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
         if address:
             self.initial.setdefault(address, self.instance.addresses)
         if secret and self.instance.secret:
+            self.fields[secret].required = False
             self.fields[secret].help_text = gettext_lazy("A value is stored. Leave empty to keep it.")
 
     @property
@@ -113,7 +135,7 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
         for name in self.FIELDS.get(self.kind, ()):
             is_kept = name == self.SECRET.get(self.kind) and bool(self.instance.secret)
             if not cleaned.get(name) and not is_kept:
-                self.add_error(name, _("This field is required."))
+                self.add_error(name, self.fields[name].error_messages["required"])
             elif cleaned.get(name):
                 try:
                     cleaned[name] = VALIDATORS[name](cleaned[name].strip())
@@ -123,13 +145,21 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def save(self, commit: bool = True) -> NotificationChannel:
         channel: NotificationChannel = super().save(commit=False)
+        self.configure(channel)
+        if commit:
+            channel.save()
+        return channel
+
+    def configure(self, channel: NotificationChannel) -> None:
+        """Set the channel's recipients and secret to those of the form."""
         address, secret = self.ADDRESS.get(channel.kind), self.SECRET.get(channel.kind)
         channel.addresses = self.cleaned_data[address] if address else ""
         if secret and self.cleaned_data[secret]:
             channel.secret = encrypt(self.cleaned_data[secret])
-        if commit:
-            channel.save()
-        return channel
+
+    def problems_of(self, *names: str) -> list[str]:
+        """Return the errors of these fields, each after its label."""
+        return [f"{self.fields[name].label}: {error}" for name in names for error in self.errors.get(name, ())]
 
 
 # --- Validators: each returns the value to store, or raises ValidationError without repeating a secret ---------------

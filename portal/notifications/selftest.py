@@ -36,6 +36,14 @@ def send_test_messages(channel: NotificationChannel) -> list[SelfTestResult]:
     return results
 
 
+def try_settings(channel: NotificationChannel) -> list[SelfTestResult]:
+    """Send a test by settings that are not saved, and store nothing. Call it outside transactions.
+
+    The user who tests reads the errors, so they are in that user's language.
+    """
+    return list(send_to_each(channel, {}))
+
+
 def send_to_each(channel: NotificationChannel, moved: dict[str, str]) -> Iterator[SelfTestResult]:
     deadline = time.monotonic() + base.SEND_SECONDS
     for recipient in recipients_of(channel):

@@ -94,7 +94,7 @@ def test_other_account_is_erased_only_by_a_superuser(operator, client):
     User.objects.create_superuser("sue", "sue@example.org")
     User.objects.create_superuser("sam", "sam@example.org")
     form = {"given": "sue@example.org", "again": "sue@example.org"}
-    assert "only a superuser" in text_of(operator.post(ERASE, form, follow=True))
+    assert "Only a superuser" in text_of(operator.post(ERASE, form, follow=True))
     client.force_login(User.objects.get(username="sam"))
     client.post(ERASE, form)
     assert deliver("slow") == 1
@@ -121,7 +121,7 @@ def test_non_ascii_name_is_found_in_either_case_and_normalization_form(operator,
         rows = operator.post(FIND, {"given": given}).context["section"].rows
         assert [(row[1], row[2]) for row in rows] == [("Users", 1), ("Uses of features", 1)]
         answer = operator.post(ERASE, {"given": given, "again": given}, follow=True)
-        assert "only a superuser" in text_of(answer)
+        assert "Only a superuser" in text_of(answer)
 
 
 def test_overview_of_a_machine_reads_no_documents_of_its_runs(django_assert_max_num_queries):

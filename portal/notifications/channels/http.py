@@ -56,12 +56,14 @@ def parse_retry_after(value: Any) -> float | None:
     return min(max(seconds, 0.0), LONGEST_PAUSE) if seconds == seconds else None  # NaN
 
 
-def post(url: str, body: bytes, headers: Mapping[str, str], *, allow_private: bool) -> Answer:
+def post(
+    url: str, body: bytes, headers: Mapping[str, str], *, allow_private: bool, limit: int = ANSWER_LENGTH
+) -> Answer:
     """Return the response. Raises DeliveryError if there was none, although the message may have been accepted."""
     sent = {"Content-Type": "application/json", "User-Agent": "Vigie", **headers}
     seconds = base.SEND_SECONDS * READING_SHARE
     try:
-        reply = fetch("POST", url, sent, body, seconds=seconds, allow_private=allow_private, limit=ANSWER_LENGTH)
+        reply = fetch("POST", url, sent, body, seconds=seconds, allow_private=allow_private, limit=limit)
     except (AddressRefused, OSError, HTTPException, ValueError) as error:
         raise delivery_error(error) from None
     return Answer(reply.status, reply.body, reply.headers)

@@ -5,6 +5,7 @@ A recipient is a chat, or `chat/thread` for a topic of a forum group.
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -16,7 +17,7 @@ from django.utils.translation import gettext as _
 from portal.base.findings import Severity
 from portal.models import NotificationChannel
 from portal.notifications.channels.base import DeliveryError, RenderedMessage
-from portal.notifications.channels.http import Answer, parse_retry_after, post
+from portal.notifications.channels.http import ANSWER_LENGTH, Answer, parse_retry_after, post
 from portal.notifications.configuration import secret_of
 
 # In UTF-16 code units, markup not counted.
@@ -27,6 +28,9 @@ CLOSED_SIGN = "✅"
 # "have no rights to send a message"): there every message waits.
 ABOUT_THE_MESSAGE = re.compile(r"parse|too[ _]long|text must be|(message|text)( is |_)empty", re.IGNORECASE)
 RETRIED = frozenset({408, 425, 429})
+# Up to 100 updates, each with a message and its markup.
+UPDATES_LENGTH = 2 * 1024 * 1024
+MOST_CHATS, LONGEST_NAME = 20, 80
 
 
 @dataclass(frozen=True)
@@ -81,10 +85,13 @@ def post_message(token: str, chat: str, thread: str, outgoing: RenderedMessage, 
         message["message_thread_id"] = int(thread)
     if with_markup:
         message["parse_mode"] = "HTML"
-    url = f"{settings.TELEGRAM_API_BASE.rstrip('/')}/bot{quote(token, safe=':')}/sendMessage"
+    return parse_reply(call_method(token, "sendMessage", message), token)
+
+
+def call_method(token: str, method: str, parameters: dict[str, object], limit: int = ANSWER_LENGTH) -> Answer:
+    url = f"{settings.TELEGRAM_API_BASE.rstrip('/')}/bot{quote(token, safe=':')}/{method}"
     # The environment names the host, so it may be a private one.
-    answer = post(url, json.dumps(message).encode(), {}, allow_private=True)
-    return parse_reply(answer, token)
+    return post(url, json.dumps(parameters).encode(), {}, allow_private=True, limit=limit)
 
 
 def parse_reply(answer: Answer, token: str) -> Reply:
@@ -112,6 +119,39 @@ def format_text(outgoing: RenderedMessage, with_markup: bool) -> str:
     parts = [f"<b>{escape(head)}</b>" if with_markup else head]
     parts += [escape(part) if with_markup else part for part in (body, link) if part]
     return "\n\n".join(parts)
+
+
+@dataclass(frozen=True)
+class Chat:
+    """A chat in which the bot was written to, or a topic of one. `id` is what a channel takes as its recipient."""
+
+    id: str
+    name: str
+
+
+def find_chats(token: str) -> list[Chat]:
+    """Return the chats of the bot's recent updates, latest first. Raises DeliveryError.
+
+    The updates stay unconfirmed, so they are found again the next time.
+    """
+    answer = call_method(token, "getUpdates", {"timeout": 0}, UPDATES_LENGTH)
+    reply = parse_reply(answer, token)
+    if not reply.ok:
+        raise reply.error()
+    updates = answer.json().get("result")
+    chats = (chat for update in reversed(updates if isinstance(updates, list) else []) for chat in chats_of(update))
+    return list({chat.id: chat for chat in chats}.values())[:MOST_CHATS]
+
+
+def chats_of(update: Any) -> Iterator[Chat]:
+    """Yield the chat of an update, which is under a key for its type: `message`, `channel_post`, `my_chat_member`."""
+    for event in update.values() if isinstance(update, dict) else ():
+        chat = event.get("chat") if isinstance(event, dict) else None
+        if isinstance(chat, dict) and isinstance(chat.get("id"), int):
+            names = (chat.get("title"), chat.get("first_name"), chat.get("last_name"))
+            name = " ".join(str(part) for part in names if part) or str(chat.get("username", ""))
+            thread = event.get("message_thread_id") if event.get("is_topic_message") else None
+            yield Chat(f"{chat['id']}/{thread}" if isinstance(thread, int) else str(chat["id"]), name[:LONGEST_NAME])
 
 
 def count_utf16_units(text: str) -> int:
