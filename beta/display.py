@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from agents.enrolment import machine_subject
 from beta.models import BetaFeedback
-from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge
+from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, stack_lines
 from portal.base.text import truncate_text
 from portal.base.words import EMPTY_VALUE
 
@@ -78,6 +78,11 @@ def feedback_excerpt(feedback: BetaFeedback, longest: int = SHOWN_COMMENT) -> Sa
     if not first:
         return format_html('<span class="quiet">{}</span>', _("no comment"))
     return isolate_direction(truncate_text(first, longest))
+
+
+def participant_and_page(feedback: BetaFeedback) -> SafeString:
+    page = truncate_text(feedback.page, SHOWN_PAGE)
+    return stack_lines(isolate_direction(feedback.participant), isolate_direction(page) if page else "")
 
 
 def full_comment(comment: str) -> SafeString | str:

@@ -44,7 +44,7 @@ class ReportPresentation:
     reason: str
     was: str
     period: str
-    made: datetime
+    made: str
     compared_with: str
     conditions: Section
     facts: Sequence[Fact]
@@ -64,7 +64,7 @@ def present_report(report: Report) -> ReportPresentation:
         reason=wording.explain_verdict(report["conditions"]),
         was=wording.verdict_label(before["verdict"]) if before and has_changed else "",
         period=wording.format_period(report),
-        made=datetime.fromisoformat(report["generated_at"]),
+        made=wording.format_report_moment(report["generated_at"]),
         compared_with=wording.format_report_moment(before["generated_at"]) if before else "",
         conditions=conditions_section(report),
         facts=wording.list_facts(report),

@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.db import transaction
-from django.db.models import Q, QuerySet, prefetch_related_objects
+from django.db.models import Case, Q, QuerySet, TextChoices, Value, When, prefetch_related_objects
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _now
@@ -31,9 +31,8 @@ from beta.models import BetaFeedback, FeedbackTag
 from monitoring.admin.display import row_column
 from portal.admin.base import BoundedChangeList, SettingsAdmin
 from portal.admin.confirm import is_confirmed
-from portal.admin.display import exact_moment, join_inline, moment_column, stack_lines
+from portal.admin.display import exact_moment, moment_column, stack_lines
 from portal.admin.searching import search_by
-from portal.base.text import truncate_text
 from portal.base.words import EMPTY_VALUE
 from portal.desk.history import history_section
 from portal.desk.matching import MOST_NAMES, matching_values
@@ -43,6 +42,12 @@ from usage.admin.display import clock_note
 NUMBER = re.compile(r"#([0-9]{1,18})")
 SHOWN_OTHERS = 10
 SENT = pgettext_lazy("date", "sent")
+
+
+def rank(field: str, choices: type[TextChoices]) -> Case:
+    """Return an order by the place of a value among the choices; others come last."""
+    places = [When(**{field: value, "then": Value(place)}) for place, value in enumerate(choices.values)]
+    return Case(*places, default=Value(len(places)))
 
 
 class FeedbackChangeList(BoundedChangeList):
@@ -67,8 +72,11 @@ class FeedbackAdmin(FeedbackActions, SettingsAdmin):
     empty_link = ("admin:beta_betaprogramme_changelist", _("View beta programmes"))
     ordering = ("-id",)
     list_per_page = 25  # each with badges, tags and isolated texts
-    sortable_by = ()
-    list_display = ("what_was_said", "kind", "score", "stands", "version", moment_column("given_at", SENT))
+    sortable_by = ("participant", "kind", "score", "stands", "given_at")
+    list_display = (
+        "what_was_said", "participant", "kind", "score", "stands", "version",
+        moment_column("given_at", SENT, ordering="given_at"),
+    )  # fmt: skip
     list_display_links = ("what_was_said",)
     list_filter = (
         PriorityFilter, StatusFilter, TypeFilter, SeverityFilter, AssigneeFilter, ProgrammeFilter, TagFilter,
@@ -178,16 +186,21 @@ class FeedbackAdmin(FeedbackActions, SettingsAdmin):
 
     @admin.display(description=_("feedback"))
     def what_was_said(self, feedback: BetaFeedback) -> SafeString:
-        page = truncate_text(feedback.page, display.SHOWN_PAGE)
-        who = (display.isolate_direction(feedback.participant), display.isolate_direction(page) if page else "")
-        return stack_lines(display.feedback_excerpt(feedback), join_inline(*who, display.tag_list(feedback)))
+        return stack_lines(display.feedback_excerpt(feedback), display.tag_list(feedback))
 
+    what_was_said.export_value = lambda row: row.beginning  # type: ignore[attr-defined]
+
+    participant = row_column(_("participant, page"), display.participant_and_page, ordering="participant")
     kind = row_column(
-        _("type, severity"), lambda row: stack_lines(display.type_badge(row), display.severity_badge(row))
+        _("type, severity"),
+        lambda row: stack_lines(display.type_badge(row), display.severity_badge(row)),
+        ordering=rank("severity", BetaFeedback.Severity),
     )
-    score = row_column(_("score"), display.score_text)
+    score = row_column(_("score"), display.score_text, ordering="nps_score", export=lambda row: row.nps_score)
     stands = row_column(
-        _("status, assigned to"), lambda row: stack_lines(display.status_badge(row), row.assignee and str(row.assignee))
+        _("status, assigned to"),
+        lambda row: stack_lines(display.status_badge(row), row.assignee and str(row.assignee)),
+        ordering=rank("status", BetaFeedback.Status),
     )
     version = row_column(
         _("version, programme"), lambda row: stack_lines(row.app_version or EMPTY_VALUE, row.programme.name)

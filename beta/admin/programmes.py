@@ -91,7 +91,7 @@ class BetaProgrammeAdmin(SingleDeletionAdmin, ReportExportAdmin, SettingsAdmin):
     )
     ordering = ("-id",)
     list_per_page = 25
-    sortable_by = ()
+    sortable_by = ("programme", "when")
     list_display = ("programme", "verdict", "participants", "average", "nps", "grave_bugs", "when")
     list_display_links = ("programme",)
     list_filter = (RunningFilter,)
@@ -193,7 +193,7 @@ class BetaProgrammeAdmin(SingleDeletionAdmin, ReportExportAdmin, SettingsAdmin):
 
     # --- Columns -----------------------------------------------------------------------------------------------------
 
-    @admin.display(description=_("programme"))
+    @admin.display(description=_("programme"), ordering="name")
     def programme(self, programme: BetaProgramme) -> SafeString:
         return stack_lines(
             isolate_direction(programme.name), isolate_direction(programme.product) if programme.product else ""
@@ -203,7 +203,7 @@ class BetaProgrammeAdmin(SingleDeletionAdmin, ReportExportAdmin, SettingsAdmin):
     average = row_column(_("average score"), lambda row: wording.format_score(row.status.figures.average))
     nps = row_column(_("NPS"), lambda row: wording.format_signed(row.status.nps))
     grave_bugs = row_column(_("critical/high bugs"), lambda row: format_count(row.status.figures.grave_bugs))
-    when = row_column(_("status"), running_badge)
+    when = row_column(_("status"), running_badge, ordering="starts")
 
     @admin.display(description=_("participants"))
     def participants(self, programme: Any) -> SafeString:

@@ -56,11 +56,11 @@ class BetaSnapshotAdmin(ReportExportAdmin, ReadOnlyAdmin):
     purpose = _("Reports as they were at an export, at a changed verdict or at the end of a programme.")
     empty_link = ("admin:beta_betaprogramme_changelist", _("View beta programmes"))
     ordering = ("-id",)
-    sortable_by = ()
+    sortable_by = ("what", "taken_at", "verdict_kept", "participants", "average", "nps", "grave_bugs")
     list_select_related = ("programme",)
     list_display = (
-        "what", moment_column("taken_at", _("saved")), "verdict_kept", "participants", "average", "nps", "grave_bugs",
-        "reason", "by",
+        "what", moment_column("taken_at", _("saved"), ordering="id"), "verdict_kept", "participants", "average", "nps",
+        "grave_bugs", "reason", "by",
     )  # fmt: skip
     list_display_links = ("what",)
     list_filter = (VerdictFilter, ReasonFilter, TakenFilter)
@@ -101,12 +101,16 @@ class BetaSnapshotAdmin(ReportExportAdmin, ReadOnlyAdmin):
 
     # --- Columns and facts -------------------------------------------------------------------------------------------
 
-    what = row_column(_("programme"), lambda row: isolate_direction(row.programme.name))
-    verdict_kept = row_column(_("verdict"), lambda row: verdict_badge(row.verdict))
-    participants = row_column(_("participants"), lambda row: wording.format_figure(row.participants))
-    average = row_column(_("average score"), lambda row: wording.format_score(row.average))
-    nps = row_column(_("NPS"), lambda row: wording.format_signed(row.nps))
-    grave_bugs = row_column(_("critical/high bugs"), lambda row: wording.format_figure(row.grave_bugs))
+    what = row_column(_("programme"), lambda row: isolate_direction(row.programme.name), ordering="programme__name")
+    verdict_kept = row_column(_("verdict"), lambda row: verdict_badge(row.verdict), ordering="verdict")
+    participants = row_column(
+        _("participants"), lambda row: wording.format_figure(row.participants), ordering="participants"
+    )
+    average = row_column(_("average score"), lambda row: wording.format_score(row.average), ordering="average")
+    nps = row_column(_("NPS"), lambda row: wording.format_signed(row.nps), ordering="nps")
+    grave_bugs = row_column(
+        _("critical/high bugs"), lambda row: wording.format_figure(row.grave_bugs), ordering="grave_bugs"
+    )
     by = row_column(_("by"), lambda row: row.taken_by or EMPTY_VALUE)
 
     @admin.display(description=_("programme"))

@@ -51,7 +51,7 @@ class TargetWithProgrammeAdmin(TargetAdmin):
         return [*super().get_fieldsets(request, obj), (_("Beta programme"), {"fields": (shown,)})]
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        """Use the widget of the foreign key, without its links to add, change and delete programmes."""
+        """Use the widget of the foreign key."""
         form = super().get_form(request, obj, change, **kwargs)
         field: Any = self.formfield_for_dbfield(
             ProgrammeTarget._meta.get_field("programme"),
@@ -59,7 +59,6 @@ class TargetWithProgrammeAdmin(TargetAdmin):
             required=False,
             help_text=_("Its checks count towards the programme’s release criteria."),
         )
-        field.widget.can_add_related = field.widget.can_change_related = field.widget.can_delete_related = False
         form.base_fields[FIELD] = field
         return form
 

@@ -5,6 +5,7 @@ import io
 import re
 
 import pytest
+from django.contrib import admin
 from django.contrib.auth.models import User
 from django.db.models.sql import compiler
 from django.utils import timezone, translation
@@ -45,7 +46,7 @@ class TestList:
         triage.apply_triage(feedback, {"tags": ["export"]})
         text = page_text(admin_client.get(LIST))
         for part in (
-            "<bdi>Export crashes</bdi>", "<bdi>bob@example.org</bdi> <bdi>/export</bdi>", 'badge-warning">bug<',
+            "<bdi>Export crashes</bdi>", '<bdi>bob@example.org</bdi><span class="beneath"><bdi>/export</bdi></span>', 'badge-warning">bug<',
             'badge-bad">critical<', 'badge-warning">planned<', 'beneath">olga<', "6.2.0", "Pilot", ">3<",
             '<span class="tag"><bdi>export</bdi></span>',
         ):  # fmt: skip
@@ -59,6 +60,18 @@ class TestList:
     def test_only_bug_without_severity_is_shown_as_untriaged(self, admin_client, fields, marked):
         create_bug(**fields)
         assert ('badge-quiet">untriaged<' in page_text(admin_client.get(LIST))) is marked
+
+    def test_list_is_sorted_by_severity_and_status_in_their_order(self, admin_client):
+        for severity, status in (("low", "fixed"), ("critical", "planned"), ("", "open"), ("high", "declined")):
+            create_bug(f"{severity}-{status}", severity=severity, status=status)
+        columns = list(admin.site.get_model_admin(BetaFeedback).list_display)
+
+        def sorted_by(column):
+            place = columns.index(column) + 1
+            return [row.participant for row in admin_client.get(LIST, {"o": place}).context["cl"].result_list]
+
+        assert sorted_by("kind") == ["critical-planned", "high-declined", "low-fixed", "-open"]
+        assert sorted_by("stands") == ["-open", "critical-planned", "low-fixed", "high-declined"]
 
     @pytest.mark.parametrize("comment", HOSTILE.values(), ids=HOSTILE)
     def test_hostile_texts_are_escaped_on_list_and_page(self, admin_client, comment):

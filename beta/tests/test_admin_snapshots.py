@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from django.contrib import admin
 from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -53,6 +54,15 @@ class TestList:
         assert listed_rows(admin_client, "betasnapshot", "beta", q="oth") == [str(other)]
         assert listed_rows(admin_client, "betasnapshot", "beta", programme=snapshot.programme_id) == [str(snapshot)]
         assert listed_rows(admin_client, "betasnapshot", "beta", kept="hour") == []
+
+    def test_list_is_sorted_by_the_figures_of_the_reports(self, admin_client, snapshot):
+        other = create_programme("other")
+        create_scores(other, 10, 10)
+        better = take_snapshot(other, NOON, Reason.COMMAND)
+        columns = list(admin.site.get_model_admin(BetaSnapshot).list_display)
+        for column, expected in (("average", [snapshot, better]), ("participants", [better, snapshot])):
+            response = admin_client.get(SNAPSHOTS, {"o": columns.index(column) + 1})
+            assert list(response.context["cl"].result_list) == expected
 
     def test_list_is_exported_with_its_figures(self, client, snapshot):
         log_in_with_role(client, "staff")
