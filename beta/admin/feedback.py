@@ -72,9 +72,9 @@ class FeedbackAdmin(FeedbackActions, SettingsAdmin):
     empty_link = ("admin:beta_betaprogramme_changelist", _("View beta programmes"))
     ordering = ("-id",)
     list_per_page = 25  # each with badges, tags and isolated texts
-    sortable_by = ("participant", "kind", "score", "stands", "given_at")
+    sortable_by = ("sender", "kind", "score", "stands", "given_at")
     list_display = (
-        "what_was_said", "participant", "kind", "score", "stands", "version",
+        "what_was_said", "sender", "kind", "score", "stands", "version",
         moment_column("given_at", SENT, ordering="given_at"),
     )  # fmt: skip
     list_display_links = ("what_was_said",)
@@ -190,7 +190,7 @@ class FeedbackAdmin(FeedbackActions, SettingsAdmin):
 
     what_was_said.export_value = lambda row: row.beginning  # type: ignore[attr-defined]
 
-    participant = row_column(_("participant, page"), display.participant_and_page, ordering="participant")
+    sender = row_column(_("participant, page"), display.participant_and_page, ordering="participant")
     kind = row_column(
         _("type, severity"),
         lambda row: stack_lines(display.type_badge(row), display.severity_badge(row)),

@@ -36,6 +36,13 @@ QUERIES = dict.fromkeys(ADMINS, 4) | {
     "usage.run": 5,
 }
 
+# Tables that any database sorts at once, with what bounds them.
+SMALL = {
+    "beta.betafeedback": "participants write it: some ten thousand rows, until their retention ends",
+    "beta.betaprogramme": "operators create each",
+    "beta.betasnapshot": "a changed verdict or a download stores one",
+}
+
 
 def indexed(model, field, *, in_order=True):
     """Return whether an index starts with the field; a prefix-search index (pattern ops) does not sort."""
@@ -82,8 +89,9 @@ def test_default_order_is_served_by_an_index():
     assert [label for label, field in first.items() if not indexed(ADMINS[label].model, field)] == []
 
 
-def test_sortable_columns_are_served_by_an_index():
-    columns = [(label, field) for label, model_admin in OURS.items() for field in model_admin.sortable_by]
+def test_sortable_columns_are_served_by_an_index_unless_the_table_is_small():
+    large = {label: model_admin for label, model_admin in OURS.items() if label not in SMALL}
+    columns = [(label, field) for label, model_admin in large.items() for field in model_admin.sortable_by]
     assert [(label, field) for label, field in columns if not indexed(OURS[label].model, field)] == []
 
 
