@@ -44,6 +44,7 @@ ENCRYPTION_KEYS = env.secret("ENCRYPTION_KEY", SECRETS_DIR, encryption.parse_key
 
 DEBUG = env.boolean("DEBUG")
 PORTAL_URL = env.address("PORTAL_URL", "http://127.0.0.1:8000")
+PUBLISHER_NAME = env.text("PUBLISHER_NAME")
 PORTAL_URL_IS_GIVEN = env.raw("PORTAL_URL") is not None
 ALLOWED_HOSTS = [*env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]"), host_of(PORTAL_URL)]
 CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")

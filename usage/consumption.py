@@ -20,8 +20,11 @@ from usage.models import RunRollup
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 SHOWN_PERIODS = 12
-# Seconds for which the dashboard's totals are cached, by number of days: adding up a year of hours takes a second.
-DASHBOARD_SPANS = {7: 60, 30: 60, 90: 300, 364: 600}
+# The ranges of days that the dashboard offers, and the longest that it accepts.
+DASHBOARD_SPANS = (7, 30, 90, 364)
+LONGEST_RANGE = 366
+# Seconds for which its totals are cached, by number of days at most: adding up a year of hours takes a second.
+CACHE_SECONDS = {31: 60, 92: 300, LONGEST_RANGE: 600}
 
 
 # --- Days and periods ------------------------------------------------------------------------------------------------
@@ -37,6 +40,10 @@ class Period:
     @property
     def first_day(self) -> date:
         return timezone.localdate(self.start)
+
+    @property
+    def last_day(self) -> date:
+        return timezone.localdate(self.end) - DAY
 
 
 def period_at(moment: datetime, period_day: int) -> Period:
@@ -55,6 +62,16 @@ def latest_periods(moment: datetime, period_day: int, count: int = SHOWN_PERIODS
         oldest = periods[-1]
         periods.append(Period(midnight(month_before(oldest.first_day)), oldest.start))
     return periods
+
+
+def periods_since(first_use: datetime | None, periods: Sequence[Period], totals: Sequence[UsageTotals]) -> int:
+    """Return how many of the periods, newest first, are needed to show all usage, and the time since the first use."""
+    used = [
+        index
+        for index, (period, found) in enumerate(zip(periods, totals, strict=True))
+        if found.runs or (first_use is not None and period.start <= first_use < period.end)
+    ]
+    return max(used, default=0) + 1
 
 
 def month_after(day: date) -> date:
@@ -121,7 +138,7 @@ def totals_by_period(ref: str, periods: Sequence[Period]) -> list[UsageTotals]:
 
 @dataclass(frozen=True)
 class DashboardTotals:
-    """The totals of all licences, read at `made_at`. `by_version` is keyed by application and version."""
+    """The totals of all licences in a range, read at `made_at`. `by_version` is keyed by application and version."""
 
     made_at: datetime
     by_day: dict[date, UsageTotals]
@@ -129,22 +146,42 @@ class DashboardTotals:
     by_version: dict[tuple[str, ...], UsageTotals]
 
 
-def dashboard_days(now: datetime, count: int) -> list[date]:
-    """Return the last `count` days, oldest first, today included."""
+@dataclass(frozen=True)
+class DayRange:
+    """The days from the first to the last, both included."""
+
+    first: date
+    last: date
+
+    @property
+    def days(self) -> list[date]:
+        return [self.first + number * DAY for number in range((self.last - self.first).days + 1)]
+
+    @property
+    def since(self) -> datetime:
+        return midnight(self.first)
+
+    @property
+    def until(self) -> datetime:
+        return midnight(self.last + DAY)
+
+
+def latest_days(now: datetime, count: int) -> DayRange:
+    """Return the last `count` days, today included."""
     today = timezone.localdate(now)
-    return [today - back * DAY for back in reversed(range(count))]
+    return DayRange(today - (count - 1) * DAY, today)
 
 
-def dashboard_totals(now: datetime, days: int) -> DashboardTotals:
-    """Return the cached totals, as old as DASHBOARD_SPANS allows at most."""
-    first = dashboard_days(now, days)[0]
-    key = f"usage.figures.{first}.{days}"
-    totals: DashboardTotals = cache.get_or_set(key, lambda: read_dashboard_totals(now, first), DASHBOARD_SPANS[days])  # type: ignore[assignment]
+def dashboard_totals(now: datetime, shown: DayRange) -> DashboardTotals:
+    """Return the totals of a range of LONGEST_RANGE days at most, as old as CACHE_SECONDS allows."""
+    seconds = next(seconds for days, seconds in CACHE_SECONDS.items() if len(shown.days) <= days)
+    key = f"usage.figures.{shown.first}.{shown.last}"
+    totals: DashboardTotals = cache.get_or_set(key, lambda: read_dashboard_totals(now, shown), seconds)  # type: ignore[assignment]
     return totals
 
 
-def read_dashboard_totals(now: datetime, first: date) -> DashboardTotals:
-    hours = RunRollup.objects.filter(hour__gte=midnight(first))
+def read_dashboard_totals(now: datetime, shown: DayRange) -> DashboardTotals:
+    hours = RunRollup.objects.filter(hour__gte=shown.since, hour__lt=shown.until)
     licences: dict[str, list[UsageTotals]] = defaultdict(list)
     versions: dict[tuple[str, ...], list[UsageTotals]] = defaultdict(list)
     for (ref, *version), totals in totals_by(hours, "license_ref", "app_name", "app_version").items():

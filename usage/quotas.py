@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from django.db import transaction
-from django.db.models import Min, Q, Sum
+from django.db.models import Case, DateTimeField, F, FloatField, Min, OuterRef, Q, QuerySet, Subquery, Sum, Value, When
+from django.db.models.functions import Cast, Coalesce
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
@@ -20,7 +21,7 @@ from portal.notifications import Notice, Severity, in_portal_language, notify
 from portal.work.jobs import Lease
 from usage.consumption import DAY, Period, month_before, period_at, with_segments
 from usage.models import Licence, Run, RunRollup
-from usage.models.licences import LAST_DAY
+from usage.models.licences import FIRST_DAY, LAST_DAY
 
 NEAR, FULL = 80, 100
 # Whole weeks: weekends and working days weigh in as they do in the forecast.
@@ -45,6 +46,23 @@ def near_quota(now: datetime) -> Q:
     a_month_ago = month_before(today.replace(day=min(today.day, LAST_DAY)))
     is_warned = Q(told_percent__gte=NEAR, told_period__gt=a_month_ago)
     return is_warned & ~WITHOUT_QUOTA & (Q(exceeded_until=None) | Q(exceeded_until__lte=now))
+
+
+def with_month_usage(licences: QuerySet[Licence], now: datetime) -> QuerySet[Licence]:
+    """Add the aliases `month_pages` and `month_share`, to sort by. Each row costs a sum of its rollups.
+
+    `month_share` is -1 without a quota, since databases sort nulls differently.
+    """
+    days = range(FIRST_DAY, LAST_DAY + 1)
+    starts = [When(period_day=day, then=Value(period_at(now, day).start)) for day in days]
+    hours = RunRollup.objects.filter(license_ref=OuterRef("ref"), hour__gte=OuterRef("month_start")).order_by()
+    pages = hours.values("license_ref").annotate(total=Sum("pages")).values("total")
+    share = Cast("month_pages", FloatField()) / F("monthly_page_quota")
+    return (
+        licences.alias(month_start=Case(*starts, output_field=DateTimeField()))
+        .alias(month_pages=Coalesce(Subquery(pages), 0))
+        .alias(month_share=Coalesce(share, -1.0))
+    )
 
 
 # --- Status ----------------------------------------------------------------------------------------------------------

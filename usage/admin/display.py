@@ -6,16 +6,18 @@ from typing import Any
 
 from django.contrib import admin
 from django.urls import reverse
-from django.utils.formats import number_format
+from django.utils import timezone
+from django.utils.formats import date_format, number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, stack_lines
-from portal.base.words import EMPTY_VALUE, format_count, round_half_up
+from portal.base.words import EMPTY_VALUE, format_count, format_short_day, round_half_up
+from usage.consumption import Period
 from usage.models import Licence
-from usage.quotas import NEAR, QuotaStatus, format_day
+from usage.quotas import NEAR, QuotaStatus
 
 BAR_WIDTH, BAR_HEIGHT = 100, 6
 
@@ -26,7 +28,7 @@ def clock_note(row: Any) -> SafeString | str:
     return badge(row.get_clock_display(), WARNING) if row.clock else EMPTY_VALUE
 
 
-@admin.display(description=gettext_lazy("customer"))
+@admin.display(description=gettext_lazy("customer"), ordering="customer")
 def customer_name(licence: Licence) -> SafeString | str:
     return licence.customer or badge(_("no customer"), WARNING)
 
@@ -66,19 +68,20 @@ def format_percent(status: QuotaStatus) -> str:
     return EMPTY_VALUE if status.percent is None else _("%(percent)s %%") % {"percent": format_count(status.percent)}
 
 
-def pages_used(status: QuotaStatus) -> SafeString | str:
-    """Return `8,120 of 10,000` with a bar."""
-    if status.quota is None:
-        return format_count(status.pages)
-    values = {"pages": format_count(status.pages), "quota": format_count(status.quota)}
-    return format_html("{}{}", _("%(pages)s of %(quota)s") % values, quota_bar(status))
+def pages_used(status: QuotaStatus) -> SafeString:
+    """Return `8,120` with a bar."""
+    return format_html("{}{}", format_count(status.pages), quota_bar(status))
+
+
+def page_quota(status: QuotaStatus) -> str:
+    return EMPTY_VALUE if status.quota is None else format_count(status.quota)
 
 
 def forecast(status: QuotaStatus) -> SafeString | str:
-    """Return the pages expected by the end of the month, and the day on which the quota is reached, if any."""
+    """Return the pages expected by the end of the month, and the day on which the quota is used up, if any."""
     if status.expected is None:
         return EMPTY_VALUE
-    reached = _("100 %% on %(day)s") % {"day": format_day(status.used_up_on)} if status.used_up_on else ""
+    reached = _("used up on %(day)s") % {"day": format_short_day(status.used_up_on)} if status.used_up_on else ""
     return stack_lines(format_count(status.expected), reached)
 
 
@@ -89,6 +92,20 @@ def format_share(part: int, total: int) -> str:
     percent = part * 100 / total
     shown = max(percent, 0.1) if part else 0
     return _("%(percent)s %%") % {"percent": number_format(round_half_up(shown, 1), 1, use_l10n=True)}
+
+
+def format_month(period: Period) -> str:
+    """Return `9 Mar – 8 Apr`, with the year of a day that is not in the current one."""
+    year = timezone.localdate().year
+    first, last = (
+        format_short_day(day) if day.year == year else f"{format_short_day(day)} {day.year}"
+        for day in (period.first_day, period.last_day)
+    )
+    return f"{first} – {last}"
+
+
+def renewal_day(status: QuotaStatus) -> str:
+    return date_format(timezone.localdate(status.period.end), "j F Y")
 
 
 def application_name(name: str, version: str) -> str:

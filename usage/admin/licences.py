@@ -8,27 +8,34 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.utils import quote, unquote
 from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied
 from django.core.validators import RegexValidator
-from django.db.models import Q
-from django.http import HttpRequest
+from django.db.models import Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.urls import path
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from vigie_client.contract import IDENTIFIER
 
+from portal import audit
 from portal.admin.base import BoundedChangeList, SettingsAdmin
 from portal.admin.display import exact_moment, join_inline, moment_column
 from portal.admin.filters import ChoiceFilter
 from portal.admin.searching import search_by
 from portal.audit import EVENT_TEXTS, SUBJECTS, SubjectKind
-from portal.base.words import format_moment
 from portal.desk.history import history_section
 from portal.desk.panels import Section
-from usage import consumption, quotas
+from usage import consumption, quotas, statements
 from usage.admin import display, sections
 from usage.admin.charts import month_chart, periods_chart
+from usage.admin.downloads import FORMS, NAME, usage_response
+from usage.consumption import Period
 from usage.models import Licence, RunRollup
+from usage.monthly import LICENCES_AT_A_TIME, latest_months, monthly_usage
 from usage.quotas import UNNAMED, WITHOUT_QUOTA, QuotaStatus, near_quota, over_quota, quota_statuses
 
 if TYPE_CHECKING:
@@ -37,6 +44,8 @@ else:
     BaseLicenceForm = forms.ModelForm
 
 IDLE = timedelta(days=30)
+# Sorted only on lists of at most so many licences: each costs a sum of its rollups.
+MONTH_COLUMNS, MOST_SUMMED = ("pages_used", "state"), 5_000
 # A reference that no report can carry would never get a run.
 REPORTABLE = RegexValidator(rf"^{IDENTIFIER}\Z", _("Use 1 to 128 of the characters A-Z a-z 0-9 . _ : + - and space."))
 SUBJECTS["licence"] = SubjectKind("usage.licence", lambda ref: {"ref": ref})
@@ -107,8 +116,10 @@ def status_of(licence: Licence) -> QuotaStatus:
     return status
 
 
-def status_column(name: str, description: Any, show: Callable[[QuotaStatus], Any]) -> Any:
-    @admin.display(description=description)
+def status_column(
+    name: str, description: Any, show: Callable[[QuotaStatus], Any], *, ordering: str | None = None
+) -> Any:
+    @admin.display(description=description, ordering=ordering)
     def column(licence: Licence) -> Any:
         return show(status_of(licence))
 
@@ -133,13 +144,14 @@ class LicenceAdmin(SettingsAdmin):
     add_label = _("Add licence")
     ordering = ("ref",)
     list_per_page = 25  # each row reads the rollups of two months
-    sortable_by = ("ref",)
+    sortable_by = ("ref", "customer_name", *MONTH_COLUMNS, "page_quota", "last_run_at")
     list_display = (
         "ref", display.customer_name,
-        status_column("pages_used", _("pages this month"), display.pages_used),
+        status_column("pages_used", _("pages this month"), display.pages_used, ordering="month_pages"),
+        status_column("page_quota", _("monthly quota"), display.page_quota, ordering="monthly_page_quota"),
+        status_column("state", _("used"), display.quota_badge, ordering="month_share"),
         status_column("forecast", _("forecast"), display.forecast),
-        status_column("state", _("state"), display.quota_badge),
-        moment_column("last_run_at", _("last run"), empty=_("never")),
+        moment_column("last_run_at", _("last run"), ordering="last_run_at", empty=_("never")),
     )  # fmt: skip
     list_display_links = ("ref",)
     list_filter = (LicenceQuotaFilter, CustomerFilter, IdleFilter)
@@ -151,7 +163,7 @@ class LicenceAdmin(SettingsAdmin):
     )  # fmt: skip
     status_fields = (
         "customer_and_quota", "used_so_far", "forecast_text",
-        status_column("period_end", _("ends"), lambda status: format_moment(status.period.end)),
+        status_column("renews_on", _("renews on"), display.renewal_day),
         moment_column("first_seen_at", _("first seen"), show=exact_moment, empty=_("never")),
         moment_column("last_run_at", _("last run"), show=exact_moment, empty=_("never")),
     )  # fmt: skip
@@ -168,6 +180,75 @@ class LicenceAdmin(SettingsAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return LicenceChangeList
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Licence]:
+        return quotas.with_month_usage(super().get_queryset(request), timezone.now())
+
+    def get_sortable_by(self, request: HttpRequest) -> list[Any]:
+        columns = super().get_sortable_by(request)
+        if Licence.objects.order_by()[: MOST_SUMMED + 1].count() <= MOST_SUMMED:
+            return columns
+        return [column for column in columns if getattr(column, "__name__", column) not in MONTH_COLUMNS]
+
+    def get_urls(self) -> list[Any]:
+        wrap = self.admin_site.admin_view
+        own = [
+            path("usage/<slug:form>/", wrap(self.export_usage_view), name="usage_licence_usage"),
+            path("<path:object_id>/usage/<slug:form>/", wrap(self.export_licence_view), name="usage_licence_own_usage"),
+            path("<path:object_id>/statement/<str:day>/", wrap(self.statement_view), name="usage_licence_statement"),
+        ]
+        return own + super().get_urls()
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        context = {"may_export_usage": self.has_export_permission(request)}
+        return super().changelist_view(request, context | (extra_context or {}))
+
+    # --- Usage exports and statements --------------------------------------------------------------------------------
+
+    def export_usage_view(self, request: HttpRequest, form: str) -> HttpResponseBase:
+        """Export the last twelve months of the licences that the list shows, all pages of it."""
+        if not self.may_export(request):
+            raise PermissionDenied
+        if form not in FORMS:
+            raise Http404
+        try:
+            licences = self.get_changelist_instance(request).queryset
+        except IncorrectLookupParameters:
+            return HttpResponseRedirect(self.address("changelist") + "?e=1")
+        rows = monthly_usage(licences.iterator(chunk_size=LICENCES_AT_A_TIME), latest_months(timezone.now()))
+        return usage_response(request, form, rows, query=request.GET.urlencode())
+
+    def export_licence_view(self, request: HttpRequest, object_id: str, form: str) -> HttpResponseBase:
+        licence = self.get_exported(request, object_id)
+        if form not in FORMS:
+            raise Http404
+        rows = monthly_usage([licence], latest_months(timezone.now()))
+        return usage_response(request, form, rows, licence=licence.ref)
+
+    def statement_view(self, request: HttpRequest, object_id: str, day: str) -> HttpResponse:
+        """Return the statement of the month that begins on the day."""
+        licence, now = self.get_exported(request, object_id), timezone.now()
+        period = statements.find_period(licence, day, now)
+        if period is None:
+            raise Http404
+        statement = statements.build_statement(licence, period, now)
+        content = statements.render_statement(statement)
+        after = {"licence": licence.ref, "month": str(period.first_day), "format": "pdf"}
+        audit.record_event("usage.exported", NAME, request=request, after=after)
+        headers = {"Content-Disposition": f'attachment; filename="{statement.file_name}"'}
+        return HttpResponse(content, content_type="application/pdf", headers=headers)
+
+    def may_export(self, request: HttpRequest) -> bool:
+        return self.has_view_or_change_permission(request) and self.has_export_permission(request)
+
+    def get_exported(self, request: HttpRequest, object_id: str) -> Licence:
+        """Return the licence for those who may export it."""
+        if not self.may_export(request):
+            raise PermissionDenied
+        licence: Licence | None = self.get_object(request, unquote(object_id))
+        if licence is None:
+            raise Http404
+        return licence
+
     # --- The page of a licence ---------------------------------------------------------------------------------------
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
@@ -182,12 +263,20 @@ class LicenceAdmin(SettingsAdmin):
             status = status_of(licence)
             periods = consumption.latest_periods(status.now, licence.period_day)
             totals = consumption.totals_by_period(licence.ref, periods)
+            shown = consumption.periods_since(licence.first_seen_at, periods, totals)
+            periods, totals = periods[:shown], totals[:shown]
             context |= {
+                "may_export": self.may_export(request),
                 "month": month_chart(status, consumption.totals_by_day(hours_this_month(licence))),
                 "months_chart": periods_chart(periods, totals),
-                "months": sections.months_section(licence, periods, totals),
+                "months": sections.months_section(licence, periods, totals, self.statement_urls(request, licence)),
             }
         return super().render_change_form(request, context, *args, **kwargs)
+
+    def statement_urls(self, request: HttpRequest, licence: Licence) -> Callable[[Period], str]:
+        if not self.may_export(request):
+            return lambda period: ""
+        return lambda period: self.address("statement", quote(licence.pk), period.first_day)
 
     def get_sections(self, request: HttpRequest, obj: Licence) -> list[Section]:
         return [

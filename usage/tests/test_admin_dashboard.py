@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.utils import timezone
 
-from usage.consumption import dashboard_totals
+from usage.consumption import dashboard_totals, latest_days
 from usage.tests.factories import create_licence, create_rollup, create_run
 
 pytestmark = pytest.mark.django_db
@@ -52,7 +52,9 @@ class TestDailyBars:
         midnight = datetime(2026, 3, 11, tzinfo=UTC)
         for back in (1, 7):
             create_rollup(midnight - back * DAY, pages=back)
-        before, after = (dashboard_totals(midnight + moment, 7) for moment in (-SECOND, SECOND))
+        before, after = (
+            dashboard_totals(midnight + moment, latest_days(midnight + moment, 7)) for moment in (-SECOND, SECOND)
+        )
         assert [sum(day.pages for day in found.by_day.values()) for found in (before, after)] == [8, 1]
 
     def test_long_span_has_a_bar_per_week(self, shown):
@@ -67,6 +69,33 @@ class TestDailyBars:
             32,
         )
         assert chart.days[-1] == timezone.localdate(now) - 6 * DAY
+
+    def test_custom_range_includes_both_days(self, shown):
+        now = timezone.now()
+        for back, pages in ((9, 1), (10, 2), (12, 4), (13, 8)):
+            create_rollup(now - back * DAY, pages=pages)
+        first, last = (timezone.localdate(now - back * DAY) for back in (12, 10))
+        context = shown(**{"from": first.isoformat(), "to": last.isoformat()})
+        assert context["tiles"][0].chart.values == [4, 0, 2]
+        assert not any(is_chosen for _days, _label, is_chosen in context["spans"])
+
+    @pytest.mark.parametrize(
+        ("first", "last"),
+        [
+            ("2026-03-02", "2026-03-01"), ("2024-01-01", "2025-01-01"), ("2026-03-01", "2999-01-01"), ("", "2026-03-01"),
+            ("2026-03-01", ""), ("1999-12-31", "2000-01-02"), ("03/01/2026", "2026-03-02"), ("x", "9" * 300),
+        ],
+    )  # fmt: skip
+    def test_invalid_range_shows_errors_and_the_usual_days(self, shown, first, last):
+        create_rollup(pages=3)
+        context = shown(**{"from": first, "to": last})
+        assert context["form"].errors
+        assert context["tiles"][0].figure == "3"
+
+    def test_longest_range_is_accepted(self, shown):
+        context = shown(**{"from": "2024-01-01", "to": "2024-12-31"})
+        assert not context["form"].errors
+        assert len(context["tiles"][0].chart.values) == 53
 
     def test_small_share_of_failures_is_not_rounded_to_zero(self, shown):
         create_rollup(documents=100_000, failed=1)

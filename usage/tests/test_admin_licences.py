@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from portal.access.roles import OPERATOR, STAFF, synchronise_roles
 from portal.models import AuditEvent
+from usage.admin import licences
 from usage.consumption import period_at
 from usage.models import Licence
 from usage.quotas import quota_statuses
@@ -48,9 +49,7 @@ class TestLicenceList:
             create_rollup(license_ref=ref, pages=pages)
         text = admin_client.get(LIST).content.decode()
         for words in (
-            "79 of 100",
-            "80 of 100",
-            "1,234 of 100",
+            "79 % of quota",
             "no customer",
             "unlimited",
             "1,234 % of quota",
@@ -65,10 +64,10 @@ class TestLicenceList:
         now = timezone.now()
         licence = create_licence(quota=10**9, first_seen_at=now - 60 * DAY)
         create_rollup(now - DAY, pages=28 * 5_000)
-        assert "100 % on" not in admin_client.get(LIST).content.decode()
+        assert "used up on" not in admin_client.get(LIST).content.decode()
         licence.monthly_page_quota = quota_statuses([licence], now)["LIC-1"].pages + 1
         licence.save()
-        assert "100 % on" in admin_client.get(LIST).content.decode()
+        assert "used up on" in admin_client.get(LIST).content.decode()
 
     def test_filters_narrow_the_list(self):
         now = timezone.now()
@@ -92,6 +91,30 @@ class TestLicenceList:
         create_licence("LIC-1")
         create_licence("X", customer="Bouchard" if typed == "Bo" else "bouchard")
         assert listed(q=typed) == found
+
+    @pytest.mark.parametrize(("column", "found"), [(2, "CAB"), (3, "CBA"), (4, "BAC"), (5, "CAB"), (7, "CBA")])
+    def test_list_is_sorted_by_customer_pages_quota_share_and_last_run(self, column, found):
+        now = timezone.now()
+        for hours, (ref, customer, quota, pages) in enumerate(
+            [("A", "Y", 10, 4), ("B", "Z", 4, 3), ("C", "X", 300, 2)]
+        ):
+            create_licence(ref, quota=quota, customer=customer, last_run_at=now - timedelta(hours=hours))
+            create_rollup(now, license_ref=ref, pages=pages)
+            create_rollup(period_at(now, 1).start - DAY, license_ref=ref, pages=100)
+        assert listed(o=str(column)) == [*found]
+        assert listed(o=f"-{column}") == [*found[::-1]]
+
+    def test_unlimited_licence_is_last_by_share(self):
+        create_licence("A", quota=None)
+        create_licence("B")
+        assert listed(o="-5") == ["B", "A"]
+
+    def test_long_list_is_not_sorted_by_sums(self, monkeypatch):
+        monkeypatch.setattr(licences, "MOST_SUMMED", 1)
+        for ref, pages in (("A", 1), ("B", 2)):
+            create_licence(ref)
+            create_rollup(license_ref=ref, pages=pages)
+        assert listed(o="-3") == ["A", "B"]
 
     def test_list_reads_no_runs(self, admin_client, django_assert_max_num_queries):
         for number in range(3):
@@ -137,8 +160,7 @@ class TestLicencePage:
         create_run(license_ref="LIC-2", machine_id="PC-78")
         answer = admin_client.get(f"{LIST}{licence.pk}/change/")
         months = answer.context["months"]
-        assert [row[4:] for row in months.rows[:3]] == [[70, 100, 70], [77, 100, 77], [0, 100, 0]]
-        assert len(months.rows) == 12
+        assert [row[4:7] for row in months.rows] == [[70, 100, 70], [77, 100, 77]]
         applications, runs, _history = answer.context["sections"]
         assert [row[0] for row in applications.rows] == ["cli 6", "gui 7.1"]
         assert [row[3] for row in runs.rows] == ["PC-77"]
