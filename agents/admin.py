@@ -105,12 +105,15 @@ class AgentAdmin(ReadOnlyAdmin):
         "name__fragment", "hostname__fragment", "user_name__fragment", "user_email__fragment", "version__begins",
     )  # fmt: skip
     search_help_text = search_by(_("machine"), _("host name"), _("user"), _("e-mail"), _("version"))
-    actions = ("uninstall_chosen", "revoke_tokens", "allow_reenrolment", "bind_licence", "export_chosen")
+    actions = (
+        "uninstall_chosen",
+        "revoke_tokens",
+        "allow_reenrolment",
+        "bind_licence",
+        "export_chosen",
+        "export_chosen_xlsx",
+    )
     object_actions = ("allow_reenrolment", "bind_licence", "revoke_tokens", "uninstall_chosen")
-    export_columns = (
-        "machine_id", "user_name", "user_email", "user_id", "hostname", "os_info", "version", "status", "enrolled_at",
-        "last_seen_at", "uninstalled_at", "uninstall_reason", "license_ref",
-    )  # fmt: skip
     titled_facts = (
         (
             _("Enrolment"),
@@ -245,11 +248,8 @@ class EnrolmentRequestAdmin(ReadOnlyAdmin):
     list_select_related = ("token",)
     search_fields = ("name__fragment",)
     search_help_text = search_by(_("machine"))
-    actions = ("allow_enrolment", "discard", "export_chosen")
+    actions = ("allow_enrolment", "discard", "export_chosen", "export_chosen_xlsx")
     object_actions = ("allow_enrolment", "discard")
-    export_columns = (
-        "machine_id", "token__key", "token__label", "address", "asked_at", "last_asked_at", "allowed_until",
-    )  # fmt: skip
     facts = (
         "machine_id",
         "state",

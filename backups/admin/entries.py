@@ -41,11 +41,6 @@ class BackupEntryAdmin(ReadOnlyAdmin):
     is_log = True
     search_fields = ("job__agent_id__fragment", "job__database_name__fragment")
     search_help_text = search_by(_("machine"), _("database"))
-    export_columns = (
-        "job__agent_id", "job__database_name", "cycle_at", "status", "first_status", "late", "reasons", "warnings",
-        "agent_sha256", "agent_size", "server_sha256", "server_size", "report_name", "report_at", "staged_name",
-        "steps", "promotion", "promotion_reason", "stored_path", "recorded_at", "changed_at",
-    )  # fmt: skip
     titled_facts = (
         (
             _("What became of it"),

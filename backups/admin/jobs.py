@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin.views.main import ChangeList
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -23,7 +22,7 @@ from backups.history import job_subject
 from backups.models import ExpectedBackupJob
 from backups.panels import LatestEntries, load_latest_entries
 from backups.protection import protected
-from portal.admin.base import BoundedChangeList, SettingsAdmin
+from portal.admin.base import SettingsAdmin
 from portal.admin.display import exact_moment, moment_column, stack_lines
 from portal.admin.searching import search_by
 from portal.base.words import EMPTY_VALUE
@@ -47,14 +46,6 @@ SETTINGS = (
     ),
     (_("Whether it is watched"), ("is_active", "paused_until")),
 )  # fmt: skip
-
-
-class JobChangeList(BoundedChangeList):
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        newest = load_latest_entries(self.result_list)
-        for job in self.result_list:
-            job.newest = newest.get(job.pk, LatestEntries())
 
 
 def latest_entries_of(job: ExpectedBackupJob) -> LatestEntries:
@@ -117,8 +108,10 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
         annotated: QuerySet[Any] = jobs.annotate(is_protected=Q(protected(timezone.now())))
         return annotated
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return JobChangeList
+    def prepare_rows(self, rows: list[Any]) -> None:
+        newest = load_latest_entries(rows)
+        for job in rows:
+            job.newest = newest.get(job.pk, LatestEntries())
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         job = super().get_object(request, object_id, from_field)

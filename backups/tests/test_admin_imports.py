@@ -88,7 +88,7 @@ class TestThePreview:
 
     def test_exported_table_changes_nothing(self, admin_client, make_job):
         make_job("crm", "SRV-1", company_name="=1+1", city="-", days_of_week="MO,TU", max_shrink_percent=None)
-        for url in (f"{LIST}export/", f"{LIST}export/xlsx/"):
+        for url in (f"{LIST}export/fields/", f"{LIST}export/fields/xlsx/"):
             response = admin_client.get(url)
             content = b"".join(response.streaming_content) if response.streaming else response.content
             assert "Nothing would change" in page_text(send(admin_client, content))

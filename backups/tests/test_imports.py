@@ -15,7 +15,7 @@ from backups.imports import planning
 from backups.imports.planning import ImportConflict, RowAction, apply_import, plan_import
 from backups.models import ExpectedBackupJob, Status
 from portal.access.tokens.issuing import issue_token
-from portal.desk.exports import csv_response
+from portal.desk.exports import column_titles, csv_answer, field_values
 from portal.models import AuditEvent
 from portal.tests.helpers.queries import count_queries
 
@@ -346,7 +346,9 @@ def test_unscanned_job_takes_imported_results(make_job):
 
 
 def exported(*columns):
-    response = csv_response(ExpectedBackupJob.objects.order_by("pk"), columns)
+    response = csv_answer(
+        "jobs", column_titles(columns), field_values(ExpectedBackupJob.objects.order_by("pk"), columns)
+    )
     text = b"".join(response.streaming_content).decode("utf-8-sig")
     return list(csv.DictReader(io.StringIO(text)))
 

@@ -54,11 +54,6 @@ class FeedbackChangeList(BoundedChangeList):
     def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet[Any]:
         return display.with_excerpts(super().get_queryset(request, *args, **kwargs))
 
-    def get_results(self, request: HttpRequest) -> None:
-        """Prefetch the tags of the rows."""
-        super().get_results(request)
-        prefetch_related_objects(list(self.result_list), "tags")
-
 
 @admin.register(BetaFeedback)
 class FeedbackAdmin(FeedbackActions, SettingsAdmin):
@@ -117,6 +112,10 @@ class FeedbackAdmin(FeedbackActions, SettingsAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return FeedbackChangeList
+
+    def prepare_rows(self, rows: list[Any]) -> None:
+        """Prefetch the tags of the rows."""
+        prefetch_related_objects(rows, "tags")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[BetaFeedback]:
         rows = super().get_queryset(request).select_related("programme", "assignee")

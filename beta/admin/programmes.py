@@ -5,7 +5,6 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import admin, messages
-from django.contrib.admin.views.main import ChangeList
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -28,7 +27,7 @@ from beta.report.gather import Report
 from monitoring.admin.base import SingleDeletionAdmin
 from monitoring.admin.display import row_column
 from portal import audit
-from portal.admin.base import BoundedChangeList, SettingsAdmin
+from portal.admin.base import SettingsAdmin
 from portal.admin.confirm import confirm_first
 from portal.admin.display import GOOD, QUIET, badge, join_inline, stack_lines
 from portal.admin.filters import ChoiceFilter
@@ -52,15 +51,6 @@ class RunningFilter(ChoiceFilter):
             "ended": Q(ends__lt=today),
             "upcoming": Q(starts__gt=today),
         }[value]
-
-
-class ProgrammeChangeList(BoundedChangeList):
-    def get_results(self, request: HttpRequest) -> None:
-        """Attach the status of each programme of the page."""
-        super().get_results(request)
-        found = status.current_statuses(list(self.result_list), timezone.now())
-        for programme in self.result_list:
-            programme.status = found[programme.pk]
 
 
 def running_badge(programme: BetaProgramme) -> SafeString:
@@ -113,12 +103,12 @@ class BetaProgrammeAdmin(SingleDeletionAdmin, ReportExportAdmin, SettingsAdmin):
             },
         ),
     )
-    export_columns = (
-        *("name", "product", "starts", "ends"), *THRESHOLDS, "takes_public", "allowed_origins", "created_at",
-    )  # fmt: skip
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return ProgrammeChangeList
+    def prepare_rows(self, rows: list[Any]) -> None:
+        """Attach the status of each programme."""
+        found = status.current_statuses(rows, timezone.now())
+        for programme in rows:
+            programme.status = found[programme.pk]
 
     # --- The change page ---------------------------------------------------------------------------------------------
 

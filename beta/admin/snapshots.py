@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from beta.admin.display import present_report, verdict_badge
 from beta.admin.report_export import ReportExportAdmin
-from beta.admin.sections import FIGURES, with_snapshot_figures
+from beta.admin.sections import with_snapshot_figures
 from beta.display import isolate_direction
 from beta.models import BetaSnapshot
 from beta.report import wording
@@ -67,10 +67,6 @@ class BetaSnapshotAdmin(ReportExportAdmin, ReadOnlyAdmin):
     lookups = ("programme",)
     search_fields = ("programme__name__fragment",)
     search_help_text = search_by(_("programme"))
-    export_columns = (
-        "programme__name", "taken_at", "verdict", "reason", "taken_by", *(path for path, _show in FIGURES.values()),
-        "data__performance__mean_ms", "data__performance__error_rate",
-    )  # fmt: skip
     facts = ("of", moment_column("taken_at", _("saved"), show=exact_moment), "reason", "by")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[BetaSnapshot]:

@@ -50,9 +50,6 @@ class CheckResultAdmin(MonitoringAdmin, ReadOnlyAdmin):
     search_help_text = format_lazy(
         "{} {}", search_by(_("target")), _("(first 5 targets; last 24 hours unless a period is selected)")
     )
-    export_columns = (
-        "target__name", "at", "error_kind", "detail", "status", "latency_ms", "retried", "retried_kind", "excuse",
-    )  # fmt: skip
     facts = (moment_column("at", _("time"), show=exact_moment), "page", "outcome", "status", "latency", "error")
 
     def search(self, request: HttpRequest, queryset: QuerySet[CheckResult], text: str) -> QuerySet[CheckResult]:

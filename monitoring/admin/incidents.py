@@ -48,11 +48,6 @@ class IncidentAdmin(IncidentActions):
     lookups = ("target",)
     search_fields = ("target__name__fragment",)
     search_help_text = search_by(_("target"))
-    export_columns = (
-        "id", "subject", "target__name", "rule", "opened_at", "acknowledged_at", "acknowledged_by", "comment",
-        "assignee__username", "resolved_at", "is_withdrawn", "duration", "error_kind", "detail", "cause", "told_at",
-        "reminders",
-    )  # fmt: skip
     titled_facts = (
         (
             _("Details"),

@@ -46,10 +46,6 @@ class RoundAdmin(MonitoringAdmin, ReadOnlyAdmin):
     is_log = True
     search_fields = ("number__begins",)
     search_help_text = search_by(_("number"))
-    export_columns = (
-        "number", "started_at", "finished_at", "checks", "failures", "excused", "retried", "mean_ms", "p95_ms",
-        "judged_checks", "judged_failures", "failing", "is_online",
-    )  # fmt: skip
     titled_facts = (
         (
             _("Round"),

@@ -1,11 +1,9 @@
 """Targets in the admin: state, uptime and latency in the list, everything known on the page of each."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -27,7 +25,7 @@ from monitoring.figures import badge, uptime
 from monitoring.figures.uptime import DayBar, UptimeFigures, format_percent
 from monitoring.models import CheckResult, Incident, Rollup, Target
 from monitoring.panels import format_milliseconds
-from portal.admin.base import BoundedChangeList, SettingsAdmin
+from portal.admin.base import SettingsAdmin
 from portal.admin.display import exact_moment, join_inline, moment_column, stack_lines
 from portal.admin.searching import search_by
 from portal.base.words import EMPTY_VALUE
@@ -65,17 +63,6 @@ class ListedFigures:
     def uptime(self) -> float | None:
         """Return the uptime of the days shown as bars. Reading their counts takes a tenth of the time of histograms."""
         return uptime.success_share(sum(bar.checks for bar in self.bars), sum(bar.failures for bar in self.bars))
-
-
-class TargetChangeList(BoundedChangeList):
-    def get_results(self, request: HttpRequest) -> None:
-        """Add figures and bars to each target of the page."""
-        super().get_results(request)
-        now, targets = timezone.now(), [target.pk for target in self.result_list]
-        figures = uptime.load_figures(targets, now, [LIST_WINDOW])
-        bars, covered = uptime.load_bars(targets, now, LIST_DAYS), maintenance.active_maintenance(now)
-        for target in self.result_list:
-            target.listed = ListedFigures(figures[target.pk][LIST_WINDOW], bars[target.pk], covered.includes(target.pk))
 
 
 def listed_figures(target: Target) -> ListedFigures:
@@ -122,12 +109,6 @@ class TargetAdmin(SingleDeletionAdmin, TargetActions, SettingsAdmin):
     list_filter = (AttentionFilter, TargetStateFilter)
     search_fields = ("name__fragment", "url__fragment")
     search_help_text = search_by(_("name"), _("URL"))
-    export_columns: ClassVar[Sequence[str]] = (
-        "name", "url", "method", "interval", "timeout", "retries", "expected_statuses", "follow_redirects", "contains",
-        "json_path", "json_value", "header_name", "header_value", "max_latency_ms", "tls_expiry_days",
-        "failures_to_open", "successes_to_close", "is_active", "silenced_until", "state", "state_since",
-        "last_check_at", "last_latency_ms", "last_error_kind", "last_detail", "certificate_until",
-    )  # fmt: skip
     state_fieldsets = (
         (
             _("Status"),
@@ -156,8 +137,13 @@ class TargetAdmin(SingleDeletionAdmin, TargetActions, SettingsAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return [name for _title, fields in self.state_fieldsets for name in fields]
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return TargetChangeList
+    def prepare_rows(self, rows: list[Any]) -> None:
+        """Add figures and bars to each target."""
+        now, targets = timezone.now(), [target.pk for target in rows]
+        figures = uptime.load_figures(targets, now, [LIST_WINDOW])
+        bars, covered = uptime.load_bars(targets, now, LIST_DAYS), maintenance.active_maintenance(now)
+        for target in rows:
+            target.listed = ListedFigures(figures[target.pk][LIST_WINDOW], bars[target.pk], covered.includes(target.pk))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Target]:
         """Add the uptime by which the list is sorted and exported."""

@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin.views.main import ChangeList
 from django.db.models import Count, Min, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
@@ -19,24 +18,12 @@ from monitoring.admin.form import WindowForm
 from monitoring.alerts import maintenance
 from monitoring.alerts.notices import format_duration
 from monitoring.models import MaintenanceWindow, Target
-from portal.admin.base import BoundedChangeList
 from portal.admin.display import QUIET, WARNING, badge, relative_moment, stack_lines
 from portal.admin.searching import search_by
 from portal.base.words import format_count, format_moment
 from portal.desk.history import history_section
 from portal.desk.matching import matching_values
 from portal.desk.panels import Section
-
-
-class WindowChangeList(BoundedChangeList):
-    def get_results(self, request: HttpRequest) -> None:
-        """Add to each window how many targets it names, and the first of them."""
-        super().get_results(request)
-        named = MaintenanceWindow.objects.filter(pk__in=[window.pk for window in self.result_list]).order_by()
-        rows = named.annotate(count=Count("targets"), first=Min("targets__name")).values_list("pk", "count", "first")
-        found = {pk: (count, first or "") for pk, count, first in rows}
-        for window in self.result_list:
-            window.named = found.get(window.pk, (0, ""))
 
 
 @admin.register(MaintenanceWindow)
@@ -53,14 +40,18 @@ class MaintenanceWindowAdmin(MonitoringAdmin):
     search_fields = ("name__fragment",)
     search_help_text = search_by(_("name"), _("target"))
     filter_horizontal = ("targets",)
-    export_columns = ("name", "starts_at", "ends_at", "repeats")
     fieldsets = (
         (_("Title and dates"), {"fields": ("name", "starts_at", "ends_at", "repeats"), "classes": ["whole"]}),
         (_("Targets"), {"fields": ("targets",), "classes": ["whole"]}),
     )
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return WindowChangeList
+    def prepare_rows(self, rows: list[Any]) -> None:
+        """Add to each window how many targets it names, and the first of them."""
+        named = MaintenanceWindow.objects.filter(pk__in=[window.pk for window in rows]).order_by()
+        counts = named.annotate(count=Count("targets"), first=Min("targets__name")).values_list("pk", "count", "first")
+        found = {pk: (count, first or "") for pk, count, first in counts}
+        for window in rows:
+            window.named = found.get(window.pk, (0, ""))
 
     def search(self, request: HttpRequest, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
         """Search names of windows and of their targets. There are few windows, so no index is needed."""

@@ -62,8 +62,8 @@ class TestList:
             text = page_text(admin_client.get(address))
             assert 'badge-quiet">monitoring stopped</span>' in text, address
             assert 'badge-good">resolved' not in text, address
-        header, row = admin_client.get(f"{BASE}incident/export/").getvalue().decode("utf-8-sig").splitlines()
-        assert dict(zip(header.split(","), row.split(","), strict=True))["is_withdrawn"].lower() in ("true", "yes", "1")
+        _header, row = admin_client.get(f"{BASE}incident/export/").getvalue().decode("utf-8-sig").splitlines()
+        assert "monitoring stopped" in row
 
     def test_newest_incidents_come_first(self, admin_client, opened):
         opened("a")

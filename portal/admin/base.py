@@ -24,12 +24,11 @@ from django.urls import path, reverse
 from django.utils.translation import gettext_lazy as _
 
 from portal import audit
-from portal.access.roles import is_allowed
 from portal.admin.changes import Values, changed_values
 from portal.admin.confirm import is_confirmed
+from portal.admin.exporting import Exporting
 from portal.admin.paginator import CappedPaginator
 from portal.admin.searching import SearchForm, Searching
-from portal.desk.exports import csv_response, xlsx_response
 from portal.desk.links import link_for, may_open
 from portal.desk.panels import Section
 
@@ -37,7 +36,6 @@ from portal.desk.panels import Section
 UNUSED_SCRIPTS = ("jquery", "xregexp", "urlify", "prepopulate", "RelatedObjectLookups")
 
 Action = Callable[[Any, HttpRequest, QuerySet[Any]], HttpResponseBase | None]
-Answer = Callable[[QuerySet[Any], Sequence[str]], HttpResponseBase]
 
 
 def is_valid_value(field: Any, value: str) -> bool:
@@ -79,8 +77,12 @@ class BoundedChangeList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         """Always with a LIMIT: without one SQLite reads a whole table in order to find the few rows of a search."""
+        if getattr(request, "is_export", False):
+            return  # it reads all pages itself
         super().get_results(request)
-        self.result_list = self.result_list[: self.list_max_show_all]
+        self.result_list = list(self.result_list[: self.list_max_show_all])
+        if isinstance(self.model_admin, Exporting):
+            self.model_admin.prepare_rows(self.result_list)
 
 
 class GuardedAdmin(Searching):
@@ -222,11 +224,10 @@ class Button:
     dangerous: bool
 
 
-class VigieModelAdmin(GuardedAdmin):
+class VigieModelAdmin(GuardedAdmin, Exporting):
     """A list that stays fast at ten million rows, its export, and actions on a row's own page.
 
     `object_actions` are buttons on a row's page; `can_act` says whether one applies to the row.
-    `export_columns` are the model's fields, or paths such as `user__username`.
     """
 
     paginator = CappedPaginator
@@ -237,9 +238,8 @@ class VigieModelAdmin(GuardedAdmin):
     change_list_template = "portal/list.html"
     change_form_template = "portal/object.html"
     add_label: ClassVar[Any] = _("Add")
-    actions: Sequence[Any] = ("export_chosen",)
+    actions: Sequence[Any] = ("export_chosen", "export_chosen_xlsx")
     object_actions: ClassVar[Sequence[str]] = ()
-    export_columns: ClassVar[Sequence[str]] = ()
 
     @property
     def media(self) -> Any:
@@ -257,45 +257,17 @@ class VigieModelAdmin(GuardedAdmin):
 
     def get_urls(self) -> list[Any]:
         wrap, name = self.admin_site.admin_view, f"{self.opts.app_label}_{self.opts.model_name}"
-        own = [
-            path("export/", wrap(self.export_view), name=f"{name}_export"),
-            path("export/xlsx/", wrap(self.export_view), {"answer": xlsx_response}, name=f"{name}_export_xlsx"),
-            path("<path:object_id>/act/<slug:action>/", wrap(self.act_view), name=f"{name}_act"),
-        ]
-        return own + super().get_urls()
+        act = path("<path:object_id>/act/<slug:action>/", wrap(self.act_view), name=f"{name}_act")
+        return [*self.export_urls(), act, *super().get_urls()]
 
     def address(self, name: str, *args: Any) -> str:
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{name}", args=args)
-
-    # --- Export ------------------------------------------------------------------------------------------------------
-
-    def has_export_permission(self, request: HttpRequest) -> bool:
-        """Exporting needs the permission to view and one of its own, which each model names."""
-        return is_allowed(request.user, f"{self.opts.app_label}.export_{self.opts.model_name}")
-
-    @admin.action(description=_("Export as CSV"), permissions=["export"])
-    def export_chosen(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase:
-        return csv_response(queryset, self.export_columns)
-
-    @admin.action(description=_("Export as XLSX"), permissions=["export"])
-    def export_chosen_xlsx(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase:
-        return xlsx_response(queryset, self.export_columns)
-
-    def export_view(self, request: HttpRequest, answer: Answer = csv_response) -> HttpResponseBase:
-        """Export the list with its filters, search and order, all pages of it."""
-        if not self.has_export_permission(request):
-            raise PermissionDenied
-        try:
-            response = answer(self.get_changelist_instance(request).queryset, self.export_columns)
-        except IncorrectLookupParameters:
-            return HttpResponseRedirect(self.address("changelist") + "?e=1")
-        audit.record_event("admin.action", self.opts.label_lower, request=request, after={"action": "export_shown"})
-        return response
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         context = {
             "add_label": self.add_label,
             "export_url": self.address("export") if self.has_export_permission(request) else "",
+            "exports_fields": bool(self.export_columns),
             # Django would write a number here that is a cap or an estimate where the list is long.
             "selection_note_all": _("All selected"),
         }

@@ -76,4 +76,5 @@ def moment_column(
         return show(getattr(row, field), empty)
 
     column.__name__ = field
+    column.export_value = lambda row: getattr(row, field)  # type: ignore[attr-defined]
     return column

@@ -46,7 +46,6 @@ class JobRunAdmin(ReadOnlyAdmin):
     is_log = True
     search_fields = ("job__fragment",)
     search_help_text = search_by(_("job"))
-    export_columns = ("job", "cycle_key", "status", "fence", "started_at", "finished_at", "holder", "result", "error")
     facts = (
         "job",
         "cycle_key",
@@ -96,7 +95,6 @@ class TaskAttemptAdmin(ReadOnlyAdmin):
     is_log = True
     search_fields = ("name__fragment", "task_id__begins")
     search_help_text = search_by(_("task"))
-    export_columns = ("task_id", "name", "cluster", "attempts", "worker", "started_at", "finished_at", "error")
     facts = (
         "name",
         "task_id",

@@ -105,9 +105,8 @@ class NotificationChannelAdmin(ChannelTools):
     search_fields = ("name__fragment",)
     search_help_text = search_by(_("name"))
     add_label = _("Add a channel")
-    actions = ("send_test", "enable_again", "activate", "deactivate", "export_chosen")
+    actions = ("send_test", "enable_again", "activate", "deactivate", "export_chosen", "export_chosen_xlsx")
     object_actions = ("send_test", "enable_again", "activate", "deactivate")
-    export_columns = ("name", "kind", "is_active", "min_severity", "addresses")
     state_fields = (
         "state",
         moment_column("state_last_success_at", _("last success"), show=exact_moment, empty=_("never")),

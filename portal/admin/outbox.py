@@ -67,12 +67,8 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
     is_log = True
     search_fields = ("subject__fragment", "recipient__fragment", "title__fragment")
     search_help_text = search_by(_("subject"), _("recipient"), _("title"))
-    actions = ("try_now", "give_up", "export_chosen")
+    actions = ("try_now", "give_up", "export_chosen", "export_chosen_xlsx")
     object_actions = ("try_now", "give_up")
-    export_columns = (
-        "channel", "recipient", "subject", "severity", "state", "title", "text", "path", "dedupe_key", "status",
-        "attempts", "created_at", "finished_at", "error",
-    )  # fmt: skip
     facts = (
         "outcome",
         "how_bad",

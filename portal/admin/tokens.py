@@ -225,13 +225,8 @@ class ApiTokenAdmin(ReadOnlyAdmin):
     search_fields = ("key__begins", "label__fragment")
     search_help_text = search_by(_("public key"), _("description"))
     add_label = _("Issue a token")
-    actions = ("revoke_chosen", "export_chosen")
+    actions = ("revoke_chosen", "export_chosen", "export_chosen_xlsx")
     object_actions = ("revoke_chosen",)
-    export_columns = (
-        "key", "kind", "label", "user__username", "scopes", "for_machine", "app_names",
-        "created_at", "created_by", "expires_at", "revoked_at",
-        "revoked_reason", "max_uses", "uses", "last_used_at",
-    )  # fmt: skip
     facts = (
         "name",
         "state",

@@ -71,7 +71,6 @@ class AuditEventAdmin(ReadOnlyAdmin):
     is_log = True
     search_fields = ("subject__fragment", "actor__fragment")
     search_help_text = search_by(_("machine"), _("token"), _("backup"), _("user"))
-    export_columns = ("at", "actor", "action", "subject", "before", "after", "address", "count", "last_at")
     facts = (
         "what",
         "details_in_lines",

@@ -1,4 +1,4 @@
-"""Lists as CSV or XLSX, with the model's field names as columns, and safe to open in a spreadsheet."""
+"""Rows as CSV or XLSX, safe to open in a spreadsheet."""
 
 from __future__ import annotations
 
@@ -52,30 +52,30 @@ class StreamedResponse(StreamingHttpResponse):
         callback(self)
 
 
-def csv_response(rows: models.QuerySet[Any], columns: Sequence[str]) -> StreamedResponse:
-    """Stream the rows as CSV, filtered and ordered as they are."""
-    values = rows.values_list(*columns).iterator(chunk_size=ROWS_AT_A_TIME)
-    return StreamedResponse(
-        csv_chunks(column_titles(columns), values, BYTE_ORDER_MARK),
-        content_type=CSV,
-        headers=attachment_headers(file_stem(rows), "csv"),
-    )
+def field_values(rows: models.QuerySet[Any], columns: Sequence[str]) -> Iterator[Sequence[Any]]:
+    """Return the fields of the rows, filtered and ordered as they are."""
+    return rows.values_list(*columns).iterator(chunk_size=ROWS_AT_A_TIME)
 
 
-def xlsx_response(rows: models.QuerySet[Any], columns: Sequence[str]) -> FileResponse:
-    """Return the rows as a workbook, written to a temporary file before it is sent."""
+def csv_answer(stem: str, titles: Sequence[str], values: Iterable[Sequence[Any]]) -> StreamedResponse:
+    """Stream rows of values as CSV below the titles."""
+    chunks = csv_chunks(titles, values, BYTE_ORDER_MARK)
+    return StreamedResponse(chunks, content_type=CSV, headers=attachment_headers(stem, "csv"))
+
+
+def xlsx_answer(stem: str, titles: Sequence[str], values: Iterable[Sequence[Any]]) -> FileResponse:
+    """Return rows of values as a workbook, written to a temporary file before it is sent."""
     from portal.desk.workbooks import write_workbook  # noqa: PLC0415  openpyxl is large: only who asks for it pays for it
 
-    values = rows.values_list(*columns).iterator(chunk_size=ROWS_AT_A_TIME)
     cells = ([workbook_cell(value) for value in row] for row in values)
     file = TemporaryFile()  # noqa: SIM115 - closed with the response
     try:
-        write_workbook(file, file_stem(rows), column_titles(columns), cells)
+        write_workbook(file, stem, titles, cells)
     except BaseException:
         file.close()
         raise
     file.seek(0)
-    return FileResponse(file, content_type=XLSX, headers=attachment_headers(file_stem(rows), "xlsx"))
+    return FileResponse(file, content_type=XLSX, headers=attachment_headers(stem, "xlsx"))
 
 
 def column_titles(columns: Sequence[str]) -> list[str]:

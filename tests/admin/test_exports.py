@@ -1,20 +1,35 @@
-"""CSV and XLSX exports of lists: complete, filtered as shown, and safe in a spreadsheet."""
+"""CSV and XLSX exports of lists: the columns shown, all rows that match, and safe in a spreadsheet."""
 
 import csv
 import io
+import re
 import sys
 import unicodedata
 from datetime import UTC, datetime
 
 import pytest
+from django.contrib import admin
 from django.contrib.auth.models import Permission, User
+from django.core.cache import cache
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils.safestring import mark_safe
+from openpyxl import load_workbook
 
 from agents.models import Agent
+from portal.admin.base import VigieModelAdmin
+from portal.admin.exporting import exported, text_of
 from portal.desk.exports import BYTE_ORDER_MARK, csv_chunks, escape_cell, unescape_cell, workbook_cell
 from portal.models import AuditEvent
+from tests.admin.test_lists import QUERIES
 
-EXPORT = "admin:agents_agent_export"
+EXPORT, LIST = "admin:agents_agent_export", "admin:agents_agent_changelist"
+OURS = {
+    model._meta.label_lower: model_admin
+    for model, model_admin in admin.site._registry.items()
+    if isinstance(model_admin, VigieModelAdmin)
+}
 
 
 def rows_of(response):
@@ -87,20 +102,73 @@ def fleet(make_agent):
     return [make_agent(name, user_name=user) for name, user in (("PC-1", "=cmd"), ("PC-2", "Bo"), ("SRV-1", "Cy"))]
 
 
-def test_columns_are_named_after_model_fields(admin_client, fleet):
+@pytest.mark.parametrize(("language", "title"), [("en", "Operating system"), ("fr", "Système d’exploitation")])
+def test_columns_are_those_of_the_list_under_their_titles(admin_client, fleet, language, title):
+    headers = {"Accept-Language": language}
+    row = rows_of(admin_client.get(reverse(EXPORT), headers=headers))[0]
+    shown = admin_client.get(reverse(LIST), headers=headers).content.decode()
+    titles = re.findall(
+        r'<th scope="col" class="[^"]*column-(?!action).*?<div class="text">(.*?)</div>', shown, re.DOTALL
+    )
+    assert list(row) == [re.sub(r"<[^>]*>", "", title).strip() for title in titles]
+    assert title in row
+
+
+def test_cells_are_what_the_list_shows_without_markup(admin_client, make_agent):
+    seen = datetime(2026, 3, 10, 9, 12, tzinfo=UTC)
+    make_agent("PC-1", user_name="<b>Bo</b> & Cy", os_info="")
+    Agent.objects.update(last_seen_at=seen, status="uninstalled")
     row = rows_of(admin_client.get(reverse(EXPORT)))[0]
-    assert set(row) <= {field.name for field in Agent._meta.get_fields()}
-    assert list(row)[:3] == ["machine_id", "user_name", "user_email"]
+    assert row["User"] == "<b>Bo</b> & Cy"
+    assert row["Last seen"] == "2026-03-10T09:12:00.000Z"
+    assert row["State"] == "uninstalled"
+    assert row["Operating system"] == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(mark_safe('<span class="badge">up</span>'), "up"), (mark_safe('a &amp; b<span class="beneath">c  d</span>'), "a & b; c d"),
+     (mark_safe("a<br>b<br><i></i>"), "a; b"), ("<i>", "<i>"), ("–", None), (None, None), (7, 7), (True, True)],
+)  # fmt: skip
+def test_text_of_a_column_has_no_markup(value, text):
+    assert text_of(value) == text
+
+
+def test_column_may_name_what_its_export_holds(admin_client, fleet, monkeypatch):
+    model_admin = admin.site._registry[Agent]
+    column = exported(lambda agent: agent.pk)(admin.display(description="number")(lambda agent: "shown"))
+    monkeypatch.setattr(model_admin, "list_display", ("machine_id", column))
+    found = rows_of(admin_client.get(reverse(EXPORT)))
+    assert [row["Number"] for row in found] == [str(agent.pk) for agent in reversed(fleet)]
+
+
+def test_workbook_holds_the_same_columns_and_real_numbers(admin_client, rows):
+    url = reverse("admin:usage_run_export")
+    titles = list(rows_of(admin_client.get(url))[0])
+    sheet = load_workbook(io.BytesIO(admin_client.get(f"{url}xlsx/").getvalue())).active
+    header, first, *_others = sheet.iter_rows(values_only=True)
+    assert list(header) == titles
+    assert isinstance(first[titles.index("Pages")], int)
+
+
+def test_every_list_exports_its_columns_without_a_query_per_row(admin_client, rows, subtests):
+    for label, model_admin in OURS.items():
+        cache.clear()  # of figures
+        with subtests.test(label), CaptureQueriesContext(connection) as queries:
+            url = reverse(f"admin:{label.replace('.', '_')}_export")
+            assert len(rows_of(admin_client.get(url))) >= 3
+            assert len(queries) <= QUERIES[label], [query["sql"] for query in queries]
+        assert model_admin.export_columns == () or label in ("backups.expectedbackupjob", "beta.betafeedback")
 
 
 def test_export_applies_filters_search_and_order(admin_client, fleet, make_agent):
     make_agent("PC-0", status="uninstalled")
-    response = admin_client.get(reverse(EXPORT), {"q": "pc", "status": "active"})
+    response = admin_client.get(reverse(EXPORT), {"q": "pc-", "status": "active"})
     assert response.streaming
     assert response["Content-Type"] == "text/csv; charset=utf-8"
-    assert [row["machine_id"] for row in rows_of(response)] == ["PC-2", "PC-1"]
-    ordered = admin_client.get(reverse(EXPORT), {"q": "pc", "o": "1"})
-    assert [row["machine_id"] for row in rows_of(ordered)] == ["PC-0", "PC-1", "PC-2"]
+    assert [row["Machine"] for row in rows_of(response)] == ["PC-2", "PC-1"]
+    ordered = admin_client.get(reverse(EXPORT), {"q": "PC-", "o": "1"})
+    assert [row["Machine"] for row in rows_of(ordered)] == ["PC-0", "PC-1", "PC-2"]
 
 
 def test_export_is_not_limited_to_a_page(admin_client, make_agent):
@@ -112,7 +180,7 @@ def test_export_is_not_limited_to_a_page(admin_client, make_agent):
 def test_action_exports_the_selected_rows(admin_client, fleet):
     chosen = {"action": "export_chosen", "_selected_action": [fleet[0].pk]}
     response = admin_client.post(reverse("admin:agents_agent_changelist"), chosen)
-    assert [row["user_name"] for row in rows_of(response)] == ["'=cmd"]
+    assert [row["User"] for row in rows_of(response)] == ["'=cmd"]
 
 
 def test_invalid_query_redirects_to_the_list(admin_client):

@@ -174,9 +174,6 @@ class UserSessionAdmin(ActivityAdmin):
     list_filter = (SessionStartFilter, SessionStateFilter)
     search_fields = ("user_email__fragment",)
     search_help_text = search_by(_("e-mail address"))
-    export_columns = (
-        "user_email", "source", "session_start", "session_end", "duration_seconds", "ip", "user_agent", "clock",
-    )  # fmt: skip
     facts = (
         "caller_link",
         moment_column("session_start", _("started"), show=exact_moment),
@@ -222,9 +219,6 @@ class FeatureUsageAdmin(ActivityAdmin):
     list_filter = (WhenFilter, CallerFilter, FeatureOutcomeFilter)
     search_fields = ("user_email__fragment", "feature_name__fragment")
     search_help_text = search_by(_("e-mail address"), _("machine"), _("application"), _("feature"))
-    export_columns = (
-        "timestamp", "user_email", "source", "feature_name", "endpoint", "success", "duration_ms", "clock",
-    )  # fmt: skip
     facts = (
         "feature_name",
         "endpoint",
@@ -274,10 +268,6 @@ class UserErrorAdmin(ActivityAdmin):
     list_filter = (WhenFilter, CallerFilter, CodeFilter)
     search_fields = ("user_email__fragment",)
     search_help_text = search_by(_("e-mail address"), _("machine"), _("application"))
-    export_columns = (
-        "timestamp", "user_email", "source", "endpoint", "method", "error_type", "error_code", "error_message", "stack",
-        "clock",
-    )  # fmt: skip
     facts = (
         "what",
         "meaning",

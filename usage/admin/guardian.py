@@ -116,10 +116,6 @@ class GuardianReportAdmin(ReadOnlyAdmin):
     add_label = _("Create report")
     actions = ("download", "export_chosen", "export_chosen_xlsx")
     object_actions = ("download",)
-    export_columns = (
-        "period_start", "period_end", "created_at", "requested_by", "data__active_users", "data__active_machines",
-        "data__active_apps", "data__total_requests", "data__total_errors",
-    )  # fmt: skip
     facts = ("period", "origin", moment_column("created_at", _("created"), show=exact_moment), "who", "what", "sample")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[GuardianReport]:

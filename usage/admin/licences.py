@@ -10,7 +10,6 @@ from django import forms
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import quote, unquote
-from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.core.validators import RegexValidator
 from django.db.models import Q, QuerySet
@@ -22,7 +21,7 @@ from django.utils.translation import gettext_lazy as _
 from vigie_client.contract import IDENTIFIER
 
 from portal import audit
-from portal.admin.base import BoundedChangeList, SettingsAdmin
+from portal.admin.base import SettingsAdmin
 from portal.admin.display import exact_moment, join_inline, moment_column
 from portal.admin.filters import ChoiceFilter
 from portal.admin.searching import search_by
@@ -102,15 +101,6 @@ class LicenceForm(BaseLicenceForm):
 # --- Lists and pages -------------------------------------------------------------------------------------------------
 
 
-class LicenceChangeList(BoundedChangeList):
-    def get_results(self, request: HttpRequest) -> None:
-        """Attach the quota status to each licence of the page, with one query for all."""
-        super().get_results(request)
-        statuses = quota_statuses(list(self.result_list), timezone.now())
-        for licence in self.result_list:
-            licence.quota_status = statuses[licence.ref]
-
-
 def status_of(licence: Licence) -> QuotaStatus:
     status: QuotaStatus = licence.quota_status  # type: ignore[attr-defined]
     return status
@@ -158,9 +148,6 @@ class LicenceAdmin(SettingsAdmin):
     is_large = True
     search_fields = ("ref__fragment", "customer__fragment")
     search_help_text = search_by(_("licence"), _("customer"))
-    export_columns = (
-        "ref", "customer", "monthly_page_quota", "period_day", "first_seen_at", "last_run_at", "exceeded_until",
-    )  # fmt: skip
     status_fields = (
         "customer_and_quota", "used_so_far", "forecast_text",
         status_column("renews_on", _("renews on"), display.renewal_day),
@@ -177,8 +164,11 @@ class LicenceAdmin(SettingsAdmin):
         """The reference of an existing licence is read-only, since its runs carry it."""
         return [*self.status_fields, "ref"] if obj else []
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return LicenceChangeList
+    def prepare_rows(self, rows: list[Any]) -> None:
+        """Attach the quota status to each licence, with one query for all."""
+        statuses = quota_statuses(rows, timezone.now())
+        for licence in rows:
+            licence.quota_status = statuses[licence.ref]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Licence]:
         return quotas.with_month_usage(super().get_queryset(request), timezone.now())

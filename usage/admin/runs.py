@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.views.main import ChangeList
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest
@@ -19,7 +18,6 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from agents.models import Agent
-from portal.admin.base import BoundedChangeList
 from portal.admin.display import BAD, GOOD, WARNING, badge, exact_moment, join_inline, moment_column, stack_lines
 from portal.admin.filters import ChoiceFilter, PeriodFilter
 from portal.admin.searching import search_by
@@ -32,7 +30,6 @@ from usage import rollups
 from usage.admin.dashboard import UsageDashboard
 from usage.admin.display import application_name, clock_note, customer_name, licence_link
 from usage.clocks import ClockNote
-from usage.exports import RUN_COLUMNS
 from usage.models import Licence, Run
 
 SHOWN_DOCUMENTS = 100
@@ -84,16 +81,6 @@ def run_id_starts_with(text: str) -> Q | None:
     return Q(run_id__gte=uuid.UUID(digits.ljust(32, "0")), run_id__lte=uuid.UUID(digits.ljust(32, "f")))
 
 
-class RunChangeList(BoundedChangeList):
-    def get_results(self, request: HttpRequest) -> None:
-        """Attach the licence to each run of the page, with one query for all."""
-        super().get_results(request)
-        refs = {run.license_ref for run in self.result_list}
-        licences = {licence.ref: licence for licence in Licence.objects.filter(ref__in=refs)}
-        for run in self.result_list:
-            run.licence = licences.get(run.license_ref)
-
-
 @admin.register(Run)
 class RunAdmin(UsageDashboard):
     menu_order = 2
@@ -120,7 +107,6 @@ class RunAdmin(UsageDashboard):
     is_log = True
     search_fields = ("machine_id__fragment", "license_ref__fragment")
     search_help_text = search_by(_("run"), _("machine"), _("licence"), _("customer"))
-    export_columns = RUN_COLUMNS
     actions = (*UsageDashboard.actions, "count_pages")
     object_actions = ("count_pages",)
     titled_facts = (
@@ -170,8 +156,12 @@ class RunAdmin(UsageDashboard):
             )
             self.message_user(request, text % {"count": format_count(MOST_NAMES)}, messages.WARNING)
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return RunChangeList
+    def prepare_rows(self, rows: list[Any]) -> None:
+        """Attach the licence to each run, with one query for all."""
+        refs = {run.license_ref for run in rows}
+        licences = {licence.ref: licence for licence in Licence.objects.filter(ref__in=refs)}
+        for run in rows:
+            run.licence = licences.get(run.license_ref)
 
     # --- Implausible runs --------------------------------------------------------------------------------------------
 
