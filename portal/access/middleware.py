@@ -12,6 +12,7 @@ from django.utils.deprecation import MiddlewareMixin
 from portal.access.preferences import activate_preferences
 from portal.access.signin.sessions import DUE, is_fresh, refresh_session
 from portal.api.errors import is_api, problem_response
+from portal.base.polling import is_poll
 from portal.base.problems import Problem
 from portal.base.words import set_readers_zone
 
@@ -47,7 +48,8 @@ class SignedInMiddleware(MiddlewareMixin):
             return None
         if SESSION_KEY not in request.session:
             return None
-        refresh_stale_session(request)
+        if not is_poll(request):  # an open page alone keeps nobody signed in
+            refresh_stale_session(request)
         activate_preferences(request)
         if name in SET_UP or not is_overdue(request):
             return None

@@ -292,6 +292,7 @@ class VigieModelAdmin(GuardedAdmin, Exporting):
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         obj = kwargs.get("obj")
+        context |= {"show_save_and_continue": False, "show_save_and_add_another": False}
         if obj is not None:
             sections = [section for section in self.get_sections(request, obj) if may_open(request, section.url)]
             context |= {"sections": sections, "buttons": self.buttons(request, obj)}

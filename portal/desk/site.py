@@ -21,7 +21,8 @@ from django.utils.translation import gettext_lazy as _
 
 from portal.access.preferences import load_preferences
 from portal.base.findings import Finding
-from portal.desk import profile
+from portal.base.polling import is_poll
+from portal.desk import live, profile
 from portal.desk.checklist import load_checklist
 from portal.desk.findings import current_findings
 from portal.desk.links import may_open
@@ -104,6 +105,13 @@ class VigieAdminSite(AdminSite):
             path("help/", self.admin_view(self.help_view), name="help"),
         ]
         return [*own, *(url for page in self.pages for url in page.urls()), *django]
+
+    def admin_view(self, view: Any, cacheable: bool = False) -> Any:
+        return live.answer_polls(super().admin_view(view, cacheable))
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        """Return what every page is rendered with; a poll gets the content block alone."""
+        return super().each_context(request) | {"is_fragment": is_poll(request)}
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Lead to the sign-in page. Whoever is signed in and came back lacks the permission to see the admin."""

@@ -3,7 +3,7 @@
 // so they follow the theme.
 
 (function () {
-  const charts = [];
+  let charts = [];
 
   function draw(canvas) {
     const data = JSON.parse(document.getElementById(canvas.dataset.chart).textContent);
@@ -91,7 +91,15 @@
     charts.forEach(colour);
   }
 
-  document.querySelectorAll("canvas[data-chart]").forEach(draw);
+  function drawAll() {
+    charts.filter((chart) => !chart.canvas.isConnected).forEach((chart) => chart.destroy());
+    charts = charts.filter((chart) => chart.canvas);
+    document.querySelectorAll("canvas[data-chart]").forEach((canvas) => Chart.getChart(canvas) || draw(canvas));
+  }
+
+  Chart.defaults.locale = document.documentElement.lang;
+  drawAll();
+  document.addEventListener("live:renewed", drawAll);
   new MutationObserver(colourAll).observe(document.documentElement, { attributeFilter: ["data-theme"] });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", colourAll);
 })();

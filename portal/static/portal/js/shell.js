@@ -13,6 +13,28 @@
     box.select();
   });
 
+  // The results below the search box: arrow keys walk through them, Escape closes them.
+  const search = document.getElementById("search");
+  if (search) {
+    const box = document.getElementById("search-box");
+    const found = document.getElementById("search-found");
+    const close = () => found.replaceChildren();
+    search.addEventListener("keydown", function (event) {
+      const hits = [box, ...found.querySelectorAll(".search-hit")];
+      const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+      if (step && hits.length > 1) {
+        event.preventDefault();
+        hits[(hits.indexOf(document.activeElement) + step + hits.length) % hits.length].focus();
+      } else if (event.key === "Escape") {
+        close();
+        box.focus();
+      }
+    });
+    box.addEventListener("input", () => box.value.trim() || close());
+    document.addEventListener("click", (event) => search.contains(event.target) || close());
+    search.addEventListener("focusout", (event) => search.contains(event.relatedTarget) || !event.relatedTarget || close());
+  }
+
   // Folded choices close by Escape and by a click elsewhere.
   const openFilters = () => document.querySelectorAll("details.filter[open]");
   document.addEventListener("click", function (event) {
