@@ -2,8 +2,10 @@
 
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
@@ -12,8 +14,8 @@ from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 from vigie_client.contract import MACHINE_ID
 
 from portal.access.tokens.issuing import issue_token, read_app_name, revoke_token, token_subject
@@ -22,6 +24,7 @@ from portal.admin.confirm import Confirmation, confirm_first
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, exact_moment, moment_column, stack_lines
 from portal.admin.filters import ChoiceFilter
 from portal.admin.searching import search_by
+from portal.base.addresses import is_this_machine
 from portal.base.words import EMPTY_VALUE
 from portal.desk.history import history_section
 from portal.desk.panels import Section, describe_token_uses
@@ -46,6 +49,7 @@ def token_state(token: ApiToken, now: datetime) -> SafeString:
 class IssueForm(forms.Form):
     """The form that issues a token. Machines get theirs by enrolling, never here."""
 
+    required_css_class = "required"
     LIFETIMES: ClassVar[dict[str, Any]] = {
         "1": _("1 day"),
         "7": _("7 days"),
@@ -213,7 +217,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
         "name",
         "kind_and_binding",
         "state",
-        "used",
+        "uses_left",
         moment_column("last_used_at", _("last used"), empty=_("never")),
         moment_column("expires_at", _("expires"), empty=_("never")),
         "created_by",
@@ -235,7 +239,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
         "user",
         "may",
         "bound_to",
-        "used",
+        "uses_left",
         moment_column("last_used_at", _("last used"), show=exact_moment, empty=_("never")),
         moment_column("expires_at", _("expires"), show=exact_moment, empty=_("never")),
         moment_column("created_at", _("issued"), show=exact_moment),
@@ -252,11 +256,14 @@ class ApiTokenAdmin(ReadOnlyAdmin):
     def state(self, token: ApiToken) -> SafeString:
         return token_state(token, timezone.now())
 
-    @admin.display(description=_("uses"))
-    def used(self, token: ApiToken) -> str:
+    @admin.display(description=_("uses left"))
+    def uses_left(self, token: ApiToken) -> str:
+        """Return what is left of the limit; only enrolments are counted."""
         if token.kind != Kind.ENROLL:
             return EMPTY_VALUE
-        return f"{token.uses} / {token.max_uses}" if token.max_uses is not None else str(token.uses)
+        if token.max_uses is None:
+            return gettext("unlimited (%(uses)d used)") % {"uses": token.uses}
+        return gettext("%(left)d of %(most)d") % {"left": max(0, token.max_uses - token.uses), "most": token.max_uses}
 
     @admin.display(description=_("permissions"))
     def may(self, token: ApiToken) -> str:
@@ -305,5 +312,12 @@ class ApiTokenAdmin(ReadOnlyAdmin):
 
     def show_once(self, request: HttpRequest, token: ApiToken, plain: str) -> HttpResponse:
         """Show the token for the only time; reloading the page issues another."""
-        context = {"token": token, "plain": plain, "guides": guides_for(token.kind)}
+        is_local = is_this_machine(urlsplit(settings.PORTAL_URL).hostname or "")
+        context = {
+            "token": token,
+            "plain": plain,
+            "expires": exact_moment(token.expires_at, _("never")),
+            "guides": guides_for(token.kind),
+            "local_url": settings.PORTAL_URL if is_local else "",
+        }
         return self.render_page(request, "portal/token_issued.html", _("Token issued"), **context)

@@ -10,6 +10,16 @@
     });
   }
 
+  // A token for an application is in every installed copy, so it is offered for longer until a period is chosen.
+  const lifetime = document.getElementById("id_lifetime");
+  const usual = lifetime.value;
+  let chosen = false;
+  lifetime.addEventListener("change", () => (chosen = true));
+  function offerLifetime() {
+    if (!chosen) lifetime.value = kind.value === "client" ? "365" : usual;
+  }
+
   kind.addEventListener("change", show);
+  kind.addEventListener("change", offerLifetime);
   show();
 })();
