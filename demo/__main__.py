@@ -79,16 +79,16 @@ def play_scenes(
     staff = ("--kind", "staff", "--user", "operator", "--label", "demo", "--expires-in", "1d")
     staff_token = manage("issue_token", *staff, capture=True)
     password = read_operator_password(data)
-    yield from ("", "The fleet plays:")
+    yield from ("", "Machines enrol and report:")
     yield from indent(play(fleet, token, own_tokens))
-    yield from ("", "Their databases are backed up:")
+    yield from ("", "Databases are backed up:")
     yield from indent(backups.play(url, data, fleet, staff_token))
     yield from indent(try_server_name(fleet[0], token))
-    yield from ("", "Their services are watched:")
+    yield from ("", "Services are monitored:")
     yield from indent(services.play(url, watched, make_session(staff_token), password))
-    yield from ("", "Customers use what they bought:")
+    yield from ("", "Customers use the applications:")
     yield from indent(usage.play(url, data, people, make_session(staff_token), password))
-    yield from ("", "Some of them try what is to come:")
+    yield from ("", "Participants test a beta:")
     yield from indent(beta.play(tested, fleet, people[0].session, make_session(staff_token), password))
 
 
@@ -142,20 +142,20 @@ def print_where_to_look(url: str, data: Path, tested: Beta) -> None:
         f"  {url}/admin/                 the portal; operator / {read_operator_password(data)}",
         f"  {url}/admin/agents/agent/    the machines",
         f"  {url}/admin/usage/run/       their runs",
-        f"  {url}/admin/usage/run/dashboard/    what all of them came to, by day and by customer",
-        f"  {url}/admin/usage/licence/    who has used how much of a quota, and how long it will last",
-        f"  {url}/admin/usage/guardianreport/    who used what, and what failed for whom",
-        f"  {usage.mail_folder(data)}    the same as mails",
-        f"  {url}/admin/backups/expectedbackupjob/    which databases are protected, and why the others are not",
-        f"  {url}/admin/monitoring/target/    which services are up, how fast they answer, and since when",
-        f"  {url}/admin/monitoring/incident/    what broke, who is at it, and what it was",
+        f"  {url}/admin/usage/run/dashboard/    usage over time, by day and by customer",
+        f"  {url}/admin/usage/licence/    licences, their quotas and forecasts",
+        f"  {url}/admin/usage/guardianreport/    usage digests: active users, features, errors",
+        f"  {usage.mail_folder(data)}    the same digests as mails",
+        f"  {url}/admin/backups/expectedbackupjob/    expected backups: which databases are protected",
+        f"  {url}/admin/monitoring/target/    targets: status, uptime and response times",
+        f"  {url}/admin/monitoring/incident/    incidents: status, assignee and root cause",
         *tested.where_to_look(),
-        f"  {url}/admin/beta/betafeedback/    what its participants said, and what becomes of it",
+        f"  {url}/admin/beta/betafeedback/    feedback of its participants",
         f"  {url}/api/docs/              the API",
-        f"  {url}/readyz                 whether all of it works",
-        f"  {data / LOG}    what it logs",
+        f"  {url}/readyz                 readiness check",
+        f"  {data / LOG}    the log",
         "",
-        "It keeps running, and the fleet and the services with it. Ctrl-C ends all.",
+        "The portal, the machines and the services keep running. Press Ctrl-C to stop.",
     )
 
 

@@ -143,7 +143,7 @@ def play_history(servers: Servers, scanner: Scanner) -> Iterator[str]:
             dumps = [Dump(name, file=servers.database(name, rows + 300 * len(name))) for name in names]
             servers.back_up(agent, moment + timedelta(minutes=3), dumps)
             scanner.scan(moment + timedelta(minutes=10), agent)
-    yield f"3 servers deposited the dumps of 6 databases on {DAYS} days: verified, stored, and thinned out"
+    yield f"3 servers uploaded backups of 6 databases on {DAYS} days; they were verified, stored and thinned out"
 
 
 def play_latest_cycle(servers: Servers, scanner: Scanner) -> Iterator[str]:
@@ -157,13 +157,13 @@ def play_latest_cycle(servers: Servers, scanner: Scanner) -> Iterator[str]:
     ]
     servers.back_up(PARIS, at, dumps)
     servers.corrupt(PARIS, "crm")
-    yield f"{PARIS}: one dump as it should be, one unchanged, one command that fails, one file damaged on its way"
+    yield f"{PARIS} uploaded one good dump, one identical to the previous, one failed command and one corrupted file"
     for agent in (PARIS, LILLE, NANTES):
         scanner.scan(servers.expected + timedelta(minutes=40), agent)
-    yield f"{LILLE} deposited nothing: missing"
+    yield f"{LILLE} uploaded nothing: its backup is missing"
     servers.back_up(NANTES, late, [Dump("rh", file=servers.database("rh", today + 600))])
     scanner.scan(late + timedelta(minutes=5), NANTES)
-    yield f"{NANTES} was missing, then came late"
+    yield f"the backup of {NANTES} was missing, then arrived late"
 
 
 def scan_real_deposits(servers: Servers, scanner: Scanner) -> Iterator[str]:
@@ -171,7 +171,7 @@ def scan_real_deposits(servers: Servers, scanner: Scanner) -> Iterator[str]:
     for tree in sorted(SAMPLES.iterdir()):
         shutil.copytree(tree, servers.deposits / tree.name, dirs_exist_ok=True)
         scanner.scan(SAMPLES_AT, tree.name)
-    yield "the deposits of two real agents, one in each dialect, were verified as of their day"
+    yield "uploads of two real machines, in two report formats, were verified as of their date"
 
 
 def deposit_over_http(url: str, servers: Servers, batch: Machine, api: requests.Session) -> str:
@@ -186,9 +186,9 @@ def deposit_over_http(url: str, servers: Servers, batch: Machine, api: requests.
     while time.monotonic() < deadline:
         [job] = [one for one in list_jobs(api, url) if one["agent_id"] == batch.machine_id]
         if job["last_verified_at"]:
-            return f"{batch.machine_id} deposited over HTTP ({done.report}): {job['current_status']}"
+            return f"{batch.machine_id} uploaded a backup over HTTP ({done.report}): {job['current_status']}"
         time.sleep(0.3)
-    return f"{batch.machine_id} deposited over HTTP ({done.report}); its scan is still to come"
+    return f"{batch.machine_id} uploaded a backup over HTTP ({done.report}); it has not been scanned yet"
 
 
 def list_jobs(api: requests.Session, url: str) -> list[dict[str, Any]]:
@@ -199,4 +199,4 @@ def list_jobs(api: requests.Session, url: str) -> list[dict[str, Any]]:
 
 def summarize_jobs(jobs: list[dict[str, Any]]) -> str:
     statuses = sorted({str(job["current_status"]) for job in jobs})
-    return f"{len(jobs)} databases stand at: {', '.join(statuses)}"
+    return f"{len(jobs)} databases with these statuses: {', '.join(statuses)}"

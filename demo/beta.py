@@ -54,8 +54,8 @@ class Beta:
 
     def where_to_look(self) -> Iterator[str]:
         if self.number:
-            yield f"  {self.page}    whether the beta may go, and why: {self.verdict}"
-            yield f"  {self.form}    where its participants say what they think"
+            yield f"  {self.page}    the beta programme and its verdict: {self.verdict}"
+            yield f"  {self.form}    its public feedback page"
 
 
 # --- Sending feedback ------------------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ def play(
     try:
         operator = Operator(beta.url, password)
     except LoginFailed:
-        yield "the operator's password is another one by now, so nobody began a beta programme"
+        yield "the operator's password was changed, so no beta programme was created"
         return
     now = datetime.now(UTC)
     create_programme(operator, now)
@@ -202,7 +202,7 @@ def play_three_weeks(sender: FeedbackSender) -> Iterator[str]:
     statuses += sender.send_all(THIRD)
     backdate(THIRD, sender.now)
     people = len({voice.who for voice in FIRST + SECOND + THIRD})
-    yield f"{people} participants of {NAME} said {statuses.count(201)} things in {DAYS} days, in three languages"
+    yield f"{people} participants of {NAME} sent feedback {statuses.count(201)} times in {DAYS} days, in 3 languages"
 
 
 def backdate(voices: Sequence[Voice], now: datetime, ago: float | None = None) -> None:
@@ -213,21 +213,21 @@ def backdate(voices: Sequence[Voice], now: datetime, ago: float | None = None) -
 
 def play_today(beta: Beta, sender: FeedbackSender) -> Iterator[str]:
     again = sender.send_all(SECOND[:1])
-    yield f"what was sent again was known: {'yes' if again == [200] else again}"
+    yield f"feedback that was sent twice was stored once: {'yes' if again == [200] else again}"
     robot = Voice(0, "robot", "other", "Buy our pills!", way=FORM)
     sender.send_all([robot], website="https://pills.example.org")
-    yield "a robot filled in the field that no person sees: it was thanked, and nothing was kept"
+    yield "a robot filled in the hidden field: it was thanked, and nothing was stored"
     count = send_by_package(beta.url, sender.application, beta.data / "feedback.jsonl")
-    yield f"a program with the client package told {count} things that its users said"
+    yield f"a program sent {count} pieces of feedback by the client package"
     thanks = "and was thanked" if send_by_page(beta.url, beta.key) else "but was not thanked"
-    yield f"somebody without it filled in {beta.form}, {thanks}"
+    yield f"a participant filled in {beta.form} {thanks}"
 
 
 def fix_last_bug(beta: Beta, operator: Operator, api: requests.Session) -> Iterator[str]:
-    yield f"the report said {summarize_report(fetch_report(beta, api))}"
+    yield f"the report says {summarize_report(fetch_report(beta, api))}"
     triage(operator, HANGS, status="fixed", fix_version=NEW, add_tags="export")
     summary = summarize_report(fetch_report(beta, api))
-    yield f"the operator marked the last grave bug as fixed, and now it says {summary}"
+    yield f"the operator marked the last critical bug as fixed; the report now says {summary}"
 
 
 def summarize_report(report: dict[str, Any]) -> str:

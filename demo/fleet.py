@@ -178,8 +178,12 @@ def process_broken_documents(machine: Machine) -> Iterator[str]:
     paths = make_broken_documents(machine.folder / "broken")
     machine.work(paths)
     machine.flush_until_empty()
-    counted = ", ".join(f"{path.stem}: {page_count_for(path)}" for path in paths)
-    yield f"{machine.machine_id} met broken PDFs and went on ({counted})"
+    counted = ", ".join(f"{path.stem}: {describe_pages(page_count_for(path))}" for path in paths)
+    yield f"{machine.machine_id} processed broken PDFs without stopping ({counted})"
+
+
+def describe_pages(count: int | None) -> str:
+    return "page count unknown" if count is None else f"{count} pages"
 
 
 def play_offline(some: list[Machine]) -> Iterator[str]:
@@ -191,7 +195,7 @@ def play_offline(some: list[Machine]) -> Iterator[str]:
             machine.work(paths[: machine.rng.randint(1, 4)], ago=timedelta(days=days))
         machine.flush(nowhere)
     waiting = sum(spool_stats(machine.spool).pending for machine in some)
-    yield f"{len(some)} machines were offline: {waiting} runs wait in their spools"
+    yield f"{len(some)} machines were offline; {waiting} runs wait in their spools"
     sent = sum(machine.flush_until_empty() for machine in some)
     yield f"the network is back: {sent} runs replayed, none lost"
 
@@ -200,7 +204,7 @@ def reinstall(machine: Machine, token: str) -> Iterator[str]:
     uninstall(machine.url, machine.store, reason="replaced by a new computer")
     status = machine.enrol(token)
     machine.beat()
-    yield f"{machine.machine_id} was uninstalled and came back: {status}"
+    yield f"{machine.machine_id} was uninstalled and enrolled again: {status}"
 
 
 def try_taken_name(machine: Machine, token: str) -> Iterator[str]:
@@ -212,7 +216,7 @@ def try_taken_name(machine: Machine, token: str) -> Iterator[str]:
 def try_server_name(machine: Machine, token: str) -> Iterator[str]:
     """Let a computer enrol as a server with expected backups, which needs an approval."""
     if code := try_enrolment(machine, token, "impostor", SERVER):
-        yield f"a computer calling itself {SERVER} waits for an operator: {code}"
+        yield f"a computer calling itself {SERVER} waits for approval by an operator: {code}"
 
 
 def try_enrolment(machine: Machine, token: str, folder: str, machine_id: str) -> str:

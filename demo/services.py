@@ -32,15 +32,15 @@ INTERVAL = 10
 USUAL = {"interval": INTERVAL, "timeout": 5, "retries": 0, "failures_to_open": 2, "successes_to_close": 2}
 TOKEN_FIELD = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
 # Names of services, by what happens to them or what is shown of them.
-DYING, FLAPPING, SLOW, WITH_BADGE = "Payments", "Partner feed", "Search", "API"
+DYING, FLAPPING, SLOW, WITH_BADGE, EXPIRED = "Payments", "Partner feed", "Search", "API", "Customer area"
 PASTS = {
-    "Shop": Past(45.0, (Outage(20 * DAY, 25, "timeout", "headers", "A crawler; it is kept out now."),)),
-    "Customer area": Past(60.0),
+    "Shop": Past(45.0, (Outage(20 * DAY, 25, "timeout", "headers", "A crawler overloaded it; it is blocked now."),)),
+    EXPIRED: Past(60.0),
     DYING: Past(
         80.0,
         (
             Outage(33 * DAY, 190, "connect", "ECONNREFUSED", "The disk of its database was full."),
-            Outage(3 * DAY + 5 * HOUR, 47, "status", "502", "A release that was taken back."),
+            Outage(3 * DAY + 5 * HOUR, 47, "status", "502", "A faulty release; rolled back."),
         ),
     ),
     FLAPPING: Past(
@@ -132,7 +132,7 @@ class Services:
         ports = Ports(folder / "ports.json")
         self.sites = {
             "Shop": ports.site("Shop", 0.03, authority.context("shop", expires_soon)),
-            "Customer area": ports.site("Customer area", 0.03, authority.context("area", expired)),
+            EXPIRED: ports.site(EXPIRED, 0.03, authority.context("area", expired)),
             DYING: ports.site(DYING, 0.05),
             FLAPPING: ports.site(FLAPPING, 0.08),
             SLOW: ports.site(SLOW, 0.1),
@@ -232,10 +232,13 @@ class Operator:
         if "/login/" in answer.url:
             raise LoginFailed
 
-    def acknowledge(self, incident: int, cause: str) -> None:
-        chosen = {"_selected_action": incident}
-        self.submit("/admin/monitoring/incident/", action="acknowledge", **chosen)
-        self.submit("/admin/monitoring/incident/", action="note_cause", confirmed=1, cause=cause, **chosen)
+    def act(self, incident: int, action: str, **fields: object) -> None:
+        self.submit("/admin/monitoring/incident/", action=action, _selected_action=incident, **fields)
+
+    def acknowledge(self, incident: int, comment: str) -> None:
+        """Acknowledge the incident with a comment, and take it on."""
+        self.act(incident, "acknowledge", comment=comment)
+        self.act(incident, "assign_to_me")
 
 
 def open_incidents(url: str, api: requests.Session) -> dict[str, dict[str, Any]]:
@@ -248,29 +251,36 @@ def open_incidents(url: str, api: requests.Session) -> dict[str, dict[str, Any]]
 def play(url: str, services: Services, api: requests.Session, password: str) -> Iterator[str]:
     """Play the scenes and yield a line for each. A repetition goes on with the existing services."""
     badge = write_history(services.targets(), list(PASTS.values()))
-    yield f"{len(PASTS)} services are watched every {INTERVAL} seconds, and have a past of {DAYS} days ({badge})"
+    yield f"{len(PASTS)} services are checked every {INTERVAL} seconds and have {DAYS} days of history ({badge})"
     seen = len(services.telegram.received)
     services.kill()
     services.slow_down(True)
-    yield f"{DYING} does not answer any more, {SLOW} becomes slow, and a certificate ended five minutes ago"
+    yield f"{DYING} stops responding, {SLOW} becomes slow, and a certificate expired five minutes ago"
     incident = wait(lambda: open_incidents(url, api).get(DYING))
     if incident is None:
-        yield "no incident opened: see what the portal logs"
+        yield "no incident opened; see the log of the portal"
         return
-    yield acknowledge_incident(url, password, incident)
+    yield acknowledge_incident(url, password, incident, open_incidents(url, api).get(EXPIRED))
     services.heal()
     closed = wait(lambda: not open_incidents(url, api).keys() & {DYING, SLOW})
-    yield f"{DYING} answers again: " + ("its incident is closed" if closed else "its incident is still open")
+    yield f"{DYING} responds again: " + ("its incident is resolved" if closed else "its incident is still open")
     yield from read_messages(services.telegram, seen)
 
 
-def acknowledge_incident(url: str, password: str, incident: dict[str, Any]) -> str:
+def acknowledge_incident(
+    url: str, password: str, incident: dict[str, Any], lasting: dict[str, Any] | None = None
+) -> str:
+    """Acknowledge the incident and add its root cause. `lasting` is acknowledged too, and stays open."""
     opened = f"an incident opened {format_age(incident['opened_at'])}"
     try:
-        Operator(url, password).acknowledge(incident["id"], "The demo stopped it.")
+        operator = Operator(url, password)
+        operator.acknowledge(incident["id"], "Restarting it.")
+        operator.act(incident["id"], "note_cause", confirmed=1, cause="The demo stopped it.")
+        if lasting is not None:
+            operator.acknowledge(lasting["id"], "A new certificate is ordered.")
     except LoginFailed:
-        return f"{opened}; the operator's password is another one by now, so nobody acknowledged it"
-    return f"{opened}, and the operator acknowledged it with its cause"
+        return f"{opened}; the operator's password was changed, so it was not acknowledged"
+    return f"{opened}, and the operator acknowledged it and added its root cause"
 
 
 def read_messages(telegram: Telegram, seen: int) -> Iterator[str]:

@@ -230,22 +230,22 @@ def play(
     """Play the scenes and yield a line for each. A repetition leaves the past unchanged, and people go on working."""
     rng, application = random.Random(seed), people[0].session  # noqa: S311 - a play, not a secret
     if not pages_since(url, api, datetime.now(UTC).date() - DAYS * DAY).keys() >= {CUSTOMERS[-1].ref}:
-        yield f"{len(CUSTOMERS)} customers have a past of {DAYS} days: {send_past_runs(url, application, rng)} runs"
+        yield f"{len(CUSTOMERS)} customers have {DAYS} days of history: {send_past_runs(url, application, rng)} runs"
         send_past_activity(url, application, rng)
-        yield f"an application told of the morning of its {len(PEOPLE)} users"
+        yield f"an application reported the morning of its {len(PEOPLE)} users"
     for workplace in people:
         workplace.work_for_a_while(rng)
     pending = sum(not workplace.is_delivered for workplace in people)
-    heard = f"{pending} are still to be heard" if pending else "all they did was told"
-    yield f"{len(people)} people worked: {heard}"
+    delivered = f"the activity of {pending} is still to be delivered" if pending else "all activity was delivered"
+    yield f"{len(people)} people worked; {delivered}"
     try:
         operator = Operator(url, password)
     except LoginFailed:
-        yield "the operator's password is another one by now, so nobody wrote licences or asked for a report"
+        yield "the operator's password was changed, so no licence was added and no report was created"
         return
     write_licences(url, api, operator)
     near, beyond = (customer.name for customer in CUSTOMERS[:2])
-    yield f"{near} is near its quota, {beyond} beyond it, and one licence waits to be named"
+    yield f"{near} is near its quota, {beyond} beyond it, and one licence has no customer"
     yield request_report(url, data, api, operator)
 
 
@@ -258,7 +258,7 @@ def request_report(url: str, data: Path, api: requests.Session, operator: Operat
     summary = answer.json()
     counts = f"{summary['active_users']} people, {summary['total_requests']} requests, {summary['total_errors']} errors"
     mail = wait(lambda: set(mail_folder(data).glob("*")) - before) if mail_folder(data).exists() else None
-    return f"the guardian reported: {counts}" + (f"; its mail is {mail.pop()}" if mail else "")
+    return f"the usage digest shows {counts}" + (f"; its mail is {mail.pop()}" if mail else "")
 
 
 def live(people: list[Workplace], rng: random.Random) -> None:

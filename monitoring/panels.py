@@ -5,6 +5,7 @@ from datetime import date, datetime
 
 from django.core.cache import cache
 from django.db.models import Count, Q, Sum
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
@@ -12,6 +13,7 @@ from django.utils.translation import gettext as _
 from monitoring.figures.uptime import format_percent, success_share
 from monitoring.models import Incident, Rollup, Round, Target
 from portal.base.words import EMPTY_VALUE, format_count, format_relative, round_half_up, round_to_integer
+from portal.desk import checklist
 from portal.desk.panels import Tile, chart_start, daily_chart, tiles
 
 FRESH_SECONDS = 60
@@ -104,6 +106,17 @@ def format_milliseconds(value: float | None) -> str:
         else format_count(round_to_integer(value))
     )
     return _("%(count)s ms") % {"count": shown}
+
+
+@checklist.register
+def first_target(request: HttpRequest) -> checklist.Step:
+    return checklist.Step(
+        "target",
+        _("Add a target"),
+        _("A website or an API that Vigie checks every minute. You are notified when it fails."),
+        reverse("admin:monitoring_target_add"),
+        Target.objects.exists(),
+    )
 
 
 @tiles.register
