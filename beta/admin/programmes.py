@@ -119,9 +119,11 @@ class BetaProgrammeAdmin(SingleDeletionAdmin, ReportExportAdmin, SettingsAdmin):
                 # A refused form has changed the instance: the verdict is on what is stored.
                 kwargs["obj"] = programme = BetaProgramme.objects.get(pk=programme.pk)
             now = timezone.now()
+            report = snapshots.current_report(programme, now)
             context |= {
                 "original": programme,
-                "shown": present_report(snapshots.current_report(programme, now)),
+                "shown": present_report(report),
+                "is_empty": not report["participants"]["count"],
                 "time": running_badge(programme),
                 "formats": self.format_buttons(request, programme),
                 "keeps": not snapshots.is_past_retention(programme, now),

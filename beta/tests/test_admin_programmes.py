@@ -184,6 +184,14 @@ class TestProgrammePage:
         assert f"<strong>{verdict}</strong>" in text
         assert reason in text
 
+    def test_programme_without_feedback_looks_neither_failed_nor_healthy(self, admin_client):
+        programme = create_programme()
+        checked(programme, STARTS, checks=10, failures=5)
+        shown = shown_on(admin_client, programme)
+        assert shown.tone == "quiet"
+        tones = [re.search("badge-([a-z]+)", row[3])[1] for row in shown.conditions.rows]
+        assert tones == ["quiet", "quiet", "quiet", "good", "bad"]
+
     def test_page_shows_value_target_and_outcome_of_each_condition(self, admin_client):
         programme = good(participants_target=6)
         create_target(beta_programme=programme)
@@ -350,7 +358,7 @@ class TestReportExport:
         programme = good()
         export(client, programme, "pdf")
         (row,) = section(client, programme, "History").rows
-        assert row[1:4] == ["Report exported", "format: pdf", "user:olga"]
+        assert row[1:3] == ["Report exported", "Format: pdf"]
 
     def test_failed_export_is_not_audited(self, client, broken_pdf):
         log_in_with_role(client, "staff")
@@ -453,7 +461,7 @@ class TestSettings:
         assert "spring-beta" in page_text(client.get(page_url(target)))
         client.post(page_url(target), form_data(target, beta_programme=programme.pk))
         assert programme_of_target(target) == programme
-        assert "Beta programme" in str(AuditEvent.objects.get(action="target.changed").after)
+        assert AuditEvent.objects.get(action="target.changed").after == {"beta_programme": "spring-beta"}
         assert listed_rows(client, "target", beta_programme=programme.pk) == ["API"]
         assert listed_rows(client, "target", beta_programme=create_programme("other").pk) == []
         client.post(page_url(target), form_data(target))
@@ -481,6 +489,17 @@ class TestPublicKey:
         assert f'<code id="public-key">{key}</code>' in text
         assert f'fetch("https://vigie.example.org/api/v1/beta/feedback?key={key}"' in text
         assert client_can_open(admin_client, f"/feedback/{key}")
+
+    def test_public_page_comes_first_until_there_is_feedback(self, admin_client):
+        programme = create_programme()
+
+        def is_first():
+            text = page_text(admin_client.get(page_url(programme)))
+            return text.index('id="public-key"') < text.index("Key figures")
+
+        assert is_first()
+        create_feedback(programme)
+        assert not is_first()
 
     def test_closed_programme_hides_its_public_key(self, admin_client):
         programme = create_programme(takes_public=False)
