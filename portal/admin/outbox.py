@@ -64,6 +64,8 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
         "error",
     )
     list_filter = (StatusFilter, SeverityFilter, WrittenFilter)
+    purpose = _("Notifications to each recipient and their delivery. The portal writes them when something happens.")
+    empty_link = ("admin:portal_notificationchannel_add", _("Add a channel"))
     is_log = True
     search_fields = ("subject__fragment", "recipient__fragment", "title__fragment")
     search_help_text = search_by(_("subject"), _("recipient"), _("title"))

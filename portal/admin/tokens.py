@@ -229,6 +229,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
     search_fields = ("key__begins", "label__fragment")
     search_help_text = search_by(_("public key"), _("description"))
     add_label = _("Issue a token")
+    purpose = _("Credentials of the API: issue one to enrol machines, for an application or for a user.")
     actions = ("revoke_chosen", "export_chosen", "export_chosen_xlsx")
     object_actions = ("revoke_chosen",)
     facts = (

@@ -19,6 +19,7 @@ from portal.base.findings import Finding, FindingSource, Severity, admin_url, fi
 from portal.models import ChannelState, JobRun, OutboxMessage, TaskAttempt
 from portal.notifications.configuration import ADDRESSED_ONLY, ENVIRONMENT_CHANNELS, active_channels, recipients_of
 from portal.status import health
+from portal.work.names import describe_work
 
 log = logging.getLogger("vigie.findings")
 
@@ -69,7 +70,7 @@ def full_disks(now: datetime) -> Iterator[Finding]:
 def failed_jobs(now: datetime) -> Iterator[Finding]:
     """Jobs whose latest cycle failed; the next one that succeeds clears it."""
     for run in JobRun.objects.newest().filter(status=JobRun.Status.FAILED):
-        text = _("The job %(job)s failed: %(error)s") % {"job": run.job, "error": run.error}
+        text = _("Job “%(job)s” failed: %(error)s") % {"job": describe_work(run.job), "error": run.error}
         url = admin_url("portal_jobrun_changelist", {"q": run.job})
         yield Finding(Severity.WARNING, text, run.finished_at, url, _("View runs"))
 
@@ -78,7 +79,9 @@ def failed_jobs(now: datetime) -> Iterator[Finding]:
 def given_up_tasks(now: datetime) -> Iterator[Finding]:
     recent = TaskAttempt.objects.given_up().filter(finished_at__gt=now - GIVEN_UP_SHOWN)
     for attempt in recent.order_by("-pk")[:10]:
-        text = _("Task %(name)s was discarded: it ended its worker process on every attempt.") % {"name": attempt.name}
+        text = _("Task “%(name)s” was discarded: it ended its worker process on every attempt.") % {
+            "name": describe_work(attempt.name)
+        }
         url = admin_url("portal_taskattempt_changelist", {"q": attempt.name})
         yield Finding(Severity.WARNING, text, attempt.finished_at, url, _("View task"))
 
