@@ -59,6 +59,9 @@ VALUE_NAMES: dict[str, str | Promise] = {
     "fields": gettext_lazy("Fields"),
     "name": gettext_lazy("Name"),
     "rows": gettext_lazy("Rows"),
+    "finding": gettext_lazy("Issue"),
+    "comment": gettext_lazy("Comment"),
+    "assignee": gettext_lazy("Assigned to"),
 }
 
 # The text of each action. Apps add those of their own.

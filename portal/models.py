@@ -12,6 +12,7 @@ from portal.access.models import Preferences as Preferences
 from portal.access.models import SecondFactorGrace as SecondFactorGrace
 from portal.access.tokens import credential
 from portal.base.findings import Severity
+from portal.desk.models import FindingAcknowledgement as FindingAcknowledgement
 from portal.querysets import (
     ApiTokenQuerySet,
     AuditEventQuerySet,

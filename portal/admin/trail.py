@@ -43,6 +43,7 @@ class FamilyFilter(ChoiceFilter):
         "user.": _("users"),
         "group.": _("groups"),
         "admin.": _("admin actions"),
+        "finding.": _("issues"),
         "privacy.": _("personal data"),
         "refused.": _("denied requests"),
     }

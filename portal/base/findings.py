@@ -31,6 +31,8 @@ class Finding:
     """Something that needs attention: `text` says it in one sentence, `url` and `action` lead to where to fix it.
 
     With a `permission`, `url` is called by POST and fixes it: only users with that permission get the button.
+    A `key`, such as `backups.job:17`, stays the same while the finding lasts: one with a key can be acknowledged, and
+    needs `since`, by which it is noticed that it went and came back. The landing page sets `acknowledgement`.
     """
 
     severity: Severity
@@ -39,6 +41,8 @@ class Finding:
     url: str = ""
     action: str = ""
     permission: str = ""
+    key: str = ""
+    acknowledgement: Any = None
 
 
 FindingSource = Callable[[datetime], Iterable[Finding]]

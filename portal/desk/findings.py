@@ -51,7 +51,7 @@ def silent_components(now: datetime) -> Iterator[Finding]:
     for name, check in health.heartbeat_checks(now).items():
         if check.word != "ok":
             text = _("%(component)s isn’t running: its work is waiting.") % {"component": name}
-            yield Finding(Severity.CRITICAL, text, check.since)
+            yield Finding(Severity.CRITICAL, text, check.since, key=f"portal.component:{name}")
 
 
 @finding_sources.register
@@ -83,7 +83,8 @@ def given_up_tasks(now: datetime) -> Iterator[Finding]:
             "name": describe_work(attempt.name)
         }
         url = admin_url("portal_taskattempt_changelist", {"q": attempt.name})
-        yield Finding(Severity.WARNING, text, attempt.finished_at, url, _("View task"))
+        key = f"portal.task:{attempt.pk}"
+        yield Finding(Severity.WARNING, text, attempt.finished_at, url, _("View task"), key=key)
 
 
 @finding_sources.register
@@ -136,7 +137,8 @@ def disabled_channels(now: datetime) -> Iterator[Finding]:
             )
             words["settings"] = ENVIRONMENT_CHANNELS[channel.environment_key].settings
         url = reverse(f"admin:{CHANNELS}_change", args=[channel.pk])
-        yield Finding(Severity.CRITICAL, text % words, state.disabled_at, url, _("View channel"))
+        key = f"portal.channel:{state.channel}"
+        yield Finding(Severity.CRITICAL, text % words, state.disabled_at, url, _("View channel"), key=key)
 
 
 def end_sentence(text: str) -> str:

@@ -23,6 +23,7 @@ from portal.access.preferences import load_preferences
 from portal.base.findings import Finding
 from portal.base.polling import is_poll
 from portal.desk import live, profile
+from portal.desk.acknowledging import acknowledge_view, add_acknowledgements
 from portal.desk.checklist import load_checklist
 from portal.desk.findings import current_findings
 from portal.desk.links import may_open
@@ -102,6 +103,7 @@ class VigieAdminSite(AdminSite):
             path("search/", self.admin_view(search_view), name="search"),
             path("profile/", self.admin_view(profile.profile_view), name="profile"),
             path("checklist/", self.admin_view(profile.checklist_view), name="checklist"),
+            path("acknowledge/", self.admin_view(self.acknowledge_view), name="acknowledge"),
             path("help/", self.admin_view(self.help_view), name="help"),
         ]
         return [*own, *(url for page in self.pages for url in page.urls()), *django]
@@ -135,6 +137,9 @@ class VigieAdminSite(AdminSite):
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         return super().index(request, overview(request) | (extra_context or {}))
 
+    def acknowledge_view(self, request: HttpRequest) -> HttpResponse:
+        return acknowledge_view(request, findings_for(request, timezone.now()))
+
     def help_view(self, request: HttpRequest) -> TemplateResponse:
         context = self.each_context(request) | {"title": _("Help"), "portal_url": settings.PORTAL_URL}
         return TemplateResponse(request, "portal/help.html", context)
@@ -143,11 +148,13 @@ class VigieAdminSite(AdminSite):
 def overview(request: HttpRequest) -> dict[str, Any]:
     """Return what the landing page shows: the checklist until it is done or dismissed, findings and tiles."""
     now, checklist = timezone.now(), load_checklist(request)
+    findings = findings_for(request, now)
     is_shown = checklist.is_open and not load_preferences(request).has_dismissed_checklist
     return {
         "checklist": checklist if is_shown else None,
         "is_portal_empty": checklist.is_portal_empty,
-        "findings": findings_for(request, now),
+        "findings": [finding for finding in findings if finding.acknowledgement is None],
+        "acknowledged": [finding for finding in findings if finding.acknowledgement is not None],
         "tiles": [tile for tile in current_tiles(now) if may_open(request, tile.url)],
     }
 
@@ -165,8 +172,9 @@ def menu_entry(page: Page) -> dict[str, Any]:
 
 def findings_for(request: HttpRequest, now: datetime) -> list[Finding]:
     """Return the findings that the user may see, without the buttons that they may not use."""
-    return [
+    seen = [
         replace(finding, url="") if finding.permission and not request.user.has_perm(finding.permission) else finding
         for finding in current_findings(now)
         if may_open(request, finding.url)
     ]
+    return add_acknowledgements(seen, now)

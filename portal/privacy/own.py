@@ -27,6 +27,7 @@ from portal.models import (
     ApiToken,
     AuditEvent,
     ChannelState,
+    FindingAcknowledgement,
     JobRun,
     NotificationChannel,
     OutboxMessage,
@@ -128,6 +129,17 @@ for model in (UserSession, Authenticator, EmailAddress, SocialAccount, SecondFac
 personal_data.register(
     PersonalDataTable(
         LogEntry, texts=("object_repr", "change_message"), owned=refers_to_users("user"), also=log_entry_changes
+    )
+)
+
+personal_data.register(
+    PersonalDataTable(
+        FindingAcknowledgement,
+        names=("acknowledged_by",),
+        texts=("key",),
+        written=("comment",),
+        owned=refers_to_users("assignee"),
+        also=lambda row, subject, pseudonym: {"comment": ""} if subject.is_named(row.acknowledged_by) else {},
     )
 )
 

@@ -35,6 +35,7 @@ from portal.models import (
     ApiToken,
     AuditEvent,
     ChannelState,
+    FindingAcknowledgement,
     JobRun,
     NotificationChannel,
     OutboxMessage,
@@ -182,6 +183,14 @@ def plant_person(name, address, spelled):
     SocialAccount.objects.create(user=user, provider="oidc", uid=f"uid-{user.pk}", extra_data={"email": spelled})
     Authenticator.objects.create(user=user, type=Authenticator.Type.TOTP, data={"secret": "x"})
     Preferences.objects.create(user=user, time_zone="Europe/Paris")
+    taken_on = {
+        "severity": 1,
+        "acknowledged_at": now,
+        "acknowledged_by": name,
+        "assignee": user,
+        "comment": f"{name} looks",
+    }
+    FindingAcknowledgement.objects.create(key=f"backups.job:{user.pk}", **taken_on)
     admin_log = {"user": user, "content_type": ContentType.objects.get_for_model(User), "object_id": user.pk}
     LogEntry.objects.create(action_flag=2, object_repr=name, change_message="[]", **admin_log)
     issue_token("staff", user=user, actor=f"user:{name}")
