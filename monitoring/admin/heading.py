@@ -6,6 +6,7 @@ from typing import Any
 
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -37,7 +38,7 @@ def list_heading(now: datetime) -> ListHeading:
     figures, newest, uptime = count_states(), Round.objects.latest_first().first(), cached_month(now).uptime
     facts = [
         (_("Open incidents"), incidents_link(Incident.objects.open().count())),
-        (_("30-day uptime"), format_percent(uptime)),
+        (capfirst(_("30-day uptime")), format_percent(uptime)),
         *(round_facts(newest) if newest else [(_("Last check"), _("never"))]),
     ]
     return ListHeading(figures.sentence, figures.caption, tone_of(figures), other_states(figures), facts)

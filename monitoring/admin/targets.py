@@ -219,7 +219,7 @@ class TargetAdmin(SingleDeletionAdmin, TargetActions, SettingsAdmin):
         _("last 30 days"), lambda row: display.uptime_bars(listed_figures(row).bars), export=lambda row: None
     )
     latency = row_column(
-        _("response time, 24-hour p95"),
+        _("response, p95"),
         lambda row: stack_lines(
             format_milliseconds(row.last_latency_ms), format_milliseconds(listed_figures(row).day.p95_ms)
         ),
@@ -235,7 +235,7 @@ class TargetAdmin(SingleDeletionAdmin, TargetActions, SettingsAdmin):
     certificate = row_column(_("certificate expires"), lambda row: display.certificate_end(row, timezone.now()))
 
     uptimes = row_column(
-        _("uptime 30 days, 24 h"),
+        _("uptime 30 d, 24 h"),
         lambda row: stack_lines(
             format_percent(listed_figures(row).uptime), format_percent(listed_figures(row).day.uptime)
         ),
