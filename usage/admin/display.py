@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 
 from django.contrib import admin
@@ -14,6 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, stack_lines
+from portal.admin.exporting import exported
 from portal.base.words import EMPTY_VALUE, format_count, format_short_day, round_half_up
 from usage.consumption import Period
 from usage.models import Licence
@@ -28,6 +30,7 @@ def clock_note(row: Any) -> SafeString | str:
     return badge(row.get_clock_display(), WARNING) if row.clock else EMPTY_VALUE
 
 
+@exported(attrgetter("customer"))
 @admin.display(description=gettext_lazy("customer"), ordering="customer")
 def customer_name(licence: Licence) -> SafeString | str:
     return licence.customer or badge(_("no customer"), WARNING)

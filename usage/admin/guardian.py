@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 from django import forms
@@ -21,6 +22,7 @@ from django.utils.translation import gettext_lazy as _
 from portal import audit
 from portal.admin.base import ReadOnlyAdmin
 from portal.admin.display import exact_moment, moment_column, stack_lines
+from portal.admin.exporting import exported
 from portal.admin.filters import ChoiceFilter, PeriodFilter
 from portal.audit import EVENT_TEXTS, SUBJECTS, SubjectKind, by_number
 from portal.base.moments import midnight
@@ -84,6 +86,7 @@ def written_on(text: str) -> Q:
 
 
 def count_column(name: str, description: Any) -> Any:
+    @exported(attrgetter(name))
     @admin.display(description=description)
     def column(report: Any) -> str:
         return format_count(getattr(report, name))
@@ -151,7 +154,13 @@ class GuardianReportAdmin(ReadOnlyAdmin):
         data = obj.data
         if wording.is_empty(data):
             return [Section(gettext("Details"), [], [], empty=wording.describe_empty(data))]
-        return [people_section(data), features_section(data), codes_section(data), errors_section(data)]
+        return [
+            people_section(data),
+            features_section(gettext("Most used"), wording.most_used(data), gettext("No other features.")),
+            features_section(gettext("Portal pages"), wording.portal_pages(data), gettext("No pages of the portal.")),
+            codes_section(data),
+            errors_section(data),
+        ]
 
     @admin.action(description=_("Download as JSON"), permissions=["export"])
     def download(self, request: HttpRequest, queryset: QuerySet[GuardianReport]) -> HttpResponse | None:
@@ -209,7 +218,7 @@ class GuardianReportAdmin(ReadOnlyAdmin):
 def people_section(data: wording.Data) -> Section:
     rows = [
         [
-            stack_lines(user["email"], ", ".join(user["features_used"])),
+            stack_lines(user["email"], ", ".join(wording.user_features(user["features_used"]))),
             wording.format_minutes(user["total_time_minutes"]).replace(" ", NO_BREAK),
             user["requests_count"],
             user["errors_count"],
@@ -225,16 +234,13 @@ def people_section(data: wording.Data) -> Section:
     )
 
 
-def features_section(data: wording.Data) -> Section:
-    most = max([top["count"] for top in data["top_features"]], default=1)
+def features_section(title: str, counts: list[tuple[str, int]], empty: str) -> Section:
+    most = max([count for _name, count in counts], default=1)
     return Section(
-        title=gettext("Most used"),
+        title=title,
         columns=[gettext("Feature"), gettext("Count"), gettext("Share")],
-        rows=[
-            [top["name"], top["count"], format_html(BAR, bar_percent(top["count"], most))]
-            for top in data["top_features"]
-        ],
-        empty=gettext("No requests."),
+        rows=[[name, count, format_html(BAR, bar_percent(count, most))] for name, count in counts],
+        empty=empty,
     )
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import quote, unquote
+from django.contrib.admin.views.main import ORDER_VAR
 from django.core.exceptions import PermissionDenied
 from django.core.validators import RegexValidator
 from django.db.models import Q, QuerySet
@@ -23,6 +25,7 @@ from vigie_client.contract import IDENTIFIER
 from portal import audit
 from portal.admin.base import SettingsAdmin
 from portal.admin.display import exact_moment, join_inline, moment_column
+from portal.admin.exporting import exported
 from portal.admin.filters import ChoiceFilter
 from portal.admin.searching import search_by
 from portal.audit import EVENT_TEXTS, SUBJECTS, SubjectKind
@@ -107,8 +110,16 @@ def status_of(licence: Licence) -> QuotaStatus:
 
 
 def status_column(
-    name: str, description: Any, show: Callable[[QuotaStatus], Any], *, ordering: str | None = None
+    name: str,
+    description: Any,
+    show: Callable[[QuotaStatus], Any],
+    *,
+    export: Callable[[QuotaStatus], Any] | None = None,
+    ordering: str | None = None,
 ) -> Any:
+    value = export or show
+
+    @exported(lambda licence: value(status_of(licence)))
     @admin.display(description=description, ordering=ordering)
     def column(licence: Licence) -> Any:
         return show(status_of(licence))
@@ -137,10 +148,17 @@ class LicenceAdmin(SettingsAdmin):
     sortable_by = ("ref", "customer_name", *MONTH_COLUMNS, "page_quota", "last_run_at")
     list_display = (
         "ref", display.customer_name,
-        status_column("pages_used", _("pages this month"), display.pages_used, ordering="month_pages"),
-        status_column("page_quota", _("monthly quota"), display.page_quota, ordering="monthly_page_quota"),
-        status_column("state", _("used"), display.quota_badge, ordering="month_share"),
-        status_column("forecast", _("forecast"), display.forecast),
+        status_column(
+            "pages_used", _("pages this month"), display.pages_used, export=attrgetter("pages"), ordering="month_pages"
+        ),
+        status_column(
+            "page_quota", _("quota"), display.page_quota, export=attrgetter("quota"),
+            ordering="monthly_page_quota",
+        ),
+        status_column(
+            "state", _("used (%)"), display.quota_badge, export=attrgetter("percent"), ordering="month_share"
+        ),
+        status_column("forecast", _("forecast"), display.forecast, export=attrgetter("expected")),
         moment_column("last_run_at", _("last run"), ordering="last_run_at", empty=_("never")),
     )  # fmt: skip
     list_display_links = ("ref",)
@@ -174,7 +192,10 @@ class LicenceAdmin(SettingsAdmin):
         return quotas.with_month_usage(super().get_queryset(request), timezone.now())
 
     def get_sortable_by(self, request: HttpRequest) -> list[Any]:
+        """Offer the sums of the month on short lists only. An export in the usual order need not ask how long it is."""
         columns = super().get_sortable_by(request)
+        if getattr(request, "is_export", False) and ORDER_VAR not in request.GET:
+            return columns
         if Licence.objects.order_by()[: MOST_SUMMED + 1].count() <= MOST_SUMMED:
             return columns
         return [column for column in columns if getattr(column, "__name__", column) not in MONTH_COLUMNS]
@@ -200,6 +221,7 @@ class LicenceAdmin(SettingsAdmin):
             raise PermissionDenied
         if form not in FORMS:
             raise Http404
+        request.is_export = True  # type: ignore[attr-defined]  # no page of the list is read
         try:
             licences = self.get_changelist_instance(request).queryset
         except IncorrectLookupParameters:

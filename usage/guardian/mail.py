@@ -64,9 +64,10 @@ def text_tables(data: Data) -> Iterator[str]:
         for person in people_rows(data):
             yield from person_lines(person)
         yield from remaining_people(data)
-    if data["top_features"]:
+    most_used = wording.most_used(data)
+    if most_used:
         yield from ("", _("Most used"))
-        yield from (f"- {single_line(top['name'])}: {format_count(top['count'])}" for top in data["top_features"])
+        yield from (f"- {single_line(name)}: {format_count(count)}" for name, count in most_used)
     if data["error_breakdown"]:
         yield from ("", _("Errors by code"))
         yield from (f"- {code}: {format_count(count)}" for code, count in wording.errors_by_code(data))
@@ -90,7 +91,8 @@ def single_line(text: str) -> str:
 
 
 def render_html(data: Data, url: str) -> str:
-    most = max([top["count"] for top in data["top_features"]], default=1)
+    most_used = wording.most_used(data)
+    most = max([count for _name, count in most_used], default=1)
     context = {
         "data": data,
         "title": format_title(data),
@@ -104,9 +106,7 @@ def render_html(data: Data, url: str) -> str:
         ],
         "people": people_rows(data),
         "more": list(remaining_people(data)),
-        "features": [
-            (top["name"], format_count(top["count"]), bar_percent(top["count"], most)) for top in data["top_features"]
-        ],
+        "features": [(name, format_count(count), bar_percent(count, most)) for name, count in most_used],
         "codes": [(code, format_count(count)) for code, count in wording.errors_by_code(data)],
         "url": url,
     }
@@ -133,7 +133,7 @@ def people_rows(data: Data) -> list[dict[str, Any]]:
             "time": wording.format_minutes(user["total_time_minutes"]),
             "requests": wording.count_requests(user["requests_count"]),
             "failures": wording.count_errors(user["errors_count"]) if user["errors_count"] else "",
-            "features": format_features(user["features_used"]),
+            "features": format_features(wording.user_features(user["features_used"])),
             "errors": user["errors"][:SHOWN_ERRORS],
         }
         for user in data["users"][:SHOWN_PEOPLE]

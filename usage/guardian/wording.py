@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from portal.base.words import format_count
+from usage.guardian.features import feature_title, is_portal_page
 
 Data = dict[str, Any]
 
@@ -75,6 +78,30 @@ def describe_sampling(data: Data) -> str:
         "The portal tracks %(percent)d %% of the successful requests, and all failed ones. Only these are counted."
     )
     return text % {"percent": data["sample_percent"]}
+
+
+def most_used(data: Data) -> list[tuple[str, int]]:
+    """Return the most used features with their counts, without the portal's own pages."""
+    return count_titles(top for top in data["top_features"] if not is_portal_page(top["name"]))
+
+
+def portal_pages(data: Data) -> list[tuple[str, int]]:
+    """Return the pages of the portal among the most used features."""
+    return count_titles(top for top in data["top_features"] if is_portal_page(top["name"]))
+
+
+def count_titles(tops: Iterable[dict[str, Any]]) -> list[tuple[str, int]]:
+    """Return titles and counts, most used first; pages of the same title are added up."""
+    counts: Counter[str] = Counter()
+    for top in tops:
+        counts[feature_title(top["name"])] += top["count"]
+    return counts.most_common()
+
+
+def user_features(names: list[str]) -> list[str]:
+    """Return the titles of the features that a user used; all pages of the portal are one."""
+    titles = list(dict.fromkeys(feature_title(name) for name in names if not is_portal_page(name)))
+    return [*titles, _("pages of the portal")] if any(map(is_portal_page, names)) else titles
 
 
 def errors_by_code(data: Data) -> list[tuple[str, int]]:

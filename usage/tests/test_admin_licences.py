@@ -116,6 +116,13 @@ class TestLicenceList:
             create_rollup(license_ref=ref, pages=pages)
         assert listed(o="-3") == ["A", "B"]
 
+    def test_export_has_the_numbers_of_the_columns(self, admin_client):
+        create_licence("A", quota=100)
+        create_rollup(license_ref="A", pages=79)
+        lines = b"".join(admin_client.get(f"{LIST}export/")).decode("utf-8-sig").splitlines()
+        assert lines[0] == "Licence key,Customer,Pages this month,Quota,Used (%),Forecast,Last run"
+        assert lines[1].startswith("A,Acme,79,100,79,")
+
     def test_list_reads_no_runs(self, admin_client, django_assert_max_num_queries):
         for number in range(3):
             create_licence(f"LIC-{number}")

@@ -114,10 +114,8 @@ def test_export_contains_the_counts(admin_client):
     some_activity()
     report("olga")
     lines = admin_client.get(f"{LIST}export/").getvalue().decode("utf-8-sig").splitlines()
-    header = "period_start,period_end,created_at,requested_by,active_users,active_machines,active_apps"
-    assert lines[0] == f"{header},total_requests,total_errors"
-    assert lines[1].startswith("2026-03-10T14:00:00.000Z,2026-03-10T16:00:00.000Z,")
-    assert lines[1].endswith(",olga,1,1,0,1202,2")
+    assert lines[0] == "Period (UTC),Requested by,Users,Requests,Errors,Created"
+    assert lines[1].startswith("2026-03-10 14:00 - 16:00,olga,1,1202,2,")
 
 
 # --- The page of a report --------------------------------------------------------------------------------------------
@@ -126,14 +124,14 @@ def test_export_contains_the_counts(admin_client):
 def test_page_shows_people_features_and_errors(admin_client):
     some_activity()
     found = sections(admin_client.get(page_of(report())))
-    assert list(found) == ["Users", "Most used", "Errors by code", "User-facing errors"]
+    assert list(found) == ["Users", "Most used", "Portal pages", "Errors by code", "User-facing errors"]
     assert found["Users"].rows == [
         [f'{BOB}<span class="beneath">document_upload, thread_create</span>', "45\xa0min", 1201, 1]
     ]
     assert [row[:2] for row in found["Most used"].rows] == [
         ["document_upload", 1200],
         ["thread_create", 1],
-        ["usage-report", 1],
+        ["POST /api/v1/usage/report", 1],
     ]
     assert 'class="good" width="100"' in found["Most used"].rows[0][2]
     assert 'class="good" width="1"' in found["Most used"].rows[1][2]

@@ -107,7 +107,7 @@ def test_mail_has_text_and_html(sent):
         "",
         "Most used",
         "- document_upload: 3",
-        "- usage-report: 2",
+        "- POST /api/v1/usage/report: 2",
         "- thread_create: 1",
         "",
         "Errors by code",
