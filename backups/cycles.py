@@ -6,6 +6,7 @@ and minutes, so that midnight and the end of a week need no special case.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
@@ -25,6 +26,8 @@ TIMETABLE_FIELDS = (
 SOME_MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
 GAP_HORIZON, MAX_TIMES = timedelta(days=2 * 366), 400
 LONGEST_GAP = timedelta(days=366)
+# `30 2 * * *` or `30 2 * * 1,4`: what a form shows as a time of day and weekdays.
+DAILY_SCHEDULE = re.compile(r"([0-5]?\d) ([01]?\d|2[0-3]) \* \* (\*|[0-7](?:,[0-7])*)")
 FRESH_EVERY_DAY, FRESH_ON_DAYS = timedelta(days=2), timedelta(days=9)
 
 
@@ -103,6 +106,25 @@ def earlier_cycles(timetable: Timetable, cycle: Cycle) -> Iterator[Cycle]:
 
 def next_expected_time(timetable: Timetable, now: datetime) -> datetime:
     return next(at for at in expected_times(timetable, now, 1) if at > now)
+
+
+# --- Times by the clock of a place ------------------------------------------------------------------------------------
+
+
+def daily_schedule(at: time, weekdays: frozenset[int]) -> str:
+    """Return the cron expression of a time of day on some weekdays, none of which stands for all."""
+    days = ",".join(sorted(str((day + 1) % 7) for day in weekdays)) if 0 < len(weekdays) < 7 else "*"
+    return f"{at.minute} {at.hour} * * {days}"
+
+
+def parse_daily_schedule(schedule: str) -> tuple[time, frozenset[int]] | None:
+    """Return the time of day and the weekdays of a cron expression, or None if it says anything else."""
+    found = DAILY_SCHEDULE.fullmatch(schedule)
+    if found is None:
+        return None
+    at = time(int(found[2]), int(found[1]))
+    days = range(1, 8) if found[3] == "*" else map(int, found[3].split(","))
+    return at, frozenset((day - 1) % 7 for day in days)
 
 
 # --- The timetable of a job ------------------------------------------------------------------------------------------

@@ -53,15 +53,15 @@ def digest_notice(counts: ProtectionCounts, lines: list[str], scan: Scan | None,
         "Backups: %(protected)d of %(all)d databases are protected",
         counts.watched,
     ) % {"protected": counts.protected, "all": counts.watched}
-    if counts.waiting:
-        lines = [*lines, _("Without a good backup of late: %(count)d") % {"count": counts.waiting}]
+    if counts.overdue or counts.pending:
+        lines = [*lines, _("Pending or overdue: %(count)d") % {"count": counts.overdue + counts.pending}]
     if scan is None or scan.root_is_missing or scan.started_at < now - SILENT_FOR:
-        lines = [*lines, _("Nobody has looked at them for a while: the deposit area or the workers need you.")]
+        lines = [*lines, _("No recent scan: check the upload area and the workers.")]
     return Notice(
         subject="backups:digest",
         severity=Severity.WARNING if lines else Severity.INFO,
         title=title,
-        text="\n".join(lines) or _("All that was expected arrived and was verified."),
+        text="\n".join(lines) or _("All expected backups arrived and were verified."),
         dedupe_key=f"backups:digest:{now:%G-W%V}",
         path=job_list_url(),
     )

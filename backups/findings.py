@@ -14,7 +14,7 @@ from backups import reasons
 from backups.history import job_list_url, job_url
 from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Scan, Status
 from backups.panels import load_latest_entries
-from backups.protection import DAMAGED, FAILING, suspicious
+from backups.protection import DAMAGED, FAILING, overdue, suspicious
 from backups.querysets import STORED, UNSTORED, watched
 from backups.scanner.disk import paths
 from backups.scanner.orchestration import active_leases, lease_key
@@ -30,8 +30,14 @@ LATER_STORED = (*STORED, "removed")
 Promotion = BackupEntry.Promotion
 
 
-def job_finding(job: ExpectedBackupJob, severity: Severity, text: str, since: datetime | None) -> Finding:
-    return Finding(severity, text, since, job_url(job), _("See the database"))
+def job_finding(job: ExpectedBackupJob, severity: Severity, text: str, since: datetime | None, kind: str) -> Finding:
+    """Return a finding on one database. `kind` tells its findings apart, which are acknowledged one by one."""
+    action = _("View %(database)s") % {"database": job.database_name}
+    return Finding(severity, text.strip(), since, job_url(job), action, key=f"backups.{kind}:{job.pk}")
+
+
+def describe_names(job: ExpectedBackupJob) -> str:
+    return _("%(database)s on %(machine)s") % {"database": job.database_name, "machine": job.agent_id}
 
 
 # --- The databases themselves ----------------------------------------------------------------------------------------
@@ -45,38 +51,52 @@ def failing_databases(now: datetime) -> Iterator[Finding]:
     newest = load_latest_entries(worst) if worst else {}
     for job in worst:
         entry = newest[job.pk].latest
-        text = _("%(database)s of %(machine)s: %(status)s. %(why)s %(last)s") % {
-            "database": job.database_name,
-            "machine": job.agent_id,
+        text = _("%(job)s: %(status)s. %(why)s %(last)s") % {
+            "job": describe_names(job),
             "status": Status(job.current_status).label,
             "why": entry.message if entry else "",
-            "last": describe_last_good(job, now),
+            "last": describe_last_verified(job, now),
         }
-        yield job_finding(job, Severity.CRITICAL, text, job.status_since)
+        yield job_finding(job, Severity.CRITICAL, text, job.status_since, "job")
     if has_others:
         others = failing.count() - SHOWN
         text = ngettext(
-            "%(count)s more database has no good backup of its last cycle.",
-            "%(count)s more databases have no good backup of their last cycle.",
+            "%(count)s more database has no verified backup for its last scheduled time.",
+            "%(count)s more databases have no verified backup for their last scheduled time.",
             others,
         )
         since = failing.exclude(pk__in=[job.pk for job in worst]).aggregate(since=Min("status_since"))["since"]
         yield count_finding(Severity.CRITICAL, text, others, since, job_list_url(attention="yes"))
 
 
-def describe_last_good(job: ExpectedBackupJob, now: datetime) -> str:
+def describe_last_verified(job: ExpectedBackupJob, now: datetime) -> str:
     if job.last_verified_at is None:
-        return _("There is no good backup of it.")
-    return _("Its last good backup was verified %(when)s.") % {"when": format_relative(job.last_verified_at, now)}
+        return _("No verified backup yet.")
+    return _("Last verified backup: %(when)s.") % {"when": format_relative(job.last_verified_at, now)}
+
+
+@finding_sources.register
+def overdue_databases(now: datetime) -> Iterator[Finding]:
+    """Report databases whose last verified backup is too old, although none is missing."""
+    jobs = ExpectedBackupJob.objects.filter(overdue(now))
+    worst, has_others = split_shown(jobs.order_by(*OLDEST_GOOD_FIRST))
+    for job in worst:
+        text = _("%(job)s: overdue. %(last)s")
+        values = {"job": describe_names(job), "last": describe_last_verified(job, now)}
+        yield job_finding(job, Severity.WARNING, text % values, job.last_verified_at or job.watched_since, "overdue")
+    if has_others:
+        others = jobs.count() - SHOWN
+        text = ngettext("%(count)s more database is overdue.", "%(count)s more databases are overdue.", others)
+        yield count_finding(Severity.WARNING, text, others, url=job_list_url(attention="overdue"))
 
 
 @finding_sources.register
 def damaged_versions(now: datetime) -> Iterator[Finding]:
     """Report current versions that are no longer what was verified, of paused jobs too."""
     for job in ExpectedBackupJob.objects.filter(DAMAGED).order_by("reverified_at")[:SHOWN]:
-        text = _("The stored backup of %(job)s is damaged. %(why)s")
-        values = {"job": job, "why": reasons.format_reasons([job.damage])}
-        yield job_finding(job, Severity.CRITICAL, text % values, job.reverified_at)
+        text = _("%(job)s: stored backup corrupted. %(why)s")
+        values = {"job": describe_names(job), "why": reasons.format_reasons([job.damage])}
+        yield job_finding(job, Severity.CRITICAL, text % values, job.reverified_at, "stored")
 
 
 @finding_sources.register
@@ -84,13 +104,14 @@ def unstored_backups(now: datetime) -> Iterator[Finding]:
     """Report verified dumps that were not stored, unless a later one was."""
     for entry in unstored_entries(now).select_related("job").order_by("cycle_at")[:SHOWN]:
         text = {
-            Promotion.WAITING: _("The verified backup of %(job)s has not been stored yet. %(why)s"),
-            Promotion.FAILED: _("The verified backup of %(job)s could not be stored. %(why)s"),
-            Promotion.LOST: _("The verified backup of %(job)s was lost before it was stored. %(why)s"),
+            Promotion.WAITING: _("%(job)s: verified backup not stored yet. %(why)s"),
+            Promotion.FAILED: _("%(job)s: verified backup could not be stored. %(why)s"),
+            Promotion.LOST: _("%(job)s: verified backup lost before it was stored. %(why)s"),
         }[Promotion(entry.promotion)]
         why = reasons.format_reasons([entry.promotion_reason]) if entry.promotion_reason else ""
         severity = Severity.WARNING if entry.promotion == Promotion.WAITING else Severity.CRITICAL
-        yield job_finding(entry.job, severity, (text % {"job": entry.job, "why": why}).strip(), entry.recorded_at)
+        values = {"job": describe_names(entry.job), "why": why}
+        yield job_finding(entry.job, severity, text % values, entry.recorded_at, f"unstored.{entry.pk}")
 
 
 def unstored_entries(now: datetime) -> QuerySet[BackupEntry]:
@@ -111,27 +132,30 @@ def doubtful_backups(now: datetime) -> Iterator[Finding]:
     newest = load_latest_entries(worst) if worst else {}
     for job in worst:
         entry = newest[job.pk].verified
-        text = _("The last backup of %(job)s is suspicious. %(why)s")
-        values = {"job": job, "why": reasons.format_warnings(entry.doubts) if entry else ""}
-        yield job_finding(job, Severity.WARNING, text % values, entry.recorded_at if entry else job.status_since)
+        text = _("%(job)s: last backup suspicious. %(why)s")
+        values = {"job": describe_names(job), "why": reasons.format_warnings(entry.doubts) if entry else ""}
+        since = entry.recorded_at if entry else job.status_since
+        yield job_finding(job, Severity.WARNING, text % values, since, "suspicious")
     if has_others:
         others = doubtful.count() - SHOWN
         text = ngettext(
-            "%(count)s more last backup is suspicious.", "%(count)s more last backups are suspicious.", others
+            "The last backup of %(count)s more database is suspicious.",
+            "The last backups of %(count)s more databases are suspicious.",
+            others,
         )
         yield count_finding(Severity.WARNING, text, others, url=job_list_url(attention="doubts"))
 
 
 @finding_sources.register
 def forgotten_pauses(now: datetime) -> Iterator[Finding]:
-    """Report jobs that have been switched off for so long that they may be forgotten."""
+    """Report jobs that have been paused for so long that they may be forgotten."""
     paused = ExpectedBackupJob.objects.filter(is_active=False, watched_since__lt=now - PAUSED_LONG)
     off = paused.aggregate(count=Count("pk"), since=Min("watched_since"))
     if not off["count"]:
         return
     text = ngettext(
-        "%(count)s database has been paused for more than 30 days: nobody looks at its backups.",
-        "%(count)s databases have been paused for more than 30 days: nobody looks at their backups.",
+        "%(count)s database has been paused for more than 30 days: its backups aren’t monitored.",
+        "%(count)s databases have been paused for more than 30 days: their backups aren’t monitored.",
         off["count"],
     )
     yield count_finding(Severity.INFO, text, off["count"], off["since"], job_list_url(paused="off"))
@@ -144,8 +168,12 @@ def forgotten_pauses(now: datetime) -> Iterator[Finding]:
 def missing_root(now: datetime) -> Iterator[Finding]:
     newest = Scan.objects.order_by("-id").first()
     if newest is not None and newest.root_is_missing:
-        text = _("The deposit root is missing: no backup can be verified. Perhaps its disk is not mounted.")
-        yield Finding(Severity.CRITICAL, text, missing_since(newest), job_list_url(), _("See the expected backups"))
+        text = _("The upload area is unavailable: no backup can be verified. Check that its disk is mounted.")
+        yield list_finding(Severity.CRITICAL, text, missing_since(newest), "root")
+
+
+def list_finding(severity: Severity, text: str, since: datetime | None, kind: str, url: str = "") -> Finding:
+    return Finding(severity, text, since, url or job_list_url(), _("View expected backups"), key=f"backups.{kind}")
 
 
 def missing_since(newest: Scan) -> datetime:
@@ -162,8 +190,8 @@ def silent_scanner(now: datetime) -> Iterator[Finding]:
     oldest = ExpectedBackupJob.objects.filter(watched(now)).aggregate(since=Min("created_at"))["since"]
     since = max(filter(None, [oldest, scan and scan.finished_at]), default=None) if oldest else None
     if since is not None and since < now - SCANNED_WITHIN:
-        text = _("No scan has finished for more than 45 minutes: nobody knows how the backups are.")
-        yield Finding(Severity.WARNING, text, since, job_list_url(), _("See the expected backups"))
+        text = _("No scan has finished for more than 45 minutes: backup status is unknown.")
+        yield list_finding(Severity.WARNING, text, since, "scanner")
 
 
 @finding_sources.register
@@ -174,13 +202,13 @@ def unscanned_machines(now: datetime) -> Iterator[Finding]:
     waiting = [area for area in late if lease_key(area) not in at_work]
     if waiting:
         text = ngettext(
-            "%(machine)s has waited for a scan for more than 20 minutes.",
-            "%(count)s machines have waited for a scan for more than 20 minutes, the longest %(machine)s.",
+            "%(machine)s has been waiting for a scan for more than 20 minutes.",
+            "%(count)s machines have been waiting for a scan for more than 20 minutes, %(machine)s the longest.",
             len(waiting),
         )
         words = {"machine": waiting[0].agent_id, "count": format_count(len(waiting))}
         url = job_list_url(q=waiting[0].agent_id) if len(waiting) == 1 else job_list_url()
-        yield Finding(Severity.WARNING, text % words, waiting[0].queued_at, url, _("See the expected backups"))
+        yield list_finding(Severity.WARNING, text % words, waiting[0].queued_at, "queue", url)
 
 
 @finding_sources.register
@@ -188,12 +216,12 @@ def troubled_areas(now: datetime) -> Iterator[Finding]:
     areas = DepositArea.objects.filter(trouble__isnull=False).order_by("troubled_since", "agent_id")
     worst, others_count = first_areas(areas)
     for area in worst:
-        text = _("What %(machine)s deposits cannot be read. %(why)s")
-        values = {"machine": area.agent_id, "why": reasons.format_reasons([area.trouble])}
-        yield area_finding(area, Severity.WARNING, text % values, area.troubled_since)
+        text = _("Can’t read uploads from %(machine)s: %(why)s.")
+        values = {"machine": area.agent_id, "why": reasons.join_reasons([area.trouble])}
+        yield area_finding(area, Severity.WARNING, text % values, "area", area.troubled_since)
     text = ngettext(
-        "What %(count)s more machine deposits cannot be read.",
-        "What %(count)s more machines deposit cannot be read.",
+        "Can’t read uploads from %(count)s more machine.",
+        "Can’t read uploads from %(count)s more machines.",
         others_count,
     )
     yield from other_areas(Severity.WARNING, text, others_count)
@@ -205,13 +233,13 @@ def unread_reports(now: datetime) -> Iterator[Finding]:
     areas, others_count = first_areas(DepositArea.objects.exclude(unread=[]).order_by("agent_id"))
     for area in areas:
         text = _(
-            "%(machine)s leaves JSON files that no scan reads, such as %(name)s. A report is called"
+            "%(machine)s uploads JSON files that aren’t reports, such as %(name)s. Reports must be named"
             " OPERATION_YYYYMMDD_HHMM_%(machine)s.json."
         )
-        yield area_finding(area, Severity.WARNING, text % {"machine": area.agent_id, "name": area.unread[-1]})
+        yield area_finding(area, Severity.WARNING, text % {"machine": area.agent_id, "name": area.unread[-1]}, "unread")
     text = ngettext(
-        "%(count)s more machine leaves JSON files that no scan reads.",
-        "%(count)s more machines leave JSON files that no scan reads.",
+        "%(count)s more machine uploads JSON files that aren’t reports.",
+        "%(count)s more machines upload JSON files that aren’t reports.",
         others_count,
     )
     yield from other_areas(Severity.WARNING, text, others_count)
@@ -222,19 +250,20 @@ def report_spellings(now: datetime) -> Iterator[Finding]:
     """Report the undocumented variants that a machine's reports use."""
     areas, others_count = first_areas(DepositArea.objects.exclude(spellings=[]).order_by("agent_id"))
     for area in areas:
-        text = _("Reports of %(machine)s are read, but not written as documented: %(variants)s")
+        text = _("Reports from %(machine)s are accepted, but differ from the documentation: %(variants)s")
         values = {"machine": area.agent_id, "variants": reasons.format_spellings(area.spellings)}
-        yield area_finding(area, Severity.INFO, text % values)
+        yield area_finding(area, Severity.INFO, text % values, "spellings")
     text = ngettext(
-        "Reports of %(count)s more machine are read, but not written as documented.",
-        "Reports of %(count)s more machines are read, but not written as documented.",
+        "Reports from %(count)s more machine are accepted, but differ from the documentation.",
+        "Reports from %(count)s more machines are accepted, but differ from the documentation.",
         others_count,
     )
     yield from other_areas(Severity.INFO, text, others_count)
 
 
-def area_finding(area: DepositArea, severity: Severity, text: str, since: datetime | None = None) -> Finding:
-    return Finding(severity, text, since, job_list_url(q=area.agent_id), _("See its databases"))
+def area_finding(area: DepositArea, severity: Severity, text: str, kind: str, since: datetime | None = None) -> Finding:
+    action = _("View databases of %(machine)s") % {"machine": area.agent_id}
+    return Finding(severity, text, since, job_list_url(q=area.agent_id), action, key=f"backups.{kind}:{area.pk}")
 
 
 def first_areas(areas: QuerySet[DepositArea]) -> tuple[list[DepositArea], int]:
@@ -246,7 +275,7 @@ def first_areas(areas: QuerySet[DepositArea]) -> tuple[list[DepositArea], int]:
 def other_areas(severity: Severity, text: str, count: int) -> Iterator[Finding]:
     """Yield a finding that counts the areas without one of their own."""
     if count:
-        yield Finding(severity, text % {"count": format_count(count)}, None, job_list_url(), _("See the list"))
+        yield Finding(severity, text % {"count": format_count(count)}, None, job_list_url(), _("View expected backups"))
 
 
 @finding_sources.register
@@ -261,7 +290,8 @@ def unexpected_databases(now: datetime) -> Iterator[Finding]:
     known = {(agent_id, paths.normalize_name(name)) for agent_id, name in known}
     pairs = [(area.agent_id, name) for area in areas for name in area.unexpected if (area.agent_id, name) not in known]
     for machine, database in pairs[:SHOWN]:
-        text = _("%(machine)s deposits the database %(database)s, which nobody expects.")
+        text = _("Unknown database %(database)s received from %(machine)s.")
         url = reverse("admin:backups_expectedbackupjob_add", query={"agent_id": machine, "database_name": database})
         values = {"machine": machine, "database": database}
-        yield Finding(Severity.INFO, text % values, None, url, _("Expect it"))
+        action = _("Add %(database)s") % {"database": database}
+        yield Finding(Severity.INFO, text % values, None, url, action, key=f"backups.unknown:{machine}/{database}")

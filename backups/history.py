@@ -15,12 +15,12 @@ EVENT_TEXTS.update(
         "expectedbackupjob.added": _("Added"),
         "expectedbackupjob.changed": _("Changed"),
         "expectedbackupjob.deleted": _("Deleted"),
-        "backups.jobs_imported": _("Expected backups were imported"),
-        "backups.scan_asked": _("A scan was asked for"),
+        "backups.jobs_imported": _("Expected backups imported"),
+        "backups.scan_asked": _("Scan requested"),
         "backups.paused": _("Paused"),
         "backups.resumed": _("Resumed"),
-        "backups.reverify_asked": _("Hashing the current version again was asked for"),
-        "backups.downloaded": _("The current version was downloaded"),
+        "backups.reverify_asked": _("Re-verification requested"),
+        "backups.downloaded": _("Current version downloaded"),
     }
 )
 

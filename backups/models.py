@@ -12,6 +12,7 @@ from django.db.models import Q
 from django.db.models.functions import Upper
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 from vigie_client.contract import MACHINE_ID
 
 from backups import cycles, querysets, reasons, validators
@@ -30,10 +31,10 @@ class Status(models.TextChoices):
     PENDING = "PENDING", _("pending")
     MISSING = "MISSING", _("missing")
     FAILED = "FAILED", _("failed")
-    TRANSFER_INTEGRITY_FAILED = "TRANSFER_INTEGRITY_FAILED", _("damaged in transfer")
+    TRANSFER_INTEGRITY_FAILED = "TRANSFER_INTEGRITY_FAILED", _("corrupted")
     # Stored and sent under its first name, although it is good news: the dump equals the one verified before.
     UNCHANGED = "HASH_MISMATCH", _("unchanged")
-    UNVERIFIED = "UNVERIFIED", _("not verifiable any more")
+    UNVERIFIED = "UNVERIFIED", _("superseded before verification")
     SUCCESS = "SUCCESS", _("verified")
 
 
@@ -47,7 +48,7 @@ class ExpectedBackupJob(models.Model):
     Cycles count from `watched_since`: its creation, or the last change of its timetable. A machine whose jobs are all
     settled is not scanned until the cycle after `settled_at` opens. `alerted_severity` is set from the notice of a
     failure until that of its recovery. With `in_doubt`, the latest backup is verified with doubts about its content. A
-    verified backup protects for `fresh_for`.
+    verified backup protects for `fresh_for`. New dumps are stored in `storage_folder`.
     """
 
     class Frequency(models.TextChoices):
@@ -55,7 +56,7 @@ class ExpectedBackupJob(models.Model):
         WEEKLY = "weekly", _("weekly")
 
     class UnchangedPolicy(models.TextChoices):
-        INFORM = "inform", _("inform")
+        INFORM = "inform", pgettext_lazy("policy", "note")
         IGNORE = "ignore", _("ignore")
         ALERT = "alert", _("alert")
 
@@ -73,56 +74,59 @@ class ExpectedBackupJob(models.Model):
         _("frequency"), max_length=8, choices=Frequency.choices, default=Frequency.DAILY
     )
     days_of_week = models.CharField(
-        _("days of the week"),
-        max_length=32,
-        blank=True,
-        validators=[validators.validate_weekdays],
-        help_text=_("MO,TU,WE,TH,FR,SA,SU; without any, every day or, if weekly, on Mondays"),
+        _("days of the week"), max_length=32, blank=True, validators=[validators.validate_weekdays]
     )
     window_minutes = models.PositiveIntegerField(
-        _("window (minutes)"), default=30, validators=[MinValueValidator(1), MaxValueValidator(10_000)]
+        _("grace period (minutes)"), default=30, validators=[MinValueValidator(1), MaxValueValidator(10_000)]
     )
-    early_minutes = models.PositiveIntegerField(_("early (minutes)"), default=30, validators=[MaxValueValidator(1_440)])
+    early_minutes = models.PositiveIntegerField(
+        _("early tolerance (minutes)"), default=30, validators=[MaxValueValidator(1_440)]
+    )
     schedule = models.CharField(
-        _("schedule (cron)"), max_length=cron.LONGEST, blank=True, validators=[validators.validate_schedule]
+        _("cron expression"), max_length=cron.LONGEST, blank=True, validators=[validators.validate_schedule]
     )
     time_zone = models.CharField(_("time zone"), max_length=64, default="UTC", validators=[validators.validate_zone])
     agent_deposit_path_template = models.CharField(
-        _("folder of the dumps"), max_length=255, default="{agent_id}/database", validators=TEMPLATE_VALIDATORS
+        _("dump folder"), max_length=255, default="{agent_id}/database", validators=TEMPLATE_VALIDATORS
     )
     agent_log_deposit_path_template = models.CharField(
-        _("folder of the reports"), max_length=255, default="{agent_id}/log", validators=TEMPLATE_VALIDATORS
+        _("report folder"), max_length=255, default="{agent_id}/log", validators=TEMPLATE_VALIDATORS
     )
     final_storage_path_template = models.CharField(
-        _("folder of the verified backups"),
+        _("storage folder"),
         max_length=255,
         default="{company_name}/{city}/{database_name}",
         validators=TEMPLATE_VALIDATORS,
     )
-    min_size_bytes = models.BigIntegerField(_("smallest size (bytes)"), default=0, validators=[MinValueValidator(0)])
+    min_size_bytes = models.BigIntegerField(_("minimum size (bytes)"), default=0, validators=[MinValueValidator(0)])
     max_shrink_percent = models.PositiveSmallIntegerField(
-        _("may shrink by (percent)"),
+        _("shrink warning (%)"),
         default=50,
         null=True,
         blank=True,
         validators=[MaxValueValidator(100)],
-        help_text=_("against the median of the last seven; without a value, by any"),
+        help_text=_("Warn if smaller than the median of the last 7 by more than this. Leave empty to disable."),
     )
     unchanged_policy = models.CharField(
-        _("when unchanged"), max_length=8, choices=UnchangedPolicy.choices, default=UnchangedPolicy.INFORM
+        _("if identical to the previous dump"),
+        max_length=8,
+        choices=UnchangedPolicy.choices,
+        default=UnchangedPolicy.INFORM,
     )
     deep_check = models.BooleanField(
-        _("unpack it"),
+        _("test decompression"),
         default=True,
-        help_text=_("shows a truncated dump, at about thirteen times the cost of its hash"),
+        help_text=_("Detects truncated files; about 13× slower than hashing."),
     )
     keep_last = models.PositiveSmallIntegerField(
-        _("keep the last"), default=7, validators=[MinValueValidator(1), KEPT_VALIDATOR]
+        _("latest versions to keep"), default=7, validators=[MinValueValidator(1), KEPT_VALIDATOR]
     )
-    keep_daily = models.PositiveSmallIntegerField(_("keep daily"), default=7, validators=[KEPT_VALIDATOR])
-    keep_weekly = models.PositiveSmallIntegerField(_("keep weekly"), default=4, validators=[KEPT_VALIDATOR])
-    keep_monthly = models.PositiveSmallIntegerField(_("keep monthly"), default=12, validators=[KEPT_VALIDATOR])
-    is_active = models.BooleanField(_("active"), default=True)
+    keep_daily = models.PositiveSmallIntegerField(_("daily versions to keep"), default=7, validators=[KEPT_VALIDATOR])
+    keep_weekly = models.PositiveSmallIntegerField(_("weekly versions to keep"), default=4, validators=[KEPT_VALIDATOR])
+    keep_monthly = models.PositiveSmallIntegerField(
+        _("monthly versions to keep"), default=12, validators=[KEPT_VALIDATOR]
+    )
+    is_active = models.BooleanField(_("enabled"), default=True)
     paused_until = models.DateTimeField(
         _("paused until"), null=True, blank=True, validators=[validators.validate_moment]
     )
@@ -130,20 +134,19 @@ class ExpectedBackupJob(models.Model):
         _("status"), max_length=32, choices=Status.choices, default=Status.PENDING, editable=False
     )
     status_since = models.DateTimeField(_("since"), null=True, editable=False)
-    last_checked_at = models.DateTimeField(_("last checked"), null=True, blank=True, editable=False)
+    last_checked_at = models.DateTimeField(_("last scanned"), null=True, blank=True, editable=False)
     last_success_at = models.DateTimeField(_("last success"), null=True, blank=True, editable=False)
     last_verified_at = models.DateTimeField(_("last verified"), null=True, blank=True, editable=False)
     in_doubt = models.BooleanField(_("suspicious"), default=False, editable=False)
     fresh_for = models.DurationField(default=timedelta(days=2), editable=False)
-    previous_successful_hash = models.CharField(_("last good hash"), max_length=64, blank=True, editable=False)
-    # The folder for new dumps. Stored ones keep the path of their entry.
+    previous_successful_hash = models.CharField(_("last verified SHA-256"), max_length=64, blank=True, editable=False)
     storage_folder = models.CharField(max_length=1_000, blank=True, editable=False)
     settled_at = models.DateTimeField(null=True, editable=False)
     watched_since = models.DateTimeField(default=timezone.now, editable=False)
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
     alerted_severity = models.PositiveSmallIntegerField(null=True, editable=False)
-    reverified_at = models.DateTimeField(_("current version hashed again"), null=True, editable=False)
-    damage: Any = models.JSONField(_("damage of the current version"), null=True, editable=False)
+    reverified_at = models.DateTimeField(_("current version re-verified"), null=True, editable=False)
+    damage: Any = models.JSONField(_("corruption of the current version"), null=True, editable=False)
 
     objects = querysets.ExpectedBackupJobQuerySet.as_manager()
 
@@ -239,10 +242,10 @@ class BackupEntry(models.Model):
     """
 
     class Promotion(models.TextChoices):
-        NONE = "none", _("not to be stored")
-        WAITING = "waiting", _("to be stored")
-        FAILED = "failed", _("could not be stored")
-        LOST = "lost", _("lost before it was stored")
+        NONE = "none", _("not stored")
+        WAITING = "waiting", _("waiting to be stored")
+        FAILED = "failed", _("storage failed")
+        LOST = "lost", _("lost before storage")
         PROMOTED = "promoted", _("current version")
         ARCHIVED = "archived", _("earlier version")
         REMOVED = "removed", _("removed by retention")
@@ -250,7 +253,7 @@ class BackupEntry(models.Model):
     job = models.ForeignKey(
         ExpectedBackupJob, models.CASCADE, related_name="entries", verbose_name=_("expected backup")
     )
-    cycle_at = models.DateTimeField(_("expected"))
+    cycle_at = models.DateTimeField(_("scheduled"))
     status = models.CharField(_("status"), max_length=32, choices=Status.choices)
     first_status = models.CharField(_("first status"), max_length=32, choices=Status.choices)
     late = models.BooleanField(_("late"), default=False)
@@ -268,7 +271,7 @@ class BackupEntry(models.Model):
     # The key of a bad staged file, which is hashed again only once it has changed.
     judged: Any = models.JSONField(null=True, editable=False)
     promotion = models.CharField(_("storage"), max_length=8, choices=Promotion.choices, default=Promotion.NONE)
-    promotion_reason: Any = models.JSONField(_("why not stored"), null=True)
+    promotion_reason: Any = models.JSONField(_("reason not stored"), null=True)
     # Below the root of verified backups. The job's folder may have changed since.
     stored_path = models.CharField(_("stored as"), max_length=1_500, blank=True)
     recorded_at = models.DateTimeField(_("recorded"))
@@ -335,19 +338,19 @@ class DepositArea(models.Model):
     agent_id = models.CharField(_("machine"), max_length=128, unique=True)
     queued_at = models.DateTimeField(null=True, editable=False)
     scanned_at = models.DateTimeField(_("scanned"), null=True)
-    trouble: Any = models.JSONField(_("trouble"), null=True)
+    trouble: Any = models.JSONField(_("problem"), null=True)
     troubled_since = models.DateTimeField(_("since"), null=True)
-    unexpected: Any = models.JSONField(_("databases nobody expects"), default=list)
-    unread: Any = models.JSONField(_("files that are not read"), default=list)
-    spellings: Any = models.JSONField(_("variants of its reports"), default=list)
+    unexpected: Any = models.JSONField(_("unknown databases"), default=list)
+    unread: Any = models.JSONField(_("unread files"), default=list)
+    spellings: Any = models.JSONField(_("report variants"), default=list)
     # When each report that arrived before its own time was first seen, by its name.
     ahead: Any = models.JSONField(default=dict, editable=False)
 
     objects = querysets.DepositAreaQuerySet.as_manager()
 
     class Meta:
-        verbose_name = _("deposit area")
-        verbose_name_plural = _("deposit areas")
+        verbose_name = _("upload area")
+        verbose_name_plural = _("upload areas")
         ordering = ["agent_id"]
 
     def __str__(self) -> str:
@@ -366,7 +369,7 @@ class Scan(models.Model):
         API = "api", _("API")
         COMMAND = "command", _("command")
 
-    source = models.CharField(_("asked for by"), max_length=8, choices=Source.choices)
+    source = models.CharField(_("requested by"), max_length=8, choices=Source.choices)
     at = models.DateTimeField(_("as of"))
     agent_id = models.CharField(_("machine"), max_length=128, blank=True)
     started_at = models.DateTimeField(_("started"), default=timezone.now)
@@ -382,7 +385,7 @@ class Scan(models.Model):
     errors = models.PositiveIntegerField(_("errors"), default=0)
     files_read = models.PositiveBigIntegerField(_("dumps read"), default=0)
     bytes_hashed = models.PositiveBigIntegerField(_("bytes hashed"), default=0)
-    root_is_missing = models.BooleanField(_("deposit root missing"), default=False)
+    root_is_missing = models.BooleanField(_("upload area unavailable"), default=False)
     holder = models.CharField(max_length=128, blank=True, editable=False)
 
     objects = querysets.ScanQuerySet.as_manager()

@@ -9,7 +9,9 @@ from datetime import date, datetime
 from django.core.cache import cache
 from django.db.models import Count, OuterRef, Subquery
 from django.db.models.functions import TruncDate
+from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -18,11 +20,11 @@ from django.utils.translation import gettext as _
 from backups.cycles import next_expected_time
 from backups.history import job_list_url, job_url
 from backups.models import VERIFIED, BackupEntry, ExpectedBackupJob, Scan, Status
-from backups.protection import failing, protected, suspicious
-from backups.querysets import watched
+from backups.protection import CONDITIONS, Standing, with_standing
 from backups.scanner.orchestration import find_ongoing
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge
-from portal.base.words import format_count, format_relative
+from portal.base.words import EMPTY_VALUE, format_count, format_relative
+from portal.desk import checklist
 from portal.desk.panels import Section, Tile, chart_start, daily_chart, machine_sections, tiles
 
 FRESH_SECONDS = 60
@@ -32,31 +34,31 @@ NEWEST_SCANS = 10
 
 @dataclass(frozen=True)
 class ProtectionCounts:
-    """Numbers of databases. Each watched one is protected, suspicious, failing or waiting."""
+    """Numbers of databases by standing."""
 
-    protected: int
-    suspicious: int
     failing: int
-    watched: int
+    overdue: int
+    suspicious: int
+    pending: int
+    protected: int
     paused: int
 
     @property
-    def waiting(self) -> int:
-        return self.watched - self.protected - self.suspicious - self.failing
+    def watched(self) -> int:
+        return self.failing + self.overdue + self.suspicious + self.pending + self.protected
 
     @property
     def summary(self) -> str:
+        """Return `3 of 4`, and a dash if no database is monitored, which is no good news."""
+        if not self.watched:
+            return EMPTY_VALUE
         values = {"protected": format_count(self.protected), "watched": format_count(self.watched)}
         return _("%(protected)s of %(watched)s") % values
 
 
 def count_jobs(now: datetime) -> ProtectionCounts:
-    kinds = {"protected": protected, "suspicious": suspicious, "failing": failing, "watched": watched}
-    counts = ExpectedBackupJob.objects.aggregate(
-        paused=Count("pk", filter=~watched(now)),
-        **{name: Count("pk", filter=condition(now)) for name, condition in kinds.items()},
-    )
-    return ProtectionCounts(**counts)
+    counts = {standing.value: Count("pk", filter=condition(now)) for standing, condition in CONDITIONS.items()}
+    return ProtectionCounts(**ExpectedBackupJob.objects.aggregate(**counts))
 
 
 def cached_counts(now: datetime) -> ProtectionCounts:
@@ -126,17 +128,34 @@ TONES = {
 }
 
 
-def status_badge(job: ExpectedBackupJob, status: str, *, has_doubts: bool = False) -> SafeString:
-    """Return the badge of a status, which is bad for an unchanged dump if the job's policy is ALERT."""
+def describe_status(job: ExpectedBackupJob, status: str, *, has_doubts: bool = False) -> tuple[str, str]:
+    """Return the word and the tone of a status, which is bad for an unchanged dump if the job's policy is ALERT."""
     if has_doubts and status in VERIFIED:
-        return badge(_("suspicious"), WARNING)
-    return badge(Status(status).label, BAD if job.fails_as(status) else TONES[Status(status)])
+        return _("suspicious"), WARNING
+    return str(Status(status).label), BAD if job.fails_as(status) else TONES[Status(status)]
+
+
+def describe_job_state(job: ExpectedBackupJob, now: datetime) -> tuple[str, str]:
+    """Return the word and the tone of a job with its standing.
+
+    That is its status, unless the job is paused, its stored backup is corrupted, or its last verified one too old.
+    """
+    if not job.is_watched(now):
+        return _("paused"), QUIET
+    if job.damage:
+        return _("stored backup corrupted"), BAD
+    if standing_of(job) == Standing.OVERDUE:
+        return _("overdue"), WARNING
+    return describe_status(job, job.current_status, has_doubts=job.in_doubt)
 
 
 def job_badge(job: ExpectedBackupJob, now: datetime) -> SafeString:
-    if not job.is_watched(now):
-        return badge(_("paused"), QUIET)
-    return status_badge(job, job.current_status, has_doubts=job.in_doubt)
+    return badge(*describe_job_state(job, now))
+
+
+def standing_of(job: ExpectedBackupJob) -> str:
+    """Return the annotation by `with_standing`."""
+    return str(getattr(job, "standing", ""))
 
 
 def find_next_expected(job: ExpectedBackupJob, now: datetime) -> datetime | None:
@@ -151,7 +170,14 @@ def link_to_job(job: ExpectedBackupJob) -> SafeString:
     return format_html('<a href="{}">{}</a>', job_url(job), job.database_name)
 
 
-# --- Tile and section ------------------------------------------------------------------------------------------------
+# --- Checklist, tile and section -------------------------------------------------------------------------------------
+
+
+@checklist.register
+def first_backup(request: HttpRequest) -> checklist.Step:
+    sentence = _("Add a database. Its page shows how the server delivers its backups.")
+    url = reverse("admin:backups_expectedbackupjob_add")
+    return checklist.Step("backup", _("Expected backup"), sentence, url, ExpectedBackupJob.objects.exists())
 
 
 def count_verified_by_day(now: datetime) -> dict[date, int]:
@@ -168,23 +194,24 @@ def backups_tile(now: datetime) -> Tile:
     return Tile(
         title=_("Backups"),
         figure=counts.summary,
-        caption=_("databases are protected"),
+        caption=_("databases protected") if counts.watched else _("no database is monitored"),
         url=job_list_url(),
         facts=[
             (_("failing"), format_count(counts.failing)),
+            (_("overdue"), format_count(counts.overdue)),
             (_("suspicious"), format_count(counts.suspicious)),
-            (_("waiting or late"), format_count(counts.waiting)),
+            (_("pending"), format_count(counts.pending)),
             (_("paused"), format_count(counts.paused)),
             (_("last scan"), format_relative(scan.finished_at, now) if scan and scan.finished_at else _("never")),
         ],
-        chart=daily_chart(by_day, now, _("verified backups a day")),
+        chart=daily_chart(by_day, now, _("verified backups per day")),
     )
 
 
 @machine_sections.register
 def machine_databases_section(machine_id: str) -> Section:
     now = timezone.now()
-    jobs = list(ExpectedBackupJob.objects.of_machine(machine_id)[: SHOWN_DATABASES + 1])
+    jobs = list(with_standing(ExpectedBackupJob.objects.of_machine(machine_id), now)[: SHOWN_DATABASES + 1])
     newest = load_latest_entries(jobs) if jobs else {}
     rows = [
         [
@@ -198,10 +225,10 @@ def machine_databases_section(machine_id: str) -> Section:
     ]
     return Section(
         title=_("Databases"),
-        columns=[_("Database"), _("Status"), _("Last good backup"), _("Size"), _("Next expected")],
+        columns=[_("Database"), _("Status"), _("Last verified backup"), _("Size"), _("Next scheduled")],
         rows=rows,
         url=job_list_url(q=machine_id),
-        empty=_("No backup of this machine is expected."),
+        empty=_("No expected backups for this machine."),
         note=_("More databases are not shown.") if len(jobs) > SHOWN_DATABASES else "",
     )
 

@@ -68,7 +68,7 @@ def list_kept_folders(subject: Subject) -> Iterator[str]:
     folders = [Path(settings.VALIDATED_ROOT) / name for name in jobs.values_list("storage_folder", flat=True)]
     for folder in [*deposits, *dict.fromkeys(folders)]:
         if folder.is_dir():
-            text = _("What lies in %(folder)s is not erased: remove it by hand, or keep it.")
+            text = _("Files in %(folder)s aren’t erased. Delete them yourself if needed.")
             yield text % {"folder": folder}
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
+from enum import StrEnum
 
-from django.db.models import F, Q
+from django.db.models import Case, CharField, F, Q, QuerySet, Value, When
 
 from backups.models import FAILURES, VERIFIED, ExpectedBackupJob, Status
 from backups.querysets import watched
@@ -15,6 +17,17 @@ FAILING = Q(current_status__in=FAILURES) | Q(
 )
 DAMAGED = Q(damage__isnull=False)
 ARRIVED = Q(current_status__in=VERIFIED) & ~FAILING & ~DAMAGED
+
+
+class Standing(StrEnum):
+    """The protection of a database, the most urgent first. Each database has exactly one."""
+
+    FAILING = "failing"
+    OVERDUE = "overdue"
+    SUSPICIOUS = "suspicious"
+    PENDING = "pending"
+    PROTECTED = "protected"
+    PAUSED = "paused"
 
 
 def protected(now: datetime) -> Q:
@@ -41,5 +54,50 @@ def failing(now: datetime) -> Q:
 
 
 def waiting(now: datetime) -> Q:
-    """Select the other watched jobs: pending, late or stale."""
+    """Select the other watched jobs: overdue or pending."""
     return watched(now) & ~failing(now) & ~suspicious(now) & ~protected(now)
+
+
+def overdue(now: datetime) -> Q:
+    """Select jobs whose last verified backup is older than the schedule allows, although none is missing.
+
+    That happens if scans have stopped, after a pause, or if the schedule was changed.
+    """
+    return waiting(now) & ~recent(now)
+
+
+def pending(now: datetime) -> Q:
+    """Select jobs whose first backup, or first one after a change, is not due yet."""
+    return waiting(now) & recent(now)
+
+
+def recent(now: datetime) -> Q:
+    """Select jobs verified within `fresh_for`, or never verified and monitored for a shorter time."""
+    return fresh(now) | Q(last_verified_at=None, watched_since__gte=now - F("fresh_for"))
+
+
+def paused(now: datetime) -> Q:
+    return ~watched(now)
+
+
+CONDITIONS: dict[Standing, Callable[[datetime], Q]] = {
+    Standing.FAILING: failing,
+    Standing.OVERDUE: overdue,
+    Standing.SUSPICIOUS: suspicious,
+    Standing.PENDING: pending,
+    Standing.PROTECTED: protected,
+    Standing.PAUSED: paused,
+}
+
+
+def standing_case(now: datetime) -> Case:
+    return Case(
+        *(When(condition(now), then=Value(standing.value)) for standing, condition in CONDITIONS.items()),
+        default=Value(Standing.PAUSED.value),
+        output_field=CharField(),
+    )
+
+
+def with_standing(jobs: QuerySet[ExpectedBackupJob], now: datetime) -> QuerySet[ExpectedBackupJob]:
+    """Annotate jobs with `standing`: the one rule that pages, findings and figures share."""
+    return jobs.annotate(standing=standing_case(now))

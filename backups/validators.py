@@ -26,13 +26,13 @@ def validate_weekdays(text: str) -> None:
     try:
         cycles.parse_weekdays(text)
     except ValueError:
-        raise ValidationError(_("Days are written MO, TU, WE, TH, FR, SA, SU, with commas.")) from None
+        raise ValidationError(_("Enter days as MO, TU, WE, TH, FR, SA, SU, separated by commas.")) from None
 
 
 def validate_name(text: str) -> None:
     """Reject invisible characters, which would keep the name from ever matching."""
     if any(unicodedata.category(char) in INVISIBLE for char in text):
-        raise ValidationError(_("The name holds invisible characters: type it instead of pasting it."))
+        raise ValidationError(_("The name contains invisible characters. Type it instead of pasting it."))
 
 
 def validate_schedule(text: str) -> None:
@@ -41,8 +41,8 @@ def validate_schedule(text: str) -> None:
     except ValueError:
         raise ValidationError(
             _(
-                "A cron expression of five fields (minute, hour, day, month, day of the week) that comes at least once"
-                " a year is expected, such as 30 2 * * *."
+                "Enter a cron expression of five fields (minute, hour, day, month, day of the week) that occurs at"
+                " least once a year, such as 30 2 * * *."
             )
         ) from None
 
@@ -51,13 +51,13 @@ def validate_zone(name: str) -> None:
     try:
         cron.parse_zone(name)
     except ValueError:
-        raise ValidationError(_("The name of a time zone is expected, such as Europe/Paris.")) from None
+        raise ValidationError(_("Enter a time zone such as Europe/Paris.")) from None
 
 
 def validate_moment(moment: datetime) -> None:
     """Reject dates outside of this century, which not every time zone can show."""
     if not 2000 <= moment.year <= 2099:
-        raise ValidationError(_("A moment of this century is expected."))
+        raise ValidationError(_("Enter a date between 2000 and 2099."))
 
 
 def validate_template(text: str) -> None:
@@ -66,12 +66,10 @@ def validate_template(text: str) -> None:
         paths.check_fields(text)
     except ValueError:
         known = ", ".join(sorted(paths.FIELDS))
-        raise ValidationError(_("In braces may stand: %(names)s.") % {"names": known}) from None
+        raise ValidationError(_("Allowed placeholders: %(names)s.") % {"names": known}) from None
     filled = paths.fill_in_fields(text, lambda name: "x")
     if any(path_name(part) != part for part in filled.split("/")):
-        raise ValidationError(
-            _("A folder below the root is expected, of letters, digits, “.”, “_” and “-”, without “..”.")
-        )
+        raise ValidationError(_("Enter a relative folder made of letters, digits, “.”, “_” and “-”, without “..”."))
 
 
 def refuse_overlapping(job: ExpectedBackupJob) -> None:
@@ -83,7 +81,9 @@ def refuse_overlapping(job: ExpectedBackupJob) -> None:
         first = list(islice(cycles.expected_times(timetable, cycles.SOME_MONDAY, 1), 9))
         shortest = min(after - before for before, after in pairwise(first))
     if timetable.early + timetable.window > shortest:
-        raise ValidationError({"window_minutes": _("Window and early together must fit between two expected moments.")})
+        raise ValidationError(
+            {"window_minutes": _("Grace period and early tolerance together must fit between two scheduled times.")}
+        )
 
 
 def refuse_shared_storage(job: ExpectedBackupJob) -> None:
@@ -92,5 +92,8 @@ def refuse_shared_storage(job: ExpectedBackupJob) -> None:
     others = type(job).objects.filter(storage_folder__iexact=folder).exclude(pk=job.pk)
     other = others.first()
     if other is not None:
-        text = _("The backups of %(job)s are stored in the same folder, %(folder)s.")
+        text = _(
+            "The backups of %(job)s are stored in the same folder, %(folder)s. Enter another storage folder, such as"
+            " {agent_id}/{database_name}."
+        )
         raise ValidationError({"final_storage_path_template": text % {"job": other, "folder": folder}})

@@ -5,17 +5,15 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from django.contrib import admin, messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import QuerySet
 from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
-from django.template.response import TemplateResponse
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from agents.models import Agent
 from backups import reasons
+from backups.admin.delivery import enrolment_token_url
 from backups.admin.form import PauseForm
 from backups.history import job_subject
 from backups.models import ExpectedBackupJob, Scan
@@ -25,8 +23,8 @@ from backups.scanner.disk.opening import UnusablePath
 from backups.scanner.disk.storage import open_current_version
 from portal import audit
 from portal.admin.base import VigieModelAdmin
+from portal.admin.confirm import Confirmation, confirm_first
 from portal.base.words import format_moment
-from portal.models import ApiToken
 from portal.work.queue import enqueue
 
 MAX_AT_ONCE = 500
@@ -36,12 +34,25 @@ LENGTHS = {"day": timedelta(days=1), "week": timedelta(days=7)}
 Jobs = QuerySet[ExpectedBackupJob]
 
 
+def describe_pausing(model_admin: JobActions, request: HttpRequest, queryset: Jobs) -> Confirmation:
+    return Confirmation(
+        _("Pause monitoring"),
+        _("Pause"),
+        [
+            _("While paused, missing or failed backups aren’t reported, and uploads are neither verified nor stored."),
+            _("Backups that are due in that time don’t count later either."),
+        ],
+        form=PauseForm,
+        remark=lambda job: ", ".join(filter(None, [job.agent_id, job.company_name])),
+    )
+
+
 class JobActions(VigieModelAdmin):
     actions = (
-        "scan_now", "pause", "resume", "reverify", "download", "export_chosen", "export_chosen_xlsx",
-        "issue_enrolment_token",
+        "scan_now", "pause", "resume", "reverify", "download", "duplicate", "issue_enrolment_token",
+        "export_chosen", "export_chosen_xlsx",
     )  # fmt: skip
-    object_actions = ("scan_now", "download", "reverify", "pause", "resume", "issue_enrolment_token")
+    object_actions = ("scan_now", "download", "reverify", "pause", "resume", "duplicate", "issue_enrolment_token")
 
     def has_scan_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("backups.scan_expectedbackupjob"))
@@ -53,6 +64,8 @@ class JobActions(VigieModelAdmin):
         return bool(request.user.has_perm("portal.add_apitoken"))
 
     def can_act(self, obj: ExpectedBackupJob, action: str) -> bool:
+        if action == "duplicate":
+            return True
         if action == "issue_enrolment_token":
             return not Agent.objects.active().named(obj.agent_id).exists()
         is_watched = obj.is_watched(timezone.now())
@@ -78,14 +91,14 @@ class JobActions(VigieModelAdmin):
         jobs = list(queryset.filter(watched(timezone.now())).order_by("agent_id"))
         machines = sorted({job.agent_id for job in jobs})
         if not machines:
-            self.message_user(request, _("Paused databases are not scanned."), messages.WARNING)
+            self.message_user(request, _("Paused databases aren’t scanned."), messages.WARNING)
             return
         asked = machines if len(machines) <= MAX_SCANS else [""]
         scans = [orchestration.request_scan(Scan.Source.ADMIN, machine) for machine in asked]
         for job in jobs[:MAX_AT_ONCE]:
             audit.record_event("backups.scan_asked", job_subject(job), request=request)
         if any(scan.root_is_missing for scan in scans):
-            self.message_user(request, _("The deposit root is missing: nothing can be scanned."), messages.ERROR)
+            self.message_user(request, _("The upload area is unavailable: nothing can be scanned."), messages.ERROR)
             return
         self.message_user(request, format_scan_message(machines), messages.SUCCESS)
 
@@ -98,39 +111,32 @@ class JobActions(VigieModelAdmin):
         if len(machines) != 1:
             self.message_user(request, _("Choose databases of one machine."), messages.ERROR)
             return None
-        proposed = {"kind": ApiToken.Kind.ENROLL, "for_machine": machines[0], "max_uses": "1"}
-        return HttpResponseRedirect(reverse("admin:portal_apitoken_add", query=proposed))
+        return HttpResponseRedirect(enrolment_token_url(machines[0]))
+
+    @admin.action(description=_("Duplicate"), permissions=["add"])
+    def duplicate(self, request: HttpRequest, queryset: Jobs) -> HttpResponse | None:
+        """Lead to the form of another database, filled in with the settings of this one."""
+        jobs = list(queryset[:2])
+        if len(jobs) != 1:
+            self.message_user(request, _("Choose one database to duplicate."), messages.ERROR)
+            return None
+        return HttpResponseRedirect(f"{self.address('add')}?duplicate={jobs[0].pk}")
 
     # --- Pause -------------------------------------------------------------------------------------------------------
 
+    @confirm_first(describe_pausing)
     @admin.action(description=_("Pause…"), permissions=["change"])
-    def pause(self, request: HttpRequest, queryset: Jobs) -> HttpResponse | None:
-        jobs = self.limit_selection(request, queryset)
-        if not jobs:
-            return None
-        form = PauseForm(request.POST if "confirmed" in request.POST else None)
-        if not form.is_valid():
-            return self.pause_page(request, jobs, form)
-        length, now = form.cleaned_data["length"], timezone.now()
-        until = form.cleaned_data["until"] if length == "until" else now + LENGTHS[length] if length != "good" else None
+    def pause(self, request: HttpRequest, queryset: Jobs) -> None:
+        now = timezone.now()
+        given = request.confirmed_form.cleaned_data  # type: ignore[attr-defined]
+        length = given["length"]
+        until = given["until"] if length == "until" else now + LENGTHS[length] if length != "good" else None
+        jobs = list(queryset)
         for job in jobs:
             pause_job(job, until)
             after = {"until": format_moment(until)} if until else None
             audit.record_event("backups.paused", job_subject(job), request=request, after=after)
         self.message_user(request, format_pause_message(len(jobs), until), messages.SUCCESS)
-        return None
-
-    def pause_page(self, request: HttpRequest, jobs: list[ExpectedBackupJob], form: PauseForm) -> HttpResponse:
-        context = {
-            "jobs": jobs,
-            "form": form,
-            "checkbox": ACTION_CHECKBOX_NAME,
-            "title": _("Pause"),
-            "opts": self.opts,
-            "zone": timezone.get_current_timezone_name(),
-            **self.admin_site.each_context(request),
-        }
-        return TemplateResponse(request, "backups/pause.html", context)
 
     @admin.action(description=_("Resume"), permissions=["change"])
     def resume(self, request: HttpRequest, queryset: Jobs) -> None:
@@ -139,29 +145,29 @@ class JobActions(VigieModelAdmin):
         for job in jobs:
             resume_job(job, now)
             audit.record_event("backups.resumed", job_subject(job), request=request)
-        text = ngettext("%(count)d database is watched again.", "%(count)d databases are watched again.", len(jobs))
+        text = ngettext("%(count)d database resumed.", "%(count)d databases resumed.", len(jobs))
         self.message_user(request, text % {"count": len(jobs)}, messages.SUCCESS if jobs else messages.WARNING)
 
     # --- The current version -----------------------------------------------------------------------------------------
 
-    @admin.action(description=_("Hash the current version again"), permissions=["scan"])
+    @admin.action(description=_("Re-verify stored backup"), permissions=["scan"])
     def reverify(self, request: HttpRequest, queryset: Jobs) -> None:
         jobs = self.limit_selection(request, queryset.exclude(previous_successful_hash=""))
         for job in jobs:
             enqueue("backups.reverify", job.pk, cluster="slow")
             audit.record_event("backups.reverify_asked", job_subject(job), request=request)
         text = ngettext(
-            "%(count)d stored backup is being hashed again: its page will tell the result.",
-            "%(count)d stored backups are being hashed again: their pages will tell the result.",
+            "Re-verification of %(count)d stored backup started. Its page will show the result.",
+            "Re-verification of %(count)d stored backups started. Their pages will show the result.",
             len(jobs),
         )
         self.message_user(request, text % {"count": len(jobs)}, messages.SUCCESS if jobs else messages.WARNING)
 
-    @admin.action(description=_("Download the current version"), permissions=["download"])
+    @admin.action(description=_("Download current version"), permissions=["download"])
     def download(self, request: HttpRequest, queryset: Jobs) -> HttpResponseBase | None:
         jobs = list(queryset[:2])
         if len(jobs) != 1:
-            self.message_user(request, _("Choose one database: each is a file of its own."), messages.ERROR)
+            self.message_user(request, _("Choose one database: each downloads as its own file."), messages.ERROR)
             return None
         job = jobs[0]
         try:
@@ -193,21 +199,19 @@ def resume_job(job: ExpectedBackupJob, now: datetime) -> None:
 
 def format_scan_message(machines: list[str]) -> str:
     if len(machines) > MAX_SCANS:
-        return str(_("All machines are being scanned."))
+        return str(_("Scan of all machines started…"))
     if len(machines) == 1:
-        return _("%(machine)s is being scanned.") % {"machine": machines[0]}
-    return _("%(count)d machines are being scanned.") % {"count": len(machines)}
+        return _("Scan of %(machine)s started…") % {"machine": machines[0]}
+    return _("Scan of %(count)d machines started…") % {"count": len(machines)}
 
 
 def format_pause_message(count: int, until: datetime | None) -> str:
     if until is None:
         text = ngettext(
-            "%(count)d database is paused until it is resumed.",
-            "%(count)d databases are paused until they are resumed.",
+            "%(count)d database paused until resumed.",
+            "%(count)d databases paused until resumed.",
             count,
         )
         return text % {"count": count}
-    text = ngettext(
-        "%(count)d database is paused until %(until)s.", "%(count)d databases are paused until %(until)s.", count
-    )
+    text = ngettext("%(count)d database paused until %(until)s.", "%(count)d databases paused until %(until)s.", count)
     return text % {"count": count, "until": format_moment(until)}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import Case, F, OuterRef, Subquery, When
 from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from django.utils import timezone
@@ -16,16 +17,16 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from backups import reasons
+from backups.admin.form import shown_timetable
 from backups.models import VERIFIED, BackupEntry, ExpectedBackupJob, Status
-from backups.panels import LatestEntries, find_next_expected, job_badge, link_to_job, status_badge
+from backups.panels import LatestEntries, describe_status, find_next_expected, job_badge, link_to_job, standing_of
+from backups.protection import Standing
 from portal.admin.display import (
     BAD,
     GOOD,
     QUIET,
     WARNING,
-    Text,
     badge,
-    duration_since,
     exact_moment,
     join_inline,
     relative_moment,
@@ -35,6 +36,17 @@ from portal.base.words import EMPTY_VALUE, format_count, format_moment
 
 Promotion = BackupEntry.Promotion
 SHORT_HASH = 10
+SHORT_DAYS = {
+    "MO": gettext_lazy("Mon"), "TU": gettext_lazy("Tue"), "WE": gettext_lazy("Wed"), "TH": gettext_lazy("Thu"),
+    "FR": gettext_lazy("Fri"), "SA": gettext_lazy("Sat"), "SU": gettext_lazy("Sun"),
+}  # fmt: skip
+# Orders of the list: the most urgent first, and by the size of the last verified backup.
+BY_STANDING = Case(
+    *(When(standing=standing, then=rank) for rank, standing in enumerate(Standing)), default=len(Standing)
+)
+LAST_SIZE = Subquery(
+    BackupEntry.objects.filter(job=OuterRef("pk"), status__in=VERIFIED).order_by("-cycle_at").values("server_size")[:1]
+)
 # Promotions with a badge; the others mean that nothing is stored.
 STORAGE_TONES = {
     Promotion.WAITING: WARNING,
@@ -61,49 +73,42 @@ def entry_remarks(entry: BackupEntry | None) -> SafeString:
     )
 
 
-def job_state(job: ExpectedBackupJob, newest: LatestEntries, now: datetime, *, with_since: bool = True) -> SafeString:
+def job_state(job: ExpectedBackupJob, newest: LatestEntries, now: datetime) -> SafeString:
+    """Return the badge of a job, and below it what else its last result says."""
     if not job.is_watched(now):
         return stack_lines(job_badge(job, now), describe_pause(job))
-    since = duration_since(job.status_since) if with_since and job.status_since else ""
-    damage = badge(_("stored backup damaged"), BAD) if job.damage else ""
-    stale = badge(_("stale"), WARNING) if is_stale_backup(job) else ""
-    return stack_lines(job_badge(job, now), since, join_inline(entry_remarks(newest.latest), stale, damage))
-
-
-def is_protected(job: ExpectedBackupJob) -> bool:
-    """Return the annotation of the admin's queryset."""
-    return bool(getattr(job, "is_protected", False))
+    is_covered = job.damage or standing_of(job) == Standing.OVERDUE
+    last = ""
+    if is_covered and job.current_status != Status.PENDING:
+        last = _("last result: %(status)s") % {"status": Status(job.current_status).label}
+    since = "" if is_covered or job.status_since is None else relative_moment(job.status_since)
+    return stack_lines(job_badge(job, now), last, since, entry_remarks(newest.latest))
 
 
 @admin.display(description=gettext_lazy("protection"))
 def protection(job: ExpectedBackupJob) -> SafeString:
-    return badge(_("protected"), GOOD) if is_protected(job) else badge(_("not protected"), WARNING)
+    is_protected = standing_of(job) == Standing.PROTECTED
+    return badge(_("protected"), GOOD) if is_protected else badge(_("not protected"), WARNING)
 
 
-@admin.display(description=gettext_lazy("hashed again"))
+@admin.display(description=gettext_lazy("re-verified"))
 def hashed_again(job: ExpectedBackupJob) -> SafeString | str:
     if job.reverified_at is None:
         return _("not since it was stored")
     at = exact_moment(job.reverified_at)
     if job.damage:
-        return stack_lines(join_inline(badge(_("damaged"), BAD), at), reasons.format_reasons([job.damage]))
+        return stack_lines(join_inline(badge(_("corrupted"), BAD), at), reasons.format_reasons([job.damage]))
     return join_inline(badge(_("intact"), GOOD), at)
-
-
-def is_stale_backup(job: ExpectedBackupJob) -> bool:
-    """Return True if a verified backup is only too old to protect."""
-    is_good = job.current_status in VERIFIED and not (job.is_failing or job.in_doubt or job.damage)
-    return is_good and not is_protected(job)
 
 
 def describe_pause(job: ExpectedBackupJob) -> str:
     if job.is_active and job.paused_until is not None:
-        return _("until %(moment)s") % {"moment": format_local(job.paused_until)}
-    return _("until it is resumed")
+        return _("until %(moment)s") % {"moment": format_moment(job.paused_until)}
+    return _("until resumed")
 
 
 def entry_state(entry: BackupEntry) -> SafeString:
-    return status_badge(entry.job, entry.status, has_doubts=entry.has_doubts)
+    return badge(*describe_status(entry.job, entry.status, has_doubts=entry.has_doubts))
 
 
 @admin.display(description=gettext_lazy("storage"))
@@ -125,12 +130,12 @@ def explain_status(entry: BackupEntry | None) -> SafeString | str:
     warnings = reasons.format_warnings(entry.warnings)
     marked = format_html('<span class="doubt">{}</span>', warnings) if warnings else ""
     first_status = entry.first_status != entry.status and (
-        _("It was at first: %(status)s.") % {"status": entry.get_first_status_display()}
+        _("First status: %(status)s.") % {"status": entry.get_first_status_display()}
     )
     return stack_lines(entry.message or EMPTY_VALUE, marked, first_status)
 
 
-@admin.display(description=gettext_lazy("why"))
+@admin.display(description=gettext_lazy("reason"))
 def why_short(entry: BackupEntry) -> SafeString | str:
     """Return the reasons of a status in a list, where a plain success needs none."""
     is_remarkable = entry.warnings or entry.status != Status.SUCCESS or entry.first_status != entry.status
@@ -140,64 +145,48 @@ def why_short(entry: BackupEntry) -> SafeString | str:
 # --- Moments ---------------------------------------------------------------------------------------------------------
 
 
-def format_local(moment: datetime) -> str:
-    """Format as `2026-03-10 09:12 CET`, in the portal's time zone."""
-    local = timezone.localtime(moment)
-    return f"{local:%Y-%m-%d %H:%M} {local.tzname()}"
+@admin.display(description=gettext_lazy("next scheduled"))
+def next_expected(job: ExpectedBackupJob) -> SafeString:
+    return relative_moment(find_next_expected(job, timezone.now()))
 
 
-def format_utc(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-
-
-def in_both_zones(moment: datetime | None) -> SafeString | str:
-    """Format a moment in UTC, as timetables are written, and in local time if that differs."""
-    if moment is None:
-        return EMPTY_VALUE
-    local = timezone.localtime(moment)
-    if not local.utcoffset():
-        return format_utc(moment)
-    same_day = local.date() == moment.astimezone(UTC).date()
-    return stack_lines(format_utc(moment), f"{local:%H:%M} {local.tzname()}" if same_day else format_local(local))
-
-
-def format_expected(moment: datetime | None, empty: Text = EMPTY_VALUE) -> SafeString:
-    """Format an expected moment in UTC, with its distance from now."""
-    return format_html("{}", empty) if moment is None else stack_lines(format_utc(moment), relative_moment(moment))
-
-
-@admin.display(description=gettext_lazy("next expected"))
-def next_expected(job: ExpectedBackupJob) -> SafeString | str:
-    return in_both_zones(find_next_expected(job, timezone.now()))
-
-
-@admin.display(description=gettext_lazy("last good backup"))
+@admin.display(description=gettext_lazy("last verified backup"), ordering=F("last_verified_at").asc(nulls_first=True))
 def last_good(job: ExpectedBackupJob) -> SafeString | str:
-    """Return the age of the last good backup and its time, or the day since which it has been unchanged."""
-    verified = job.last_verified_at
-    if verified is None:
-        return badge(_("none yet"), WARNING)
-    return stack_lines(relative_moment(verified), unchanged_since(job, iso_day) or format_local(verified))
+    """Return the age of the last verified backup, and since when its content is unchanged."""
+    return show_last_good(job, relative_moment)
 
 
 @admin.display(description=gettext_lazy("verified"))
 def last_good_in_full(job: ExpectedBackupJob) -> SafeString | str:
-    verified = job.last_verified_at
-    if verified is None:
+    return show_last_good(job, exact_moment)
+
+
+def show_last_good(job: ExpectedBackupJob, show: Callable[[datetime], SafeString]) -> SafeString | str:
+    if job.last_verified_at is None:
         return badge(_("none yet"), WARNING)
-    age = format_html('<span class="quiet">· {}</span>', relative_moment(verified))
-    return stack_lines(join_inline(format_moment(verified), age), unchanged_since(job, format_moment))
+    return stack_lines(show(job.last_verified_at), unchanged_since(job))
 
 
-def unchanged_since(job: ExpectedBackupJob, show: Callable[[datetime], str]) -> str:
+def unchanged_since(job: ExpectedBackupJob) -> str:
     verified, success = job.last_verified_at, job.last_success_at
     if verified is None or success is None or success >= verified:
         return ""
-    return _("unchanged since %(moment)s") % {"moment": show(success)}
+    return _("unchanged since %(moment)s") % {"moment": format_moment(success)}
 
 
-def iso_day(moment: datetime) -> str:
-    return timezone.localtime(moment).date().isoformat()
+@admin.display(description=gettext_lazy("schedule"))
+def schedule(job: ExpectedBackupJob) -> SafeString:
+    """Return the days, the time and the zone at which the backup is expected."""
+    shown = shown_timetable(job)
+    if shown["schedule"]:
+        return stack_lines(shown["schedule"], shown["time_zone"])
+    return stack_lines(f"{describe_days(job, shown['days_of_week'])} {shown['time_of_day']:%H:%M}", shown["time_zone"])
+
+
+def describe_days(job: ExpectedBackupJob, days: str) -> str:
+    if days:
+        return ", ".join(str(SHORT_DAYS[day]) for day in days.split(",") if day in SHORT_DAYS)
+    return str(job.Frequency(job.expected_frequency).label)
 
 
 # --- Sizes and hashes ------------------------------------------------------------------------------------------------
@@ -228,7 +217,7 @@ def size_and_hash(entry: BackupEntry, side: str, *, in_full: bool = False) -> Sa
 def mark_difference(shown: SafeString | str, differs: bool) -> SafeString | str:
     if not differs:
         return shown
-    return format_html('<mark class="differs" title="{}">≠ {}</mark>', _("differs from the other side"), shown)
+    return format_html('<mark class="differs" title="{}">≠ {}</mark>', _("differs from the other value"), shown)
 
 
 @admin.display(description=gettext_lazy("steps"))
@@ -239,7 +228,7 @@ def steps_reported(entry: BackupEntry) -> SafeString | str:
 
 def describe_step(name: str, facts: dict[str, Any]) -> str:
     steps = {"backup": _("backup"), "compress": _("compression"), "transfer": _("transfer")}
-    outcome = _("%(step)s: success") if facts.get("status") else _("%(step)s: failure")
+    outcome = _("%(step)s: succeeded") if facts.get("status") else _("%(step)s: failed")
     times = " – ".join(facts[key] for key in ("start_time", "end_time") if key in facts)
     size = filesizeformat(facts["size"]) if "size" in facts else ""
     return ", ".join(filter(None, [outcome % {"step": steps.get(name, name)}, times, size]))
@@ -248,7 +237,7 @@ def describe_step(name: str, facts: dict[str, Any]) -> str:
 # --- Links -----------------------------------------------------------------------------------------------------------
 
 
-@admin.display(description=gettext_lazy("database, machine"))
+@admin.display(description=gettext_lazy("database, machine"), ordering="database_name")
 def database(row: ExpectedBackupJob | BackupEntry) -> SafeString:
     job = job_of(row)
     return stack_lines(job.database_name, job.agent_id)
@@ -271,4 +260,4 @@ def job_of(row: ExpectedBackupJob | BackupEntry) -> ExpectedBackupJob:
 
 def link_to_entry(entry: BackupEntry) -> SafeString:
     url = reverse("admin:backups_backupentry_change", args=[entry.pk])
-    return format_html('<a href="{}">{}</a>', url, format_utc(entry.cycle_at))
+    return format_html('<a href="{}">{}</a>', url, format_moment(entry.cycle_at))

@@ -27,9 +27,11 @@ class BackupEntryAdmin(ReadOnlyAdmin):
     ordering = ("-cycle_at", "-id")
     sortable_by = ("cycle_at",)
     list_select_related = ("job",)
+    purpose = _("The result of each scheduled time: what arrived, whether it was verified, and where it is stored.")
+    empty_link = ("admin:backups_expectedbackupjob_add", _("Add expected backup"))
     list_display = (
-        moment_column("cycle_at", _("expected"), ordering="cycle_at", show=display.format_expected),
         "state",
+        moment_column("cycle_at", _("scheduled"), ordering="cycle_at"),
         display.database,
         display.why_short,
         "size",
@@ -43,17 +45,17 @@ class BackupEntryAdmin(ReadOnlyAdmin):
     search_help_text = search_by(_("machine"), _("database"))
     titled_facts = (
         (
-            _("What became of it"),
+            _("Processing"),
             (
                 "state", "why", display.expected_backup, display.machine_page,
-                moment_column("cycle_at", _("expected"), show=exact_moment),
+                moment_column("cycle_at", _("scheduled"), show=exact_moment),
                 moment_column("report_at", _("reported"), show=exact_moment),
                 moment_column("recorded_at", _("recorded"), show=exact_moment),
                 moment_column("changed_at", _("changed"), show=exact_moment),
             ),
         ),
         (
-            _("The dump"),
+            _("Dump"),
             (
                 "report_name", "staged_name", "claimed", "found",
                 display.steps_reported, display.storage_state, "stored_path",
@@ -69,7 +71,7 @@ class BackupEntryAdmin(ReadOnlyAdmin):
     def state(self, entry: BackupEntry) -> SafeString:
         return stack_lines(display.entry_state(entry), display.entry_remarks(entry))
 
-    @admin.display(description=_("why"))
+    @admin.display(description=_("reason"))
     def why(self, entry: BackupEntry) -> SafeString | str:
         return display.explain_status(entry)
 
@@ -77,10 +79,10 @@ class BackupEntryAdmin(ReadOnlyAdmin):
     def size(self, entry: BackupEntry) -> SafeString | str:
         return display.size_with_tooltip(entry.server_size)
 
-    @admin.display(description=_("the machine says"))
+    @admin.display(description=_("Reported"))
     def claimed(self, entry: BackupEntry) -> SafeString | str:
         return display.size_and_hash(entry, "agent", in_full=True)
 
-    @admin.display(description=_("measured here"))
+    @admin.display(description=_("Verified"))
     def found(self, entry: BackupEntry) -> SafeString | str:
         return display.size_and_hash(entry, "server", in_full=True)

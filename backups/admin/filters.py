@@ -11,8 +11,8 @@ from django.utils.translation import gettext_lazy as _
 
 from backups import reasons
 from backups.models import ExpectedBackupJob, Status
-from backups.protection import failing, protected, suspicious, waiting
-from backups.querysets import UNSTORED, watched
+from backups.protection import failing, overdue, paused, pending, protected, suspicious
+from backups.querysets import UNSTORED
 from portal.admin.filters import ChoiceFilter, FieldFilter, PeriodFilter
 
 # Lateness and warnings have no index, so these filters are limited to a period that the index on time covers.
@@ -23,21 +23,22 @@ LATELY = timedelta(days=7)
 
 
 class JobStatusFilter(FieldFilter):
-    title = _("status")
+    title = _("last result")
     parameter_name = "status"
     field = "current_status"
     options = dict(Status.choices)
 
 
 class AttentionFilter(ChoiceFilter):
-    title = _("standing")
+    title = _("protection")
     parameter_name = "attention"
     options = {
-        "yes": _("failing"), "doubts": _("suspicious"), "waiting": _("waiting or late"), "paused": _("paused"),
-        "no": _("protected"),
+        "yes": _("failing"), "overdue": _("overdue"), "doubts": _("suspicious"), "pending": _("pending"),
+        "paused": _("paused"), "no": _("protected"),
     }  # fmt: skip
     conditions = {
-        "yes": failing, "doubts": suspicious, "waiting": waiting, "paused": lambda now: ~watched(now), "no": protected,
+        "yes": failing, "overdue": overdue, "doubts": suspicious, "pending": pending,
+        "paused": paused, "no": protected,
     }  # fmt: skip
 
     def condition(self, value: str, now: datetime) -> Q:
@@ -45,9 +46,9 @@ class AttentionFilter(ChoiceFilter):
 
 
 class StaleFilter(ChoiceFilter):
-    title = _("no good backup for")
+    title = _("no verified backup in")
     parameter_name = "stale"
-    options = {"days": _("2 days"), "week": _("a week")}
+    options = {"days": _("2 days"), "week": _("7 days")}
 
     def condition(self, value: str, now: datetime) -> Q:
         since = now - {"days": timedelta(days=2), "week": timedelta(days=7)}[value]
@@ -57,7 +58,7 @@ class StaleFilter(ChoiceFilter):
 class PausedFilter(ChoiceFilter):
     title = _("paused")
     parameter_name = "paused"
-    options = {"while": _("for a while"), "off": _("until resumed")}
+    options = {"while": _("until a date"), "off": _("until resumed")}
 
     def condition(self, value: str, now: datetime) -> Q:
         return {"while": Q(is_active=True, paused_until__gt=now), "off": Q(is_active=False)}[value]
@@ -66,7 +67,7 @@ class PausedFilter(ChoiceFilter):
 class FrequencyFilter(ChoiceFilter):
     title = _("frequency")
     parameter_name = "frequency"
-    options = {**dict(ExpectedBackupJob.Frequency.choices), "cron": _("by schedule (cron)")}
+    options = {**dict(ExpectedBackupJob.Frequency.choices), "cron": _("cron expression")}
 
     def condition(self, value: str, now: datetime) -> Q:
         return ~Q(schedule="") if value == "cron" else Q(schedule="", expected_frequency=value)
@@ -76,7 +77,7 @@ class FrequencyFilter(ChoiceFilter):
 
 
 class ExpectedFilter(PeriodFilter):
-    title = _("expected")
+    title = _("scheduled")
     parameter_name = "expected"
     field = "cycle_at"
 
@@ -89,7 +90,7 @@ class EntryStatusFilter(FieldFilter):
 
 
 class LateFilter(ChoiceFilter):
-    title = _("punctuality, last 7 days")
+    title = _("late, last 7 days")
     parameter_name = "late"
     options = {"yes": _("late")}
 
@@ -98,7 +99,7 @@ class LateFilter(ChoiceFilter):
 
 
 class DoubtsFilter(ChoiceFilter):
-    title = _("content, last 7 days")
+    title = _("suspicious, last 7 days")
     parameter_name = "doubts"
     options = {"yes": _("suspicious")}
 
@@ -110,7 +111,7 @@ class DoubtsFilter(ChoiceFilter):
 class StorageFilter(ChoiceFilter):
     title = _("storage")
     parameter_name = "storage"
-    options = {"unstored": _("not stored yet, or not at all")}
+    options = {"unstored": _("not stored")}
 
     def condition(self, value: str, now: datetime) -> Q:
         return Q(promotion__in=UNSTORED)

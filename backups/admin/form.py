@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import time
 from typing import TYPE_CHECKING, Any
 from zoneinfo import available_timezones
 
 from django import forms
+from django.contrib.admin.widgets import AdminTextInputWidget
+from django.utils import timezone
+from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
 from backups import cycles
@@ -25,7 +29,13 @@ WEEKDAYS = tuple(
         strict=True,
     )
 )
-FOLDERS = _("Below its root. In braces may stand: agent_id, database_name, company_name, city, neighborhood, year.")
+PLACEHOLDERS = "{agent_id}, {database_name}, {company_name}, {city}, {neighborhood}, {year}"
+UPLOAD_FOLDER = format_lazy(_("Relative to DEPOSITS_ROOT. Placeholders: {names}"), names=PLACEHOLDERS)
+STORAGE_FOLDER = format_lazy(
+    _("Relative to VALIDATED_ROOT; each database needs its own. Placeholders: {names}"), names=PLACEHOLDERS
+)
+# The inputs from which the columns of the timetable are made.
+TIMETABLE_INPUTS = frozenset({"expected_frequency", "days_of_week", "time_of_day", "time_zone", "schedule"})
 
 
 class WeekdaysField(forms.MultipleChoiceField):
@@ -53,15 +63,33 @@ def list_time_zones() -> list[tuple[str, str]]:
 
 
 class JobForm(BaseJobForm):
+    """Ask for a time of day in a time zone, which is stored as UTC or, for a place with a clock of its own, as cron."""
+
+    time_of_day = forms.TimeField(
+        label=_("Time of day"),
+        initial=time(0),
+        widget=forms.TimeInput(attrs={"type": "time"}, format="%H:%M"),
+        help_text=_("When the backup runs, in the time zone below."),
+    )
     time_zone = forms.ChoiceField(
-        label=_("Time zone"), choices=list_time_zones, initial="UTC", required=False, help_text=_("Of the schedule.")
+        label=_("Time zone"),
+        choices=list_time_zones,
+        required=False,
+        help_text=_("UTC does not follow daylight saving time. A place such as Europe/Paris does."),
     )
     days_of_week = WeekdaysField(
         label=_("Days of the week"),
         choices=WEEKDAYS,
         required=False,
-        help_text=_("Without any: every day or, if weekly, on Mondays."),
+        help_text=_("Leave empty for every day (weekly: Monday)."),
     )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.columns_before = {name: getattr(self.instance, name) for name in cycles.TIMETABLE_FIELDS}
+        if self.instance.pk:
+            self.initial.update(shown_timetable(self.instance))
+        self.initial.setdefault("time_zone", current_time_zone())
 
     def clean_database_name(self) -> str:
         return paths.normalize_name(self.cleaned_data["database_name"])
@@ -73,44 +101,76 @@ class JobForm(BaseJobForm):
         """Return the known spelling: two spellings of a machine would be two jobs for one database."""
         return ExpectedBackupJob.objects.spelling_of(self.cleaned_data["agent_id"])
 
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or {}
+        if not TIMETABLE_INPUTS.isdisjoint(self.errors):
+            return cleaned
+        if self.instance.pk and TIMETABLE_INPUTS.isdisjoint(self.changed_data):
+            return cleaned | {name: self.columns_before[name] for name in TIMETABLE_INPUTS - {"time_of_day"}}
+        at, zone = cleaned["time_of_day"], cleaned["time_zone"]
+        self.instance.expected_hour_utc, self.instance.expected_minute_utc = at.hour, at.minute
+        if zone != "UTC" and not cleaned["schedule"]:
+            is_weekly = cleaned["expected_frequency"] == ExpectedBackupJob.Frequency.WEEKLY
+            days = cycles.parse_weekdays(cleaned["days_of_week"]) or frozenset({0} if is_weekly else ())
+            cleaned["schedule"] = cycles.daily_schedule(at, days)
+        return cleaned
+
+    @property
+    def changed_columns(self) -> list[str]:
+        """Return the columns to save: the time of day is two of them, and may change the cron expression too."""
+        changed = [name for name in self.changed_data if name not in TIMETABLE_INPUTS]
+        before = self.columns_before
+        return changed + [name for name, value in before.items() if getattr(self.instance, name) != value]
+
     class Meta:
         model = ExpectedBackupJob
-        exclude = ()
+        exclude = ("expected_hour_utc", "expected_minute_utc")
+        widgets = {"agent_id": AdminTextInputWidget(attrs={"list": "machines", "autocomplete": "off"})}
         help_texts = {
-            "agent_id": _("The machine_id of the machine that deposits the backup."),
-            "database_name": _("As the machine’s reports call it."),
-            "company_name": _("Whose database it is; by default it names the folder of the verified backups."),
-            "expected_hour_utc": _("0 to 23, in UTC whatever the season."),
+            "agent_id": _("An enrolled machine, or the name of one that uploads by SFTP."),
+            "database_name": _("The database name used in the machine’s backup report."),
+            "company_name": _("The customer. Names the storage folder by default."),
             "schedule": _(
-                "Such as 30 2 * * * for 02:30 every day by the clock of the time zone. Leave empty to use the fields"
-                " above."
+                "Replaces days and time of day, such as 30 2 1 * * for 02:30 on the first of each month. Leave empty to"
+                " use the fields above."
             ),
-            "window_minutes": _("How long after the expected moment it may arrive before it is missing."),
-            "early_minutes": _("How long before the expected moment it may arrive and still belong to it."),
-            "agent_deposit_path_template": FOLDERS,
-            "agent_log_deposit_path_template": FOLDERS,
-            "final_storage_path_template": _(
-                "Below the root of verified backups, and of this database alone. The same names may stand in braces."
-            ),
-            "min_size_bytes": _("A smaller dump is stored with a warning; 0 for none."),
-            "unchanged_policy": _("What to do when the dump is the very same as the one before."),
-            "keep_last": _("Versions that are kept in any case, the current one among them."),
-            "keep_daily": _("Of so many days the newest version is kept."),
-            "keep_weekly": _("Of so many weeks the newest version is kept."),
-            "keep_monthly": _("Of so many months the newest version is kept."),
-            "is_active": _("Switched off, nobody looks at it until it is switched on again."),
-            "paused_until": _("Until then nobody looks at it; what was expected meanwhile is not judged."),
+            "window_minutes": _("Minutes after the scheduled time before the backup counts as missing."),
+            "early_minutes": _("Minutes before the scheduled time in which a backup still counts."),
+            "agent_deposit_path_template": UPLOAD_FOLDER,
+            "agent_log_deposit_path_template": UPLOAD_FOLDER,
+            "final_storage_path_template": STORAGE_FOLDER,
+            "min_size_bytes": _("Warn about smaller dumps. 0 disables the warning."),
+            "keep_last": _("Always kept, the current version included."),
+            "is_active": _("When off, this backup is not monitored."),
+            "paused_until": _("Not monitored until then. Backups missed in that time don’t count."),
         }
+
+
+def current_time_zone() -> str:
+    name = timezone.get_current_timezone_name()
+    return name if name in available_timezones() else "UTC"
+
+
+def shown_timetable(job: ExpectedBackupJob) -> dict[str, Any]:
+    """Return what the inputs show: a time of day and weekdays, and cron only for what these cannot say."""
+    daily = cycles.parse_daily_schedule(job.schedule) if job.schedule else None
+    if daily is not None:
+        at, days = daily
+        names = [cycles.DAYS[day] for day in sorted(days)] if len(days) < len(cycles.DAYS) else []
+        return {"time_of_day": at, "days_of_week": ",".join(names), "time_zone": job.time_zone, "schedule": ""}
+    at = time(job.expected_hour_utc, job.expected_minute_utc)
+    zone = job.time_zone if job.schedule else "UTC"  # without cron the column means nothing
+    return {"time_of_day": at, "days_of_week": job.days_of_week, "time_zone": zone, "schedule": job.schedule}
 
 
 class PauseForm(UntilForm):
     LENGTHS = (
         ("day", _("for a day")),
         ("week", _("for 7 days")),
-        ("until", _("until the moment below")),
-        ("good", _("until it is resumed")),
+        ("until", _("until the date below")),
+        ("good", _("until resumed")),
     )
-    length = forms.ChoiceField(label=_("For how long"), choices=LENGTHS, widget=forms.RadioSelect, initial="day")
+    length = forms.ChoiceField(label=_("Duration"), choices=LENGTHS, widget=forms.RadioSelect, initial="day")
 
     def clean(self) -> dict[str, Any]:
         given: dict[str, Any] = super().clean() or {}

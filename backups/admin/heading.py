@@ -12,7 +12,7 @@ from django.utils.translation import ngettext
 
 from backups.models import Scan
 from backups.panels import ProtectionCounts, ScanStatus, cached_counts, load_scan_status
-from portal.admin.display import WARNING, badge, relative_moment
+from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, relative_moment
 from portal.base.words import format_count
 
 MINUTE, HOUR = 60, 3600
@@ -30,27 +30,34 @@ def build_heading(now: datetime) -> dict[str, Any]:
     counts, scans = cached_counts(now), load_scan_status(now)
     return {
         "figure": counts.summary,
-        "is_bad": bool(counts.failing),
+        "caption": _("databases protected") if counts.watched else _("No database is monitored yet."),
+        "tone": rate_counts(counts),
         "unprotected": describe_unprotected(counts),
         "facts": [*describe_scans(scans), *(list_counters(scans.last) if scans.last else [])],
         "root_is_missing": scans.root_is_missing,
     }
 
 
+def rate_counts(counts: ProtectionCounts) -> str:
+    """Return the tone of the figure. Without a monitored database it is never good."""
+    if not counts.watched:
+        return QUIET
+    if counts.failing:
+        return BAD
+    return GOOD if counts.protected == counts.watched else WARNING
+
+
 def describe_unprotected(counts: ProtectionCounts) -> list[tuple[str, str]]:
     """Return phrases on the other databases, each with the query that lists them."""
     phrases = (
         (counts.failing, ngettext("%(count)s failing", "%(count)s failing", counts.failing), "attention=yes"),
+        (counts.overdue, ngettext("%(count)s overdue", "%(count)s overdue", counts.overdue), "attention=overdue"),
         (
             counts.suspicious,
             ngettext("%(count)s suspicious", "%(count)s suspicious", counts.suspicious),
             "attention=doubts",
         ),
-        (
-            counts.waiting,
-            ngettext("%(count)s waiting or late", "%(count)s waiting or late", counts.waiting),
-            "attention=waiting",
-        ),
+        (counts.pending, ngettext("%(count)s pending", "%(count)s pending", counts.pending), "attention=pending"),
         (counts.paused, ngettext("%(count)s paused", "%(count)s paused", counts.paused), "attention=paused"),
     )
     return [(text % {"count": format_count(count)}, query) for count, text, query in phrases if count]
@@ -60,8 +67,8 @@ def describe_scans(scans: ScanStatus) -> list[Fact]:
     facts = [Fact(_("Last scan"), relative_moment(scans.last.finished_at if scans.last else None, _("never")))]
     if scans.running:
         machine = scans.running.agent_id
-        scope = _("of %(machine)s") % {"machine": machine} if machine else _("of all machines")
-        facts.append(Fact(_("Running now"), badge(scope, WARNING)))
+        scope = machine or _("all machines")
+        facts.append(Fact(_("Scan in progress"), badge(scope, WARNING)))
     return facts
 
 
@@ -70,13 +77,13 @@ def list_counters(scan: Scan) -> list[Fact]:
     if scan.root_is_missing or scan.finished_at is None:
         return []
     return [
-        Fact(_("It took"), format_duration((scan.finished_at - scan.started_at).total_seconds())),
-        Fact(_("Machines looked at"), format_count(scan.agents)),
+        Fact(_("Duration"), format_duration((scan.finished_at - scan.started_at).total_seconds())),
+        Fact(_("Machines scanned"), format_count(scan.agents)),
         Fact(_("Expected backups"), format_count(scan.jobs)),
-        Fact(_("Recorded"), format_count(scan.recorded)),
+        Fact(_("Results recorded"), format_count(scan.recorded)),
         Fact(_("Pending"), format_count(scan.pending)),
         Fact(_("Failures"), format_count(scan.failures), scan.failures > 0),
-        Fact(_("Hashed"), filesizeformat(scan.bytes_hashed)),
+        Fact(_("Data hashed"), filesizeformat(scan.bytes_hashed)),
         Fact(_("Errors"), format_count(scan.errors), scan.errors > 0),
     ]
 

@@ -64,7 +64,7 @@ class JobImports(VigieModelAdmin):
                 raise ImportConflict
             planning.apply_import(plan, request)
         except ImportConflict:
-            text = _("The expected backups have changed meanwhile. Nothing was imported: look again.")
+            text = _("The expected backups changed in the meantime. Nothing was imported: check the preview again.")
             return self.import_page(request, planning.plan_import(rows), rows, error=text)
         self.message_user(request, summarize_import(plan.counts), messages.SUCCESS)
         return HttpResponseRedirect(self.address("changelist"))
@@ -76,7 +76,7 @@ class JobImports(VigieModelAdmin):
         if plan is not None and not plan.is_refused and any(row.writes for row in plan.rows):
             carried = sign_rows(rows, plan.counts)
             if len(carried) > MAX_SIGNED_BYTES:
-                plan, carried, error = None, "", _("The file holds too much to be previewed: split it.")
+                plan, carried, error = None, "", _("The file is too large to preview: split it.")
         context = {
             "title": _("Import expected backups"),
             "opts": self.opts,
@@ -116,7 +116,7 @@ def load_signed_rows(request: HttpRequest) -> tuple[list[CellRow], dict[str, int
     try:
         columns, lines, counts = signing.loads(request.POST["rows"], salt=SALT, max_age=SIGNED_FOR_SECONDS)
     except signing.BadSignature:
-        raise UnreadableFile(_("The preview is too old: choose the file again.")) from None
+        raise UnreadableFile(_("The preview has expired: upload the file again.")) from None
     rows = [{name: text for name, text in zip(columns, line, strict=True) if text is not None} for line in lines]
     return rows, counts
 
@@ -133,9 +133,9 @@ def list_preview_rows(plan: ImportPlan) -> list[dict[str, Any]]:
 def make_preview_row(row: planning.ImportRow) -> dict[str, Any]:
     """Return the row with its badge, its number in the spreadsheet, and its refusals or changes as texts."""
     badges = {
-        RowAction.REFUSED: badge(_("refused"), BAD),
-        RowAction.CHANGE: badge(_("changed"), WARNING),
-        RowAction.CREATE: badge(_("added"), GOOD),
+        RowAction.REFUSED: badge(_("error"), BAD),
+        RowAction.CHANGE: badge(_("updated"), WARNING),
+        RowAction.CREATE: badge(_("new"), GOOD),
         RowAction.UNCHANGED: badge(_("unchanged"), QUIET),
     }
     refusals = [f"{column}: {' '.join(sentences)}" for column, sentences in row.refusals.items()]
@@ -158,17 +158,17 @@ def summarize_plan(plan: ImportPlan) -> str:
     if plan.refused:
         count = len(plan.refused)
         text = ngettext(
-            "%(count)s row is refused, so nothing is imported. Mend it in the file and choose the file again.",
-            "%(count)s rows are refused, so nothing is imported. Mend them in the file and choose the file again.",
+            "%(count)s row has errors, so nothing was imported. Fix the file and upload it again.",
+            "%(count)s rows have errors, so nothing was imported. Fix the file and upload it again.",
             count,
         )
         return text % {"count": format_count(count)}
     values = {name: format_count(count) for name, count in plan.counts.items()}
     if not any(row.writes for row in plan.rows):
-        return _("Nothing would change: all of it is known already.")
-    return _("Would be added: %(created)s; changed: %(changed)s; left as they are: %(unchanged)s.") % values
+        return _("No changes: everything in the file is already there.")
+    return _("To add: %(created)s; to update: %(changed)s; unchanged: %(unchanged)s.") % values
 
 
 def summarize_import(counts: dict[str, int]) -> str:
     values = {name: format_count(count) for name, count in counts.items()}
-    return _("Imported. Added: %(created)s; changed: %(changed)s; left as they were: %(unchanged)s.") % values
+    return _("Import complete. Added: %(created)s; updated: %(changed)s; unchanged: %(unchanged)s.") % values

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.contrib import admin, messages
+from django.db.models import QuerySet, Value
+from django.db.models.functions import Concat
+from django.forms import model_to_dict
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
+from agents.models import Agent
 from backups.admin import display, sections
 from backups.admin.actions import JobActions
+from backups.admin.delivery import describe_delivery
 from backups.admin.filters import AttentionFilter, FrequencyFilter, JobStatusFilter, PausedFilter, StaleFilter
-from backups.admin.form import JobForm
+from backups.admin.form import JobForm, shown_timetable
 from backups.admin.heading import build_heading
 from backups.admin.imports import JobImports
 from backups.history import job_subject
 from backups.models import ExpectedBackupJob
 from backups.panels import LatestEntries, load_latest_entries
-from backups.protection import protected
+from backups.protection import with_standing
 from portal.admin.base import SettingsAdmin
 from portal.admin.display import exact_moment, moment_column, stack_lines
 from portal.admin.searching import search_by
@@ -29,23 +33,37 @@ from portal.base.words import EMPTY_VALUE
 from portal.desk.history import history_section
 from portal.desk.panels import Section
 
-SETTINGS = (
-    (_("Whose it is"), ("agent_id", "database_name", "company_name", "city", "neighborhood", "year")),
+BASICS = (
+    (_("Database"), ("agent_id", "database_name")),
+    (_("Schedule"), ("expected_frequency", "days_of_week", "time_of_day", "time_zone")),
+)
+ADVANCED = (
+    (_("Identification"), ("company_name", "city", "neighborhood", "year")),
+    (_("Timing"), ("window_minutes", "early_minutes", "schedule")),
+    (_("Validation"), ("min_size_bytes", "max_shrink_percent", "unchanged_policy", "deep_check")),
+    (_("Retention"), ("keep_last", "keep_daily", "keep_weekly", "keep_monthly")),
     (
-        _("When it is expected"),
-        (
-            "expected_frequency", "days_of_week", "expected_hour_utc", "expected_minute_utc", "schedule", "time_zone",
-            "window_minutes", "early_minutes",
-        ),
-    ),
-    (_("What a good one is"), ("min_size_bytes", "max_shrink_percent", "unchanged_policy", "deep_check")),
-    (_("How many are kept"), ("keep_last", "keep_daily", "keep_weekly", "keep_monthly")),
-    (
-        _("Where it lies"),
+        _("Folders"),
         ("agent_deposit_path_template", "agent_log_deposit_path_template", "final_storage_path_template"),
     ),
-    (_("Whether it is watched"), ("is_active", "paused_until")),
-)  # fmt: skip
+    (_("Monitoring"), ("is_active", "paused_until")),
+)
+
+
+# A longer list of suggestions helps nobody; a name is checked when it is saved.
+MAX_SUGGESTED = 500
+# What differs from one database to the next, or belongs to its state.
+NOT_DUPLICATED = ("database_name", "is_active", "paused_until")
+
+
+def suggest_machines() -> list[str]:
+    return list(Agent.objects.active().order_by("name").values_list("machine_id", flat=True)[:MAX_SUGGESTED])
+
+
+def duplicate_settings(job: ExpectedBackupJob) -> dict[str, Any]:
+    """Return the form's values for another database with the same settings."""
+    settings = model_to_dict(job, exclude=NOT_DUPLICATED)
+    return settings | shown_timetable(job)
 
 
 def latest_entries_of(job: ExpectedBackupJob) -> LatestEntries:
@@ -63,12 +81,18 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
 
     change_list_template = "backups/jobs.html"
     change_form_template = "backups/job.html"
-    add_label = _("Expect another")
+    add_label = _("Add expected backup")
     ordering = ("agent_id", "database_name")
-    sortable_by = ()
-    list_display = (display.database, "state", "place", display.next_expected, display.last_good, "size")
+    sortable_by = ("state", "database", "last_good", "size", "place")
+    list_display = (
+        "state", display.database, display.last_good, "size", display.schedule, display.next_expected, "place",
+    )  # fmt: skip
     list_display_links = (display.database,)
     list_filter = (AttentionFilter, JobStatusFilter, StaleFilter, PausedFilter, FrequencyFilter)
+    purpose = _(
+        "Databases whose backups should arrive on a schedule. The portal verifies each upload, stores it, and alerts if"
+        " one is missing."
+    )
     search_fields = ("agent_id__fragment", "database_name__fragment", "company_name__fragment")
     search_help_text = search_by(_("machine"), _("database"), _("company"))
     export_columns = (
@@ -82,31 +106,34 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
     )  # fmt: skip
     status_facts = (
         (
-            _("How it stands"),
+            _("Status"),
             (
-                "state_alone", display.protection, "why", moment_column("status_since", _("since"), show=exact_moment),
-                display.next_expected, moment_column("last_checked_at", _("last checked"), show=exact_moment),
+                "state", display.protection, "why", moment_column("status_since", _("since"), show=exact_moment),
+                display.next_expected, moment_column("last_checked_at", _("last scanned"), show=exact_moment),
                 display.machine_page,
             ),
         ),
         (
-            _("The last good backup"),
+            _("Last verified backup"),
             (display.last_good_in_full, "size", "previous_successful_hash", "storage", display.hashed_again),
         ),
     )  # fmt: skip
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Show the status of an existing job first."""
-        facts = [(title, {"fields": fields, "classes": ["standing"]}) for title, fields in self.status_facts]
-        return (facts if obj else []) + [(title, {"fields": fields}) for title, fields in SETTINGS]
+        groups = {"standing": self.status_facts if obj else (), "basic": BASICS, "advanced": ADVANCED}
+        return [
+            (title, {"fields": fields, "classes": [kind]})
+            for kind, fieldsets in groups.items()
+            for title, fields in fieldsets
+        ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return [field for _title, fields in self.status_facts for field in fields]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         jobs: QuerySet[Any] = super().get_queryset(request)
-        annotated: QuerySet[Any] = jobs.annotate(is_protected=Q(protected(timezone.now())))
-        return annotated
+        return with_standing(jobs, timezone.now())
 
     def prepare_rows(self, rows: list[Any]) -> None:
         newest = load_latest_entries(rows)
@@ -127,7 +154,33 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
         job = kwargs.get("obj")
         if job is not None:
             context |= {"chart": sections.size_chart(job)}
+        if self.has_change_permission(request, job):
+            context |= {
+                "delivery": describe_delivery(job) if job is not None else None,
+                "machines": suggest_machines(),
+                "may_issue": self.has_enrol_permission(request),
+            }
         return super().render_change_form(request, context, *args, **kwargs)
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """Return the values of the query, or the settings of the database that is duplicated."""
+        initial: dict[str, Any] = super().get_changeform_initial_data(request)
+        source = initial.pop("duplicate", "")
+        job = self.get_object(request, source) if source else None
+        return initial if job is None else duplicate_settings(job) | initial
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        if change:
+            obj.save(update_fields=form.changed_columns)
+        else:
+            super().save_model(request, obj, form, change)
+        is_new_name = not change or "agent_id" in form.changed_data
+        if is_new_name and not Agent.objects.active().named(obj.agent_id).exists():
+            text = _(
+                "%(machine)s isn’t enrolled: check the name. It can upload by SFTP or a share without enrolment; to"
+                " upload over HTTPS, enrol it first."
+            )
+            self.message_user(request, text % {"machine": obj.agent_id}, messages.WARNING)
 
     def get_sections(self, request: HttpRequest, obj: ExpectedBackupJob) -> list[Section]:
         return [sections.entries_section(obj), sections.versions_section(obj), history_section(job_subject(obj))]
@@ -146,25 +199,26 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
         actions.pop("delete_selected", None)
         return actions
 
+    @admin.display(description=_("time of day"))
+    def time_of_day(self, job: ExpectedBackupJob) -> str:
+        """Return what the form shows, for users who may only view."""
+        return f"{shown_timetable(job)['time_of_day']:%H:%M}"
+
     # --- Columns and facts -------------------------------------------------------------------------------------------
 
-    @admin.display(description=_("company, city"))
+    @admin.display(description=_("company, city"), ordering=Concat("company_name", Value(" "), "city"))
     def place(self, job: ExpectedBackupJob) -> SafeString | str:
         return stack_lines(job.company_name or EMPTY_VALUE, job.city)
 
-    @admin.display(description=_("status, since"))
+    @admin.display(description=_("status"), ordering=display.BY_STANDING)
     def state(self, job: ExpectedBackupJob) -> SafeString:
         return display.job_state(job, latest_entries_of(job), timezone.now())
 
-    @admin.display(description=_("status"))
-    def state_alone(self, job: ExpectedBackupJob) -> SafeString:
-        return display.job_state(job, latest_entries_of(job), timezone.now(), with_since=False)
-
-    @admin.display(description=_("size"))
+    @admin.display(description=_("size"), ordering=display.LAST_SIZE)
     def size(self, job: ExpectedBackupJob) -> SafeString | str:
         return display.size_with_tooltip(latest_entries_of(job).size)
 
-    @admin.display(description=_("why"))
+    @admin.display(description=_("reason"))
     def why(self, job: ExpectedBackupJob) -> SafeString | str:
         return display.explain_status(latest_entries_of(job).latest)
 

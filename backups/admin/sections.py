@@ -50,11 +50,11 @@ def entries_section(job: ExpectedBackupJob) -> Section:
         for entry in found[:MAX_ENTRIES]
     ]
     return Section(
-        title=_("What became of its backups"),
-        columns=[_("Expected"), _("Status"), _("Why"), _("The machine says"), _("Measured here"), _("Storage")],
+        title=_("Backup history"),
+        columns=[_("Scheduled"), _("Status"), _("Reason"), _("Reported"), _("Verified"), _("Storage")],
         rows=rows,
         url=reverse("admin:backups_backupentry_changelist", query={"job": job.pk}),
-        empty=_("No backup has been expected yet."),
+        empty=_("No backups yet."),
         note=_("Older ones are not shown.") if len(found) > MAX_ENTRIES else "",
     )
 
@@ -73,8 +73,8 @@ def versions_section(job: ExpectedBackupJob) -> Section:
     ]
     return Section(
         title=_("Stored versions"),
-        columns=[_("Expected"), _("Storage"), _("File"), _("Size"), _("SHA-256")],
+        columns=[_("Scheduled"), _("Storage"), _("File"), _("Size"), _("SHA-256")],
         rows=rows,
-        empty=_("None is stored."),
+        empty=_("No stored versions."),
         note=_("Older ones are not shown.") if len(found) > MAX_VERSIONS else "",
     )

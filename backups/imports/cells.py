@@ -41,7 +41,7 @@ def parse_cell(column: models.Field[Any, Any], text: str) -> Any:
 
 def parse_boolean(text: str) -> bool:
     if text.lower() not in BOOLEANS:
-        raise ValueError(_("true or false is expected."))
+        raise ValueError(_("Enter true or false."))
     return BOOLEANS[text.lower()]
 
 
@@ -51,13 +51,13 @@ def parse_datetime(text: str) -> datetime:
         found = found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
         validators.validate_moment(found)
     except (ValueError, OverflowError, ValidationError):
-        raise ValueError(_("A moment is expected, such as 2026-03-10T09:12:44Z.")) from None
+        raise ValueError(_("Enter a date and time such as 2026-03-10T09:12:44Z.")) from None
     return found
 
 
 def parse_integer(text: str) -> int:
     if not WHOLE.fullmatch(text):
-        raise ValueError(_("A whole number is expected."))
+        raise ValueError(_("Enter a whole number."))
     return int(text)
 
 
@@ -65,18 +65,18 @@ def parse_choice(text: str, choices: list[str]) -> str:
     for known in choices:
         if known.lower() == text.lower():
             return known
-    raise ValueError(_("One of these is expected: %(choices)s.") % {"choices": ", ".join(choices)})
+    raise ValueError(_("Enter one of: %(choices)s.") % {"choices": ", ".join(choices)})
 
 
 def parse_sha256(text: str) -> str:
     if not SHA256.fullmatch(text.lower()):
-        raise ValueError(_("64 hexadecimal digits are expected."))
+        raise ValueError(_("Enter 64 hexadecimal digits."))
     return text.lower()
 
 
 def parse_line(text: str) -> str:
     if CONTROL.search(text):
-        raise ValueError(_("Control characters are not allowed."))
+        raise ValueError(_("Control characters aren’t allowed."))
     if TOKEN_IN_TEXT.search(text):
-        raise ValueError(_("A token does not belong here."))
+        raise ValueError(_("Don’t put a token here."))
     return text

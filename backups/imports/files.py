@@ -46,9 +46,9 @@ def read_rows(file: UploadedFile[Any]) -> list[CellRow]:
     header = [name.strip().lower() for name in next(lines, [])]
     names = [name for name in header if name]
     if not names:
-        raise UnreadableFile(_("The file is empty: its first line must name the columns."))
+        raise UnreadableFile(_("The file is empty: the first row must contain the column names."))
     if len(set(names)) < len(names):
-        raise UnreadableFile(_("A column is named twice."))
+        raise UnreadableFile(_("A column name appears twice."))
     return list(read_rows_below(header, lines))
 
 
@@ -66,7 +66,7 @@ def read_rows_below(header: Sequence[str], lines: Iterable[Sequence[str]]) -> It
                 _("Row %(row)s has more cells than there are columns.") % {"row": format_count(count + 1)}
             )
         if any(len(value) > LONGEST_CELL for value in values):
-            raise UnreadableFile(_("A cell of row %(row)s is far too long.") % {"row": format_count(count + 1)})
+            raise UnreadableFile(_("A cell in row %(row)s is too long.") % {"row": format_count(count + 1)})
         yield {name: value for name, value in zip(header, values, strict=False) if name}
 
 
@@ -81,7 +81,7 @@ def read_csv(content: bytes) -> Iterator[list[str]]:
     try:
         yield from csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     except csv.Error:
-        raise UnreadableFile(_("The file is not CSV: a quoted cell does not end, or is too long.")) from None
+        raise UnreadableFile(_("The file isn’t valid CSV: a quoted cell isn’t closed or is too long.")) from None
 
 
 def read_workbook(content: bytes) -> Iterator[list[str]]:
@@ -93,11 +93,11 @@ def read_workbook(content: bytes) -> Iterator[list[str]]:
             [sys.executable, "-I", workbook.__file__, *bounds], input=content, capture_output=True, timeout=MAX_WAITED
         )
     except subprocess.TimeoutExpired:
-        raise UnreadableFile(_("The workbook cannot be read.")) from None
+        raise UnreadableFile(_("The workbook can’t be read.")) from None
     if reading.returncode == workbook.TOO_MUCH:
-        raise UnreadableFile(_("The workbook has far too many rows, or too much in them."))
+        raise UnreadableFile(_("The workbook has too many rows or too much content."))
     if reading.returncode != 0:
-        raise UnreadableFile(_("The workbook cannot be read."))
+        raise UnreadableFile(_("The workbook can’t be read."))
     yield from json.loads(reading.stdout)
 
 
@@ -106,6 +106,6 @@ def refuse_bombs(file: IO[bytes]) -> None:
         with zipfile.ZipFile(file) as archive:
             parts = archive.infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError):
-        raise UnreadableFile(_("The workbook cannot be read.")) from None
+        raise UnreadableFile(_("The workbook can’t be read.")) from None
     if len(parts) > MAX_PARTS or sum(part.file_size for part in parts) > MAX_UNPACKED:
-        raise UnreadableFile(_("The workbook unpacks to more than any list of expected backups would."))
+        raise UnreadableFile(_("The workbook is too large once decompressed."))

@@ -182,7 +182,7 @@ class ColumnMapping:
                 ignored.append(printable_name(column))
             elif name in columns.by_field:
                 both = {"first": columns.by_field[name], "second": column}
-                columns.faults.append(_("The columns %(first)s and %(second)s mean the same.") % both)
+                columns.faults.append(_("The columns %(first)s and %(second)s are the same.") % both)
             else:
                 columns.by_field[name] = column
         for name in KEY:
@@ -301,7 +301,7 @@ def refuse_repeated(rows: list[ImportRow]) -> None:
     times = Counter(key_of_job(row) for row in rows)
     for row in rows:
         if times[key_of_job(row)] > 1:
-            row.refuse("database_name", _("Another row is about the same database."))
+            row.refuse("database_name", _("Another row has the same database."))
 
 
 def key_of_job(row: ImportRow) -> tuple[str, str]:
@@ -329,4 +329,4 @@ def refuse_shared_folders(rows: list[ImportRow], existing: ExistingJobs) -> None
 def list_warnings(rows: list[ImportRow]) -> Iterator[str]:
     kept = sum(row.kept_newer for row in rows)
     if kept:
-        yield _("What scans found out since was kept for %(count)s of the expected backups.") % {"count": kept}
+        yield _("Newer scan results were kept for %(count)s expected backups.") % {"count": kept}

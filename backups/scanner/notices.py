@@ -77,24 +77,27 @@ def verdict_notices(examined: ExaminedCycle) -> list[Notice]:
 def storage_notice(entry: BackupEntry, why: Reason) -> Notice:
     """Return the notice of a verified backup that could not be stored, once per entry and reason."""
     job = entry.job
-    title = _("Backup of %(job)s was verified, but is not stored") % {"job": describe_job(job)}
+    title = _("Backup of %(job)s was verified but not stored") % {"job": describe_job(job)}
     key = f"{entry.cycle_at:%Y%m%dT%H%MZ}:storage:{why['code']}"
     return job_notice(job, Severity.CRITICAL, title, format_reasons([why]), key, State.NOTE)
 
 
 def damage_notice(job: ExpectedBackupJob, why: Reason, day: str) -> Notice:
     """Return the notice of a current version that is no longer what was verified, once a day."""
-    title = _("The stored backup of %(job)s is damaged") % {"job": describe_job(job)}
+    title = _("Stored backup of %(job)s corrupted") % {"job": describe_job(job)}
     return job_notice(job, Severity.CRITICAL, title, format_reasons([why]), f"damage:{day}", State.NOTE)
 
 
 def root_notice(is_missing: bool, key: str) -> Notice:
     """Return the one notice of a deposit root that disappeared or came back, however many backups are in it."""
     if is_missing:
-        title, state = _("The deposit area is not there"), State.OPENED
-        text = _("No backup can be looked at until it is: is the disk mounted? Nothing was recorded as missing.")
+        title, state = _("Upload area unavailable"), State.OPENED
+        text = _(
+            "No backup can be verified until it is back. Check that the disk is mounted. No backup was recorded as"
+            " missing."
+        )
     else:
-        title, state, text = _("The deposit area is there again"), State.CLOSED, _("Backups are looked at again.")
+        title, state, text = _("Upload area available again"), State.CLOSED, _("Backups are being verified again.")
     return Notice(
         subject="backups:deposit-root",
         severity=Severity.CRITICAL,

@@ -7,7 +7,7 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from backups.admin import actions
-from backups.models import ExpectedBackupJob, Scan
+from backups.models import Scan
 from backups.reasons import make_reason
 from backups.tests.admin_pages import LIST, job_page, post_action, post_action_on_page
 from backups.tests.factories import make_entry, set_status
@@ -27,7 +27,7 @@ class TestScanning:
             ("SRV-1", "admin"), ("SRV-2", "admin"),
         ]  # fmt: skip
         assert OrmQ.objects.count() == 2
-        assert messages_of(response) == ["2 machines are being scanned."]
+        assert messages_of(response) == ["Scan of 2 machines started…"]
         assert sorted(subject for subject, _after in audit_events("backups.scan_asked")) == [
             "backup:SRV-1/a", "backup:SRV-1/b", "backup:SRV-2/c",
         ]  # fmt: skip
@@ -36,16 +36,16 @@ class TestScanning:
         monkeypatch.setattr(actions, "MAX_SCANS", 1)
         response = post_action(admin_client, "scan_now", make_job("a", "SRV-1"), make_job("b", "SRV-2"))
         assert [scan.agent_id for scan in Scan.objects.all()] == [""]
-        assert messages_of(response) == ["All machines are being scanned."]
+        assert messages_of(response) == ["Scan of all machines started…"]
 
     def test_paused_jobs_are_not_scanned(self, admin_client, make_job):
         response = post_action(admin_client, "scan_now", make_job(is_active=False))
-        assert (messages_of(response), Scan.objects.count()) == (["Paused databases are not scanned."], 0)
+        assert (messages_of(response), Scan.objects.count()) == (["Paused databases aren’t scanned."], 0)
 
     def test_scan_without_the_root_shows_an_error(self, admin_client, job, settings):
         settings.DEPOSITS_ROOT.rmdir()
         response = admin_client.post(f"{LIST}{job.pk}/act/scan_now/", {"_selected_action": job.pk}, follow=True)
-        assert messages_of(response) == ["The deposit root is missing: nothing can be scanned."]
+        assert messages_of(response) == ["The upload area is unavailable: nothing can be scanned."]
         assert OrmQ.objects.count() == 0
 
 
@@ -67,7 +67,7 @@ class TestPausing:
             job.refresh_from_db()
             assert abs(job.paused_until - timezone.now() - days * DAY) < timedelta(minutes=1)
             assert job.is_active
-        assert messages_of(response)[0].startswith("2 databases are paused until ")
+        assert messages_of(response)[0].startswith("2 databases paused until ")
         assert [set(after) for _subject, after in audit_events("backups.paused")] == [{"until"}] * 2
 
     def test_pause_ends_at_a_moment_in_local_time(self, admin_client, job):
@@ -77,7 +77,7 @@ class TestPausing:
         assert job.paused_until == datetime(2099, 3, 1, 8, tzinfo=UTC)
 
     @pytest.mark.parametrize(
-        ("until", "words"), [("", "Until when?"), ("2020-01-01T00:00", "past"), ("x", "valid date")]
+        ("until", "words"), [("", "Until when?"), ("2020-01-01T00:00", "This time has passed."), ("x", "valid date")]
     )
     def test_pause_with_an_invalid_moment_shows_the_form_again(self, admin_client, job, until, words):
         response = post_action_on_page(admin_client, "pause", job, confirmed="yes", length="until", until=until)
@@ -89,14 +89,16 @@ class TestPausing:
         response = post_action(admin_client, "pause", job, confirmed="yes", length="good")
         job.refresh_from_db()
         assert (job.is_active, job.paused_until) == (False, None)
-        assert messages_of(response) == ["1 database is paused until it is resumed."]
+        assert messages_of(response) == ["1 database paused until resumed."]
 
     def test_selection_of_too_many_jobs_is_refused(self, admin_client, make_job, monkeypatch):
         monkeypatch.setattr(actions, "MAX_AT_ONCE", 1)
         jobs = [make_job("a"), make_job("b")]
-        response = post_action(admin_client, "pause", *jobs, confirmed="yes", length="good")
-        assert messages_of(response) == ["Choose at most 1 databases at once. Nothing was done."]
-        assert ExpectedBackupJob.objects.filter(is_active=True).count() == 2
+        for job in jobs:
+            set_status(job)
+        response = post_action(admin_client, "reverify", *jobs)
+        assert messages_of(response)[0] == "Choose at most 1 databases at once. Nothing was done."
+        assert OrmQ.objects.count() == 0
 
     def test_resumed_job_ignores_the_cycles_of_its_pause(self, admin_client, make_job):
         now = timezone.now()
@@ -104,7 +106,7 @@ class TestPausing:
         resting = make_job("b", paused_until=now + 9 * DAY, watched_since=now - 9 * DAY)
         running = make_job("c", watched_since=now - 9 * DAY)
         response = post_action(admin_client, "resume", off, resting, running)
-        assert messages_of(response) == ["2 databases are watched again."]
+        assert messages_of(response) == ["2 databases resumed."]
         for job in (off, resting):
             job.refresh_from_db()
             after = timezone.now()
@@ -147,17 +149,17 @@ class TestTheCurrentVersion:
     def test_download_of_a_missing_version_shows_an_error(self, admin_client, job):
         set_status(job)
         response = admin_client.post(f"{LIST}{job.pk}/act/download/", {"_selected_action": job.pk}, follow=True)
-        assert messages_of(response) == ["The current version is not there."]
+        assert messages_of(response) == ["The current version is missing."]
         assert audit_events("backups.downloaded") == []
 
     def test_download_of_two_jobs_is_refused(self, admin_client, stored, make_job):
         assert messages_of(post_action(admin_client, "download", stored, make_job("b"))) == [
-            "Choose one database: each is a file of its own."
+            "Choose one database: each downloads as its own file."
         ]
 
     def test_reverify_queues_a_task_and_is_audited(self, client, stored, make_job):
         response = post_action(log_in_with_role(client, "operator"), "reverify", stored, make_job("never stored"))
-        assert messages_of(response) == ["1 stored backup is being hashed again: its page will tell the result."]
+        assert messages_of(response) == ["Re-verification of 1 stored backup started. Its page will show the result."]
         queued = OrmQ.objects.get()
         assert (queued.key, queued.task["args"]) == ("slow", ("backups.reverify", stored.pk))
         assert [subject for subject, _after in audit_events("backups.reverify_asked")] == [
@@ -170,5 +172,5 @@ class TestTheCurrentVersion:
         assert '<span class="badge badge-good">intact</span>' in page_text(admin_client.get(job_page(stored)))
         set_status(stored, reverified_at=timezone.now(), damage=make_reason("current_absent"))
         text = page_text(admin_client.get(job_page(stored)))
-        assert '<span class="badge badge-bad">damaged</span>' in text
-        assert "The current version is not there." in text
+        assert '<span class="badge badge-bad">corrupted</span>' in text
+        assert "The current version is missing." in text

@@ -32,14 +32,14 @@ class TestTheList:
         make_entry(job, ago=DAY, warnings=["shrunk"], late=True)
         text = page_text(admin_client.get(LIST))
         for part in (
-            f"{entry.cycle_at:%Y-%m-%d %H:%M} UTC", "crm", "SRV-1", '<span class="badge badge-bad">failed</span>',
-            "The machine says that the step BACKUP failed.", "late</span>", "It is much smaller than the last ones.",
+            f"{entry.cycle_at:%Y-%m-%d %H:%M}:", "crm", "SRV-1", '<span class="badge badge-bad">failed</span>',
+            "Step “BACKUP” failed on the machine.", "late</span>", "It is much smaller than the previous dumps.",
         ):  # fmt: skip
             assert part in text
 
     def test_plain_success_shows_no_reason(self, admin_client, job):
         make_entry(job)
-        assert "Hash and size" not in page_text(admin_client.get(LIST))
+        assert "SHA-256 and size match" not in page_text(admin_client.get(LIST))
 
     @pytest.mark.parametrize(
         ("query", "names"),
@@ -80,7 +80,7 @@ class TestTheList:
     def test_export_contains_database_and_machine(self, admin_client, make_job):
         entry = make_entry(make_job("crm", "SRV-1"))
         lines = b"".join(act_on(admin_client, entry).streaming_content).decode("utf-8-sig").splitlines()
-        assert lines[0].startswith("Expected,Status,")
+        assert lines[0].startswith("Status,Scheduled,")
         assert "crm; SRV-1" in lines[1]
 
 
@@ -109,15 +109,13 @@ class TestThePage:
         assert f'href="/admin/agents/agent/?q={job.agent_id}"' in text
 
     def test_page_shows_the_first_status(self, admin_client, job):
-        assert "It was at first: missing." in page(
-            admin_client, make_entry(job, late=True, first_status=Status.MISSING)
-        )
+        assert "First status: missing." in page(admin_client, make_entry(job, late=True, first_status=Status.MISSING))
         assert "It was at first" not in page(admin_client, make_entry(job, ago=DAY))
 
     def test_page_shows_why_a_dump_is_not_stored(self, admin_client, job):
         text = page(admin_client, make_entry(job, promotion="failed", promotion_reason=make_reason("storage_full")))
-        assert "could not be stored</span>" in text
-        assert "No space is left for the verified backup." in text
+        assert "storage failed</span>" in text
+        assert "No space left for the verified backup." in text
 
     def test_page_shows_the_stored_path(self, admin_client, job):
         assert "ACME/crm/versions/x.sql.gz" in page(

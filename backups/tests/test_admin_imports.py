@@ -46,7 +46,7 @@ class TestThePreview:
         make_job("web", "SRV-3")
         response = send(admin_client, TWO + "SRV-3,web,7\n")
         text = page_text(response)
-        assert "Would be added: 1; changed: 1; left as they are: 1." in text
+        assert "To add: 1; to update: 1; unchanged: 1." in text
         assert [(row["line"], row["database_name"], row["details"]) for row in response.context["shown"]] == [
             (2, "crm", ["keep_last: 9"]), (3, "paie", []),
         ]  # fmt: skip
@@ -56,16 +56,16 @@ class TestThePreview:
     def test_refused_row_shows_its_reason_and_blocks_the_import(self, admin_client):
         response = send(admin_client, TWO + "SRV 3,web,many\n")
         text = page_text(response)
-        assert "1 row is refused, so nothing is imported." in text
+        assert "1 row has errors, so nothing was imported." in text
         first = response.context["shown"][0]
         assert (first["line"], first["is_refused"]) == (4, True)
-        assert "keep_last: A whole number is expected." in first["details"]
+        assert "keep_last: Enter a whole number." in first["details"]
         assert carried(response) is None
 
     @pytest.mark.parametrize(
         ("content", "words"),
         [("", "The file is empty"), ("agent_id\nSRV-1\n", "The column database_name is missing."),
-         (b"PK\x03\x04", "The workbook cannot be read"), ("a,a\n1,1\n", "A column is named twice")],
+         (b"PK\x03\x04", "The workbook can’t be read"), ("a,a\n1,1\n", "A column name appears twice")],
     )  # fmt: skip
     def test_unreadable_file_shows_an_error(self, admin_client, content, words):
         response = send(admin_client, content)
@@ -83,7 +83,7 @@ class TestThePreview:
     def test_unchanged_table_offers_no_import(self, admin_client, make_job):
         make_job("crm", "SRV-1")
         response = send(admin_client, "agent_id,database_name\nSRV-1,crm\n")
-        assert "Nothing would change" in page_text(response)
+        assert "No changes" in page_text(response)
         assert carried(response) is None
 
     def test_exported_table_changes_nothing(self, admin_client, make_job):
@@ -91,7 +91,7 @@ class TestThePreview:
         for url in (f"{LIST}export/fields/", f"{LIST}export/fields/xlsx/"):
             response = admin_client.get(url)
             content = b"".join(response.streaming_content) if response.streaming else response.content
-            assert "Nothing would change" in page_text(send(admin_client, content))
+            assert "No changes" in page_text(send(admin_client, content))
 
     def test_preview_is_limited_and_shows_refused_rows_first(self, admin_client, monkeypatch):
         monkeypatch.setattr(imports, "MAX_SHOWN_ROWS", 2)
@@ -112,7 +112,7 @@ class TestGoing:
         log_in_with_role(client, "operator")
         make_job("crm", "SRV-1")
         response = go(client, send(client, TWO), follow=True)
-        assert messages_of(response) == ["Imported. Added: 1; changed: 1; left as they were: 0."]
+        assert messages_of(response) == ["Import complete. Added: 1; updated: 1; unchanged: 0."]
         assert names() == [("SRV-1", "crm", 9), ("SRV-2", "paie", 7)]
         assert audit_events("backups.jobs_imported") == [("", {"created": 1, "changed": 1, "unchanged": 0})]
 
@@ -120,7 +120,7 @@ class TestGoing:
         previewed = send(admin_client, TWO)
         make_job("crm", "SRV-1")
         response = go(admin_client, previewed)
-        assert "Nothing was imported: look again." in page_text(response)
+        assert "Nothing was imported: check the preview again." in page_text(response)
         assert names() == [("SRV-1", "crm", 7)]
         assert go(admin_client, response).status_code == 302
         assert names() == [("SRV-1", "crm", 9), ("SRV-2", "paie", 7)]
@@ -129,19 +129,19 @@ class TestGoing:
         previewed = send(admin_client, TWO)
         make_job("other", "SRV-9", final_storage_path_template="_/_/paie")
         response = go(admin_client, previewed)
-        assert "Nothing was imported: look again." in page_text(response)
+        assert "Nothing was imported: check the preview again." in page_text(response)
         assert "stored in the same folder" in page_text(response)
         assert names() == [("SRV-9", "other", 7)]
 
     @pytest.mark.parametrize("rows", ["", "nonsense", "eyJhIjoxfQ:1tX:abc"])
     def test_rows_without_valid_signature_are_refused(self, admin_client, rows):
-        assert "The preview is too old" in page_text(admin_client.post(IMPORT, {"rows": rows}))
+        assert "The preview has expired" in page_text(admin_client.post(IMPORT, {"rows": rows}))
         assert names() == []
 
     def test_rows_of_an_expired_preview_are_refused(self, admin_client, monkeypatch):
         previewed = send(admin_client, TWO)
         monkeypatch.setattr(imports, "SIGNED_FOR_SECONDS", -1)
-        assert "The preview is too old" in page_text(go(admin_client, previewed))
+        assert "The preview has expired" in page_text(go(admin_client, previewed))
         assert names() == []
 
 
@@ -155,7 +155,7 @@ class TestItsBounds:
     def test_table_too_large_for_the_form_is_refused(self, admin_client, monkeypatch):
         monkeypatch.setattr(imports, "MAX_SIGNED_BYTES", 50)
         response = send(admin_client, TWO)
-        assert "too much to be previewed" in page_text(response)
+        assert "too large to preview" in page_text(response)
         assert carried(response) is None
 
     @pytest.mark.parametrize("codename", ["add_expectedbackupjob", "change_expectedbackupjob"])

@@ -152,7 +152,7 @@ def test_entries_are_returned_newest_first(call, staff_token, make_job, make_ent
             {"id": missing.pk, "cycle_at": "2026-03-11T13:00:00Z", "status": "MISSING", "first_status": "MISSING", "late": False,
              "message": "No report arrived by the deadline.", "warnings": [], **nothing, "promotion": "none"},
             {"id": known.pk, "cycle_at": "2026-03-10T13:00:00Z", "status": "SUCCESS", "first_status": "MISSING", "late": True,
-             "message": "Hash and size are those the machine says.", "warnings": ["shrunk"], "agent_sha256": "a" * 64, "agent_size": 2**40,
+             "message": "SHA-256 and size match what the machine reported.", "warnings": ["shrunk"], "agent_sha256": "a" * 64, "agent_size": 2**40,
              "server_sha256": "b" * 64, "server_size": 3, "report_name": "r.json", "promotion": "promoted"},
         ],
         "next": None,

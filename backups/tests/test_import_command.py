@@ -108,7 +108,7 @@ def test_refusals_name_line_and_column_and_block_the_import(run, options):
         out, errors = run(table, *options)
     assert out == ""
     assert errors.splitlines() == [
-        "line 2: PC-1 a: keep_last: A whole number is expected.",
+        "line 2: PC-1 a: keep_last: Enter a whole number.",
         "line 6: PC-1 c: keep_last: Ensure this value is greater than or equal to 1.",
         "CommandError: Nothing was imported.",
     ]
@@ -128,11 +128,11 @@ def test_unknown_columns_are_printed(run):
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
-    [("", "The file is empty: its first line must name the columns."), ("\n\n", "The file is empty: its first line must name the columns."),
+    [("", "The file is empty: the first row must contain the column names."), ("\n\n", "The file is empty: the first row must contain the column names."),
      (TABLE.encode("utf-16"), "The file is not in UTF-8."), (TABLE.encode("latin-1"), "The file is not in UTF-8."),
-     ("agent_id,database_name,City,city\n", "A column is named twice."), ("agent_id,city\nPC-1,x\n", "Nothing was imported."),
+     ("agent_id,database_name,City,city\n", "A column name appears twice."), ("agent_id,city\nPC-1,x\n", "Nothing was imported."),
      ("agent_id,database_name\nPC-1,a,more\n", "Line 2 has more cells than there are columns."),
-     ('agent_id,database_name\nPC-1,"a\n', "The file is not CSV: look at line 2."), ("agent_id,database_name\nPC-1," + "x" * 200_000, "The file is not CSV: look at line 2.")],
+     ('agent_id,database_name\nPC-1,"a\n', "The file is not valid CSV: check line 2."), ("agent_id,database_name\nPC-1," + "x" * 200_000, "The file is not valid CSV: check line 2.")],
 )  # fmt: skip
 def test_invalid_table_is_refused_with_a_sentence(run, content, sentence):
     _out, errors = run(content)
@@ -156,7 +156,7 @@ def test_twenty_thousand_rows_are_the_limit(run, monkeypatch):
 
 @pytest.mark.parametrize("path", ["nowhere.csv", "."])
 def test_unreadable_file_is_an_error(path):
-    with pytest.raises(CommandError, match=r"The file cannot be read: .*\."):
+    with pytest.raises(CommandError, match=r"The file can’t be read: .*\."):
         call_command("import_backup_jobs", path)
 
 
@@ -165,7 +165,7 @@ def test_import_conflict_is_an_error(run, monkeypatch):
         raise planning.ImportConflict
 
     monkeypatch.setattr(planning, "apply_import", overtaken)
-    assert run(TABLE) == ("", "CommandError: The expected backups changed meanwhile. Nothing was imported.\n")
+    assert run(TABLE) == ("", "CommandError: The expected backups changed in the meantime. Nothing was imported.\n")
 
 
 def test_large_table_is_planned_at_once(run, django_assert_max_num_queries):

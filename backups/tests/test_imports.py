@@ -300,7 +300,7 @@ def test_missing_key_column_is_a_fault(missing):
 
 def test_two_columns_for_one_field_are_a_fault():
     plan = plan_import([row(agent_id_responsible="PC-2")])
-    assert plan.faults == ["The columns agent_id and agent_id_responsible mean the same."]
+    assert plan.faults == ["The columns agent_id and agent_id_responsible are the same."]
 
 
 def test_unknown_columns_are_ignored_with_a_warning():
@@ -334,7 +334,7 @@ def test_results_older_than_the_last_scan_are_ignored(make_job, looked, taken):
     job = ExpectedBackupJob.objects.get()
     assert (job.current_status, job.previous_successful_hash[0]) == (("FAILED", "b") if taken else ("SUCCESS", "a"))
     assert job.city == "Douala"
-    kept = "What scans found out since was kept for 1 of the expected backups."
+    kept = "Newer scan results were kept for 1 expected backups."
     assert plan.warnings == ([] if taken else [kept])
 
 

@@ -87,7 +87,7 @@ def test_later_report_without_a_better_dump_only_adds_a_warning(machine, entry, 
         found = entry(AFTER_DEADLINE + timedelta(hours=hours))
     assert (found.status, found.warnings, found.promotion) == ("SUCCESS", ["later_failed"], "promoted")
     assert ("disk full" in found.message) == (bad == "failed")
-    assert ("truncated or damaged" in found.message) == (bad == "in doubt")
+    assert ("truncated or corrupted" in found.message) == (bad == "in doubt")
     assert versions_of(settings) == {"current_version": GOOD}
     before = ExpectedBackupJob.objects.get()
     assert (before.current_status, before.in_doubt, before.last_verified_at) == ("SUCCESS", False, REPORTED)

@@ -92,7 +92,7 @@ def test_success_with_doubts_sends_a_warning_at_once(machine, scan, job):
     scan()
     (message,) = OutboxMessage.objects.all()
     assert message.title == "Backup of compta_db (SRV-DOUALA-01), ACME is suspicious, expected 2025-06-12 13:00 UTC"
-    assert "Its name does not match its format" in message.text
+    assert "Its name doesn’t match its format" in message.text
 
 
 def test_recovery_is_sent_for_the_first_good_dump_not_a_doubtful_one(machine, scan, job):
@@ -112,7 +112,7 @@ def test_contradictory_report_sends_one_note(machine, scan, job):
     machine.report(overall_status="failed_globally")
     scan(), scan()
     assert [(state, severity) for severity, state, _title in told()] == [("note", Severity.WARNING)]
-    assert "calls the operation as a whole failed" in OutboxMessage.objects.get().text
+    assert "marks the whole operation as failed" in OutboxMessage.objects.get().text
 
 
 def test_recovery_is_sent_after_an_unverified_cycle(machine, scan, job):
@@ -186,7 +186,7 @@ def test_digest_counts_protected_databases(make_verified, monday):
     monday()
     (message,) = OutboxMessage.objects.all()
     assert message.title == "Backups: 2 of 4 databases are protected"
-    assert message.text == "db2 (SRV-DOUALA-01), ACME: missing\nWithout a good backup of late: 1"
+    assert message.text == "db2 (SRV-DOUALA-01), ACME: missing\nPending or overdue: 1"
 
 
 def test_digest_lists_doubtful_dumps(machine, scan, job, monday, make_verified):
@@ -203,13 +203,13 @@ def test_healthy_digest_is_sent_once_a_week(make_verified, monday):
     make_verified()
     monday(), monday()
     (message,) = OutboxMessage.objects.all()
-    assert message.text == "All that was expected arrived and was verified."
+    assert message.text == "All expected backups arrived and were verified."
 
 
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
-        ({"last_verified_at": EXPECTED}, "Without a good backup of late: 1"),
+        ({"last_verified_at": EXPECTED}, "Pending or overdue: 1"),
         ({"damage": {"code": "current_differs"}}, "db (SRV-DOUALA-01), ACME: verified"),
     ],
 )
@@ -230,7 +230,7 @@ def test_digest_reports_a_silent_scanner(make_verified, monday, why):
     else:
         Scan.objects.update(root_is_missing=True)
     monday()
-    assert OutboxMessage.objects.get().text.startswith("Nobody has looked at them for a while")
+    assert OutboxMessage.objects.get().text.startswith("No recent scan")
 
 
 def test_digest_limits_its_lines(make_verified, monday):

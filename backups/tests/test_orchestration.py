@@ -175,7 +175,7 @@ def test_simultaneous_scans_send_one_notice_of_a_missing_root(settings, due, cha
     orchestration.queue_periodic_scan()
     Scan.objects.exclude(pk=before).delete()
     orchestration.queue_periodic_scan()
-    assert OutboxMessage.objects.filter(title="The deposit area is not there").count() == 1
+    assert OutboxMessage.objects.filter(title="Upload area unavailable").count() == 1
 
 
 def test_requested_scan_is_never_skipped(due):
@@ -315,7 +315,7 @@ def test_damaged_current_version_is_recorded_and_notified(stored, channel, tmp_p
     assert look_again(job)["code"] == code
     look_again(job)
     (message,) = OutboxMessage.objects.all()
-    assert message.title == f"The stored backup of {DATABASE} ({AGENT}), ACME, {AGENT} is damaged"
+    assert message.title == f"Stored backup of {DATABASE} ({AGENT}), ACME, {AGENT} corrupted"
 
 
 def test_new_version_ends_the_damage(stored, machine, scan):

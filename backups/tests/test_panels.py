@@ -6,15 +6,18 @@ import pytest
 from django.core.cache import cache
 from django.utils import timezone
 
-from backups.models import Status
+from backups.findings import overdue_databases
+from backups.models import ExpectedBackupJob, Status
 from backups.panels import (
     backups_tile,
     count_jobs,
     count_verified_by_day,
+    job_badge,
     load_latest_entries,
     load_scan_status,
     machine_databases_section,
 )
+from backups.protection import CONDITIONS, Standing, with_standing
 from backups.tests.factories import make_entry, make_finished_scan, set_status
 from portal.tests.helpers.queries import count_queries
 from portal.work.queue import enqueue
@@ -30,32 +33,32 @@ def fresh_figures():
 
 def figures():
     found = count_jobs(timezone.now())
-    return found.protected, found.failing, found.waiting, found.paused
+    return found.protected, found.failing, found.overdue, found.pending, found.paused
 
 
 class TestWhichAreProtected:
     @pytest.mark.parametrize(
         ("status", "ago", "fields", "expected"),
         [
-            (Status.SUCCESS, HOUR, {}, (1, 0, 0, 0)),
-            (Status.SUCCESS, 3 * DAY, {}, (0, 0, 1, 0)),
-            (Status.SUCCESS, 3 * DAY, {"days_of_week": "MO,FR"}, (1, 0, 0, 0)),
-            (Status.SUCCESS, 8 * DAY, {"expected_frequency": "weekly"}, (1, 0, 0, 0)),
-            (Status.SUCCESS, 10 * DAY, {"expected_frequency": "weekly"}, (0, 0, 1, 0)),
-            (Status.SUCCESS, HOUR, {"damage": {"code": "current_differs"}}, (0, 1, 0, 0)),
-            (Status.UNCHANGED, HOUR, {}, (1, 0, 0, 0)),
-            (Status.UNCHANGED, HOUR, {"unchanged_policy": "alert"}, (0, 1, 0, 0)),
-            (Status.MISSING, HOUR, {}, (0, 1, 0, 0)),
-            (Status.FAILED, HOUR, {}, (0, 1, 0, 0)),
-            (Status.TRANSFER_INTEGRITY_FAILED, HOUR, {}, (0, 1, 0, 0)),
-            (Status.UNVERIFIED, HOUR, {}, (0, 0, 1, 0)),
-            (Status.PENDING, HOUR, {}, (0, 0, 1, 0)),
-            (Status.SUCCESS, HOUR, {"in_doubt": True}, (0, 0, 0, 0)),
-            (Status.UNCHANGED, HOUR, {"in_doubt": True, "unchanged_policy": "alert"}, (0, 1, 0, 0)),
-            (Status.SUCCESS, 30 * DAY, {"schedule": "0 2 1 * *"}, (1, 0, 0, 0)),
-            (Status.SUCCESS, 33 * DAY, {"schedule": "0 2 1 * *"}, (0, 0, 1, 0)),
-            (Status.MISSING, HOUR, {"is_active": False}, (0, 0, 0, 1)),
-            (Status.SUCCESS, HOUR, {"is_active": False}, (0, 0, 0, 1)),
+            (Status.SUCCESS, HOUR, {}, (1, 0, 0, 0, 0)),
+            (Status.SUCCESS, 3 * DAY, {}, (0, 0, 1, 0, 0)),
+            (Status.SUCCESS, 3 * DAY, {"days_of_week": "MO,FR"}, (1, 0, 0, 0, 0)),
+            (Status.SUCCESS, 8 * DAY, {"expected_frequency": "weekly"}, (1, 0, 0, 0, 0)),
+            (Status.SUCCESS, 10 * DAY, {"expected_frequency": "weekly"}, (0, 0, 1, 0, 0)),
+            (Status.SUCCESS, HOUR, {"damage": {"code": "current_differs"}}, (0, 1, 0, 0, 0)),
+            (Status.UNCHANGED, HOUR, {}, (1, 0, 0, 0, 0)),
+            (Status.UNCHANGED, HOUR, {"unchanged_policy": "alert"}, (0, 1, 0, 0, 0)),
+            (Status.MISSING, HOUR, {}, (0, 1, 0, 0, 0)),
+            (Status.FAILED, HOUR, {}, (0, 1, 0, 0, 0)),
+            (Status.TRANSFER_INTEGRITY_FAILED, HOUR, {}, (0, 1, 0, 0, 0)),
+            (Status.UNVERIFIED, HOUR, {}, (0, 0, 1, 0, 0)),
+            (Status.PENDING, HOUR, {}, (0, 0, 1, 0, 0)),
+            (Status.SUCCESS, HOUR, {"in_doubt": True}, (0, 0, 0, 0, 0)),
+            (Status.UNCHANGED, HOUR, {"in_doubt": True, "unchanged_policy": "alert"}, (0, 1, 0, 0, 0)),
+            (Status.SUCCESS, 30 * DAY, {"schedule": "0 2 1 * *"}, (1, 0, 0, 0, 0)),
+            (Status.SUCCESS, 33 * DAY, {"schedule": "0 2 1 * *"}, (0, 0, 1, 0, 0)),
+            (Status.MISSING, HOUR, {"is_active": False}, (0, 0, 0, 0, 1)),
+            (Status.SUCCESS, HOUR, {"is_active": False}, (0, 0, 0, 0, 1)),
         ],
     )
     def test_each_job_is_counted_once(self, job, status, ago, fields, expected):
@@ -67,23 +70,58 @@ class TestWhichAreProtected:
 
     def test_paused_job_is_counted_as_paused_until_it_ends(self, job):
         set_status(job, paused_until=timezone.now() + HOUR)
-        assert figures() == (0, 0, 0, 1)
+        assert figures() == (0, 0, 0, 0, 1)
         set_status(job, ago=2 * HOUR, paused_until=timezone.now() - HOUR)
-        assert figures() == (1, 0, 0, 0)
+        assert figures() == (1, 0, 0, 0, 0)
+
+    def test_new_job_is_pending_until_its_first_backup_is_overdue(self, make_job):
+        job = make_job(watched_since=timezone.now())
+        assert figures() == (0, 0, 0, 1, 0)
+        ExpectedBackupJob.objects.update(watched_since=timezone.now() - job.fresh_for - HOUR)
+        assert figures() == (0, 0, 1, 0, 0)
+
+    @pytest.mark.parametrize(
+        ("status", "ago", "fields", "standing"),
+        [
+            (Status.SUCCESS, HOUR, {}, Standing.PROTECTED),
+            (Status.SUCCESS, 3 * DAY, {}, Standing.OVERDUE),
+            (Status.SUCCESS, HOUR, {"in_doubt": True}, Standing.SUSPICIOUS),
+            (Status.SUCCESS, 3 * DAY, {"damage": {"code": "current_differs"}}, Standing.FAILING),
+            (Status.PENDING, HOUR, {"watched_since": timezone.now()}, Standing.PENDING),
+            (Status.SUCCESS, 3 * DAY, {"is_active": False}, Standing.PAUSED),
+        ],
+    )
+    def test_figures_filter_finding_and_badge_follow_one_rule(self, job, status, ago, fields, standing):
+        now = timezone.now()
+        set_status(job, status, ago, **fields)
+        annotated = with_standing(ExpectedBackupJob.objects.all(), now).get()
+        assert annotated.standing == standing
+        assert [name for name, condition in CONDITIONS.items() if ExpectedBackupJob.objects.filter(condition(now))] == [
+            standing
+        ]
+        assert getattr(count_jobs(now), standing) == 1
+        assert ("badge-good" in job_badge(annotated, now)) == (standing == Standing.PROTECTED)
+        found = [finding.key for finding in overdue_databases(now)]
+        assert found == ([f"backups.overdue:{job.pk}"] if standing == Standing.OVERDUE else [])
 
 
 class TestTheTile:
     def test_tile_shows_protected_of_watched(self, make_job):
         set_status(make_job("a"))
         set_status(make_job("b"), Status.MISSING)
-        set_status(make_job("c"), Status.PENDING)
+        set_status(make_job("c"), Status.PENDING, watched_since=timezone.now())
         set_status(make_job("d"), is_active=False)
         make_finished_scan()
         tile = backups_tile(timezone.now())
-        assert (tile.figure, tile.caption) == ("1 of 3", "databases are protected")
+        assert tile.figure == "1 of 3"
         assert dict(tile.facts) == {
-            "failing": "1", "suspicious": "0", "waiting or late": "1", "paused": "1", "last scan": "4\xa0min ago",
+            "failing": "1", "overdue": "0", "suspicious": "0", "pending": "1", "paused": "1",
+            "last scan": "4\xa0min ago",
         }  # fmt: skip
+
+    def test_tile_without_monitored_databases_shows_no_figure(self, make_job):
+        make_job(is_active=False)
+        assert backups_tile(timezone.now()).figure == "–"
 
     def test_tile_charts_verified_backups_of_thirty_days(self, job):
         for status, ago in (
@@ -169,4 +207,4 @@ class TestTheDatabasesOfAMachine:
         assert machine_databases_section("SRV-1").rows[0][4] is None
 
     def test_machine_without_databases_shows_an_empty_section(self):
-        assert machine_databases_section("SRV-1").empty == "No backup of this machine is expected."
+        assert machine_databases_section("SRV-1").empty == "No expected backups for this machine."

@@ -301,7 +301,7 @@ def test_dump_lost_before_storing_is_marked_lost(channel, machine, job, kill_at,
     scan(AFTER_DEADLINE + QUARTER)
     found = BackupEntry.objects.get()
     assert (found.promotion, found.promotion_reason["code"]) == ("lost", "staged_gone")
-    assert OutboxMessage.objects.get().title.endswith("was verified, but is not stored")
+    assert OutboxMessage.objects.get().title.endswith("was verified but not stored")
 
 
 def test_replaced_staged_file_is_never_stored(machine, job, kill_at, scan, current):

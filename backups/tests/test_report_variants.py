@@ -55,7 +55,11 @@ def test_documented_report_lists_no_variant(machine, entry):
 @pytest.mark.parametrize(
     ("moment", "code", "words"),
     [
-        (EXPECTED - timedelta(minutes=12), "report_early", "12 minutes before the expected time; at most 10"),
+        (
+            EXPECTED - timedelta(minutes=12),
+            "report_early",
+            "12 minutes before the scheduled time; the early tolerance is 10",
+        ),
         (EXPECTED - timedelta(hours=2), "report_early", "120 minutes before"),
         (EXPECTED - DAY, "no_report", "No report arrived"),
     ],

@@ -87,7 +87,7 @@ def test_dump_that_matches_its_claim_is_a_success(machine, entry, job, current):
     assert (found.status, found.first_status, found.late, found.warnings) == ("SUCCESS", "SUCCESS", False, [])
     assert found.agent_sha256 == found.server_sha256 == hashlib.sha256(dump()).hexdigest()
     assert (found.agent_size, found.server_size, found.report_name) == (len(dump()), len(dump()), report)
-    assert found.message == "Hash and size are those the machine says."
+    assert found.message == "SHA-256 and size match what the machine reported."
     assert current() == {f"{DATABASE}.sql.gz": dump()}
     job.refresh_from_db()
     assert (job.current_status, job.previous_successful_hash) == ("SUCCESS", found.server_sha256)
@@ -100,7 +100,7 @@ def test_cycle_without_report_at_the_deadline_is_missing(machine, entry):
     found = entry()
     assert (found.status, found.message) == (
         "MISSING",
-        f"No report arrived by the deadline; the folder {AGENT}/log is not there.",
+        f"No report arrived by the deadline; folder “{AGENT}/log” doesn’t exist.",
     )
 
 
@@ -120,7 +120,7 @@ def test_failed_step_is_named_in_the_reason(machine, entry):
     machine.deposit(**report_section(backup={"status": False, "error_message": "pg_dump: no such database"}))
     found = entry()
     assert found.status == "FAILED"
-    assert found.message == "The machine says that the step backup_process failed: pg_dump: no such database."
+    assert found.message == "Step “backup_process” failed on the machine: pg_dump: no such database."
 
 
 def test_invalid_report_fails_all_databases_of_the_machine(machine, make_job, scan):
@@ -541,7 +541,7 @@ def test_missing_root_is_one_alert_and_no_missing_backup(settings, scan, make_jo
     for _ in range(3):
         scan()
     assert BackupEntry.objects.count() == 0
-    assert [message.title for message in OutboxMessage.objects.all()] == ["The deposit area is not there"]
+    assert [message.title for message in OutboxMessage.objects.all()] == ["Upload area unavailable"]
     settings.DEPOSITS_ROOT.mkdir()
     scan(EXPECTED)
     assert OutboxMessage.objects.count() == 2

@@ -57,7 +57,10 @@ def test_moment_is_accepted_in_several_forms(machine, job, at):
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
-    [({"at": "noon"}, "--at must be a time"), ({"agent": "NOBODY"}, "No backup is expected of that machine.")],
+    [
+        ({"at": "noon"}, "--at must be a time"),
+        ({"agent": "NOBODY"}, "There are no expected backups for this machine."),
+    ],
 )
 def test_invalid_option_is_refused_with_a_sentence(job, options, sentence):
     with pytest.raises(CommandError, match=sentence):
@@ -66,7 +69,7 @@ def test_invalid_option_is_refused_with_a_sentence(job, options, sentence):
 
 def test_missing_root_is_an_error(settings, job):
     settings.DEPOSITS_ROOT.rmdir()
-    with pytest.raises(CommandError, match="The deposit root is not there"):
+    with pytest.raises(CommandError, match="The upload area is unavailable"):
         call_command("scan_backups", at=AT)
 
 

@@ -49,7 +49,7 @@ def test_monthly_backup_stays_protected_until_the_next_one_is_due(make_job):
     job = make_job(schedule="0 1 1 * *", current_status="SUCCESS", last_verified_at=now - 31 * DAY)
     assert count_jobs(now).protected == 1
     ExpectedBackupJob.objects.filter(pk=job.pk).update(last_verified_at=now - 34 * DAY)
-    assert (count_jobs(now).protected, count_jobs(now).waiting) == (0, 1)
+    assert (count_jobs(now).protected, count_jobs(now).overdue) == (0, 1)
 
 
 def test_changed_time_zone_restarts_the_cycle_count(make_job):
@@ -77,10 +77,10 @@ def test_invalid_schedule_is_refused_by_its_field(make_job, fields, field):
     assert [*error.value.message_dict] == [field]
 
 
-def test_form_saves_schedule_and_time_zone(make_job):
-    job = make_job(schedule="30 2 * * *", time_zone="Europe/Paris")
+def test_form_shows_a_schedule_that_is_no_time_of_day_as_cron(make_job):
+    job = make_job(schedule="30 2 1 * *", time_zone="Europe/Paris")
     form = JobForm(instance=job)
-    assert (form["schedule"].value(), form["time_zone"].value()) == ("30 2 * * *", "Europe/Paris")
+    assert (form["schedule"].value(), form["time_zone"].value()) == ("30 2 1 * *", "Europe/Paris")
     assert ("Africa/Douala", "Africa/Douala") in form.fields["time_zone"].choices
 
 
@@ -100,7 +100,7 @@ def test_imported_schedule_is_validated_by_column():
     [
         ({}, True, []),
         ({"in_doubt": True}, False, ["suspicious"]),
-        ({"last_verified_at": datetime(2025, 6, 1, tzinfo=UTC)}, False, ["stale"]),
+        ({"last_verified_at": datetime(2025, 6, 1, tzinfo=UTC)}, False, ["overdue"]),
     ],
 )
 def test_page_and_list_show_the_protection(admin_client, make_job, fields, protected, words):
@@ -116,4 +116,4 @@ def test_entry_page_shows_the_steps(admin_client, job):
         job, steps={"backup": {"status": True, "start_time": "2025-06-12T13:00:40Z", "size": 62_233_088}}
     )
     page = admin_client.get(f"/admin/backups/backupentry/{entry.pk}/change/").content.decode()
-    assert "backup: success, 2025-06-12T13:00:40Z, 59.4\xa0MB" in page
+    assert "backup: succeeded, 2025-06-12T13:00:40Z, 59.4\xa0MB" in page

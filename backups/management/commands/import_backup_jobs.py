@@ -22,13 +22,13 @@ MAX_ROWS = 20_000
 
 class Command(BaseCommand):
     help = (
-        "Creates and changes expected backups. The first line names the columns, by the fields of the model; prints "
-        "what was done as JSON. Any row that is refused refuses all."
+        "Add and update expected backups from a CSV file. Its first row contains the column names of the export. Print"
+        " the result as JSON. If any row has an error, nothing is imported."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("csv", metavar="CSV", help="the file, in UTF-8; - reads from stdin")
-        parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
+        parser.add_argument("--dry-run", action="store_true", help="only print what would be done")
 
     def handle(self, *args: Any, **options: Any) -> None:
         with translation.override("en"):
@@ -49,7 +49,7 @@ class Command(BaseCommand):
             try:
                 planning.apply_import(plan, actor=ACTOR)
             except planning.ImportConflict:
-                raise CommandError("The expected backups changed meanwhile. Nothing was imported.") from None
+                raise CommandError("The expected backups changed in the meantime. Nothing was imported.") from None
         self.stdout.write(json.dumps(plan.counts))
 
     def write_refusals(self, row: planning.ImportRow, line: int) -> None:
@@ -68,7 +68,7 @@ def load_file(path: str) -> bytes:
             with open(path, "rb") as file:
                 content = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise CommandError(f"The file cannot be read: {error.strerror}.") from None
+        raise CommandError(f"The file can’t be read: {error.strerror}.") from None
     if len(content) > MAX_BYTES:
         raise CommandError("The file is larger than 5 MiB.")
     return content
@@ -92,15 +92,15 @@ def parse_rows(content: bytes) -> Iterator[tuple[int, dict[str, str]]]:
             elif any(cells):
                 header = read_header(cells)
     except csv.Error:
-        raise CommandError(f"The file is not CSV: look at line {line}.") from None
+        raise CommandError(f"The file is not valid CSV: check line {line}.") from None
     if not header:
-        raise CommandError("The file is empty: its first line must name the columns.")
+        raise CommandError("The file is empty: the first row must contain the column names.")
 
 
 def read_header(cells: list[str]) -> list[str]:
     header = [name.strip().lower() for name in cells]
     if len(set(filter(None, header))) < len([name for name in header if name]):
-        raise CommandError("A column is named twice.")
+        raise CommandError("A column name appears twice.")
     return header
 
 

@@ -15,22 +15,22 @@ from portal.management.options import parse_moment
 
 
 class Command(BaseCommand):
-    help = "Looks at the expected backups now: verifies, records, promotes, tells."
+    help = "Scan the upload area now: verify, record and store backups, and notify."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--at", metavar="ISO", help="takes the place of now")
-        parser.add_argument("--agent", metavar="ID", default="", help="this machine alone")
+        parser.add_argument("--at", metavar="ISO", help="use this time instead of now")
+        parser.add_argument("--agent", metavar="ID", default="", help="scan this machine only")
         parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
     def handle(self, *args: Any, **options: Any) -> None:
         now = parse_moment("--at", options["at"]) if options["at"] else timezone.now()
         agent = options["agent"]
         if agent and not ExpectedBackupJob.objects.of_machine(agent).exists():
-            raise CommandError("No backup is expected of that machine.")
+            raise CommandError("There are no expected backups for this machine.")
         started = time.monotonic()
         scan, result = orchestration.scan_now(now, agent)
         if scan.root_is_missing:
-            raise CommandError("The deposit root is not there: nothing was looked at.")
+            raise CommandError("The upload area is unavailable: nothing was scanned.")
         duration = round((time.monotonic() - started) * 1000)
         if options["json"]:
             body = {"results": result.rows, "duration_ms": duration, "bytes_hashed": result.bytes_hashed}
@@ -42,7 +42,7 @@ class Command(BaseCommand):
                 f"{len(result.rows)} cycles, {result.bytes_hashed} bytes hashed, {duration} ms, {result.errors} errors"
             )
         if result.errors:
-            raise CommandError("Not all of it could be looked at; the log says why.")
+            raise CommandError("Not all machines could be scanned; see the log.")
 
 
 def format_row(row: dict[str, Any]) -> str:
