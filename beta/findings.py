@@ -16,6 +16,7 @@ from beta.report import wording
 from beta.report.status import running_programmes
 from beta.report.verdict import GO
 from portal.base.findings import Finding, Severity, finding_sources, split_shown
+from portal.base.moments import midnight
 from portal.base.words import format_count
 
 HIGH_FOR, UNRATED_FOR = timedelta(days=3), timedelta(days=2)
@@ -74,7 +75,8 @@ def bug_findings(row: Mapping[str, Any]) -> Iterator[Finding]:
             severity = Severity.INFO if kind == "unrated" else Severity.WARNING
             words = {"count": format_count(row[kind]), "programme": row["programme__name"]}
             action = _("View bugs in %(programme)s") % words
-            yield Finding(severity, text % words, row[f"{kind}_since"], bugs_url(row["programme"], kind), action)
+            since, url = row[f"{kind}_since"], bugs_url(row["programme"], kind)
+            yield Finding(severity, text % words, since, url, action, key=f"beta.bugs:{row['programme']}:{kind}")
 
 
 def bugs_url(programme: int, kind: str) -> str:
@@ -100,4 +102,5 @@ def unready_programmes(now: datetime) -> Iterator[Finding]:
             "reason": wording.explain_verdict(status.conditions),
         }
         url = reverse("admin:beta_betaprogramme_change", args=[programme.pk])
-        yield Finding(Severity.WARNING, text % words, None, url, _("View %(programme)s") % words)
+        since, action = midnight(programme.ends - ENDS_SOON), _("View %(programme)s") % words
+        yield Finding(Severity.WARNING, text % words, since, url, action, key=f"beta.end:{programme.pk}")

@@ -126,7 +126,7 @@ def scores_section(report: Report) -> Section:
     )
     return Section(
         title=_("Scores"),
-        columns=[_("Score"), _("Share"), _("Participants")],
+        columns=[_("Score"), _("Distribution"), _("Participants")],
         rows=rows if any(counts) else [],
         empty=_("No scores yet."),
         note=note if any(counts) else "",

@@ -59,6 +59,7 @@ class TestBugs:
         (finding,) = found(waiting_bugs)
         assert (finding.severity, finding.text) == (WARNING, "2 critical bugs in Spring beta are open.")
         assert finding.since == BetaFeedback.objects.get(pk=bugs[0].pk).received_at
+        assert finding.key == f"beta.bugs:{programme.pk}:critical"
         assert listed(admin_client, finding) == {str(row) for row in bugs}
 
     def test_single_bug_is_in_the_singular(self, programme):
@@ -118,7 +119,8 @@ class TestEnd:
         programme = self.ending(3, 5)
         (finding,) = found(unready_programmes)
         end = programme.ends.strftime("%B")
-        assert finding.severity == WARNING
+        assert (finding.severity, finding.key) == (WARNING, f"beta.end:{programme.pk}")
+        assert timezone.now() - DAY < finding.since <= timezone.now()
         assert finding.text == (
             f"Spring beta ends on {programme.ends.day} {end} with the verdict NO-GO. Not met: average score."
         )
