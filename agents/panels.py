@@ -8,6 +8,7 @@ from datetime import date, datetime
 from django.core.cache import cache
 from django.db.models import Count
 from django.db.models.functions import TruncDate
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -18,6 +19,7 @@ from agents.enrolment import tokens_of
 from agents.models import Agent
 from portal.admin.tokens import token_state
 from portal.base.words import format_count
+from portal.desk import checklist
 from portal.desk.panels import Section, Tile, chart_start, daily_chart, tiles, token_uses
 from portal.models import ApiToken
 
@@ -51,6 +53,17 @@ def fleet_tile(now: datetime) -> Tile:
             (_("lost"), format_count(totals["lost"])),
         ],
         chart=daily_chart(by_day, now, _("enrolments a day")),
+    )
+
+
+@checklist.register
+def first_machine(request: HttpRequest) -> checklist.Step:
+    return checklist.Step(
+        "machine",
+        _("Enrol a machine"),
+        _("Run the script of an enrolment token on it. Its heartbeats, runs and backups then appear here."),
+        reverse("admin:portal_apitoken_add"),
+        Agent.objects.exists(),
     )
 
 

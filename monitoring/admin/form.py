@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.contrib.auth import get_user_model
 from django.utils import timezone
-from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
 from monitoring.models import Incident, MaintenanceWindow, Target
@@ -81,11 +80,6 @@ class SilenceForm(UntilForm):
         ("until", _("until the time below")),
     )
     length = forms.ChoiceField(label=_("Duration"), choices=CHOICES, widget=forms.RadioSelect, initial="hour")
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        zone = timezone.get_current_timezone_name()
-        self.fields["until"].help_text = _now("In the time zone %(zone)s.") % {"zone": zone}
 
     def clean(self) -> dict[str, Any]:
         """Return the data with `until`, the moment at which the silence ends."""

@@ -152,13 +152,13 @@ class TestMaintenance:
     def test_window_is_added_changed_and_deleted(self, client, target):
         log_in_with_role(client, "operator")
         sent = {
-            "name": "Move", "starts_at_0": "2099-03-01", "starts_at_1": "22:00", "ends_at_0": "2099-03-01",
-            "ends_at_1": "23:00", "repeats": "", "targets": [target.pk],
+            "name": "Move", "starts_at": "2099-03-01T22:00", "ends_at": "2099-03-01T23:00",
+             "repeats": "", "targets": [target.pk],
         }  # fmt: skip
         client.post(f"{BASE}maintenancewindow/add/", sent)
         window = MaintenanceWindow.objects.get()
         assert list(window.targets.all()) == [target]
-        refused = client.post(page_url(window), sent | {"ends_at_1": "21:00"})
+        refused = client.post(page_url(window), sent | {"ends_at": "2099-03-01T21:00"})
         assert list(refused.context["adminform"].form.errors) == ["ends_at"]
         client.post(page_url(window), sent | {"targets": []})
         assert not window.targets.exists()

@@ -17,7 +17,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.core.exceptions import BadRequest, PermissionDenied, ValidationError
 from django.db import transaction
-from django.db.models import Model, QuerySet
+from django.db.models import DateTimeField, ManyToManyField, Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
@@ -29,6 +29,7 @@ from portal.admin.confirm import is_confirmed
 from portal.admin.exporting import Exporting
 from portal.admin.paginator import CappedPaginator
 from portal.admin.searching import SearchForm, Searching
+from portal.admin.until import MomentField, MomentInput
 from portal.desk.links import link_for, may_open
 from portal.desk.panels import Section
 
@@ -97,6 +98,10 @@ class GuardedAdmin(Searching):
     """
 
     lookups: ClassVar[Sequence[str]] = ()
+    formfield_overrides = {
+        DateTimeField: {"form_class": MomentField, "widget": MomentInput},
+        ManyToManyField: {"widget": forms.CheckboxSelectMultiple(attrs={"class": "choices"})},
+    }
     # Fields whose values the audit log does not keep; those of password inputs are never kept.
     secret_fields: ClassVar[Sequence[str]] = ()
     # The beginning of the names of audit events, by default the model's name.

@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from portal.access.accounts.staff_tokens import staff_tokens_note
+from portal.access.roles import DESCRIPTIONS
 from portal.admin.base import GuardedAdmin
 from portal.admin.display import moment_column
 from portal.admin.filters import ChoiceFilter
@@ -82,8 +83,19 @@ class VigieUserAdmin(Inviting, ChangedBySuperusers, UserAdmin):  # type: ignore[
     list_filter = (ActiveFilter, StaffFilter, SuperuserFilter)
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-    fieldsets = (*(UserAdmin.fieldsets or ()), (_("Staff tokens"), {"fields": ("staff_tokens",)}))
     readonly_fields = ("staff_tokens",)
+
+    def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
+        """Return what roles leave to choose. Single permissions are shown only of users who have some."""
+        rights = ["is_active", "is_staff", "is_superuser", "groups"]
+        if obj is not None and obj.user_permissions.exists():
+            rights.append("user_permissions")
+        return (
+            (None, {"fields": ("username", "password", "first_name", "last_name", "email")}),
+            (_("Roles"), {"fields": rights}),
+            (_("Staff tokens"), {"fields": ("staff_tokens",)}),
+            (_("Important dates"), {"fields": ("last_login", "date_joined")}),
+        )
 
     @admin.display(description=_("valid"))
     def staff_tokens(self, user: User) -> SafeString | str:
@@ -93,7 +105,23 @@ class VigieUserAdmin(Inviting, ChangedBySuperusers, UserAdmin):  # type: ignore[
 @admin.register(Group)
 class VigieGroupAdmin(ChangedBySuperusers, GroupAdmin):
     menu_order = 4
-    list_display = ("name",)
+    list_display = ("name", "rights")
     search_fields = ("name__fragment",)
     change_list_template = "portal/list.html"
     show_full_result_count = False
+    purpose = _("Groups of permissions. The roles operator, staff and viewer are defined by the portal.")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Group | None = None) -> Any:
+        return [(None, {"fields": ("name", "rights" if is_role(obj) else "permissions")})]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Group | None = None) -> Any:
+        """Return all fields of a role: the next `prepare` would undo a change."""
+        return ("name", "rights") if is_role(obj) else ()
+
+    @admin.display(description=_("permissions"))
+    def rights(self, group: Group) -> Any:
+        return DESCRIPTIONS.get(group.name, _("as selected"))
+
+
+def is_role(group: Group | None) -> bool:
+    return group is not None and group.name in DESCRIPTIONS

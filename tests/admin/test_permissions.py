@@ -88,7 +88,7 @@ def test_superuser_changes_users_and_groups(admin_client):
     user = User.objects.create_user("sam")
     page = reverse("admin:auth_user_change", args=[user.pk])
     assert 'name="is_superuser"' in admin_client.get(page).content.decode()
-    joined = {"date_joined_0": "2026-03-10", "date_joined_1": "09:12:00"}
+    joined = {"date_joined": "2026-03-10T09:12:00"}
     assert admin_client.post(page, {"username": "sam", "is_staff": "on"} | joined).status_code == 302
     assert User.objects.get(username="sam").is_staff
     assert admin_client.post(reverse("admin:auth_group_add"), {"name": "sales"}).status_code == 302

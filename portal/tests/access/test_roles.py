@@ -69,3 +69,24 @@ def test_manual_changes_are_reverted_and_members_are_kept():
     assert "delete_user" not in codenames(VIEWER)
     assert group.user_set.count() == 1
     assert Group.objects.filter(pk=other.pk).exists()
+
+
+@pytest.mark.one_database("forms")
+def test_page_of_a_user_lists_single_permissions_only_if_the_user_has_some(admin_client):
+    user = User.objects.create_user("sam", is_staff=True)
+    url = f"/admin/auth/user/{user.pk}/change/"
+    assert 'name="user_permissions"' not in admin_client.get(url).content.decode()
+    user.user_permissions.add(Permission.objects.first())
+    assert 'name="user_permissions"' in admin_client.get(url).content.decode()
+
+
+@pytest.mark.one_database("forms")
+def test_role_is_described_and_cannot_be_edited(admin_client):
+    synchronise_roles()
+    role, own = Group.objects.get(name="viewer"), Group.objects.create(name="night shift")
+    assert 'name="permissions"' not in admin_client.get(f"/admin/auth/group/{role.pk}/change/").content.decode()
+    admin_client.post(f"/admin/auth/group/{role.pk}/change/", {"name": "mine", "permissions": []})
+    role.refresh_from_db()
+    assert role.name == "viewer"
+    assert role.permissions.exists()
+    assert 'name="permissions"' in admin_client.get(f"/admin/auth/group/{own.pk}/change/").content.decode()

@@ -157,7 +157,7 @@ def test_superuser_who_changes_own_rights_in_the_admin_stays_signed_in(alice):
     User.objects.update(is_superuser=True)
     own, other = browser_of(alice), browser_of(alice)
     form = {"username": "alice", "is_active": "on", "is_staff": "on", "is_superuser": "on", "groups": [Group.objects.first().pk],
-            "date_joined_0": "2026-01-01", "date_joined_1": "00:00"}  # fmt: skip
+            "date_joined": "2026-01-01T00:00"}  # fmt: skip
     assert own.post(f"/admin/auth/user/{alice.pk}/change/", form).status_code == 302
     assert signed_in([own, other]) == [True, False]
 
