@@ -89,14 +89,14 @@ class LicenceFilter(ChoiceFilter):
 class AgentAdmin(ReadOnlyAdmin):
     menu_order = 1
     ordering = ("-enrolled_at", "-id")
-    sortable_by = ("machine_id", "enrolled_at")
+    sortable_by = ("machine_id", "version", "user", "last_seen_at", "enrolled_at")
     list_display = (
         "machine_id",
         "liveness",
         "version",
         "user",
         "os_info",
-        moment_column("last_seen_at", _("last seen")),
+        moment_column("last_seen_at", _("last seen"), ordering="last_seen_at"),
         moment_column("enrolled_at", _("enrolled"), ordering="enrolled_at"),
     )
     list_filter = (StatusFilter, LivenessFilter, LicenceFilter)
@@ -137,7 +137,7 @@ class AgentAdmin(ReadOnlyAdmin):
     def liveness(self, agent: Agent) -> SafeString:
         return liveness_badge(agent, timezone.now())
 
-    @admin.display(description=_("user"))
+    @admin.display(description=_("user"), ordering="user_name")
     def user(self, agent: Agent) -> str:
         return agent.user_name or agent.user_email or agent.user_id
 
@@ -235,14 +235,14 @@ class RequestStateFilter(ChoiceFilter):
 class EnrolmentRequestAdmin(ReadOnlyAdmin):
     menu_order = 2
     ordering = ("-last_asked_at",)
-    sortable_by = ()
+    sortable_by = ("machine_id", "asked_at", "last_asked_at")
     list_display = (
         "machine_id",
         "state",
         "token",
         "address",
-        moment_column("asked_at", _("first requested")),
-        moment_column("last_asked_at", _("last requested")),
+        moment_column("asked_at", _("first requested"), ordering="asked_at"),
+        moment_column("last_asked_at", _("last requested"), ordering="last_asked_at"),
     )
     list_filter = (RequestStateFilter,)
     list_select_related = ("token",)

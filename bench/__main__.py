@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from bench import access, backups, beta, calls, fleet, monitoring, probes, rounds, usage
+from bench import access, backups, beta, calls, fleet, monitoring, pages, probes, rounds, usage
 from bench.figures import Figure
 from bench.load import Address
 from bench.server import portal
@@ -30,6 +30,8 @@ DEFAULT: dict[str, tuple[Callable[[Address], Iterator[Figure]], str]] = {
 }
 # Run by name only: the default run stays below 15 minutes.
 FULL_SCALE: dict[str, tuple[Callable[[Address], Iterator[Figure]], str]] = {
+    "pages": (partial(pages.measure, scale=1), "each page against Django's own, with ten million runs, and the search"),
+    "pages-small": (partial(pages.measure, scale=0.01), "as pages, with a hundredth of the rows"),
     "usage-full": (partial(usage.measure, runs=usage.FULL_RUNS), "as usage, with ten million runs"),
 }
 PARTS = DEFAULT | FULL_SCALE

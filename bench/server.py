@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import django
 from django.core.management import call_command
@@ -34,7 +34,9 @@ def portal(command: Sequence[str] = SHIPPED) -> Iterator[Address]:
 @contextmanager
 def prepared() -> Iterator[None]:
     """Set Django up in this process, on a database that ends with the block."""
-    with tempfile.TemporaryDirectory(prefix="vigie-bench-") as directory, temporary_postgres() as url:
+    given = os.environ.get("BENCH_DATABASE_URL")
+    database = nullcontext(given) if given else temporary_postgres()
+    with tempfile.TemporaryDirectory(prefix="vigie-bench-") as directory, database as url:
         os.environ.update(DATABASE_URL=url, VIGIE_DATA_DIR=directory, DJANGO_SETTINGS_MODULE="bench.settings")
         django.setup()
         create_data_directory()
@@ -55,6 +57,15 @@ def sign_in_operator(name: str) -> tuple[str, str]:
     operator, browser = User.objects.create_superuser(name), Client()
     browser.force_login(operator)
     return issue_token("staff", user=operator, actor="bench")[1], browser.cookies["sessionid"].value
+
+
+@contextmanager
+def settings_module(name: str) -> Iterator[None]:
+    """Let servers that start within the block run with other settings."""
+    before = os.environ["DJANGO_SETTINGS_MODULE"]
+    os.environ["DJANGO_SETTINGS_MODULE"] = name
+    yield
+    os.environ["DJANGO_SETTINGS_MODULE"] = before
 
 
 @contextmanager

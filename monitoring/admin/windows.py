@@ -34,7 +34,7 @@ class MaintenanceWindowAdmin(MonitoringAdmin):
     add_label = _("Schedule maintenance")
     purpose = _("Planned downtime. Failures during a maintenance don’t count and send no alerts.")
     ordering = ("-id",)
-    sortable_by = ()
+    sortable_by = ("name",)
     list_display = ("name", "state", "starts", "ends", "repeated", "covered")
     list_filter = (WindowStateFilter, RepeatsFilter)
     search_fields = ("name__fragment",)

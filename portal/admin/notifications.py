@@ -92,7 +92,7 @@ class NotificationChannelAdmin(ChannelTools):
     purpose = _("Where the portal sends notifications: e-mail, Telegram, webhooks and Apprise. Add one to get alerts.")
     change_form_template = "portal/channel.html"
     ordering = ("name",)
-    sortable_by = ()
+    sortable_by = ("name", "kind", "min_severity")
     list_display = (
         "name",
         "kind",

@@ -212,16 +212,16 @@ class StateFilter(ChoiceFilter):
 class ApiTokenAdmin(ReadOnlyAdmin):
     menu_order = 1
     ordering = ("-id",)
-    sortable_by = ()
+    sortable_by = ("last_used_at", "expires_at", "created_by", "created_at")
     list_display = (
         "name",
         "kind_and_binding",
         "state",
         "uses_left",
-        moment_column("last_used_at", _("last used"), empty=_("never")),
-        moment_column("expires_at", _("expires"), empty=_("never")),
+        moment_column("last_used_at", _("last used"), ordering="last_used_at", empty=_("never")),
+        moment_column("expires_at", _("expires"), ordering="expires_at", empty=_("never")),
         "created_by",
-        moment_column("created_at", _("issued")),
+        moment_column("created_at", _("issued"), ordering="created_at"),
     )
     list_filter = (KindFilter, StateFilter)
     lookups = ("user",)

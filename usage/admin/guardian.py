@@ -104,14 +104,14 @@ class GuardianReportAdmin(ReadOnlyAdmin):
         css = {"all": ("usage/usage.css",)}
 
     ordering = ("-id",)
-    sortable_by = ()
+    sortable_by = ("created_at",)
     list_display = (
         "period",
         "origin",
         count_column("people", _("users")),
         count_column("requests", _("requests")),
         count_column("errors", _("errors")),
-        moment_column("created_at", _("created")),
+        moment_column("created_at", _("created"), ordering="created_at"),
     )
     list_filter = (WrittenFilter, OriginFilter)
     search_fields = ("created_at__begins",)
