@@ -33,7 +33,7 @@ def licence_quotas(now: datetime) -> Iterator[Finding]:
     counts = Licence.objects.aggregate(
         over=Count("pk", filter=over_quota(now)),
         near=Count("pk", filter=near_quota(now)),
-        unnamed=Count("pk", filter=UNNAMED),
+        anonymous=Count("pk", filter=UNNAMED),
         since=Min("first_seen_at", filter=UNNAMED),
     )
     if counts["over"]:
@@ -46,13 +46,13 @@ def licence_quotas(now: datetime) -> Iterator[Finding]:
         )
         text = text % {"count": format_count(counts["near"])}
         yield Finding(Severity.INFO, text, None, licence_list_url(standing="near"), _("View licences near their quota"))
-    if counts["unnamed"]:
+    if counts["anonymous"]:
         text = ngettext(
             "%(count)s licence has no customer assigned.",
             "%(count)s licences have no customer assigned.",
-            counts["unnamed"],
+            counts["anonymous"],
         )
-        text = text % {"count": format_count(counts["unnamed"])}
+        text = text % {"count": format_count(counts["anonymous"])}
         url = licence_list_url(customer="unnamed")
         yield Finding(Severity.INFO, text, counts["since"], url, _("Assign customers"))
 
@@ -62,7 +62,11 @@ def licences_over_quota(now: datetime, others: int) -> Iterator[Finding]:
         text = _("%(licence)s has used all %(quota)s pages of this month’s quota.")
         values = {"licence": licence, "quota": format_count(licence.monthly_page_quota or 0)}
         url = reverse("admin:usage_licence_change", args=[licence.pk])
-        yield Finding(Severity.WARNING, text % values, None, url, _("View %(licence)s") % {"licence": licence.ref})
+        action = _("View %(licence)s") % {"licence": licence.ref}
+        # A new month or quota is a new finding.
+        until = licence.exceeded_until or now
+        key = f"usage.licence:{licence.pk}:{until:%Y-%m-%d}:{licence.monthly_page_quota}"
+        yield Finding(Severity.WARNING, text % values, None, url, action, key=key)
     if others > 0:
         text = ngettext("%(count)s more licence is over quota.", "%(count)s more licences are over quota.", others)
         text = text % {"count": format_count(others)}
@@ -122,7 +126,8 @@ def refused_runs(now: datetime) -> Iterator[Finding]:
     for caller in callers.order_by("-newest")[:SHOWN]:
         url = reverse("admin:portal_auditevent_change", args=[caller["newest"]])
         text = texts[caller["action"]] % {"who": caller["actor"]}
-        yield Finding(Severity.WARNING, text, caller["since"], url, _("View the rejected reports"))
+        key = f"usage.{caller['action']}:{caller['actor']}"
+        yield Finding(Severity.WARNING, text, caller["since"], url, _("View the rejected reports"), key=key)
 
 
 @finding_sources.register

@@ -39,6 +39,15 @@ class TestLicences:
         assert finding.text == "LIC-1 (Acme) has used all 1,500 pages of this month’s quota."
         assert (finding.severity, finding.url) == (Severity.WARNING, f"/admin/usage/licence/{licence.pk}/change/")
 
+    def test_licence_over_another_quota_is_another_finding(self):
+        licence = used_up("LIC-1", quota=1_500)
+        (first,) = found(findings.licence_quotas)
+        licence.monthly_page_quota = 2_000
+        licence.save()
+        (second,) = found(findings.licence_quotas)
+        assert first.key.startswith(f"usage.licence:{licence.pk}:")
+        assert first.key != second.key
+
     def test_licences_beyond_five_are_counted(self):
         for number in range(7):
             used_up(f"LIC-{number}")

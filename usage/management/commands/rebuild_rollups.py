@@ -16,8 +16,8 @@ class Command(BaseCommand):
     help = "Counts the hourly rollups again from the runs and prints the hours that differed."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--since", metavar="ISO", help="from the hour of this moment on")
-        parser.add_argument("--until", metavar="ISO", help="up to the hour before this moment")
+        parser.add_argument("--since", metavar="ISO", help="from the hour of this time on")
+        parser.add_argument("--until", metavar="ISO", help="up to the hour before this time")
 
     def handle(self, *args: Any, **options: Any) -> None:
         given = ((name, options[name]) for name in ("since", "until"))
