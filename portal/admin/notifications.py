@@ -89,7 +89,7 @@ class NotificationChannelAdmin(ChannelTools):
     menu_order = 2
     form = ChannelForm
     audit_name = "channel"
-    purpose = _("Where the portal sends notifications: e-mail, Telegram, webhooks and Apprise. Add one to get alerts.")
+    purpose = _("Destinations of notifications: e-mail, Telegram, webhooks and Apprise. Add one to get alerts.")
     change_form_template = "portal/channel.html"
     ordering = ("name",)
     sortable_by = ("name", "kind", "min_severity")

@@ -65,7 +65,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
     sortable_by = ("at",)
     purpose = _("Changes, actions, sign-ins and refusals. Entries are written by the portal and never changed.")
     list_display = (
-        moment_column("at", _("when"), ordering="at"), "what", "object", "details", "who", "address", "count",
+        moment_column("at", _("time"), ordering="at"), "what", "object", "details", "who", "address", "count",
     )  # fmt: skip
     list_display_links = ("what",)
     list_filter = (WhenFilter, FamilyFilter)
@@ -78,7 +78,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
         "object",
         "who",
         "address",
-        moment_column("at", _("when"), show=exact_moment),
+        moment_column("at", _("time"), show=exact_moment),
         "count",
         moment_column("last_at", _("last time"), show=exact_moment),
         "code",

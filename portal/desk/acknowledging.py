@@ -57,7 +57,7 @@ class AcknowledgementForm(forms.Form):
         max_length=FindingAcknowledgement._meta.get_field("comment").max_length,
         required=False,
         widget=forms.TextInput(attrs={"class": "vTextField"}),
-        help_text=gettext_lazy("What is being done, for the others who see it (optional)."),
+        help_text=gettext_lazy("Action under way, for others who see it (optional)."),
     )
     assignee = forms.ModelChoiceField(
         User.objects.none(),

@@ -152,7 +152,7 @@ def history_section(subject: str) -> Section:
     events = AuditEvent.objects.filter(subject=subject).order_by("-id")[:SHOWN]
     return Section(
         title=_("History"),
-        columns=[_("When"), _("Event"), _("Details"), _("Actor"), _("IP address")],
+        columns=[_("Time"), _("Event"), _("Details"), _("Actor"), _("IP address")],
         rows=[
             [event.last_at, describe_event(event), describe_changes(event), link_subject(event.actor), event.address]
             for event in events

@@ -85,7 +85,7 @@ def load_tile(source: TileSource, now: datetime) -> Tile:
         return source(now)
     except Exception:
         log.exception("the tile of %s failed", source.__module__)
-        return Tile(title=source.__module__, figure="–", caption=_("cannot be told; the log says why"))
+        return Tile(title=source.__module__, figure="–", caption=_("not available; see the log for the cause"))
 
 
 def sections_of_machine(machine_id: str) -> list[Section]:
