@@ -24,6 +24,7 @@ CERTIFICATE_SOON = timedelta(days=14)
 LONG = timedelta(days=30)
 MAINTENANCE_LONG = timedelta(days=1)
 MOST_WINDOWS = 50
+MOST_ACKNOWLEDGED = 20
 ROUNDS_LOOKED_AT, ROUNDS_RECENT = 15, timedelta(minutes=15)
 Rule = Incident.Rule
 
@@ -48,10 +49,7 @@ def unattended_incidents(now: datetime) -> Iterator[Finding]:
         When(rule__in=Incident.CRITICAL_RULES, then=Value(Severity.CRITICAL)), default=Value(Severity.WARNING)
     )
     worst, has_others = split_shown(unattended.select_related("target").order_by(severity, "id"))
-    for incident in worst:
-        text = f"{incident_headline(incident)}. {in_one_line(incident_reason(incident))}".strip()
-        url = reverse("admin:monitoring_incident_change", args=[incident.pk])
-        yield Finding(incident.severity, text, incident.opened_at, url, _("View incident"))
+    yield from map(incident_finding, worst)
     if has_others:
         yield other_incidents(unattended.exclude(pk__in=[incident.pk for incident in worst]))
 
@@ -60,6 +58,23 @@ def in_one_line(text: str) -> str:
     """Join the first line of a text and the items it lists."""
     first, *listed = text.splitlines() or [""]
     return " ".join([first, ", ".join(line.removeprefix("– ") for line in listed)]).strip()
+
+
+@finding_sources.register
+def acknowledged_incidents(now: datetime) -> Iterator[Finding]:
+    """Report the incidents that someone has taken on. The incident itself says who, and with which comment."""
+    acknowledged = Incident.objects.open().exclude(acknowledged_at=None).select_related("target", "assignee")
+    for incident in acknowledged.order_by("id")[:MOST_ACKNOWLEDGED]:
+        yield incident_finding(incident)
+
+
+def incident_finding(incident: Incident) -> Finding:
+    text = f"{incident_headline(incident)}. {in_one_line(incident_reason(incident))}".strip()
+    url = reverse("admin:monitoring_incident_change", args=[incident.pk])
+    acknowledgement = incident if incident.acknowledged_at else None
+    return Finding(
+        incident.severity, text, incident.opened_at, url, _("View incident"), acknowledgement=acknowledgement
+    )
 
 
 def other_incidents(incidents: QuerySet[Incident]) -> Finding:
@@ -176,5 +191,8 @@ def endless_maintenance(now: datetime) -> Iterator[Finding]:
         if window.length > MAINTENANCE_LONG and maintenance.is_window_active(window, now):
             text = _("The maintenance “%(name)s” covers all targets for more than a day: no alerts are sent.")
             url = reverse("admin:monitoring_maintenancewindow_change", args=[window.pk])
-            yield Finding(Severity.WARNING, text % {"name": window.name}, window.starts_at, url, _("View maintenance"))
+            key = f"monitoring.maintenance:{window.pk}"
+            yield Finding(
+                Severity.WARNING, text % {"name": window.name}, window.starts_at, url, _("View maintenance"), key=key
+            )
             return

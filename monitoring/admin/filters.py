@@ -1,7 +1,7 @@
 """Filters of monitoring's lists."""
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
@@ -70,9 +70,10 @@ class IncidentStateFilter(ChoiceFilter):
 class AssigneeFilter(admin.SimpleListFilter):
     title = _("assigned to")
     parameter_name = "assigned"
+    options = {"me": _("me"), "none": _("no one")}
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("me", _("me")), ("none", _("no one"))]
+        return list(self.options.items())
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Incident]) -> QuerySet[Incident]:
         if self.value() == "me":
@@ -85,6 +86,7 @@ class IncidentChecksFilter(admin.SimpleListFilter):
 
     title = _("incident")
     parameter_name = "incident"
+    options: ClassVar[dict[str, Any]] = {}
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         number = request.GET.get(self.parameter_name, "")

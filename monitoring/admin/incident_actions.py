@@ -67,7 +67,7 @@ class IncidentActions(LockingAdmin, ReadOnlyAdmin):
         )
         self.record_changes(request, "acknowledged", keys, {"comment": comment} if comment else None, text)
 
-    @admin.action(description=_("Withdraw acknowledgement"), permissions=["acknowledge"])
+    @admin.action(description=_("Unacknowledge"), permissions=["acknowledge"])
     def unacknowledge(self, request: HttpRequest, queryset: QuerySet[Incident]) -> None:
         found = self.lock_rows(request, queryset, "unacknowledge")
         if not found:

@@ -150,7 +150,7 @@ def test_targets_take_precedence_over_app_url(targets, service, settings):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "There is nothing to check: enter targets in the admin, or give --url."),
+        ([], "There are no targets: add one in the admin, or use --url."),
         (["--url", "shop"], "--url must be an address such as https://shop.example.org."),
         (["--url", "http://a.org", "--path", "/a b"], "--path must be the path of an address, such as /api."),
         (["--watch", "--interval", "4"], "--interval must be a whole number from 5 to 3600."),
@@ -159,11 +159,11 @@ def test_targets_take_precedence_over_app_url(targets, service, settings):
         (["--report", "--hours", "0"], "--hours must be a whole number from 1 to 2160."),
         (["--report", "--hours", "٣"], "--hours must be a whole number from 1 to 2160."),
         (["--watch", "--interval", "00000006099999"], "--interval must be a whole number from 5 to 3600."),
-        (["--interval", "30"], "--interval is for use with --watch."),
-        (["--watch", "--hours", "1"], "--hours is for use with --report."),
-        (["--watch", "--path", "/a"], "--path is for use with --url."),
-        (["--report", "--url", "http://a.org"], "--url is of no use with --report."),
-        (["--test-telegram", "--url", "http://a.org"], "--url is of no use with --test-telegram."),
+        (["--interval", "30"], "--interval needs --watch."),
+        (["--watch", "--hours", "1"], "--hours needs --report."),
+        (["--watch", "--path", "/a"], "--path needs --url."),
+        (["--report", "--url", "http://a.org"], "--url can’t be used with --report."),
+        (["--test-telegram", "--url", "http://a.org"], "--url can’t be used with --test-telegram."),
     ],
 )
 def test_wrong_options_are_refused_with_status_2(db, arguments, said):

@@ -8,7 +8,13 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from monitoring import findings
-from monitoring.alerts.incidents import IncidentOpening, acknowledge_incidents, open_incidents, resolve_incidents
+from monitoring.alerts.incidents import (
+    IncidentOpening,
+    acknowledge_incidents,
+    assign_incidents,
+    open_incidents,
+    resolve_incidents,
+)
 from monitoring.clock import mark
 from monitoring.figures.uptime import DAY, HOUR, MINUTE
 from monitoring.models import Incident, MaintenanceWindow, Round, Target
@@ -73,6 +79,30 @@ class TestIncidents:
         for number in range(6):
             opened(make_target(f"t{number}"), "slow")
         assert found(findings.unattended_incidents)[5].severity == WARNING
+
+
+class TestAcknowledged:
+    def test_acknowledged_incident_stays_with_who_has_it(self, make_target, admin_user):
+        incident = opened(make_target("API"), "unavailable")
+        acknowledge_incidents(Incident.objects.all(), "olga", timezone.now(), "Provider called")
+        assign_incidents([incident], admin_user, "olga", timezone.now())
+        assert found(findings.unattended_incidents) == []
+        (finding,) = found(findings.acknowledged_incidents)
+        shown = finding.acknowledgement
+        assert (shown.acknowledged_by, shown.comment, shown.assignee) == ("olga", "Provider called", admin_user)
+
+    def test_landing_page_collapses_acknowledged_incidents(self, admin_client, make_target):
+        opened(make_target("API"), "unavailable")
+        acknowledge_incidents(Incident.objects.all(), "olga", timezone.now(), "Provider <called>")
+        response = admin_client.get("/admin/")
+        assert next(finding.text for finding in response.context["acknowledged"]).startswith("API is down")
+        assert "Provider &lt;called&gt;" in response.text
+
+    def test_resolved_incident_is_no_finding(self, make_target):
+        opened(make_target("API"), "unavailable")
+        acknowledge_incidents(Incident.objects.all(), "olga", timezone.now())
+        resolve_incidents(Incident.objects.all(), mark())
+        assert found(findings.acknowledged_incidents) == []
 
 
 class TestCertificates:
@@ -237,8 +267,8 @@ def test_findings_take_the_same_queries_for_few_as_for_many(make_target):
         Round.objects.create(
             number=number, started_at=now, finished_at=now, checks=1, failures=1, is_online=number != 19
         )
-    assert len(own) == 6
+    assert len(own) == 7
     # One for each kind, and who watches; the rest of the incidents, and whether one says that the network is lost.
-    assert few == 7
-    assert queries() == 9
+    assert few == 8
+    assert queries() == 10
     assert Target.objects.count() == 20
