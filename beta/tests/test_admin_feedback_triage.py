@@ -62,8 +62,8 @@ class TestPage:
         assert (found.assignee, found.incident, found.fix_version) == (operator, incident, "6.3")
         assert [tag.name for tag in found.tags.all()] == ["dark", "export"]
         text = page_text(response)
-        assert "status: open → duplicate" in text
-        assert "assignee: user:olga" in text
+        assert "Status: open → duplicate" in text
+        assert "Assigned to: – → user:olga" in text
         [event] = AuditEvent.objects.filter(subject=feedback.subject)
         assert "bob" not in repr((event.before, event.after))
 
@@ -73,7 +73,7 @@ class TestPage:
         found = fresh(feedback)
         assert (found.severity, found.assignee, found.fix_version) == ("", None, "")
         text = page_text(client.get(page_url(feedback)))
-        for part in ("severity: low → –", "assignee: user:olga → –", "fix_version: 6.3 → –"):
+        for part in ("Severity: low → –", "Assigned to: user:olga → –", "Fixed in version: 6.3 → –"):
             assert part in text
 
     def test_concurrent_forms_change_only_their_own_fields(self, client):
