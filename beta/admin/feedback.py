@@ -79,7 +79,7 @@ class FeedbackAdmin(FeedbackActions, SettingsAdmin):
     )  # fmt: skip
     lookups = ("source",)
     is_large = True
-    search_fields = ("participant__fragment", "comment__fragment", "page__fragment", "source__begins")
+    search_fields = ("participant__fragment", "comment__fragment", "page__fragment", "source__fragment")
     search_help_text = search_by(_("comment"), _("participant"), _("page"), _("tag"), _("#number"))
     export_columns = (
         "id", "programme__name", "participant", "type", "severity", "nps_score", "comment", "page", "app_version",

@@ -113,6 +113,15 @@ def test_search_is_by_fragment_and_by_prefix_only_where_an_index_serves_it(subte
             assert all(indexed(model_admin.model, field, in_order=False) for field in fields)
 
 
+def test_prefix_search_of_a_large_table_has_an_index_for_prefixes():
+    """Of the OR of a search one condition without such an index makes PostgreSQL read all rows."""
+    for label in [label for label in OURS if OURS[label].is_large]:
+        model = OURS[label].model
+        for field in [name.removesuffix("__begins") for name in OURS[label].search_fields if name.endswith("__begins")]:
+            prefixed = [index.fields[0] for index in model._meta.indexes if "varchar_pattern_ops" in index.opclasses]
+            assert field in prefixed or model._meta.get_field(field).unique, (label, field)
+
+
 def test_filters_of_a_list_read_no_table(subtests):
     for label, model_admin in OURS.items():
         with subtests.test(label):
