@@ -71,7 +71,7 @@ def format_pages(value: int | None) -> str:
 def periods_chart(periods: Sequence[Period], totals: Sequence[UsageTotals]) -> dict[str, Any]:
     """Draw a bar for each month, oldest first."""
     return {
-        "labels": [date_format(period.first_day, "M Y") for period in reversed(periods)],
+        "labels": [date_format(period.first_day, "N Y") for period in reversed(periods)],
         "values": [each.pages for each in reversed(totals)],
         "unit": _("pages"),
     }
