@@ -43,7 +43,7 @@ def page(client):
 
 
 def test_landing_page_without_findings_says_so(admin_client, found):
-    assert 'class="calm"' in page(admin_client)
+    assert 'class="calm' in page(admin_client)
 
 
 def test_finding_shows_text_start_and_link(admin_client, found):
@@ -77,7 +77,13 @@ def test_tile_shows_figure_facts_and_accessible_chart(admin_client, shown_tiles)
     chart = daily_chart({timezone.localdate(): 7}, timezone.now(), "things a day")
     shown_tiles.append(Tile("Things", "1,204", "things", facts=[("blue", "3")], chart=chart))
     text = page(admin_client)
-    for part in ("1,204", "blue", '<canvas data-chart="chart-1" aria-hidden="true">', '"values": [0, 0', "<td>7</td>"):
+    for part in (
+        "1,204",
+        "blue",
+        '<canvas data-chart="chart-1" aria-hidden="true">',
+        '<table id="chart-1"',
+        "<td>7</td>",
+    ):
         assert part in text
 
 
@@ -150,7 +156,7 @@ def test_chart_can_start_later():
 
 def test_landing_page_takes_few_queries(admin_client, django_assert_max_num_queries):
     page(admin_client)
-    with django_assert_max_num_queries(58):
+    with django_assert_max_num_queries(62):
         page(admin_client)
 
 

@@ -6,10 +6,17 @@
   let charts = [];
 
   function draw(canvas) {
-    const data = JSON.parse(document.getElementById(canvas.dataset.chart).textContent);
+    const source = document.getElementById(canvas.dataset.chart);
+    const data = source.tagName === "TABLE" ? tableData(source) : JSON.parse(source.textContent);
     const chart = new Chart(canvas, data.lines ? lines(data) : bars(data));
     charts.push(chart);
     colour(chart);
+  }
+
+  // The table that screen readers get says the same: a second copy would weigh as much again.
+  function tableData(table) {
+    const texts = (selector) => [...table.querySelectorAll(selector)].map((cell) => cell.textContent);
+    return { labels: texts("th[scope=row]"), values: texts("td").map(Number), unit: table.dataset.unit };
   }
 
   function bars(data) {
