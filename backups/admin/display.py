@@ -81,8 +81,7 @@ def job_state(job: ExpectedBackupJob, newest: LatestEntries, now: datetime) -> S
     last = ""
     if is_covered and job.current_status != Status.PENDING:
         last = _("last result: %(status)s") % {"status": Status(job.current_status).label}
-    since = "" if is_covered or job.status_since is None else relative_moment(job.status_since)
-    return stack_lines(job_badge(job, now), last, since, entry_remarks(newest.latest))
+    return stack_lines(job_badge(job, now), last, entry_remarks(newest.latest))
 
 
 @admin.display(description=gettext_lazy("protection"))

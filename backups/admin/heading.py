@@ -33,7 +33,8 @@ def build_heading(now: datetime) -> dict[str, Any]:
         "caption": _("databases protected") if counts.watched else _("No database is monitored yet."),
         "tone": rate_counts(counts),
         "unprotected": describe_unprotected(counts),
-        "facts": [*describe_scans(scans), *(list_counters(scans.last) if scans.last else [])],
+        "facts": describe_scans(scans),
+        "counters": list_counters(scans.last) if scans.last else [],
         "root_is_missing": scans.root_is_missing,
     }
 

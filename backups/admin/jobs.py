@@ -24,8 +24,8 @@ from backups.admin.heading import build_heading
 from backups.admin.imports import JobImports
 from backups.history import job_subject
 from backups.models import ExpectedBackupJob
-from backups.panels import LatestEntries, load_latest_entries
-from backups.protection import with_standing
+from backups.panels import LatestEntries, load_latest_entries, standing_of
+from backups.protection import Standing, with_standing
 from portal.admin.base import SettingsAdmin
 from portal.admin.display import exact_moment, moment_column, stack_lines
 from portal.admin.searching import search_by
@@ -85,7 +85,7 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
     ordering = ("agent_id", "database_name")
     sortable_by = ("state", "database", "last_good", "size", "place")
     list_display = (
-        "state", display.database, display.last_good, "size", display.schedule, display.next_expected, "place",
+        "state", display.database, display.last_good, "size", display.schedule, "place",
     )  # fmt: skip
     list_display_links = (display.database,)
     list_filter = (AttentionFilter, JobStatusFilter, StaleFilter, PausedFilter, FrequencyFilter)
@@ -220,6 +220,8 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
 
     @admin.display(description=_("reason"))
     def why(self, job: ExpectedBackupJob) -> SafeString | str:
+        if standing_of(job) == Standing.OVERDUE:
+            return _("There is no verified backup within the time that the schedule allows.")
         return display.explain_status(latest_entries_of(job).latest)
 
     @admin.display(description=_("stored in"))

@@ -109,9 +109,8 @@ class TestTheHeading:
 
     def test_heading_shows_the_counters_of_the_last_scan(self, admin_client):
         make_finished_scan(agents=7, jobs=1234, recorded=21, pending=3, failures=2, errors=1, bytes_hashed=3 * 1024**3)
-        facts = {
-            fact.name: (str(fact.value), fact.is_bad) for fact in admin_client.get(LIST).context["heading"]["facts"]
-        }
+        heading = admin_client.get(LIST).context["heading"]
+        facts = {fact.name: (str(fact.value), fact.is_bad) for fact in [*heading["facts"], *heading["counters"]]}
         assert "4\xa0min ago" in facts.pop("Last scan")[0]
         assert facts == {
             "Duration": ("12 s", False), "Machines scanned": ("7", False), "Expected backups": ("1,234", False),
