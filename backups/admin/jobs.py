@@ -221,7 +221,7 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
     @admin.display(description=_("reason"))
     def why(self, job: ExpectedBackupJob) -> SafeString | str:
         if standing_of(job) == Standing.OVERDUE:
-            return _("There is no verified backup within the time that the schedule allows.")
+            return str(_("There is no verified backup within the time that the schedule allows."))
         return display.explain_status(latest_entries_of(job).latest)
 
     @admin.display(description=_("stored in"))
