@@ -34,8 +34,9 @@ class MaintenanceWindowAdmin(MonitoringAdmin):
     add_label = _("Schedule maintenance")
     purpose = _("Planned downtime. Failures during a maintenance don’t count and send no alerts.")
     ordering = ("-id",)
-    sortable_by = ("name",)
-    list_display = ("name", "state", "starts", "ends", "repeated", "covered")
+    sortable_by = ("name", "starts", "ends")
+    list_display = ("state", "name", "starts", "ends", "repeated", "covered")
+    list_display_links = ("name",)
     list_filter = (WindowStateFilter, RepeatsFilter)
     search_fields = ("name__fragment",)
     search_help_text = search_by(_("name"), _("target"))
@@ -75,10 +76,16 @@ class MaintenanceWindowAdmin(MonitoringAdmin):
         return badge(_now("between two occurrences") if window.repeats else _now("finished"), QUIET)
 
     starts = row_column(
-        _("starts"), lambda window: stack_lines(format_moment(window.starts_at), relative_moment(window.starts_at))
+        _("starts"),
+        lambda window: relative_moment(window.starts_at),
+        ordering="starts_at",
+        export=lambda window: window.starts_at,
     )
     ends = row_column(
-        _("ends"), lambda window: stack_lines(format_moment(window.ends_at), format_duration(window.length))
+        _("ends"),
+        lambda window: stack_lines(format_moment(window.ends_at), format_duration(window.length)),
+        ordering="ends_at",
+        export=lambda window: window.ends_at,
     )
     repeated = row_column(_("repeats"), lambda window: window.get_repeats_display())
 

@@ -89,7 +89,7 @@ def test_reminders_are_sent_until_someone_acknowledges(incident, checks, setting
     assert send_reminders(checks.now) == 0
     assert send_reminders(checks.pass_by(minutes=30)) == 1
     assert titles() == ["API is down", "Still open: API is down", "Still open: API is down"]
-    assert "For 1 h now" in OutboxMessage.objects.order_by("pk").last().text
+    assert "Open for 1 h" in OutboxMessage.objects.order_by("pk").last().text
     acknowledge_incidents(Incident.objects.all(), "alice", checks.now.at)
     with django_assert_num_queries(2):
         assert send_reminders(checks.pass_by(hours=10)) == 0
@@ -157,7 +157,7 @@ def test_pausing_withdraws_the_incident(incident, target):
     assert incident.resolved_at is not None
     assert incident.is_withdrawn
     assert [(event.kind, event.actor) for event in incident.timeline.all()][-1] == ("withdrawn", "alice")
-    assert titles() == ["API is down", "No longer watched: API is down"]
+    assert titles() == ["API is down", "Monitoring stopped: API is down"]
     assert (target.is_active, target.state, target.failures_in_row) == (False, "unknown", 0)
     assert controls.pause_targets(Target.objects.all(), "alice") == 0
 

@@ -209,7 +209,7 @@ def test_slow_target_opens_an_incident_and_is_slow(make_target, channel):
     checks.find(good_outcome(501), good_outcome(900))
     assert checks.target.state == State.SLOW
     assert titles() == ["API is slow"]
-    assert "900 ms, more than the 500 ms" in OutboxMessage.objects.get().text
+    assert "900 ms; the limit is 500 ms" in OutboxMessage.objects.get().text
     checks.find(good_outcome(500), good_outcome(20))
     assert (checks.target.state, titles()[-1]) == (State.UP, "API is fast again after 2 min")
 
@@ -219,7 +219,7 @@ def test_removed_latency_limit_withdraws_the_incident(make_target, channel):
     checks.find(good_outcome(900), good_outcome(900))
     Target.objects.update(max_latency_ms=None)
     checks.find(good_outcome(9000), good_outcome(9000))
-    assert titles() == ["API is slow", "No longer watched: API is slow"]
+    assert titles() == ["API is slow", "Monitoring stopped: API is slow"]
     assert Incident.objects.get().is_withdrawn
 
 
@@ -228,18 +228,18 @@ def test_removed_certificate_limit_withdraws_the_incident(make_target, channel):
     checks.find(good_outcome(certificate_until=NOON + timedelta(days=3)))
     Target.objects.update(tls_expiry_days=None)
     checks.find(good_outcome(certificate_until=NOON + timedelta(days=3)))
-    assert titles()[-1] == "No longer watched: The certificate of API ends soon"
+    assert titles()[-1] == "Monitoring stopped: API: certificate expires on 13 March"
 
 
 def test_certificate_end_and_renewal_are_notified_once(make_target, channel):
     checks = CheckRunner(make_target(tls_expiry_days=14))
     soon, late = NOON + timedelta(days=3), NOON + timedelta(days=90)
     checks.find(*[good_outcome(certificate_until=soon)] * 3)
-    assert titles() == ["The certificate of API ends soon"]
+    assert titles() == ["API: certificate expires on 13 March"]
     assert "until 2026-03-13 12:00:00 UTC" in OutboxMessage.objects.get().text
     assert checks.target.state == State.UP
     checks.find(good_outcome(certificate_until=late))
-    assert titles()[-1] == "The certificate of API was renewed"
+    assert titles()[-1] == "API: certificate renewed"
 
 
 # --- What counts for nothing, and what nobody is told ----------------------------------------------------------------
