@@ -90,6 +90,8 @@ def searched(sides: Sides) -> Iterator[Figure]:
     for name, path in paths.items():
         for text in FRAGMENTS:
             request = sides.request(path.format(text))
+            if name == "everything":  # as the box on every page asks
+                request = request.removesuffix(b"\r\n") + b"HX-Request: true\r\n\r\n"
             latencies(sides.ours, iter([request] * WARM))
             found = latency_figure(sides.ours, f"search of {name} for {text!r}, p95", request, CALLS, SEARCH_LIMIT_MS)
             yield found
@@ -107,9 +109,14 @@ def weights(address: Address, session: str) -> Iterator[Figure]:
         if path.endswith(".css")
         for name in re.findall(r'@import url\("?([^")]+)', body_text(address, path, session))
     }
-    static = sum(len(body_of(address, path, session)) for path in files)
+    static = sum(len(compressed(body_of(address, path, session))) for path in files)
     yield show(Figure("landing page, cold", (len(page) + static) / 1000, COLD_KB, False, "kB", f"{len(files)} files"))
     yield show(Figure("landing page, warm", len(page) / 1000, WARM_KB, False, "kB"))
+
+
+def compressed(body: bytes) -> bytes:
+    """Return a static file as the portal sends it: its `collectstatic` compresses, that of the benchmark does not."""
+    return min(body, gzip.compress(body), key=len)
 
 
 def body_of(address: Address, path: str, session: str) -> bytes:
