@@ -211,7 +211,7 @@ def test_slow_target_opens_an_incident_and_is_slow(make_target, channel):
     assert titles() == ["API is slow"]
     assert "900 ms; the limit is 500 ms" in OutboxMessage.objects.get().text
     checks.find(good_outcome(500), good_outcome(20))
-    assert (checks.target.state, titles()[-1]) == (State.UP, "API is fast again after 2 min")
+    assert (checks.target.state, titles()[-1]) == (State.UP, "API: response time back to normal after 2 min")
 
 
 def test_removed_latency_limit_withdraws_the_incident(make_target, channel):
