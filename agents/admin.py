@@ -34,21 +34,21 @@ SUBJECTS["agent"] = SubjectKind("agents.agent", lambda name: {"machine_id": name
 EVENT_TEXTS.update(
     {
         "agent.enrolled": _("Enrolled"),
-        "agent.reactivated": _("Came back after it was uninstalled"),
-        "agent.replayed": _("Was given its token once more"),
-        "agent.replayed_elsewhere": _("Was given its token once more, under another host name"),
-        "agent.renamed": _("Reported another host name"),
-        "agent.changed": _("Reported a change"),
-        "agent.token_rotated": _("Changed its token"),
-        "agent.tokens_revoked": _("Its tokens were revoked"),
-        "agent.reenrolment_allowed": _("Was allowed one re-enrolment"),
-        "agent.enrolment_allowed": _("Was allowed to enrol"),
-        "agent.enrolment_discarded": _("Its request to be enrolled was discarded"),
-        "agent.bound": _("Was bound to a licence, or no longer is"),
+        "agent.reactivated": _("Re-enrolled after uninstall"),
+        "agent.replayed": _("Token issued again for a repeated enrolment"),
+        "agent.replayed_elsewhere": _("Token issued again, under another host name"),
+        "agent.renamed": _("Host name changed"),
+        "agent.changed": _("Details changed"),
+        "agent.token_rotated": _("Token rotated"),
+        "agent.tokens_revoked": _("Tokens revoked"),
+        "agent.reenrolment_allowed": _("Re-enrolment allowed"),
+        "agent.enrolment_allowed": _("Enrolment allowed"),
+        "agent.enrolment_discarded": _("Enrolment request discarded"),
+        "agent.bound": _("Licence binding changed"),
         "agent.uninstalled": _("Uninstalled"),
-        "refused.agent_already_active": _("Refused: the machine is enrolled already"),
-        "refused.approval_required": _("Refused: an operator must allow the enrolment first"),
-        "refused.reactivation_forbidden": _("Refused: the machine was uninstalled and may not come back"),
+        "refused.agent_already_active": _("Denied: the machine is already enrolled"),
+        "refused.approval_required": _("Denied: an operator must allow the enrolment first"),
+        "refused.reactivation_forbidden": _("Denied: the machine was uninstalled and must not be re-enrolled"),
     }
 )
 
@@ -68,7 +68,7 @@ class StatusFilter(FieldFilter):
 
 
 class LivenessFilter(ChoiceFilter):
-    title = _("liveness")
+    title = _("online status")
     parameter_name = "liveness"
     options = dict(Agent.Liveness.choices)
 
@@ -88,15 +88,17 @@ class LicenceFilter(ChoiceFilter):
 @admin.register(Agent)
 class AgentAdmin(ReadOnlyAdmin):
     menu_order = 1
+    purpose = _("Computers that report to the portal. They appear here when they enrol with an enrolment token.")
+    empty_link = ("admin:portal_apitoken_add", _("Issue an enrolment token"))
     ordering = ("-enrolled_at", "-id")
-    sortable_by = ("machine_id", "version", "user", "last_seen_at", "enrolled_at")
+    sortable_by = ("machine_id", "liveness", "version", "user", "last_seen_at", "enrolled_at")
     list_display = (
         "machine_id",
         "liveness",
         "version",
+        moment_column("last_seen_at", _("last seen"), ordering="last_seen_at"),
         "user",
         "os_info",
-        moment_column("last_seen_at", _("last seen"), ordering="last_seen_at"),
         moment_column("enrolled_at", _("enrolled"), ordering="enrolled_at"),
     )
     list_filter = (StatusFilter, LivenessFilter, LicenceFilter)
@@ -133,7 +135,7 @@ class AgentAdmin(ReadOnlyAdmin):
         ),
     )
 
-    @admin.display(description=_("state"))
+    @admin.display(description=_("status"), ordering="last_seen_at")
     def liveness(self, agent: Agent) -> SafeString:
         return liveness_badge(agent, timezone.now())
 
@@ -141,7 +143,7 @@ class AgentAdmin(ReadOnlyAdmin):
     def user(self, agent: Agent) -> str:
         return agent.user_name or agent.user_email or agent.user_id
 
-    @admin.display(description=_("bound to the licence"))
+    @admin.display(description=_("licence"))
     def bound_to(self, agent: Agent) -> str:
         return agent.license_ref or EMPTY_VALUE
 
@@ -234,6 +236,10 @@ class RequestStateFilter(ChoiceFilter):
 @admin.register(EnrolmentRequest)
 class EnrolmentRequestAdmin(ReadOnlyAdmin):
     menu_order = 2
+    purpose = _(
+        "Machines that other data depends on, such as backups, are enrolled only after an operator allows it. Their "
+        "requests appear here."
+    )
     ordering = ("-last_asked_at",)
     sortable_by = ("machine_id", "asked_at", "last_asked_at")
     list_display = (
@@ -267,11 +273,11 @@ class EnrolmentRequestAdmin(ReadOnlyAdmin):
     def get_sections(self, request: HttpRequest, obj: EnrolmentRequest) -> list[Section]:
         return [history_section(enrolment.machine_subject(obj.machine_id))]
 
-    @admin.action(description=_("Allow for 15 minutes"), permissions=["manage"])
+    @admin.action(description=_("Allow enrolment (15 min)"), permissions=["manage"])
     def allow_enrolment(self, request: HttpRequest, queryset: EnrolmentRequestQuerySet) -> None:
         for requested in queryset.select_related("token")[:MOST_AT_ONCE]:
             until = approval.allow_enrolment(requested, enrolment.machine_subject(requested.machine_id), request)
-            text = _("%(machine)s may enrol until %(until)s with the token “%(token)s”.")
+            text = _("Enrolment of %(machine)s with the token “%(token)s” allowed until %(until)s.")
             values = {"machine": requested.machine_id, "until": format_moment(until), "token": requested.token.name}
             self.message_user(request, text % values, messages.SUCCESS)
 
@@ -281,5 +287,5 @@ class EnrolmentRequestAdmin(ReadOnlyAdmin):
             subject = enrolment.machine_subject(requested.machine_id)
             audit.record_event("agent.enrolment_discarded", subject, request=request)
         queryset.delete()
-        self.message_user(request, _("The requests were discarded. The machines may ask again."), messages.SUCCESS)
+        self.message_user(request, _("Requests discarded. The machines can request enrolment again."), messages.SUCCESS)
         return HttpResponseRedirect(self.address("changelist"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.db.models import F
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -33,15 +34,16 @@ def late_and_lost_machines(now: datetime) -> Iterator[Finding]:
     active = totals["active"]
     if active < FEWEST_MACHINES:
         return
-    lost = _("%(count)s of %(active)s active machines are lost: nothing was heard of them for weeks.")
-    late = _("%(count)s of %(active)s active machines are late: the portal may be out of their reach.")
+    days = settings.AGENT_LOST_DAYS
+    lost = _("%(count)s of %(active)s active machines are gone: not seen for %(days)s days or more.")
+    late = _("%(count)s of %(active)s active machines are late. Check whether they can reach the portal.")
     for liveness, share, severity, text in (
         ("lost", LOST_SHARE, Severity.WARNING, lost),
         ("late", LATE_SHARE, Severity.CRITICAL, late),
     ):
         if totals[liveness] > share * active:
             url = reverse("admin:agents_agent_changelist", query={"liveness": liveness})
-            yield count_finding(severity, text, totals[liveness], url=url, active=format_count(active))
+            yield count_finding(severity, text, totals[liveness], url=url, active=format_count(active), days=days)
 
 
 @finding_sources.register
@@ -50,13 +52,16 @@ def shared_names(now: datetime) -> Iterator[Finding]:
     others = Agent.objects.active().filter(owns_name=False).order_by("-id")[:SHOWN]
     for other in others:
         owner = Agent.objects.named(other.machine_id).get()
-        text = _("%(other)s and %(owner)s are one name, which now means %(owner)s. Uninstall the one you don’t need.")
+        text = _(
+            "%(other)s and %(owner)s have the same name, which now means %(owner)s. Uninstall the one you don’t need."
+        )
         yield Finding(
             Severity.WARNING,
             text % {"other": other.machine_id, "owner": owner.machine_id},
             since=other.enrolled_at,
             url=reverse("admin:agents_agent_change", args=[other.pk]),
             action=_("View machine"),
+            key=f"agents.name:{other.pk}",
         )
 
 
@@ -65,8 +70,8 @@ def copied_machines(now: datetime) -> Iterator[Finding]:
     """Report computers that share one identity, as copies of a disk do: they rename the machine back and forth."""
     renamed = AuditEvent.objects.filter(action="agent.renamed", count__gt=1, at__gte=now - timedelta(hours=3))
     text = _(
-        "%(machine)s reports the host names %(names)s in turn: computers share its token. Delete the token store on "
-        "all but one, and enrol them again."
+        "%(machine)s alternates between the host names %(names)s: several computers share its token. Delete the token "
+        "store on all but one and enrol them again."
     )
     by_machine = {event.subject: event for event in renamed.order_by("count")}
     for event in list(by_machine.values())[:SHOWN]:
@@ -74,8 +79,8 @@ def copied_machines(now: datetime) -> Iterator[Finding]:
         yield machine_finding(event, text, names=", ".join(names))
     elsewhere = AuditEvent.objects.filter(action="agent.replayed_elsewhere", at__gte=now - COPIES_SHOWN_FOR)
     text = _(
-        "%(machine)s was enrolled and, before its first call, was given its token once more under another host name. "
-        "If that was a copy of its disk, enrol the copy under a name of its own."
+        "%(machine)s enrolled twice before its first call, the second time under another host name. If that was a copy "
+        "of its disk, enrol the copy under its own name."
     )
     for event in elsewhere.order_by("-at")[:SHOWN]:
         yield machine_finding(event, text)
@@ -89,6 +94,7 @@ def machine_finding(event: AuditEvent, text: str, **more: str) -> Finding:
         since=event.at,
         url=reverse("admin:agents_agent_changelist", query={"q": machine_id}),
         action=_("View machine"),
+        key=f"agents.copies:{event.pk}",
     )
 
 
@@ -99,7 +105,7 @@ def waiting_enrolments(now: datetime) -> Iterator[Finding]:
     waiting = EnrolmentRequest.objects.waiting(now).filter(last_asked_at__gt=now - KEPT_FOR, token__in=usable)
     requests, has_others = split_shown(waiting.order_by("-last_asked_at").select_related("token"))
     text = _(
-        "%(machine)s asks to be enrolled with the token “%(token)s” from %(address)s. Allow it only if you expect this "
+        "%(machine)s requests enrolment with the token “%(token)s” from %(address)s. Allow it only if you expect this "
         "installation: the machine enrolled as %(machine)s can upload its backups."
     )
     for request in requests:
@@ -109,11 +115,12 @@ def waiting_enrolments(now: datetime) -> Iterator[Finding]:
             text % values,
             since=request.asked_at,
             url=reverse(f"{REQUESTS}_act", args=[request.pk, "allow_enrolment"]),
-            action=_("Allow for 15 minutes"),
+            action=_("Allow enrolment (15 min)"),
             permission="agents.change_enrolmentrequest",
+            key=f"agents.request:{request.pk}",
         )
     if has_others:
-        more = _("More machines ask to be enrolled.")
+        more = _("More machines request enrolment.")
         yield Finding(Severity.WARNING, more, url=reverse(f"{REQUESTS}_changelist"), action=_("View requests"))
 
 
@@ -138,7 +145,7 @@ def exhausted_tokens(now: datetime) -> Iterator[Finding]:
     """Report used-up enrolment tokens, except those for a single machine, which have done their work."""
     several = ApiToken.objects.usable(now).filter(kind=ApiToken.Kind.ENROLL, max_uses__gt=1)
     for token in several.filter(uses__gte=F("max_uses")).order_by("-id")[:SHOWN]:
-        text = _("The token “%(label)s” (%(kind)s) has no uses left: revoke it, or issue another.")
+        text = _("The token “%(label)s” (%(kind)s) is used up. Revoke it or issue another.")
         yield token_finding(token, Severity.INFO, text, token.last_used_at)
 
 
@@ -148,7 +155,8 @@ def token_finding(token: ApiToken, severity: Severity, text: str, since: datetim
         text % {"label": token.name, "kind": token.get_kind_display(), **more},
         since=since,
         url=reverse("admin:portal_apitoken_change", args=[token.pk]),
-        action=_("See the token"),
+        action=_("View token"),
+        key=f"agents.token:{token.pk}",
     )
 
 
@@ -160,9 +168,10 @@ def looping_clients(now: datetime) -> Iterator[Finding]:
     for event in looping:
         yield Finding(
             Severity.WARNING,
-            _("%(who)s from %(address)s is in a loop. %(sentence)s.")
+            _("%(who)s at %(address)s repeats a failing request. %(sentence)s.")
             % {"who": event.subject or event.actor, "address": event.address, "sentence": describe_event(event)},
             since=event.at,
             url=reverse("admin:portal_auditevent_change", args=[event.pk]),
-            action=_("View refusals"),
+            action=_("View denied requests"),
+            key=f"agents.denied:{event.pk}",
         )

@@ -22,7 +22,7 @@ class Agent(models.Model):
     class Liveness(models.TextChoices):
         ONLINE = "online", _("online")
         LATE = "late", _("late")
-        LOST = "lost", _("lost")
+        LOST = "lost", _("gone")
 
     machine_id = models.CharField(_("machine"), max_length=128, unique=True)
     # The name is `machine_id` in lower case. Only the machine that owns it is found by it: one that was enrolled under
@@ -33,7 +33,7 @@ class Agent(models.Model):
     owns_name = models.BooleanField(default=True, editable=False)
     user_name = models.CharField(_("user"), max_length=200, blank=True)
     user_email = models.CharField(_("e-mail"), max_length=254, blank=True)
-    user_id = models.CharField(_("user id"), max_length=128, blank=True)
+    user_id = models.CharField(_("user ID"), max_length=128, blank=True)
     hostname = models.CharField(_("host name"), max_length=255, blank=True)
     os_info = models.CharField(_("operating system"), max_length=255, blank=True)
     version = models.CharField(_("version"), max_length=64, blank=True)
@@ -42,7 +42,7 @@ class Agent(models.Model):
     # Not indexed on purpose: updating an index at each heartbeat would not scale.
     last_seen_at = models.DateTimeField(_("last seen"))
     uninstalled_at = models.DateTimeField(_("uninstalled"), null=True, blank=True)
-    uninstall_reason = models.CharField(_("why uninstalled"), max_length=255, blank=True)
+    uninstall_reason = models.CharField(_("uninstall reason"), max_length=255, blank=True)
     enrollment_id = models.CharField(max_length=128, blank=True, editable=False)
     enrolled_with = models.ForeignKey(
         ApiToken, models.SET_NULL, null=True, editable=False, related_name="+", verbose_name=_("enrolled with")

