@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from portal import audit
 from portal.admin.channel_tools import ChannelTools, describe_result, record_test
+from portal.admin.confirm import Confirmation, confirm_first
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, exact_moment, moment_column
 from portal.admin.filters import ChoiceFilter, FieldFilter
 from portal.admin.searching import search_by
@@ -82,6 +83,17 @@ class ActiveFilter(ChoiceFilter):
 
     def condition(self, value: str, now: datetime) -> Q:
         return Q(is_active=value == "yes")
+
+
+def describe_disabling(model_admin: Any, request: HttpRequest, queryset: QuerySet[Any]) -> Confirmation:
+    count, left = queryset.count(), NotificationChannel.objects.filter(is_active=True).exclude(pk__in=queryset).count()
+    stops = ngettext(
+        "%(count)d channel stops sending. Its messages wait until you enable it again.",
+        "%(count)d channels stop sending. Their messages wait until you enable them again.",
+        count,
+    )
+    remain = ngettext("%(count)d other channel stays enabled.", "%(count)d other channels stay enabled.", left)
+    return Confirmation(_("Disable channels"), _("Disable"), [stops % {"count": count}, remain % {"count": left}])
 
 
 @admin.register(NotificationChannel)
@@ -229,7 +241,8 @@ class NotificationChannelAdmin(ChannelTools):
     def activate(self, request: HttpRequest, queryset: NotificationChannelQuerySet) -> None:
         self.set_active(request, queryset, True)
 
-    @admin.action(description=_("Disable"), permissions=["change"])
+    @confirm_first(describe_disabling)
+    @admin.action(description=_("Disable…"), permissions=["change"])
     def deactivate(self, request: HttpRequest, queryset: NotificationChannelQuerySet) -> None:
         self.set_active(request, queryset, False)
 

@@ -1,6 +1,7 @@
 """The admin of messages: read-only rows with status and error, and actions to retry or give up."""
 
 from datetime import datetime
+from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import Q, QuerySet
@@ -12,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from portal.admin.base import ReadOnlyAdmin
+from portal.admin.confirm import Confirmation, confirm_first
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, exact_moment, moment_column
 from portal.admin.filters import ChoiceFilter, FieldFilter, PeriodFilter
 from portal.admin.searching import search_by
@@ -47,6 +49,15 @@ class WrittenFilter(PeriodFilter):
     title = _("time")
     parameter_name = "when"
     field = "created_at"
+
+
+def describe_discarding(model_admin: Any, request: HttpRequest, queryset: OutboxMessageQuerySet) -> Confirmation:
+    count = queryset.count()
+    text = ngettext(
+        "%(count)d message will not be sent any more.", "%(count)d messages will not be sent any more.", count
+    )
+    undo = _("To undo it, retry the messages from this list.")
+    return Confirmation(_("Discard messages"), _("Discard"), [text % {"count": count}, undo])
 
 
 @admin.register(OutboxMessage)
@@ -137,7 +148,8 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
                 request, _("A channel is disabled. Its messages wait until you re-enable it."), messages.WARNING
             )
 
-    @admin.action(description=_("Discard"), permissions=["manage"])
+    @confirm_first(describe_discarding)
+    @admin.action(description=_("Discard…"), permissions=["manage"])
     def give_up(self, request: HttpRequest, queryset: OutboxMessageQuerySet) -> None:
         count = queryset.give_up(timezone.now())
         text = ngettext("%(count)d message discarded.", "%(count)d messages discarded.", count)

@@ -77,7 +77,7 @@ def act(admin_client):
 
     def acting(row, action):
         name = f"admin:portal_{row._meta.model_name}_act"
-        response = admin_client.post(reverse(name, args=[row.pk, action]))
+        response = admin_client.post(reverse(name, args=[row.pk, action]), {"confirmed": "yes"})
         assert response.status_code == 302
         return messages_of(admin_client.get(response.url))
 
@@ -373,7 +373,7 @@ def test_environment_channel_cannot_be_changed_or_deleted(admin_client, telegram
 
 def test_environment_channel_cannot_be_switched_off(admin_client, act, telegram):
     act(telegram, "deactivate")
-    admin_client.post(LIST, {"action": "deactivate", "_selected_action": [telegram.pk]})
+    admin_client.post(LIST, {"action": "deactivate", "_selected_action": [telegram.pk], "confirmed": "yes"})
     telegram.refresh_from_db()
     assert telegram.is_active
 
