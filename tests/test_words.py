@@ -1,10 +1,6 @@
 """The interface is written in plain words: no text of it contains a term that tests/words.toml lists.
 
-Texts are those of the catalogue (templates, forms, messages, mails), and the help and output of commands. Apps in the
-table `pending` of tests/words.toml are not done yet. To see what is left in one of them, and to end its exemption,
-remove its line there and run
-
-    pytest tests/test_words.py
+Texts are those of the catalogue (templates, forms, messages, mails), and the help and output of commands.
 """
 
 import ast
@@ -79,22 +75,13 @@ def offences(text, language):
     ]
 
 
-def apps_done(apps):
-    return [
-        pytest.param(app, marks=pytest.mark.skip(reason="its texts are not done yet"))
-        if app in RULES["pending"]
-        else app
-        for app in apps
-    ]
-
-
-@pytest.mark.parametrize("app", apps_done(APPS))
+@pytest.mark.parametrize("app", APPS)
 def test_english_text_has_no_discouraged_term(app):
     found = {(name, text, offence) for name, text in english_of(app) for offence in offences(text, "english")}
     assert sorted(found) == []
 
 
-@pytest.mark.parametrize("app", apps_done([app for app in APPS if app not in ("client", "demo")]))
+@pytest.mark.parametrize("app", [app for app in APPS if app not in ("client", "demo")])
 def test_french_text_has_no_discouraged_term(app):
     messages = [
         message

@@ -53,9 +53,7 @@ class WrittenFilter(PeriodFilter):
 
 def describe_discarding(model_admin: Any, request: HttpRequest, queryset: OutboxMessageQuerySet) -> Confirmation:
     count = queryset.count()
-    text = ngettext(
-        "%(count)d message will not be sent any more.", "%(count)d messages will not be sent any more.", count
-    )
+    text = ngettext("%(count)d message will no longer be sent.", "%(count)d messages will no longer be sent.", count)
     undo = _("To undo it, retry the messages from this list.")
     return Confirmation(_("Discard messages"), _("Discard"), [text % {"count": count}, undo])
 

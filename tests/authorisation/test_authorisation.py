@@ -66,7 +66,7 @@ def test_every_caller_gets_the_response_in_the_table(world):
             answer = portal.ask(world.callers[name], row.method, row.path)
             if answer != expected:
                 wrong.append(f"{row.method} {row.path} by {name}: {answer} instead of {expected}")
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
 
 
 def test_forged_post_is_refused_on_every_page_with_a_session(world):
