@@ -1,6 +1,5 @@
 """Signing in with a real browser: passwords, an authenticator app, recovery codes and passkeys."""
 
-import shutil
 from datetime import timedelta
 
 import pytest
@@ -9,32 +8,24 @@ from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
 from django.contrib.auth.models import User
 from django.utils import timezone
-from playwright.sync_api import sync_playwright
 
 from portal.models import SecondFactorGrace
 from portal.tests.access.test_second_factor import code_of
+from portal.tests.helpers.browsing import running_chromium
 from portal.tests.helpers.waiting import PATIENCE
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
     pytest.mark.one_database("what a browser does", despite=("transaction=True", "live_server")),
     pytest.mark.slow,
     pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed"),
 ]
 PASSWORD = "correct horse battery"
 
 
 @pytest.fixture(scope="module")
 def browser():
-    # Playwright's event loop runs in this thread, so Django would refuse every query as async-unsafe.
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-        with sync_playwright() as playwright:
-            options = ["--no-sandbox", "--disable-background-networking", "--disable-gpu"]
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
-            yield browser
-            browser.close()
+    with running_chromium() as browser:
+        yield browser
 
 
 @pytest.fixture

@@ -1,0 +1,56 @@
+"""Take the screenshots of the README from a running demo.
+
+    SECOND_FACTOR=optional make demo
+    PASSWORD=... .venv/bin/python -m demo.screenshots
+
+PASSWORD is the one that the demo printed. An argument names another address than http://127.0.0.1:8000.
+"""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+DIRECTORY = Path(__file__).parents[1] / "docs" / "screenshots"
+# A page of the list, and the text of the link to follow there.
+SHOTS = {
+    "overview": ("/admin/", ""),
+    "backup": ("/admin/backups/expectedbackupjob/", "crm"),
+    "service": ("/admin/monitoring/target/", "Search"),
+    "beta": ("/admin/beta/betaprogramme/", "spring-beta"),
+}
+SIZE = {"width": 1200, "height": 800}
+
+
+def sign_in(page: Page) -> None:
+    page.goto("/admin/")
+    page.get_by_label("Username or e-mail address").fill("operator")
+    page.get_by_label("Password").fill(os.environ["PASSWORD"])
+    page.get_by_role("button", name="Sign in", exact=True).click()
+    page.wait_for_url("**/admin/")
+
+
+def take(page: Page, name: str, path: str, link: str) -> None:
+    page.goto(path)
+    if link:
+        page.locator("#result_list").get_by_role("link", name=link).first.click()
+        page.wait_for_url("**/change/**")
+    page.wait_for_load_state("networkidle")
+    page.screenshot(path=DIRECTORY / f"{name}.png", animations="disabled")
+
+
+def main(address: str = "http://127.0.0.1:8000") -> None:
+    DIRECTORY.mkdir(exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page(base_url=address, viewport=SIZE, locale="en-GB")  # type: ignore[arg-type]
+        sign_in(page)
+        for name, (path, link) in SHOTS.items():
+            take(page, name, path, link)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
