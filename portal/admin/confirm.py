@@ -69,7 +69,7 @@ class TypedForm(forms.Form):
 
 def is_confirmed(request: HttpRequest) -> bool:
     """Return True for a request from a confirmation page: it names the rows, never all that a filter finds."""
-    return CONFIRMED in request.POST and request.POST.get("select_across", "0") != "1"
+    return CONFIRMED in request.POST and request.POST.get("select_across", "0") in ("", "0")
 
 
 def confirm_first(describe: Describe) -> Callable[[Action], Action]:
@@ -81,6 +81,7 @@ def confirm_first(describe: Describe) -> Callable[[Action], Action]:
             name = getattr(action, "__name__", "")
             rows = find_rows(model_admin, request, queryset, name)
             if not rows:
+                request.nothing_done = True  # type: ignore[attr-defined]
                 return None
             chosen = queryset.filter(pk__in=[row.pk for row in rows])
             confirmation = describe(model_admin, request, chosen)

@@ -107,12 +107,12 @@ def describe_value(field: Any, value: Any) -> str:
     if isinstance(value, bool):
         return _("yes") if value else _("no")
     choices = dict(getattr(field, "flatchoices", None) or ())
-    if value in choices:
+    if isinstance(value, list):
+        return ", ".join(describe_value(field, each) for each in value)
+    if isinstance(value, str | int) and value in choices:
         return str(choices[value])
     if isinstance(value, int):
         return format_count(value)
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
     moment = recorded_moment(value) if isinstance(value, str) else None
     return format_moment(moment) if moment else str(value)
 

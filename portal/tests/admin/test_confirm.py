@@ -41,11 +41,14 @@ def revoked():
     return set(ApiToken.objects.exclude(revoked_at=None).values_list("label", flat=True))
 
 
+def done():
+    return list(AuditEvent.objects.filter(action__in=("admin.action", "token.revoked")))
+
+
 def test_action_asks_before_it_changes_or_records_anything(admin_client, tokens):
     page = ask(admin_client, tokens[:2])
     assert set(page.context["keys"]) == {tokens[0].pk, tokens[1].pk}
-    assert revoked() == set()
-    assert not AuditEvent.objects.filter(action__in=["admin.action", "token.revoked"]).exists()
+    assert (revoked(), done()) == (set(), [])
 
 
 def test_confirmed_action_changes_exactly_the_listed_rows(admin_client, tokens):
@@ -61,8 +64,9 @@ def test_rows_that_came_after_the_question_are_not_changed(admin_client, tokens)
     assert revoked() == {"t0", "t1", "t2"}
 
 
-def test_confirmed_request_for_all_rows_asks_again(admin_client, tokens):
-    page = ask(admin_client, tokens[:1], select_across=1, confirmed="yes")
+@pytest.mark.parametrize("across", ["1", "2", "true", "on"])
+def test_confirmed_request_for_all_rows_asks_again(admin_client, tokens, across):
+    page = ask(admin_client, tokens[:1], select_across=across, confirmed="yes")
     assert len(page.context["keys"]) == 3
     assert revoked() == set()
 
@@ -80,6 +84,7 @@ def test_row_to_which_the_action_does_not_apply_is_not_listed(admin_client, toke
     assert set(ask(admin_client, tokens).context["keys"]) == {tokens[1].pk, tokens[2].pk}
     nothing = admin_client.post(LIST, {"action": "revoke_chosen", "_selected_action": [tokens[0].pk]}, follow=True)
     assert len(messages_of(nothing)) == 1
+    assert done() == []
 
 
 def test_long_selection_is_listed_in_part_and_counted(admin_client, tokens, monkeypatch):
@@ -92,7 +97,7 @@ def test_more_rows_than_the_limit_are_refused(admin_client, tokens, monkeypatch)
     monkeypatch.setattr(confirm, "MOST_AT_ONCE", 2)
     assert ask(admin_client, tokens).status_code == 302
     ask(admin_client, tokens, confirmed="yes")
-    assert revoked() == set()
+    assert (revoked(), done()) == (set(), [])
 
 
 def test_token_in_use_is_revoked_only_after_its_label_was_typed(admin_client):
