@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time
 from typing import Any
 
 from django import forms
@@ -13,6 +13,9 @@ from django.forms.models import ModelChoiceField, ModelMultipleChoiceField
 from portal.audit import HIDDEN
 
 LONGEST = 500
+# Of a long text, so many characters before the change are kept.
+CONTEXT = 40
+SEVERAL = (QuerySet, list, tuple, set)
 Values = dict[str, Any]
 
 
@@ -29,10 +32,12 @@ def changed_values(form: Any, secret_fields: Collection[str], is_new: bool) -> t
         if is_secret(form, name, secret_fields):
             after[name] = HIDDEN
             continue
-        field = form.fields[name]
-        after[name] = storable(form.cleaned_data.get(name))
-        if not is_new:
-            before[name] = storable(initial_value(field, form.get_initial_for_field(field, name)))
+        field, value = form.fields[name], form.cleaned_data.get(name)
+        if is_new:
+            after[name] = cut(storable(value))
+        else:
+            was = initial_value(field, form.get_initial_for_field(field, name))
+            before[name], after[name] = storable_change(was, value)
     return before, after
 
 
@@ -45,17 +50,37 @@ def initial_value(field: Any, value: Any) -> Any:
     return value
 
 
+def storable_change(was: Any, value: Any) -> tuple[Any, Any]:
+    """Return both values as JSON holds them, long ones from where they differ: the change must not be cut off."""
+    old, new = storable(was), storable(value)
+    if not isinstance(old, str) or not isinstance(new, str) or max(len(old), len(new)) <= LONGEST:
+        return cut(old), cut(new)
+    if isinstance(was, SEVERAL) and isinstance(value, SEVERAL):
+        common = {str(each) for each in was} & {str(each) for each in value}
+        old, new = (", ".join(["…", *(name for name in names(each) if name not in common)]) for each in (was, value))
+        return cut(old), cut(new)
+    shorter = min(len(old), len(new))
+    differing = next((at for at in range(shorter) if old[at] != new[at]), shorter)
+    start = max(differing - CONTEXT, 0)
+    dots = "…" if start else ""
+    return cut(dots + old[start:]), cut(dots + new[start:])
+
+
 def storable(value: Any) -> Any:
-    """Return the value as JSON holds it: rows by their names, moments in ISO 8601, long texts cut."""
+    """Return the value as JSON holds it: rows by their names, moments in ISO 8601."""
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, datetime | date | time):
         return value.isoformat()
-    if isinstance(value, QuerySet | list | tuple | set):
-        return names_of(value)
-    text = str(value).replace("\r\n", "\n") if not isinstance(value, timedelta) else str(value)
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    if isinstance(value, SEVERAL):
+        return ", ".join(names(value))
+    return str(value).replace("\r\n", "\n")
 
 
-def names_of(values: Iterable[Any]) -> str:
-    return ", ".join(sorted(str(each) for each in values))[:LONGEST]
+def names(values: Iterable[Any]) -> list[str]:
+    return sorted(map(str, values))
+
+
+def cut(value: Any) -> Any:
+    """Return the value, a long text only in part."""
+    return f"{value[: LONGEST - 1]}…" if isinstance(value, str) and len(value) > LONGEST else value

@@ -9,6 +9,7 @@ from django.utils import timezone
 from django.utils.html import escape
 
 from portal.access.tokens.issuing import issue_token
+from portal.admin.changes import LONGEST, storable_change
 from portal.audit import HIDDEN
 from portal.desk.history import describe_changes, describe_event, history_section, link_subject
 from portal.models import AuditEvent
@@ -55,6 +56,26 @@ def test_changed_rows_of_a_choice_are_recorded_by_name(admin_client):
     admin_client.post(page, {"name": "night shift", "permissions": [new.pk]})
     event = AuditEvent.objects.get(action="group.changed")
     assert (event.before, event.after) == ({"permissions": str(old)}, {"permissions": str(new)})
+
+
+def test_permission_taken_from_many_is_recorded(admin_client):
+    group = Group.objects.create(name="night shift")
+    *kept, gone = Permission.objects.order_by("pk")[:60]
+    group.permissions.set([*kept, gone])
+    page = reverse("admin:auth_group_change", args=[group.pk])
+    admin_client.post(page, {"name": "night shift", "permissions": [each.pk for each in kept]})
+    event = AuditEvent.objects.get(action="group.changed")
+    assert (event.before, event.after) == ({"permissions": f"…, {gone}"}, {"permissions": "…"})
+
+
+@pytest.mark.parametrize(
+    ("was", "value"), [("x" * 600 + "a", "x" * 600 + "b"), ("x" * 501, "x" * 502), ("a" + "x" * 600, "b" + "x" * 600),
+                       (["a" * 300, "b" * 300], ["a" * 300, "c" * 300])],
+)  # fmt: skip
+def test_change_of_a_long_value_is_recorded_where_it_differs(was, value):
+    before, after = storable_change(was, value)
+    assert before != after
+    assert max(len(before), len(after)) <= LONGEST
 
 
 def test_action_with_an_event_of_its_own_leaves_no_other(admin_client):
@@ -122,10 +143,19 @@ def test_history_shows_sentences_newest_first():
      ({"max_uses": 5}, {"max_uses": None}, "Max uses: 5 → –"),
      ({}, {"secret": HIDDEN}, "Secret: changed (not recorded)"), ({"on": False}, {"on": True}, "On: no → yes"),
      ({"kind": "client"}, {"kind": "staff"}, "Type: application → staff"),
-     (None, {"until": "2026-03-10T09:12:44+00:00"}, "Until: 2026-03-10 09:12:44 UTC")],
+     (None, {"until": "2026-03-10T09:12:44+00:00"}, "Until: 2026-03-10 09:12:44 UTC"),
+     (None, {"x": ["a", "b"]}, "X: a, b"), ({"kind": ["client", "new"]}, {"kind": []}, "Type: application, new → –"),
+     (None, {"kind": {"a": 1}}, "Type: {'a': 1}"), (None, {"x": 1.5, "y": [None]}, "X: 1.5, Y: –")],
 )  # fmt: skip
 def test_details_give_old_and_new_values_with_labels(before, after, text):
     assert describe_changes(AuditEvent(subject="token:x", before=before, after=after)) == text
+
+
+def test_log_and_page_show_a_token_that_is_bound_to_an_application(admin_client):
+    token, _plain = issue_token("client", label="gui", app_names=["GoldenEye"])
+    page = reverse("admin:portal_apitoken_change", args=[token.pk])
+    for address in (reverse("admin:portal_auditevent_changelist"), page):
+        assert "GoldenEye" in admin_client.get(address).content.decode()
 
 
 def test_action_without_an_event_of_its_own_is_named_by_its_button():
