@@ -53,6 +53,7 @@ class ReportPresentation:
     times: DrawnChart | None
     bugs: Section
     comments: list[SafeString]
+    is_empty: bool
 
 
 def present_report(report: Report) -> ReportPresentation:
@@ -73,6 +74,7 @@ def present_report(report: Report) -> ReportPresentation:
         times=charts.response_chart(report),
         bugs=bugs_section(report),
         comments=[quote_words(comment, SHOWN_OF_A_COMMENT) for comment in report["ux_comments"]],
+        is_empty=not report["participants"]["count"],
     )
 
 

@@ -10,20 +10,21 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
+from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
 from beta.admin import sections
 from beta.admin.confirmations import describe_replacement
-from beta.admin.display import present_report, verdict_badge
+from beta.admin.display import ReportPresentation, present_report, verdict_badge
 from beta.admin.programme_form import ProgrammeForm
 from beta.admin.report_export import ReportExportAdmin
 from beta.display import isolate_direction
 from beta.feedback import triage
 from beta.models import BetaFeedback, BetaProgramme, BetaSnapshot, new_key
-from beta.report import snapshots, status, wording
+from beta.report import snapshots, wording
 from beta.report.gather import Report
+from beta.report.recent import keep_for_a_minute, recent_statuses
 from monitoring.admin.base import SingleDeletionAdmin
 from monitoring.admin.display import row_column
 from portal import audit
@@ -32,7 +33,7 @@ from portal.admin.confirm import confirm_first
 from portal.admin.display import GOOD, QUIET, badge, join_inline, stack_lines
 from portal.admin.filters import ChoiceFilter
 from portal.admin.searching import search_by
-from portal.base.words import format_count, format_short_day
+from portal.base.words import format_count, format_short_day, readers_zone
 from portal.desk.history import history_section
 from portal.desk.panels import Section
 
@@ -106,7 +107,7 @@ class BetaProgrammeAdmin(SingleDeletionAdmin, ReportExportAdmin, SettingsAdmin):
 
     def prepare_rows(self, rows: list[Any]) -> None:
         """Attach the status of each programme."""
-        found = status.current_statuses(rows, timezone.now())
+        found = recent_statuses(rows, timezone.now())
         for programme in rows:
             programme.status = found[programme.pk]
 
@@ -119,11 +120,11 @@ class BetaProgrammeAdmin(SingleDeletionAdmin, ReportExportAdmin, SettingsAdmin):
                 # A refused form has changed the instance: the verdict is on what is stored.
                 kwargs["obj"] = programme = BetaProgramme.objects.get(pk=programme.pk)
             now = timezone.now()
-            report = snapshots.current_report(programme, now)
+            shown = self.recent_presentation(programme, now)
             context |= {
                 "original": programme,
-                "shown": present_report(report),
-                "is_empty": not report["participants"]["count"],
+                "shown": shown,
+                "is_empty": shown.is_empty,
                 "time": running_badge(programme),
                 "formats": self.format_buttons(request, programme),
                 "keeps": not snapshots.is_past_retention(programme, now),
@@ -132,6 +133,13 @@ class BetaProgrammeAdmin(SingleDeletionAdmin, ReportExportAdmin, SettingsAdmin):
                 "call_url": f"{settings.PORTAL_URL}{reverse('beta-feedback')}?key={programme.public_key}",
             }
         return super().render_change_form(request, context, *args, **kwargs)
+
+    def recent_presentation(self, programme: BetaProgramme, now: datetime) -> ReportPresentation:
+        """Return what the page shows of the report, in the reader's language and time zone."""
+        kind = f"page.{get_language()}.{readers_zone()}"
+        return keep_for_a_minute(
+            kind, [programme], now, lambda: present_report(snapshots.current_report(programme, now))
+        )
 
     def get_sections(self, request: HttpRequest, obj: BetaProgramme) -> list[Section]:
         return [

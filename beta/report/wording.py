@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple, cast
 
-from django.utils.formats import date_format, number_format
+from django.utils.formats import number_format
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy
 from beta.report.gather import Report
 from beta.report.verdict import CONDITIONS, VERDICTS, Condition, is_without_feedback
 from monitoring.figures.uptime import format_percent
-from portal.base.words import EMPTY_VALUE, format_count, format_moment, round_half_up
+from portal.base.words import EMPTY_VALUE, format_count, format_date, format_moment, round_half_up
 
 
 class Fact(NamedTuple):
@@ -149,7 +149,7 @@ def format_period(report: Report) -> str:
 
 
 def format_day(text: str) -> str:
-    return date_format(date.fromisoformat(text), "DATE_FORMAT")
+    return format_date(date.fromisoformat(text), "DATE_FORMAT")
 
 
 def format_report_moment(text: str) -> str:

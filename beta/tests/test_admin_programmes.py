@@ -5,6 +5,7 @@ import re
 from datetime import UTC, datetime, time, timedelta
 
 import pytest
+from django.core.cache import cache
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -14,6 +15,7 @@ from beta.admin.display import present_report
 from beta.formats import FORMATS
 from beta.models import BetaFeedback, BetaProgramme, BetaSnapshot
 from beta.programmes import programme_of_target
+from beta.report import recent
 from beta.report.gather import build_report
 from beta.report.snapshots import take_snapshot, write_snapshot
 from beta.report.status import calculate_statuses
@@ -21,6 +23,7 @@ from beta.tests.factories import STARTS, create_feedback, create_programme, crea
 from monitoring.models import Rollup, Target
 from monitoring.tests.factories import NOON, create_rollup
 from monitoring.tests.helpers.admin_pages import form_data, list_url, listed_rows, page_url, post_page_action
+from portal import audit
 from portal.models import AuditEvent
 from portal.tests.helpers.admin_pages import log_in_with_role, page_text
 
@@ -115,8 +118,8 @@ class TestList:
         few = queries_of(admin_client, PROGRAMMES)
         for number in range(10):
             checked(good(f"p{number}"), STARTS)
-        # Session, user; count, rows; people, bugs, targets, scores and checks of the rows.
-        assert queries_of(admin_client, PROGRAMMES) == few == 9
+        # Session, user; count, rows; two for what came since; people, bugs, targets, scores and checks of the rows.
+        assert queries_of(admin_client, PROGRAMMES) == few == 11
 
     def test_list_shows_verdict_figures_and_time(self, admin_client):
         today = timezone.localdate()
@@ -282,8 +285,23 @@ class TestProgrammePage:
             grave(programme)
             take_snapshot(programme, NOON + number * DAY, BetaSnapshot.Reason.VERDICT)
             checked(programme, STARTS + number * DAY)
-        # Session, user, programme; ten of the report; feedback, reports kept, targets, history.
-        assert queries_of(admin_client, page_url(programme)) == few == 17
+        # Session, user, programme; two for what came since, and ten of the report; feedback, reports kept, targets,
+        # history.
+        assert queries_of(admin_client, page_url(programme)) == few == 19
+
+    def test_report_is_kept_until_feedback_or_an_action_comes(self, admin_client, monkeypatch):
+        monkeypatch.setattr(recent, "KEPT_SECONDS", 60)
+        cache.clear()
+        programme = good()
+        anew = queries_of(admin_client, page_url(programme))
+        kept = queries_of(admin_client, page_url(programme))
+        assert kept < anew
+        create_scores(programme, 8)
+        assert queries_of(admin_client, page_url(programme)) == anew
+        audit.record_event("monitoring.feedback_triaged", "feedback:1", actor="test")
+        assert queries_of(admin_client, page_url(programme)) == anew
+        assert queries_of(admin_client, page_url(programme)) == kept
+        cache.clear()
 
     def test_page_shows_the_ten_latest_feedback_rows_with_a_link_to_all(self, admin_client):
         programme, other = create_programme(), create_programme("other")

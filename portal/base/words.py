@@ -4,14 +4,17 @@ import zoneinfo
 from contextvars import ContextVar
 from datetime import date, datetime, tzinfo
 from decimal import ROUND_HALF_UP, Decimal
+from functools import lru_cache
 
-from django.utils import timezone
+from django.utils import timezone, translation
 from django.utils.formats import date_format, number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 EMPTY_VALUE = "–"
 HOUR, DAY = 3_600, 86_400
+# Texts of days and counts that are kept: a year of days, of a few styles and languages, is formatted again and again.
+KEPT_TEXTS = 8_192
 
 
 # The zone in which the person who asked reads times. Days, schedules and quotas stay in the portal's zone.
@@ -72,11 +75,26 @@ def format_units(number: int, unit: str) -> str:
 
 def format_short_day(day: date) -> str:
     """`3 Nov`, in the reader's language."""
-    return date_format(day, "j N")
+    return format_date(day, "j N")
+
+
+def format_date(day: date, style: str) -> str:
+    """Format a day in the reader's language, by a style of Django such as `DATE_FORMAT`."""
+    return _date_text(day, style, translation.get_language())
+
+
+@lru_cache(KEPT_TEXTS)
+def _date_text(day: date, style: str, language: str | None) -> str:
+    return date_format(day, style)
 
 
 def format_count(number: int) -> str:
     """`12,345`, grouped as the reader's language does."""
+    return _count_text(number, translation.get_language())
+
+
+@lru_cache(KEPT_TEXTS, typed=True)
+def _count_text(number: int, language: str | None) -> str:
     return number_format(number, use_l10n=True, force_grouping=True)
 
 

@@ -7,21 +7,36 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.db.models import Count, Min
+from django.core.cache import cache
+from django.db.models import Count, Max, Min
 from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
+from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from portal.base import disks
 from portal.base.addresses import is_this_machine
 from portal.base.findings import Finding, FindingSource, Severity, admin_url, finding_sources
-from portal.models import ChannelState, JobRun, OutboxMessage, TaskAttempt
+from portal.base.words import readers_zone
+from portal.models import AuditEvent, ChannelState, JobRun, OutboxMessage, TaskAttempt
 from portal.notifications.configuration import ADDRESSED_ONLY, ENVIRONMENT_CHANNELS, active_channels, recipients_of
 from portal.status import health
 from portal.work.names import describe_work
 
 log = logging.getLogger("vigie.findings")
+# The landing page is polled by every browser that shows it, and asks some forty questions.
+FRESH_SECONDS = 10
+
+
+def recent_findings(now: datetime) -> list[Finding]:
+    """All findings, at most ten seconds old, and none older than the last action in the audit trail.
+
+    Their texts depend on the reader's language and time zone, and on nothing else of the reader.
+    """
+    last = AuditEvent.objects.aggregate(Max("pk"))["pk__max"]
+    key = f"desk.findings.{get_language()}.{readers_zone()}.{last}"
+    found: list[Finding] = cache.get_or_set(key, lambda: current_findings(now), FRESH_SECONDS) or []
+    return found
 
 
 def current_findings(now: datetime) -> list[Finding]:

@@ -25,7 +25,7 @@ from portal.base.polling import is_poll
 from portal.desk import live, profile
 from portal.desk.acknowledging import acknowledge_view, add_acknowledgements
 from portal.desk.checklist import load_checklist
-from portal.desk.findings import current_findings
+from portal.desk.findings import recent_findings
 from portal.desk.links import may_open
 from portal.desk.panels import current_tiles
 from portal.desk.search import search_view
@@ -65,6 +65,14 @@ class VigieAdminSite(AdminSite):
         super().register(visible, admin_class, **options)
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        """Return the menu, which the landing page needs twice, or the models of one app."""
+        if app_label:
+            return self.build_app_list(request, app_label)
+        if not hasattr(request, "menu"):
+            request.menu = self.build_app_list(request)  # type: ignore[attr-defined]
+        return list(request.menu)  # type: ignore[attr-defined]
+
+    def build_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         """Return the menu: groups and entries in the order that apps and admins declare as `menu_order`.
 
         Admins with `menu_group = "system"` show how the portal works inside; they share the last group.
@@ -174,7 +182,7 @@ def findings_for(request: HttpRequest, now: datetime) -> list[Finding]:
     """Return the findings that the user may see, without the buttons that they may not use."""
     seen = [
         replace(finding, url="") if finding.permission and not request.user.has_perm(finding.permission) else finding
-        for finding in current_findings(now)
+        for finding in recent_findings(now)
         if may_open(request, finding.url)
     ]
     return add_acknowledgements(seen, now)

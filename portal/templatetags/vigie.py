@@ -4,12 +4,11 @@ from datetime import datetime
 from typing import Any
 
 from django import template
-from django.utils.formats import date_format
 from django.utils.safestring import SafeString
 
 from portal.access.accounts.staff_tokens import staff_tokens_note
 from portal.admin.display import duration_since, relative_moment
-from portal.base.words import EMPTY_VALUE, format_count
+from portal.base.words import EMPTY_VALUE, format_count, format_short_day
 from portal.desk.panels import Chart, Section
 
 register = template.Library()
@@ -49,7 +48,7 @@ def headings(section: Section) -> list[tuple[str, bool]]:
 @register.filter
 def chart_rows(chart: Chart) -> list[tuple[str, float]]:
     """`(21 Nov, 12)`, oldest first: what the table beside a chart says."""
-    return [(date_format(day, "j N"), value) for day, value in zip(chart.days, chart.values, strict=True)]
+    return [(format_short_day(day), value) for day, value in zip(chart.days, chart.values, strict=True)]
 
 
 @register.filter

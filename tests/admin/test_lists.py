@@ -25,14 +25,16 @@ OURS = {label: model_admin for label, model_admin in ADMINS.items() if isinstanc
 # Expected backups: one for how many are safe, two for the last scans, two for what became of the rows shown.
 # Targets: three for how all of them are and one for the last round; two for figures and bars of the rows shown, and two
 # for what is in maintenance. Maintenance windows: one for what they name. Feedback: one for the programmes and one for
-# the tags that its filters offer, and one for the tags of the rows shown.
+# the tags that its filters offer, and one for the tags of the rows shown. Programmes: two for what came since their
+# figures were made. Licences: one for the months of the rows shown, and one for whether the list is short enough to be
+# sorted by them.
 QUERIES = dict.fromkeys(ADMINS, 4) | {
     "backups.expectedbackupjob": 9,
     "beta.betafeedback": 7,
-    "beta.betaprogramme": 9,
+    "beta.betaprogramme": 11,
     "monitoring.target": 12,
     "monitoring.maintenancewindow": 5,
-    "usage.licence": 5,
+    "usage.licence": 6,
     "usage.run": 5,
 }
 

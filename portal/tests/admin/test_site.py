@@ -5,9 +5,11 @@ from datetime import timedelta
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Permission, User
+from django.core.cache import cache
 from django.urls import reverse
 from django.utils import timezone
 
+from portal import audit
 from portal.base.findings import Finding, Severity
 from portal.desk import findings, panels
 from portal.desk.panels import Chart, Tile, chart_start, daily_chart
@@ -156,8 +158,19 @@ def test_chart_can_start_later():
 
 def test_landing_page_takes_few_queries(admin_client, django_assert_max_num_queries):
     page(admin_client)
-    with django_assert_max_num_queries(62):
+    with django_assert_max_num_queries(63):
         page(admin_client)
+
+
+def test_findings_are_kept_for_some_seconds_until_the_next_action(admin_client, found, monkeypatch):
+    monkeypatch.setattr(findings, "FRESH_SECONDS", 60)
+    cache.clear()
+    assert 'class="calm' in page(admin_client)
+    found.append(Finding(Severity.INFO, "The roof leaks."))
+    assert 'class="calm' in page(admin_client)
+    audit.record_event("user.changed", "user:sam", actor="test")
+    assert "The roof leaks." in page(admin_client)
+    cache.clear()
 
 
 def test_language_can_be_switched(admin_client):
