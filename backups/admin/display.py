@@ -179,13 +179,12 @@ def schedule(job: ExpectedBackupJob) -> SafeString:
     shown = shown_timetable(job)
     if shown["schedule"]:
         return stack_lines(shown["schedule"], shown["time_zone"])
-    return stack_lines(f"{describe_days(job, shown['days_of_week'])} {shown['time_of_day']:%H:%M}", shown["time_zone"])
+    days = describe_days(shown["days_of_week"]) or job.Frequency(shown["expected_frequency"]).label
+    return stack_lines(f"{days} {shown['time_of_day']:%H:%M}", shown["time_zone"])
 
 
-def describe_days(job: ExpectedBackupJob, days: str) -> str:
-    if days:
-        return ", ".join(str(SHORT_DAYS[day]) for day in days.split(",") if day in SHORT_DAYS)
-    return str(job.Frequency(job.expected_frequency).label)
+def describe_days(days: str) -> str:
+    return ", ".join(str(SHORT_DAYS[day]) for day in days.split(",") if day in SHORT_DAYS)
 
 
 # --- Sizes and hashes ------------------------------------------------------------------------------------------------

@@ -152,15 +152,25 @@ def current_time_zone() -> str:
 
 
 def shown_timetable(job: ExpectedBackupJob) -> dict[str, Any]:
-    """Return what the inputs show: a time of day and weekdays, and cron only for what these cannot say."""
+    """Return what the inputs show: frequency, weekdays and a time of day, and cron only for what these cannot say."""
+    frequency = job.expected_frequency
     daily = cycles.parse_daily_schedule(job.schedule) if job.schedule else None
-    if daily is not None:
-        at, days = daily
-        names = [cycles.DAYS[day] for day in sorted(days)] if len(days) < len(cycles.DAYS) else []
-        return {"time_of_day": at, "days_of_week": ",".join(names), "time_zone": job.time_zone, "schedule": ""}
-    at = time(job.expected_hour_utc, job.expected_minute_utc)
-    zone = job.time_zone if job.schedule else "UTC"  # without cron the column means nothing
-    return {"time_of_day": at, "days_of_week": job.days_of_week, "time_zone": zone, "schedule": job.schedule}
+    if daily is None:
+        at, days, schedule = time(job.expected_hour_utc, job.expected_minute_utc), job.days_of_week, job.schedule
+        zone = job.time_zone if job.schedule else "UTC"  # without cron the column means nothing
+    else:
+        at, zone, days, schedule = daily[0], job.time_zone, "", ""
+        if len(daily[1]) < len(cycles.DAYS):
+            days = ",".join(cycles.DAYS[day] for day in sorted(daily[1]))
+        else:
+            frequency = job.Frequency.DAILY  # weekly without days would be Monday
+    return {
+        "expected_frequency": frequency,
+        "days_of_week": days,
+        "time_of_day": at,
+        "time_zone": zone,
+        "schedule": schedule,
+    }
 
 
 class PauseForm(UntilForm):

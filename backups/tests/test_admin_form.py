@@ -1,10 +1,14 @@
 """The form of an expected backup: its timetable, its suggestions and its duplicates."""
 
 from datetime import time
+from itertools import islice
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from backups import cycles
+from backups.admin import display
 from backups.models import ExpectedBackupJob
 from backups.tests.admin_pages import LIST, job_page, post_action_on_page
 from portal.models import AuditEvent
@@ -41,24 +45,45 @@ def test_other_cron_expressions_are_no_time_of_day(schedule):
     assert cycles.parse_daily_schedule(schedule) is None
 
 
+# Inputs with what is stored of them: hour and minute, days, cron expression and zone.
+GIVEN: list[tuple[dict[str, Any], tuple[Any, ...]]] = [
+    ({"time_zone": "UTC"}, (2, 30, "", "", "UTC")),
+    ({"time_zone": "UTC", "days_of_week": ["MO", "TH"]}, (2, 30, "MO,TH", "", "UTC")),
+    ({"time_zone": "Europe/Paris"}, (2, 30, "", "30 2 * * *", "Europe/Paris")),
+    (
+        {"time_zone": "Europe/Paris", "days_of_week": ["MO", "TH"]},
+        (2, 30, "MO,TH", "30 2 * * 1,4", "Europe/Paris"),
+    ),
+    (
+        {"time_zone": "Europe/Paris", "expected_frequency": "weekly"},
+        (2, 30, "", "30 2 * * 1", "Europe/Paris"),
+    ),
+    ({"time_zone": "Europe/Paris", "schedule": "0 4 1 * *"}, (2, 30, "", "0 4 1 * *", "Europe/Paris")),
+    (
+        {"time_zone": "Europe/Paris", "expected_frequency": "weekly", "days_of_week": list(cycles.DAYS)},
+        (2, 30, ",".join(cycles.DAYS), "30 2 * * *", "Europe/Paris"),
+    ),
+    (
+        {"time_zone": "Europe/Paris", "expected_frequency": "weekly", "schedule": "30 2 * * *"},
+        (2, 30, "", "30 2 * * *", "Europe/Paris"),
+    ),
+    ({"time_zone": "UTC", "expected_frequency": "weekly"}, (2, 30, "", "", "UTC")),
+    (
+        {"time_zone": "UTC", "expected_frequency": "weekly", "days_of_week": list(cycles.DAYS)},
+        (2, 30, ",".join(cycles.DAYS), "", "UTC"),
+    ),
+    ({"time_zone": "UTC", "schedule": "30 2 * * 0,1,2,3,4,5,6"}, (2, 30, "", "30 2 * * 0,1,2,3,4,5,6", "UTC")),
+]
+
+
+def weekdays_expected(job):
+    """Return the weekdays, by the clock of the job's zone, of the backups expected in some two weeks."""
+    times = cycles.expected_times(job.timetable, cycles.SOME_MONDAY, 1)
+    return {at.astimezone(ZoneInfo(job.time_zone)).weekday() for at in islice(times, 14)}
+
+
 class TestTheTimetable:
-    @pytest.mark.parametrize(
-        ("given", "columns"),
-        [
-            ({"time_zone": "UTC"}, (2, 30, "", "", "UTC")),
-            ({"time_zone": "UTC", "days_of_week": ["MO", "TH"]}, (2, 30, "MO,TH", "", "UTC")),
-            ({"time_zone": "Europe/Paris"}, (2, 30, "", "30 2 * * *", "Europe/Paris")),
-            (
-                {"time_zone": "Europe/Paris", "days_of_week": ["MO", "TH"]},
-                (2, 30, "MO,TH", "30 2 * * 1,4", "Europe/Paris"),
-            ),
-            (
-                {"time_zone": "Europe/Paris", "expected_frequency": "weekly"},
-                (2, 30, "", "30 2 * * 1", "Europe/Paris"),
-            ),
-            ({"time_zone": "Europe/Paris", "schedule": "0 4 1 * *"}, (2, 30, "", "0 4 1 * *", "Europe/Paris")),
-        ],
-    )
+    @pytest.mark.parametrize(("given", "columns"), GIVEN)
     def test_time_of_day_is_stored_in_utc_or_as_cron(self, admin_client, given, columns):
         form = values(admin_client, f"{LIST}add/") | {"agent_id": "SRV-1", "database_name": "crm"}
         response = admin_client.post(f"{LIST}add/", form | {"time_of_day": "02:30"} | given)
@@ -70,6 +95,25 @@ class TestTheTimetable:
         shown = values(admin_client, job_page(job))
         assert (shown["time_of_day"], shown["time_zone"]) == ("02:30", job.time_zone)
         assert (shown["schedule"] == "") == (job.schedule != "0 4 1 * *")
+
+    @pytest.mark.parametrize("change", [{}, {"time_of_day": "03:45"}])
+    @pytest.mark.parametrize("given", [given for given, _columns in GIVEN if given.get("schedule") != "0 4 1 * *"])
+    def test_saving_what_is_shown_or_another_time_keeps_the_days(self, admin_client, given, change):
+        form = values(admin_client, f"{LIST}add/") | {"agent_id": "SRV-1", "database_name": "crm"}
+        admin_client.post(f"{LIST}add/", form | {"time_of_day": "02:30"} | given)
+        job = ExpectedBackupJob.objects.get()
+        admin_client.post(job_page(job), values(admin_client, job_page(job)) | {"keep_last": 9} | change)
+        saved = ExpectedBackupJob.objects.get()
+        assert saved.keep_last == 9
+        assert weekdays_expected(saved) == weekdays_expected(job)
+        shown = values(admin_client, job_page(saved))
+        assert (shown["time_of_day"], shown["time_zone"]) == (change.get("time_of_day", "02:30"), job.time_zone)
+
+    def test_weekly_backup_of_all_days_is_shown_as_daily(self, admin_client, make_job):
+        job = make_job(schedule="30 2 * * *", time_zone="Europe/Paris", expected_frequency="weekly")
+        shown = values(admin_client, job_page(job))
+        assert (shown["expected_frequency"], shown["days_of_week"]) == ("daily", [])
+        assert display.schedule(job).startswith("daily 02:30")
 
     @pytest.mark.parametrize(
         "fields",
