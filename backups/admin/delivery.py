@@ -84,7 +84,7 @@ class DailySchedule:
     def from_job(cls, job: ExpectedBackupJob) -> DailySchedule:
         shown = shown_timetable(job)
         weekdays = cycles.parse_weekdays(shown["days_of_week"])
-        if not weekdays and job.expected_frequency == job.Frequency.WEEKLY and not job.schedule:
+        if not weekdays and shown["expected_frequency"] == job.Frequency.WEEKLY:
             weekdays = frozenset({0})
         return cls(shown["time_of_day"], weekdays, shown["time_zone"], shown["schedule"])
 
@@ -94,6 +94,9 @@ class DailySchedule:
 
     @property
     def windows_trigger(self) -> str:
+        """Return the parameters of a trigger, empty for what no trigger can say."""
+        if self.cron:
+            return ""
         days = ",".join(WINDOWS_DAYS[day] for day in sorted(self.weekdays))
         return f"{f'-Weekly -DaysOfWeek {days}' if days else '-Daily'} -At {self.at:%H:%M}"
 
@@ -118,14 +121,15 @@ def windows_task(database: str, schedule: DailySchedule) -> str:
     file = rf"D:\dumps\{path_name(database)}.sql"
     database = database.replace('"', r"\"")
     arguments = f'deposit --server {settings.PORTAL_URL} --database "{database}" --file "{file}"'
-    return "\n".join(
-        (
-            f"$action = New-ScheduledTaskAction -Execute 'vigie-client' -Argument {quote_powershell(arguments)}",
-            f"$trigger = New-ScheduledTaskTrigger {schedule.windows_trigger}",
-            f"Register-ScheduledTask -TaskName {quote_powershell(f'Vigie backup {path_name(database)}')}"
-            " -Action $action -Trigger $trigger -User SYSTEM",
-        )
+    action = f"$action = New-ScheduledTaskAction -Execute 'vigie-client' -Argument {quote_powershell(arguments)}"
+    register = (
+        f"Register-ScheduledTask -TaskName {quote_powershell(f'Vigie backup {path_name(database)}')} -User SYSTEM"
     )
+    if trigger := schedule.windows_trigger:
+        trigger = f"$trigger = New-ScheduledTaskTrigger {trigger}"
+        return "\n".join((action, trigger, f"{register} -Action $action -Trigger $trigger"))
+    text = _("There is no trigger for %(cron)s: add the task’s triggers in Task Scheduler.")
+    return "\n".join((action, f"{register} -Action $action", f"# {text % {'cron': schedule.cron}}"))
 
 
 def quote_powershell(text: str) -> str:

@@ -46,13 +46,24 @@ class TestTheLines:
             ({"expected_frequency": "weekly"}, "0 0 * * 1", "-Weekly -DaysOfWeek Monday -At 00:00"),
             ({"days_of_week": "SU,TU"}, "0 0 * * 0,2", "-Weekly -DaysOfWeek Tuesday,Sunday -At 00:00"),
             ({"schedule": "5 4 * * 1", "time_zone": "Europe/Paris"}, "5 4 * * 1", "-DaysOfWeek Monday -At 04:05"),
-            ({"schedule": "5 4 1 * *", "time_zone": "Europe/Paris"}, "5 4 1 * *", "-Daily"),
+            (
+                {"schedule": "5 4 * * *", "time_zone": "Europe/Paris", "expected_frequency": "weekly"},
+                *("5 4 * * *", "-Daily -At 04:05"),
+            ),
         ],
     )
     def test_lines_run_when_the_backup_is_expected(self, make_job, fields, cron, trigger):
         lines = lines_of(make_job(**{"expected_hour_utc": 0} | fields))
         assert lines["delivery-cron"].splitlines()[1].startswith(f"{cron}  vigie-client deposit ")
         assert trigger in lines["delivery-windows"]
+
+    @pytest.mark.parametrize("schedule", ["5 4 1 * *", "0 */6 * * *"])
+    def test_task_of_another_cron_expression_has_no_time(self, make_job, schedule):
+        lines = lines_of(make_job(schedule=schedule))
+        assert lines["delivery-cron"].splitlines()[1].startswith(f"{schedule}  vigie-client deposit ")
+        assert "rigger -" not in lines["delivery-windows"]
+        assert "-At " not in lines["delivery-windows"]
+        assert lines["delivery-windows"].splitlines()[-1].startswith("# ")
 
     def test_percent_signs_are_escaped_in_a_crontab(self, make_job):
         assert "%" not in lines_of(make_job(ODD_NAME))["delivery-cron"].replace(r"\%", "")
