@@ -7,8 +7,10 @@ from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from monitoring import controls
 from monitoring.admin.base import MonitoringAdmin
 from monitoring.admin.form import TRIAL
 from monitoring.checks import trial
@@ -39,18 +41,28 @@ class TargetTrials(MonitoringAdmin):
         form = self.get_form(request, target, change=target is not None)(request.POST, instance=target)
         if set(form.errors) - {"name"}:
             return
-        if trial.count_trial(request.user):
-            self.show_outcome(request, trial.try_target(form.instance))
-        else:
+        outcome = trial.admit_trial(request.user, lambda: trial.try_target(form.instance))
+        if outcome is None:
             self.message_user(request, _("Too many tests. Try again in a minute."), messages.ERROR)
+        else:
+            self.show_outcome(request, outcome)
 
     def check_after_commit(self, request: HttpRequest, key: int) -> None:
-        """Check the target and show the result once the transaction has been committed."""
+        """Check the target and show the result once the transaction has been committed.
+
+        A check beyond the limits is left to the workers.
+        """
 
         def check() -> None:
             target = Target.objects.active().filter(pk=key).first()
-            if target is not None:
-                self.show_outcome(request, trial.check_at_once(target))
+            if target is None:
+                return
+            outcome = trial.admit_trial(request.user, lambda: trial.check_at_once(target))
+            if outcome is None:
+                controls.request_checks(Target.objects.filter(pk=key), timezone.now())
+                self.message_user(request, _("Too many checks at once. This one is made in the background."))
+            else:
+                self.show_outcome(request, outcome)
 
         transaction.on_commit(check, robust=True)
 

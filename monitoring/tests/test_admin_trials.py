@@ -1,13 +1,16 @@
 """Checks that a user waits for: the test of a form, the first check of a saved target, *Check now*."""
 
 from datetime import timedelta
+from threading import BoundedSemaphore
 
 import pytest
 from django.core.cache import cache
 from django.utils import timezone
 
 from monitoring.checks import trial
-from monitoring.models import CheckResult, Target
+from monitoring.checks.record import FinishedCheck
+from monitoring.models import CheckResult, Incident, Target
+from monitoring.probe.http import ProbeOutcome
 from monitoring.tests.helpers.admin_pages import TARGETS, form_data, page_url
 from monitoring.tests.helpers.http_service import HttpService
 from portal.tests.helpers.admin_pages import log_in_with_role, messages_of
@@ -79,6 +82,15 @@ class TestForm:
         assert len(service.asked) == 2
         assert [message.level_tag for message in response.context["messages"]] == ["error"]
 
+    def test_test_is_refused_while_the_process_makes_as_many_as_it_may(self, admin_client, service, monkeypatch):
+        monkeypatch.setattr(trial, "running", BoundedSemaphore(1))
+        with trial.running:
+            response = admin_client.post(f"{TARGETS}add/", sent_form(service, _test="Test"))
+        assert service.asked == []
+        assert [message.level_tag for message in response.context["messages"]] == ["error"]
+        admin_client.post(f"{TARGETS}add/", sent_form(service, _test="Test"))
+        assert service.asked == ["/"]
+
     def test_user_waits_no_longer_than_the_limit(self, target, service, monkeypatch):
         monkeypatch.setattr(trial, "LONGEST_SECONDS", 0.05)
         service.gate.clear()
@@ -134,6 +146,42 @@ class TestCheckNow:
         target = make_target(url=f"{service.url}/", **claim)
         self.check(admin_client, target, django_capture_on_commit_callbacks)
         assert (target.claim, CheckResult.objects.exists()) == ("1.1 host", False)
+
+    def test_check_beyond_the_limit_of_the_user_is_left_to_the_workers(
+        self, admin_client, service, make_target, django_capture_on_commit_callbacks, monkeypatch
+    ):
+        monkeypatch.setattr(trial, "MOST_PER_MINUTE", 2)
+        target = make_target(url=f"{service.url}/")
+        for _ in range(3):
+            Target.objects.update(next_check_at=timezone.now() + DAY)
+            self.check(admin_client, target, django_capture_on_commit_callbacks)
+        assert len(service.asked) == CheckResult.objects.count() == 2
+        assert target.next_check_at <= timezone.now()
+
+    def test_saved_target_is_left_to_the_workers_beyond_the_limit(
+        self, admin_client, service, django_capture_on_commit_callbacks, monkeypatch
+    ):
+        monkeypatch.setattr(trial, "MOST_PER_MINUTE", 0)
+        with django_capture_on_commit_callbacks(execute=True):
+            response = admin_client.post(f"{TARGETS}add/", sent_form(service))
+        assert (response.status_code, service.asked) == (302, [])
+        assert Target.objects.get().next_check_at <= timezone.now()
+
+    @pytest.mark.parametrize(("ago", "recorded"), [(timedelta(seconds=-1), False), (timedelta(seconds=1), True)])
+    def test_result_that_a_later_check_has_overtaken_is_dropped(self, make_target, ago, recorded):
+        began = timezone.now() - timedelta(seconds=8)
+        target = make_target(state="up", last_check_at=began - ago, failures_to_open=1)
+        trial.record_outcome(target, FinishedCheck(target, ProbeOutcome(error_kind="status", status=503), began))
+        target.refresh_from_db()
+        assert (CheckResult.objects.exists(), Incident.objects.exists()) == (recorded, recorded)
+        assert (target.claim, target.last_check_at) == ("", max(began, began - ago))
+
+    def test_result_is_recorded_over_one_from_before_the_clock_was_set_back(self, make_target):
+        began = timezone.now()
+        target = make_target(last_check_at=began + DAY)
+        trial.record_outcome(target, FinishedCheck(target, ProbeOutcome(error_kind="status", status=503), began))
+        target.refresh_from_db()
+        assert target.last_check_at == began
 
     def test_target_changed_meanwhile_gets_no_result_of_its_former_address(self, service, make_target):
         target = make_target(url=f"{service.url}/old")
