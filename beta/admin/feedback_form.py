@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from beta import display
@@ -15,6 +14,7 @@ from beta.models import BetaFeedback, FeedbackTag
 from monitoring.admin.display import link_to_incident
 from monitoring.models import Incident
 from portal.base.words import EMPTY_VALUE, format_moment
+from portal.desk.assigning import assignable_users, assignee_choices
 
 if TYPE_CHECKING:
     BaseTriageForm = forms.ModelForm[BetaFeedback]
@@ -24,18 +24,11 @@ else:
     BaseModelChoice = forms.ModelChoiceField
 
 SHOWN_INCIDENTS = 50
-NOBODY = "nobody"
 NONE = "none"
 UNCHANGED = ("", _("leave unchanged"))
 NOT_JUDGED = ("none", _("untriaged"))
 # A duplicate needs the number of its original, so it is not among the choices.
 STATUSES_BY_HAND = [choice for choice in BetaFeedback.Status.choices if choice[0] != BetaFeedback.Status.DUPLICATE]
-
-
-def assignable_users(feedback: BetaFeedback | None = None) -> QuerySet[Any]:
-    """Return active staff, and the present assignee."""
-    present = Q(pk=feedback.assignee_id) if feedback and feedback.assignee_id else Q()
-    return get_user_model()._default_manager.filter(Q(is_active=True, is_staff=True) | present).order_by("username")
 
 
 def latest_incidents(feedback: BetaFeedback | None = None) -> QuerySet[Incident]:
@@ -105,7 +98,7 @@ class SingleTriageForm(BaseTriageForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["assignee"].queryset = assignable_users(self.instance)  # type: ignore[attr-defined]
+        self.fields["assignee"].queryset = assignable_users(self.instance.assignee_id)  # type: ignore[attr-defined]
         self.fields["incident"].queryset = latest_incidents(self.instance)  # type: ignore[attr-defined]
         if "severity" in self.fields:
             choices = [("", NOT_JUDGED[1]), *BetaFeedback.Severity.choices]
@@ -178,8 +171,8 @@ class BulkTriageForm(forms.Form):
         self.chosen = chosen
         self.users = {str(user.pk): user for user in assignable_users()}
         self.incidents = {str(incident.pk): incident for incident in latest_incidents()}
-        named = [(key, user.get_username()) for key, user in self.users.items()]
-        self.fields["assignee"].choices = [UNCHANGED, (NOBODY, _("no one")), *named]  # type: ignore[attr-defined]
+        users = assignee_choices(self.users.values(), UNCHANGED[1])
+        self.fields["assignee"].choices = users  # type: ignore[attr-defined]
         listed = [(key, f"#{key} · {incident}") for key, incident in self.incidents.items()]
         self.fields["incident"].choices = [UNCHANGED, (NONE, _("none")), *listed]  # type: ignore[attr-defined]
 

@@ -67,10 +67,8 @@ def describe_unpublishing(model_admin: Any, request: HttpRequest, targets: Query
 
 
 def describe_assignment(model_admin: Any, request: HttpRequest, incidents: QuerySet[Incident]) -> Confirmation:
-    found = list(incidents[:2])
-    initial = {"assignee": found[0].assignee_id} if len(found) == 1 else None
     consequences = [_("The name is shown in the list of incidents and on the landing page.")]
-    form = partial(AssignForm, initial=initial)
+    form = partial(AssignForm, list(incidents[:2]))
     return Confirmation(_("Assign"), _("Assign"), consequences, form=form, remark=opened_at)
 
 

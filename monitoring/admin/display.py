@@ -251,10 +251,12 @@ def incident_badge(incident: Incident) -> SafeString:
     return badge(_("open"), BAD if incident.severity == Severity.CRITICAL else WARNING)
 
 
-def incident_owner(incident: Incident) -> tuple[str, str]:
-    """Return who has the incident, and the comment of the acknowledgement."""
-    name = str(incident.assignee) if incident.assignee else incident.acknowledged_by
-    return name or EMPTY_VALUE, truncate_text(first_line(incident.comment), SHOWN_CAUSE)
+def incident_owner(incident: Incident) -> tuple[str, str, str]:
+    """Return to whom the incident is assigned, who acknowledged it, and the comment of the acknowledgement."""
+    who = incident.acknowledged_by
+    acknowledged = _("Acknowledged by %(who)s") % {"who": who} if who else ""
+    comment = truncate_text(first_line(incident.comment), SHOWN_CAUSE)
+    return str(incident.assignee or EMPTY_VALUE), acknowledged, comment
 
 
 def event_text(event: IncidentEvent) -> str:

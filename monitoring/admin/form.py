@@ -1,15 +1,16 @@
 """Forms of monitoring: targets, maintenance windows, silence, and the cause of an incident."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.contrib.auth import get_user_model
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from monitoring.models import Incident, MaintenanceWindow, Target
 from portal.admin.until import UntilForm
+from portal.desk.assigning import NOBODY, assignable_users, assignee_choices
 
 if TYPE_CHECKING:
     BaseTargetForm = forms.ModelForm[Target]
@@ -98,14 +99,20 @@ class CommentForm(forms.Form):
 
 
 class AssignForm(forms.Form):
-    assignee = forms.ModelChoiceField(
-        get_user_model()._default_manager.none(), label=_("Assigned to"), required=False, empty_label=_("no one")
-    )
+    """The assignee of one incident, who is chosen at first, or of several, where a choice must be made."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        users = get_user_model()._default_manager.filter(is_active=True, is_staff=True).order_by("username")
-        self.fields["assignee"].queryset = users  # type: ignore[attr-defined]
+    assignee = forms.ChoiceField(label=_("Assigned to"))
+
+    def __init__(self, incidents: Sequence[Incident], data: Any = None) -> None:
+        present = incidents[0].assignee_id if len(incidents) == 1 else None
+        chosen = present or NOBODY if len(incidents) == 1 else ""
+        super().__init__(data, initial={"assignee": chosen})
+        self.users = {str(user.pk): user for user in assignable_users(present)}
+        self.fields["assignee"].choices = assignee_choices(self.users.values(), _("choose…"))  # type: ignore[attr-defined]
+
+    def clean_assignee(self) -> Any:
+        """Return the user, or None for no one."""
+        return self.users.get(self.cleaned_data["assignee"])
 
 
 class CauseForm(forms.Form):

@@ -1,5 +1,6 @@
 """Actions on incidents: acknowledge with a comment, assign, add the root cause."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.contrib import admin, messages
@@ -17,6 +18,8 @@ from monitoring.models import Incident
 from portal import audit
 from portal.admin.base import ReadOnlyAdmin
 from portal.admin.confirm import confirm_first
+
+Values = dict[str, str] | None
 
 
 class IncidentActions(LockingAdmin, ReadOnlyAdmin):
@@ -40,10 +43,14 @@ class IncidentActions(LockingAdmin, ReadOnlyAdmin):
     def subject_of(self, obj: Any) -> str:
         return f"incident:{obj.pk}"
 
-    def record_changes(self, request: HttpRequest, name: str, keys: list[int], after: Any, text: str) -> None:
-        """Record an audit event for each changed incident, and show how many there are."""
+    def record_changes(
+        self, request: HttpRequest, name: str, keys: list[int], before: Mapping[int, Values], after: Values, text: str
+    ) -> None:
+        """Record an audit event for each changed incident, and show how many there are. `before` is by key."""
         for key in keys:
-            audit.record_event(f"monitoring.{name}", f"incident:{key}", request=request, after=after)
+            audit.record_event(
+                f"monitoring.{name}", f"incident:{key}", request=request, before=before.get(key), after=after
+            )
         level = messages.SUCCESS if keys else messages.WARNING
         self.message_user(request, text % {"count": len(keys)}, level)
 
@@ -65,7 +72,7 @@ class IncidentActions(LockingAdmin, ReadOnlyAdmin):
             "%(count)d incidents acknowledged; reminders stopped.",
             len(keys),
         )
-        self.record_changes(request, "acknowledged", keys, {"comment": comment} if comment else None, text)
+        self.record_changes(request, "acknowledged", keys, {}, {"comment": comment} if comment else None, text)
 
     @admin.action(description=_("Unacknowledge"), permissions=["acknowledge"])
     def unacknowledge(self, request: HttpRequest, queryset: QuerySet[Incident]) -> None:
@@ -79,7 +86,9 @@ class IncidentActions(LockingAdmin, ReadOnlyAdmin):
             "%(count)d acknowledgements withdrawn; reminders resumed.",
             len(keys),
         )
-        self.record_changes(request, "unacknowledged", keys, None, text)
+        before = {row.pk: {"acknowledged_by": row.acknowledged_by, "comment": row.comment} for row in found}
+        after = {"acknowledged_by": "", "comment": ""}
+        self.record_changes(request, "unacknowledged", keys, before, after, text)
 
     @admin.action(description=_("Assign to me"), permissions=["acknowledge"])
     def assign_to_me(self, request: HttpRequest, queryset: QuerySet[Incident]) -> None:
@@ -96,8 +105,8 @@ class IncidentActions(LockingAdmin, ReadOnlyAdmin):
             return
         keys = incidents.assign_incidents(found, assignee, request.user.get_username(), timezone.now())
         text = ngettext("Incident assigned.", "%(count)d incidents assigned.", len(keys))
-        name = assignee.get_username() if assignee else ""
-        self.record_changes(request, "assigned", keys, {"assignee": name}, text)
+        before = {row.pk: {"assignee": str(row.assignee or "")} for row in found}
+        self.record_changes(request, "assigned", keys, before, {"assignee": str(assignee or "")}, text)
 
     @confirm_first(describe_cause)
     @admin.action(description=_("Add root cause…"), permissions=["acknowledge"])
@@ -105,7 +114,8 @@ class IncidentActions(LockingAdmin, ReadOnlyAdmin):
         found = self.lock_rows(request, queryset, "note_cause")
         cause = request.confirmed_form.cleaned_data["cause"]  # type: ignore[attr-defined]
         actor, now = request.user.get_username(), timezone.now()
+        before = {row.pk: {"cause": row.cause} for row in found}
         for incident in found:
             incidents.note_cause(incident, cause, actor, now)
         text = ngettext("Root cause saved.", "Root cause of %(count)d incidents saved.", len(found))
-        self.record_changes(request, "cause_noted", [incident.pk for incident in found], None, text)
+        self.record_changes(request, "cause_noted", list(before), before, {"cause": cause}, text)

@@ -6,13 +6,14 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from monitoring.admin import display
 from monitoring.alerts import incidents
 from monitoring.alerts.incidents import acknowledge_incidents, resolve_incidents
 from monitoring.clock import mark
 from monitoring.models import Incident
 from monitoring.tests.helpers.admin_pages import BASE, listed_rows, page_url, post_action, post_page_action
 from portal.admin import confirm
-from portal.models import OutboxMessage
+from portal.models import AuditEvent, OutboxMessage
 from portal.tests.helpers.admin_pages import audit_events, log_in_with_role, messages_of, page_text
 
 pytestmark = pytest.mark.django_db
@@ -69,6 +70,13 @@ class TestActions:
         assert incident.cause == "Disk full"
         assert messages_of(response) == ["Root cause saved."]
         assert incident.timeline.filter(kind="noted", text="Disk full", actor="olga").count() == 1
+        post_page_action(client, "note_cause", incident, confirmed="yes", cause="Disk broken")
+        events = AuditEvent.objects.filter(action="monitoring.cause_noted").order_by("pk")
+        assert [(event.before, event.after) for event in events] == [
+            ({"cause": ""}, {"cause": "Disk full"}),
+            ({"cause": "Disk full"}, {"cause": "Disk broken"}),
+        ]
+        post_page_action(client, "note_cause", incident, confirmed="yes", cause="Disk full")
         assert ">Disk full</textarea>" in page_text(post_page_action(client, "note_cause", incident)).replace("\n", "")
 
     def test_cause_of_an_incident_resolved_meanwhile_is_stored(self, admin_client, opened):
@@ -149,7 +157,10 @@ class TestWithdrawnAcknowledgements:
         assert (incident.acknowledged_at, incident.acknowledged_by, incident.comment) == (None, "", "")
         assert over.acknowledged_by == "otto"
         assert incident.timeline.last().kind == "unacked"
-        assert audit_events("monitoring.unacknowledged") == [(f"incident:{incident.pk}", None)]
+        [event] = AuditEvent.objects.filter(action="monitoring.unacknowledged")
+        assert event.subject == f"incident:{incident.pk}"
+        assert event.before == {"acknowledged_by": "otto", "comment": "Mine"}
+        assert event.after == {"acknowledged_by": "", "comment": ""}
 
     def test_reminders_resume_after_a_withdrawn_acknowledgement(self, channel, opened):
         incident = opened("a", ago=4 * HOUR)
@@ -178,10 +189,38 @@ class TestAssigning:
         post_page_action(admin_client, "assign", incident, confirmed="yes", assignee=admin_user.pk)
         incident.refresh_from_db()
         assert incident.assignee == admin_user
-        post_page_action(admin_client, "assign", incident, confirmed="yes", assignee="")
+        post_page_action(admin_client, "assign", incident, confirmed="yes", assignee="nobody")
         incident.refresh_from_db()
         assert incident.assignee is None
-        assert sorted(after["assignee"] for _subject, after in audit_events("monitoring.assigned")) == ["", "admin"]
+        events = AuditEvent.objects.filter(action="monitoring.assigned").order_by("pk")
+        assert [(event.before["assignee"], event.after["assignee"]) for event in events] == [
+            ("", "admin"),
+            ("admin", ""),
+        ]
+
+    def test_assignee_of_several_incidents_must_be_chosen(self, admin_client, admin_user, opened):
+        rows = [opened("a"), opened("b")]
+        Incident.objects.update(assignee=admin_user)
+        form = post_action(admin_client, "assign", *rows).context["asked"][0]
+        response = post_action(admin_client, "assign", *rows, confirmed="yes", assignee=form["assignee"].value())
+        assert response.context["asked"][0].errors
+        assert set(Incident.objects.values_list("assignee", flat=True)) == {admin_user.pk}
+
+    def test_assignee_who_has_left_is_kept_unless_another_is_chosen(self, admin_client, django_user_model, opened):
+        incident, gone = opened("a"), django_user_model.objects.create_user("gone", is_active=False)
+        Incident.objects.update(assignee=gone)
+        form = post_page_action(admin_client, "assign", incident).context["asked"][0]
+        assert f'<option value="{gone.pk}" selected>gone</option>' in str(form["assignee"])
+        post_page_action(admin_client, "assign", incident, confirmed="yes", assignee=form["assignee"].value())
+        incident.refresh_from_db()
+        assert incident.assignee == gone
+
+    def test_incident_of_no_one_is_listed_without_its_acknowledger_as_assignee(self, admin_client, opened):
+        incident = opened("a")
+        acknowledge(incident)
+        assert display.incident_owner(incident) == ("–", "", "")
+        incident.refresh_from_db()
+        assert display.incident_owner(incident) == ("–", "Acknowledged by otto", "")
 
     def test_user_without_access_cannot_be_assigned(self, admin_client, django_user_model, opened):
         incident, outsider = opened("a"), django_user_model.objects.create_user("otto")

@@ -23,6 +23,7 @@ from django.utils.translation import gettext_lazy
 from portal import audit
 from portal.audit import EVENT_TEXTS
 from portal.base.findings import Finding
+from portal.desk.assigning import assignable_users
 from portal.desk.models import VALID_FOR, FindingAcknowledgement
 from portal.work.retention import Retention, retentions
 
@@ -68,8 +69,7 @@ class AcknowledgementForm(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        users = User.objects.filter(is_active=True, is_staff=True).order_by("username")
-        self.fields["assignee"].queryset = users  # type: ignore[attr-defined]
+        self.fields["assignee"].queryset = assignable_users(self.initial.get("assignee"))  # type: ignore[attr-defined]
 
 
 def acknowledge_view(request: HttpRequest, findings: Iterable[Finding]) -> HttpResponse:
