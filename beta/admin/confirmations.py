@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -47,7 +47,7 @@ def describe_recent_use(programmes: QuerySet[BetaProgramme]) -> str:
 
 def describe_triage(model_admin: Any, request: HttpRequest, queryset: QuerySet[BetaFeedback]) -> Confirmation:
     """Lock the rows: the form is checked against what is changed afterwards."""
-    rows = model_admin.lock_selection(request, queryset, Q())
+    rows = model_admin.lock_rows(request, queryset, "triage")
     return Confirmation(
         title=_("Triage"),
         button=pgettext_lazy("button", "Change"),

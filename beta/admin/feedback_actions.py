@@ -5,7 +5,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin import actions
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -15,9 +15,9 @@ from beta.admin.feedback_form import BulkTriageForm
 from beta.feedback import triage
 from beta.feedback.triage import TriageChange
 from beta.models import BetaFeedback
-from monitoring.admin import base
-from monitoring.admin.base import AskingAdmin
+from monitoring.admin.base import LockingAdmin
 from portal import audit
+from portal.admin import confirm
 from portal.admin.confirm import confirm_first
 
 Rows = QuerySet[BetaFeedback]
@@ -39,8 +39,7 @@ def record_triage(request: HttpRequest, changed: Sequence[TriageChange]) -> None
         audit.record_event(TRIAGED, change.feedback.subject, request=request, before=change.before, after=change.after)
 
 
-class FeedbackActions(AskingAdmin):
-    too_many = _("Choose at most %(count)d at once. Nothing was done.")
+class FeedbackActions(LockingAdmin):
     actions = (
         "triage", "assign_to_me", "plan", "fix", "decline", "reopen", "delete_selected", "export_chosen",
         "export_chosen_xlsx",
@@ -50,12 +49,12 @@ class FeedbackActions(AskingAdmin):
     def can_act(self, obj: BetaFeedback, action: str) -> bool:
         return obj.status in CAN[action]
 
-    def lock_selection(self, request: HttpRequest, queryset: Rows, condition: Q) -> list[Any]:
+    def lock_rows(self, request: HttpRequest, queryset: Rows, action: str) -> list[Any]:
         """Lock the programmes before the rows: see `triage.lock_programmes`."""
-        newest = queryset.filter(condition).order_by(*self.ordering or ()).values_list("pk", "programme")
-        chosen = dict(newest[: base.MOST_AT_ONCE + 1])
+        newest = queryset.order_by(*self.get_ordering(request)).values_list("pk", "programme")
+        chosen = dict(newest[: confirm.MOST_AT_ONCE + 1])
         triage.lock_programmes(set(chosen.values()))
-        return super().lock_selection(request, queryset.filter(pk__in=chosen), condition)
+        return super().lock_rows(request, queryset.filter(pk__in=chosen), action)
 
     def carry_out(self, request: HttpRequest, rows: Sequence[BetaFeedback], wanted: Mapping[str, Any]) -> None:
         """Apply the changes to the rows and report how many changed."""
@@ -68,7 +67,7 @@ class FeedbackActions(AskingAdmin):
         self.message_user(request, text, messages.SUCCESS if count else messages.WARNING)
 
     def apply_to_selection(self, request: HttpRequest, queryset: Rows, action: str, **wanted: Any) -> None:
-        rows = self.lock_selection(request, queryset, Q(status__in=CAN[action]))
+        rows = self.lock_rows(request, queryset, action)
         if rows:
             self.carry_out(request, rows, wanted)
 
@@ -106,7 +105,7 @@ class FeedbackActions(AskingAdmin):
 
     @admin.action(description=_("Delete…"), permissions=["delete"])
     def delete_selected(self, request: HttpRequest, queryset: Rows) -> HttpResponse | None:
-        rows = self.lock_selection(request, queryset, Q())
+        rows = self.lock_rows(request, queryset, "delete_selected")
         if not rows:
             return None
         return actions.delete_selected(self, request, queryset.filter(pk__in=[row.pk for row in rows]))

@@ -272,7 +272,7 @@ class TestDeletion:
 
     def test_bulk_deletion_above_the_limit_deletes_nothing(self, client, monkeypatch):
         log_in_with_role(client, "operator")
-        monkeypatch.setattr("monitoring.admin.base.MOST_AT_ONCE", 2)
+        monkeypatch.setattr("portal.admin.confirm.MOST_AT_ONCE", 2)
         rows = [create_bug(), create_bug(), create_bug()]
         response = post_action(client, "delete_selected", *rows, post="yes")
         assert messages_of(response) == ["Choose at most 2 at once. Nothing was done."]
