@@ -22,6 +22,7 @@ from django.utils.translation import gettext_lazy as _
 from portal.access.preferences import load_preferences
 from portal.base.findings import Finding
 from portal.base.polling import is_poll
+from portal.base.words import readers_zone
 from portal.desk import live, profile
 from portal.desk.acknowledging import acknowledge_view, add_acknowledgements
 from portal.desk.checklist import load_checklist
@@ -121,7 +122,8 @@ class VigieAdminSite(AdminSite):
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         """Return what every page is rendered with; a poll gets the content block alone."""
-        return super().each_context(request) | {"is_fragment": is_poll(request)}
+        own = {"is_fragment": is_poll(request), "readers_zone": str(readers_zone())}
+        return super().each_context(request) | own
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Lead to the sign-in page. Whoever is signed in and came back lacks the permission to see the admin."""

@@ -25,6 +25,7 @@ from usage.tracking.buffer import buffer
 
 pytestmark = pytest.mark.django_db
 SECRET = "K4NARI"
+POLL = {"HX-Request": "true", "HX-Target": "live"}
 
 
 @pytest.fixture
@@ -111,6 +112,23 @@ class TestTrackedRequests:
         call("POST", "agents/heartbeat", agent_token)
         call("POST", "agents/heartbeat")
         assert buffer.queued == 0
+
+    def test_live_part_is_not_tracked_unless_it_fails(self, client, operator, tracked, monkeypatch):
+        etag = client.get("/admin/usage/run/", headers=POLL)["ETag"]
+        assert client.get("/admin/usage/run/", headers=POLL | {"If-None-Match": etag}).status_code == 304
+        assert client.get("/admin/usage/run/999/change/", headers=POLL).status_code == 409
+        assert buffer.queued == 0
+        monkeypatch.setattr(RunAdmin, "has_view_permission", lambda self, request, obj=None: False)
+        assert client.get("/admin/usage/run/", headers=POLL).status_code == 403
+        assert not tracked().success
+
+    @pytest.mark.parametrize(
+        "path", ["/api/v1/agents/fleet", "/admin/usage/run/export/", "/admin/usage/run/export/xlsx/"]
+    )
+    def test_header_of_a_poll_hides_no_call_and_no_export(self, client, operator, path):
+        token = issue_token("staff", user=operator, label="laptop")[1]
+        client.get(path, headers=POLL | {"Authorization": f"Bearer {token}"}).close()
+        assert buffer.queued == 1
 
     def test_excluded_routes_are_not_tracked(self, client, operator, settings):
         settings.TRACKING_EXCLUDE = {"admin:usage_run_changelist"}

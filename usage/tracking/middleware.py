@@ -21,7 +21,7 @@ from django.utils import timezone
 from portal.api.errors import is_api
 from portal.base.failures import Failure, describe_failure
 from portal.base.logs import KNOWN_METHODS
-from portal.base.polling import is_poll
+from portal.base.polling import is_answered_poll
 from portal.base.problems import CODES
 from usage.tracking.buffer import buffer
 from usage.tracking.identity import caller_of
@@ -54,7 +54,7 @@ class TrackingMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         at, started = timezone.now(), time.perf_counter()
         response = self.get_response(request)
-        if is_poll(request) and response.status_code < FAILED:
+        if is_answered_poll(request):
             return response
         if isinstance(response, StreamingHttpResponse):
             self.track_when_closed(request, response, at, started)

@@ -13,20 +13,19 @@
   title();
   document.addEventListener("live:renewed", title);
   const form = document.getElementById("changelist-form");
-  const bar = form && form.querySelector(".actions");
-  if (!bar) return;
+  if (!form) return;
   const rows = () => [...form.querySelectorAll("input.action-select")];
-  const across = bar.querySelector("input.select-across");
-  const counter = bar.querySelector(".action-counter");
+  const inBar = (selector) => form.querySelector(`.actions ${selector}`);
   let last = -1;
 
   function show(selector, isShown) {
-    const element = bar.querySelector(selector);
+    const element = inBar(selector);
     if (element) element.classList.toggle("hidden", !isShown);
   }
 
   function update() {
-    const all = rows();
+    const [all, across, counter] = [rows(), inBar("input.select-across"), inBar(".action-counter")];
+    if (!across) return;
     const count = all.filter((row) => row.checked).length;
     const isEach = count > 0 && count === all.length;
     if (!isEach) across.value = 0;
@@ -48,7 +47,7 @@
 
   form.addEventListener("click", function (event) {
     if (event.target.id === "action-toggle") choose(0, undefined, event.target.checked);
-    if (event.target.closest(".question")) across.value = 1;
+    if (event.target.closest(".question")) inBar("input.select-across").value = 1;
     if (event.target.closest(".clear")) choose(0, undefined, false);
     const index = rows().indexOf(event.target);
     if (index >= 0) {
@@ -59,6 +58,9 @@
     update();
   });
   addEventListener("pageshow", update);
-  document.addEventListener("live:renewed", update);
+  document.addEventListener("live:renewed", function () {
+    last = -1;
+    update();
+  });
   update();
 })();
