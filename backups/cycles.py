@@ -29,6 +29,8 @@ LONGEST_GAP = timedelta(days=366)
 # `30 2 * * *` or `30 2 * * 1,4`: what a form shows as a time of day and weekdays.
 DAILY_SCHEDULE = re.compile(r"([0-5]?\d) ([01]?\d|2[0-3]) \* \* (\*|[0-7](?:,[0-7])*)")
 FRESH_EVERY_DAY, FRESH_ON_DAYS = timedelta(days=2), timedelta(days=9)
+# The longest time from a deadline until a scan has recorded that a backup is missing.
+SCANNED_AFTER = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -162,11 +164,17 @@ def measure_gaps(schedule: str, zone: str) -> tuple[timedelta, timedelta]:
 def freshness_period(job: Any) -> timedelta:
     """Return how long a verified backup protects: until the next one, if it is missed, has been recorded.
 
-    With weekdays, the next one may be a week away, and with a cron expression its longest gap.
+    With weekdays, the next one may be a week away, and with a cron expression its longest gap. The first may have come
+    early, and the next one may be late, together by a gap at most.
     """
     if not job.schedule:
-        return FRESH_EVERY_DAY if job.expected_frequency == "daily" and not job.days_of_week else FRESH_ON_DAYS
-    try:
-        return max(measure_gaps(job.schedule, job.time_zone)[1], DAY) + DAY
-    except ValueError:
-        return FRESH_EVERY_DAY
+        is_every_day = job.expected_frequency == "daily" and not job.days_of_week
+        gap, shortest = (DAY, FRESH_EVERY_DAY) if is_every_day else (7 * DAY, FRESH_ON_DAYS)
+    else:
+        try:
+            gap = measure_gaps(job.schedule, job.time_zone)[1]
+        except ValueError:
+            return FRESH_EVERY_DAY
+        shortest = max(gap, DAY) + DAY
+    tolerance = timedelta(minutes=job.early_minutes + job.window_minutes)
+    return max(shortest, gap + min(tolerance, gap) + SCANNED_AFTER)

@@ -1,16 +1,20 @@
 """Backups expected by a cron schedule: scans, protection, form and import."""
 
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 
 import pytest
+from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
+from backups import cycles
 from backups.admin import display
 from backups.admin.form import JobForm
 from backups.imports import planning
 from backups.models import BackupEntry, ExpectedBackupJob
 from backups.panels import LatestEntries, count_jobs
+from backups.protection import with_standing
 from backups.tests.factories import dump, make_entry
 
 pytestmark = pytest.mark.django_db
@@ -50,6 +54,41 @@ def test_monthly_backup_stays_protected_until_the_next_one_is_due(make_job):
     assert count_jobs(now).protected == 1
     ExpectedBackupJob.objects.filter(pk=job.pk).update(last_verified_at=now - 34 * DAY)
     assert (count_jobs(now).protected, count_jobs(now).overdue) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"expected_frequency": "weekly", "window_minutes": 9_000},
+        {"expected_frequency": "weekly", "window_minutes": 10_000, "early_minutes": 1_440},
+        {"days_of_week": "MO", "window_minutes": 10_000},
+        {"schedule": "0 1 1 * *", "window_minutes": 10_000, "early_minutes": 1_440},
+        {"schedule": "0 1 * * 1", "time_zone": "Europe/Paris", "window_minutes": 9_000},
+        {"schedule": "0 */6 * * *", "window_minutes": 300},
+        {"window_minutes": 1_400},
+        {},
+    ],
+)
+def test_backup_is_not_overdue_before_its_missing_successor_is_recorded(make_job, fields):
+    job = make_job(**fields)
+    cycle = cycles.current_cycle(job.timetable, datetime(2026, 3, 10, tzinfo=UTC))
+    for _number in range(14):
+        job.last_verified_at, job.current_status = cycle.opens, "SUCCESS"
+        job.save()
+        cycle = cycles.make_cycle(job.timetable, cycles.next_expected_time(job.timetable, cycle.at))
+        for moment in (cycle.deadline - timedelta(minutes=1), cycle.deadline + timedelta(minutes=45)):
+            assert with_standing(ExpectedBackupJob.objects.all(), moment).get().standing == "protected"
+    moment = cycle.deadline + 2 * max(7, job.fresh_for.days) * DAY
+    assert with_standing(ExpectedBackupJob.objects.all(), moment).get().standing == "overdue"
+
+
+def test_grace_periods_of_existing_backups_are_measured_again(make_job):
+    long, short = make_job("long", days_of_week="MO", window_minutes=9_000), make_job("short")
+    ExpectedBackupJob.objects.filter(pk=long.pk).update(fresh_for=9 * DAY)
+    import_module("backups.migrations.0005_grace_periods").measure_again(apps, None)
+    stored = ExpectedBackupJob.objects.in_bulk()
+    assert stored[long.pk].fresh_for == long.fresh_for > 9 * DAY
+    assert stored[short.pk].fresh_for == short.fresh_for == 2 * DAY
 
 
 def test_changed_time_zone_restarts_the_cycle_count(make_job):
