@@ -133,7 +133,7 @@ class TaskAttemptAdmin(ReadOnlyAdmin):
     purpose = _("Single pieces of background work, such as the delivery of a notification. Rows appear as they run.")
     list_filter = (TaskOutcomeFilter,)
     is_log = True
-    search_fields = ("name__fragment", "task_id__begins")
+    search_fields = ("name__fragment",)
     search_help_text = search_by(_("task"))
     facts = (
         "title",
@@ -147,6 +147,9 @@ class TaskAttemptAdmin(ReadOnlyAdmin):
         duration_column,
         "error",
     )
+
+    def indexed_matches(self, text: str) -> Q:
+        return Q(task_id__begins=text)
 
     @admin.display(description=_("task"), ordering="name")
     def title(self, attempt: TaskAttempt) -> SafeString:

@@ -15,4 +15,4 @@ def describe_token(token: ApiToken) -> str:
 
 
 sources.register(Source(User, ("username", "first_name", "last_name", "email"), detail=describe_user))
-sources.register(Source(ApiToken, ("label", "key"), name=lambda token: token.name, detail=describe_token))
+sources.register(Source(ApiToken, ("label",), ("key",), name=lambda token: token.name, detail=describe_token))

@@ -22,9 +22,6 @@ from portal.desk.history import changes_of, describe_changes, describe_event, li
 from portal.desk.matching import any_of
 from portal.models import AuditEvent
 
-# What stands before most names in the trail.
-SUBJECT_KINDS = ("agent:", "user:", "token:", "backup:")
-
 
 class FamilyFilter(ChoiceFilter):
     title = _("event")
@@ -85,8 +82,9 @@ class AuditEventAdmin(ReadOnlyAdmin):
     )
 
     def indexed_matches(self, text: str) -> Q:
-        """Find subjects by their beginning, with or without the kind before it."""
-        return any_of(Q(subject__begins=f"{kind}{text}") for kind in ("", *SUBJECT_KINDS))
+        """Find subjects by their beginning, with or without the kind before it, which is in small letters."""
+        beginnings = {text, *(f"{kind}:{name}" for kind in SUBJECTS for name in (text, text.upper()))}
+        return any_of(Q(subject__begins=beginning) for beginning in sorted(beginnings))
 
     def get_urls(self) -> list[Any]:
         own = path("subject/", self.admin_site.admin_view(self.subject_view), name="portal_auditevent_subject")

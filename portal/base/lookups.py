@@ -6,7 +6,7 @@ finds what begins with the text as it was typed, in capitals or in small letters
 `varchar_pattern_ops`.
 
 `fragment` is for people: the text anywhere, or at the beginning if it is shorter than three characters, whatever its
-case. A trigram index serves it on PostgreSQL (`portal.base.trigrams`). Without one every row is read, so the caller
+case. A trigram index serves it on PostgreSQL (`portal.desk.trigrams`). Without one every row is read, so the caller
 limits the rows.
 """
 

@@ -62,10 +62,15 @@ class Group:
 
 @dataclass(frozen=True)
 class Source:
-    """Rows that are found by some of their columns, which their list searches too."""
+    """Rows that are found by some of their columns, which their list searches too.
+
+    `fields` are searched for fragments: those of a large table have trigram indexes. `keys` are searched from their
+    beginning, which a plain index serves.
+    """
 
     model: type[Model]
     fields: Sequence[str]
+    keys: Sequence[str] = ()
     name: Callable[[Any], str] = str
     detail: Callable[[Any], str] = lambda row: ""
     title: Any = ""
@@ -89,9 +94,10 @@ class Source:
         """
         rows = self.model._default_manager.order_by()
         spellings = {text, text.upper(), text.lower()}
+        names = [*self.fields, *self.keys]
         arms = [
-            rows.filter(any_of(Q((f"{name}__in", spellings)) for name in self.fields)),
-            rows.filter(any_of(Q((f"{name}__begins", text)) for name in self.fields)),
+            rows.filter(any_of(Q((f"{name}__in", spellings)) for name in names)),
+            rows.filter(any_of(Q((f"{name}__begins", text)) for name in names)),
             found.order_by("-pk"),
         ]
         first, *others = [rows.filter(pk__in=arm.values("pk")[: self.rows_of_arm]).values_list("pk") for arm in arms]
@@ -103,7 +109,7 @@ class Source:
                 self.name(row),
                 self.detail(row),
                 reverse(f"{self.route}_change", args=[row.pk]),
-                rank_of([str(getattr(row, name)) for name in self.fields], text),
+                rank_of([str(getattr(row, name)) for name in (*self.fields, *self.keys)], text),
             )
             for row in rows
         ]

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import pytest
+from django.contrib import admin
 from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from backups.models import ExpectedBackupJob
 from beta.tests.factories import create_bug, get_programme
 from monitoring.tests.factories import create_target
+from portal import audit
 from portal.access.tokens.issuing import issue_token
-from portal.desk import search
+from portal.desk import matching, search
+from portal.desk.trigrams import trigram_indexes
+from portal.models import TaskAttempt
 from portal.tests.helpers.admin_pages import log_in_with_role
 from usage.tests.factories import create_licence
 
@@ -148,3 +153,24 @@ def test_queries_do_not_grow_with_the_rows(admin_client, world, make_agent):
         make_agent(f"PC-LYON-1{number}")
     assert queries("lyon") == few + 1  # the count
     assert queries("nowhere") < few <= MOST_QUERIES
+
+
+def test_every_fragment_of_a_large_table_is_searched_by_an_index():
+    indexed = set(trigram_indexes().values())
+    large = [source for source in search.sources.all() if admin.site._registry[source.model].is_large]
+    assert len(large) >= 4
+    for source in large:
+        assert {(source.opts.db_table, name) for name in source.fields} <= indexed
+
+
+def test_log_finds_by_its_index_what_is_older_than_the_searched_rows(admin_client, monkeypatch):
+    monkeypatch.setattr(matching, "LOG_ROWS", 2)
+    audit.record_event("licence.changed", "licence:LIC-OLD")
+    now = timezone.now()
+    TaskAttempt.objects.create(task_id="f00d", name="beat", cluster="quick", started_at=now)
+    for number in range(4):
+        audit.record_event("licence.changed", f"licence:X-{number}")
+        TaskAttempt.objects.create(task_id=str(number), name="beat", cluster="quick", started_at=now)
+    for path, text in (("auditevent", "lic-old"), ("taskattempt", "F00D")):
+        rows = admin_client.get(f"/admin/portal/{path}/", {"q": text}).context["cl"].result_list
+        assert len(rows) == 1, path
