@@ -61,7 +61,8 @@ class Searching(admin.ModelAdmin):  # type: ignore[type-arg]
         found = fragment_condition(self.search_fields, text)
         newest = rows.filter(newest_rows(self.model, matching.LOG_ROWS) & found)
         indexed = rows.filter(self.indexed_matches(text)).values("pk")[: matching.LOG_ROWS]
-        return newest.values("pk").union(rows.filter(pk__in=indexed).values("pk"))
+        keys: QuerySet[Any] = newest.values("pk").union(rows.filter(pk__in=indexed).values("pk"))
+        return keys
 
     def indexed_matches(self, text: str) -> Q:
         """Return what is found in all rows of a log, each part served by an index."""

@@ -121,7 +121,7 @@ def test_cells_are_what_the_list_shows_without_markup(admin_client, make_agent):
     row = rows_of(admin_client.get(reverse(EXPORT)))[0]
     assert row["User"] == "<b>Bo</b> & Cy"
     assert row["Last seen"] == "2026-03-10T09:12:00.000Z"
-    assert row["State"] == "uninstalled"
+    assert row["Status"] == "uninstalled"
     assert row["Operating system"] == ""
 
 

@@ -47,7 +47,7 @@ def test_found_person_is_shown_with_counts_and_times(operator, carols_use):
     answer = operator.post(FIND, {"given": "Carol@Example.org"})
     section = answer.context["section"]
     assert [(row[1], row[2], f"{row[3]:%d}", f"{row[4]:%d}") for row in section.rows] == [
-        ("Uses of features", 2, "10", "12")
+        ("Feature uses", 2, "10", "12")
     ]
     assert "no-store" in answer["Cache-Control"]
 
@@ -65,7 +65,7 @@ def test_export_is_the_commands_document_and_is_audited(operator, carols_use):
 def test_erasure_confirmed_by_the_name_removes_it_everywhere(operator, carols_use):
     operator.post(EXPORT, {"given": CAROL})
     asked = operator.post(ERASE, {"given": CAROL})
-    assert {row[1]: row[2] for row in asked.context["section"].rows}["Uses of features"] == 2
+    assert {row[1]: row[2] for row in asked.context["section"].rows}["Feature uses"] == 2
     assert operator.post(ERASE, {"given": CAROL, "again": "carol"}).status_code == 200
     assert deliver("slow") == 0
     assert operator.post(ERASE, {"given": CAROL, "again": CAROL}).status_code == 302
@@ -119,7 +119,7 @@ def test_non_ascii_name_is_found_in_either_case_and_normalization_form(operator,
     User.objects.create_user("jose", kept)
     for given in SPELLINGS:
         rows = operator.post(FIND, {"given": given}).context["section"].rows
-        assert [(row[1], row[2]) for row in rows] == [("Users", 1), ("Uses of features", 1)]
+        assert [(row[1], row[2]) for row in rows] == [("Users", 1), ("Feature uses", 1)]
         answer = operator.post(ERASE, {"given": given, "again": given}, follow=True)
         assert "Only a superuser" in text_of(answer)
 

@@ -16,7 +16,7 @@ from portal.models import ApiToken
 pytestmark = [pytest.mark.django_db, pytest.mark.one_database("permissions are checked in Python")]
 
 # Every named URL of every model, with its possible arguments: {URL name: (model, arguments)}.
-PARTS = {"action": "revoke_chosen", "form": "json", "key": "no-channel"}
+PARTS = {"action": "revoke_chosen", "form": "csv", "key": "no-channel"}
 ADDRESSES = {
     pattern.name: (model, list(pattern.pattern.converters))
     for model, model_admin in admin.site._registry.items()

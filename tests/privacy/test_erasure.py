@@ -501,8 +501,8 @@ class TestErasingMachine:
         assert job.storage_folder == f"{job.agent_id}/stock"
         kept_entry = job.entries.get()
         assert (kept_entry.stored_path, kept_entry.promotion) == ("", "none")
-        assert f"What lies in {settings.DEPOSITS_ROOT / 'pc-1'} is not erased" in said
-        assert f"What lies in {settings.VALIDATED_ROOT / 'PC-1' / 'stock'} is not erased" in said
+        assert str(settings.DEPOSITS_ROOT / "pc-1") in said
+        assert str(settings.VALIDATED_ROOT / "PC-1" / "stock") in said
 
     def test_no_hash_of_the_machine_name_is_left(self, machine):
         erased("PC-1")

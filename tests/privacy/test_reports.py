@@ -57,7 +57,7 @@ class TestMessages:
         [shown] = exported("boss@example.org")["portal.OutboxMessage"]
         assert "amy@example.org" not in json.dumps(shown)
         assert (shown["recipient"], shown["text"], shown["html"]) == ("boss@example.org", "[left out]", "[left out]")
-        assert shown["title"].startswith("Usage 2026-03-10")
+        assert shown["title"].startswith("Usage digest, 2026-03-10")
 
     def test_message_about_the_person_alone_is_exported_whole(self, operator):
         message(1, "bob@example.org", title="Late", text="Tell bob@example.org.", error="550 bob@example.org")

@@ -173,12 +173,12 @@ def test_unwritable_file_is_a_finding_and_keeps_row_and_mail(clock, settings, fo
         run_cycle(JOB)
     assert GuardianReport.objects.count() == 1
     assert len(mails()) == 2
-    found = [finding.text for finding in current_findings(timezone.now()) if "usage.guardian" in finding.text]
+    found = [finding.text for finding in current_findings(timezone.now()) if "usage_report.json" in finding.text]
     assert found[0].endswith("gone/usage_report.json could not be written: No such file or directory")
     settings.REPORTS_ROOT = folder
     clock(at("18:02"))
     run_cycle(JOB)
-    assert not [finding for finding in current_findings(timezone.now()) if "usage.guardian" in finding.text]
+    assert not [finding for finding in current_findings(timezone.now()) if "usage_report.json" in finding.text]
 
 
 def test_filesystem_without_folder_sync_is_accepted(monkeypatch, file):
