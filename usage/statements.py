@@ -11,7 +11,7 @@ from django.conf import settings
 from django.template.loader import render_to_string
 from django.utils.formats import date_format
 from django.utils.text import slugify
-from django.utils.translation import get_language
+from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext as _
 
 from portal.base.moments import midnight
@@ -23,6 +23,8 @@ from usage.monthly import Month, monthly_usage
 from usage.quotas import FULL, QuotaStatus
 
 PRODUCER = "Vigie"
+# Programs name their applications: even the longest names fit on the pages that a PDF may have.
+SHOWN_APPLICATIONS = 50
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 BAR_MARK, BAR_HEIGHT = "<!-- bar -->", 7.0
 GREEN, RED, GREY = (0.11, 0.50, 0.29), (0.70, 0.14, 0.09), (0.84, 0.86, 0.88)
@@ -30,7 +32,10 @@ GREEN, RED, GREY = (0.11, 0.50, 0.29), (0.70, 0.14, 0.09), (0.84, 0.86, 0.88)
 
 @dataclass(frozen=True)
 class Statement:
-    """The usage of a licence in a period, by application. `made_at` is within the period if that is not over."""
+    """The usage of a licence in a period, by application. `made_at` is within the period if that is not over.
+
+    No statement is final: machines that were offline report their runs later, whenever they can.
+    """
 
     licence: Licence
     period: Period
@@ -46,8 +51,19 @@ class Statement:
         return QuotaStatus(self.made_at, self.period, self.licence.monthly_page_quota, self.total.pages)
 
     @property
-    def is_final(self) -> bool:
+    def is_over(self) -> bool:
         return self.made_at >= self.period.end
+
+    @property
+    def rows(self) -> list[tuple[str, UsageTotals]]:
+        """Return the applications with most pages by name, and the sum of the others."""
+        by_pages = sorted(self.by_application, key=lambda row: -row[1].pages)
+        others = by_pages[SHOWN_APPLICATIONS:]
+        if not others:
+            return self.by_application
+        text = ngettext("%(count)s other application", "%(count)s other applications", len(others))
+        row = (text % {"count": format_count(len(others))}, add_totals(totals for _name, totals in others))
+        return [*sorted(by_pages[:SHOWN_APPLICATIONS]), row]
 
     @property
     def file_name(self) -> str:
@@ -116,8 +132,8 @@ def template_context(statement: Statement) -> dict[str, Any]:
         "licence": licence.ref,
         "period": format_period(statement.period),
         "made_at": format_moment(statement.made_at),
-        "is_final": statement.is_final,
-        "rows": [(name, *format_totals(totals)) for name, totals in statement.by_application],
+        "is_over": statement.is_over,
+        "rows": [(name, *format_totals(totals)) for name, totals in statement.rows],
         "total": format_totals(total),
         "pages": format_count(total.pages),
         "quota": "" if status.quota is None else format_count(status.quota),

@@ -13,7 +13,7 @@ from django.utils import timezone, translation
 
 from portal.models import AuditEvent
 from usage import monthly, statements
-from usage.consumption import Period, period_at
+from usage.consumption import Period, UsageTotals, period_at
 from usage.monthly import latest_months, monthly_usage, months_between
 from usage.tests.factories import at, create_licence, create_rollup
 
@@ -159,7 +159,7 @@ class TestStatement:
         for text, name, pages in (("2026-02-08", "gui", 9), ("2026-02-09", "gui", 700), ("2026-03-08", "cli", 500)):
             create_rollup(day(text), license_ref="LIC-7", app_name=name, pages=pages)
         statement = statements.build_statement(licence, Period(day("2026-02-09"), day("2026-03-09")), NOW)
-        assert (statement.total.pages, statement.is_final) == (1_200, True)
+        assert (statement.total.pages, statement.is_over) == (1_200, True)
         assert [(name, totals.pages) for name, totals in statement.by_application] == [("cli", 500), ("gui", 700)]
         text = text_of(statements.render_statement(statement))
         for words in ("Müller & Söhne", "LIC-7", "9 February 2026 – 8 March 2026", "120 %", "1,200", "200 pages over"):
@@ -172,6 +172,26 @@ class TestStatement:
             text = text_of(statements.render_statement(statement))
         for words in ("Relevé d’utilisation", "1 mars 2026 – 31 mars 2026", "Le mois n’est pas terminé"):
             assert words in text
+
+    def test_statement_of_a_past_month_says_what_may_differ(self):
+        licence = create_licence(quota=1_000)
+        create_rollup(day("2026-02-09"), pages=1_200)
+        months = [statements.build_statement(licence, period_at(now, 1), NOW) for now in (day("2026-02-09"), NOW)]
+        past, running = [text_of(statements.render_statement(month)) for month in months]
+        assert "Based on the current quota." in past
+        assert "Reports that arrive later will be added." in past
+        assert "Based on" not in running
+        licence.monthly_page_quota = None
+        unlimited = statements.build_statement(licence, period_at(day("2026-02-09"), 1), NOW)
+        assert "Based on" not in text_of(statements.render_statement(unlimited))
+
+    def test_applications_beyond_the_first_50_by_pages_are_one_row(self):
+        many = [(f"{number:04}" + "W" * 124, UsageTotals(1, 2, 2, 0, number)) for number in range(2_000)]
+        statement = statements.Statement(create_licence(), period_at(NOW, 1), many, NOW)
+        *shown, others = statement.rows
+        assert shown == many[-50:]
+        assert others == ("1,950 other applications", UsageTotals(1_950, 3_900, 3_900, 0, sum(range(1_950))))
+        assert f"{sum(range(2_000)):,}" in text_of(statements.render_statement(statement))
 
     def test_publisher_is_named(self, settings):
         settings.PORTAL_URL, settings.PUBLISHER_NAME = "https://vigie.example.org/x", ""
