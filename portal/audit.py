@@ -11,7 +11,7 @@ from django.db import DatabaseError
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from portal.base import disks
 from portal.base.addresses import sender_network
@@ -59,7 +59,7 @@ VALUE_NAMES: dict[str, str | Promise] = {
     "fields": gettext_lazy("Fields"),
     "name": gettext_lazy("Name"),
     "rows": gettext_lazy("Rows"),
-    "finding": gettext_lazy("Issue"),
+    "finding": pgettext_lazy("noun", "Issue"),
     "comment": gettext_lazy("Comment"),
     "assignee": gettext_lazy("Assigned to"),
 }

@@ -26,8 +26,9 @@ from monitoring.clock import Mark, mark
 from monitoring.models import CheckResult, Exclusion, Round, Target
 from monitoring.probe.pool import Prober
 from portal.base.failures import error_line
+from portal.base.text import shorten_with_hash
 from portal.egress.urls import clean_url
-from portal.notifications.notices import SUBJECT_LENGTH, shorten_with_hash
+from portal.notifications.notices import SUBJECT_LENGTH
 
 log = logging.getLogger("vigie.monitoring")
 PATHS = ("/", "/api", "/api/v1/", "/admin/", "/healthz")

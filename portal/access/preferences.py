@@ -23,8 +23,9 @@ class ReaderPreferences:
 
 
 def load_preferences(request: HttpRequest) -> ReaderPreferences:
-    """Return the user's preferences as the session has them."""
-    return ReaderPreferences(**request.session.get(KEY, {}))
+    """Return the user's preferences as the session has them, perhaps written by another version of the portal."""
+    kept = request.session.get(KEY, {})
+    return ReaderPreferences(**{name: kept[name] for name in ReaderPreferences.__dataclass_fields__ if name in kept})
 
 
 def copy_preferences(request: HttpRequest, user_id: Any) -> None:

@@ -196,8 +196,8 @@ class GuardedAdmin(Searching):
 def audit_action(action: Action) -> Action:
     """Wrap an action to run in a transaction and leave an audit event.
 
-    An action that returns a page has only asked, and one that sets `request.nothing_done` was refused. One that
-    records events of its own gets no other.
+    An action that returns a page has only asked. One that records events of its own gets no other, nor does one that
+    sets `request.needs_no_event`: it was refused, or records its events after the transaction.
     """
 
     @functools.wraps(action)
@@ -205,7 +205,7 @@ def audit_action(action: Action) -> Action:
         with transaction.atomic():
             earlier = audit.recorded_events(request)
             response = action(model_admin, request, queryset)
-            is_done = not (isinstance(response, TemplateResponse) or getattr(request, "nothing_done", False))
+            is_done = not (isinstance(response, TemplateResponse) or getattr(request, "needs_no_event", False))
             if is_done and audit.recorded_events(request) == earlier:
                 audit.record_event(
                     "admin.action",

@@ -62,9 +62,14 @@ class TypedForm(forms.Form):
 
     def clean_typed(self) -> str:
         typed: str = self.cleaned_data["typed"]
-        if typed != self.expected:
+        if collapse_spaces(typed) != self.expected:
             raise forms.ValidationError(gettext_lazy("This is not the requested text."))
         return typed
+
+
+def collapse_spaces(text: str) -> str:
+    """Return the text as anyone can type it: names may have double, leading, trailing and no-break spaces."""
+    return " ".join(text.split())
 
 
 def is_confirmed(request: HttpRequest) -> bool:
@@ -81,13 +86,14 @@ def confirm_first(describe: Describe) -> Callable[[Action], Action]:
             name = getattr(action, "__name__", "")
             rows = find_rows(model_admin, request, queryset, name)
             if not rows:
-                request.nothing_done = True  # type: ignore[attr-defined]
+                request.needs_no_event = True  # type: ignore[attr-defined]
                 return None
             chosen = queryset.filter(pk__in=[row.pk for row in rows])
             confirmation = describe(model_admin, request, chosen)
             data = request.POST if is_confirmed(request) else None
             own = confirmation.form(data) if confirmation.form else None
-            asked = [form for form in (own, confirmation.typed and TypedForm(confirmation.typed, data)) if form]
+            typed = collapse_spaces(confirmation.typed)
+            asked = [form for form in (own, typed and TypedForm(typed, data)) if form]
             if data is not None and all(form.is_valid() for form in asked):
                 request.confirmed_form = own  # type: ignore[attr-defined]
                 return action(model_admin, request, chosen)

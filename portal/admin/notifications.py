@@ -178,7 +178,10 @@ class NotificationChannelAdmin(ChannelTools):
 
     def save_model(self, request: HttpRequest, obj: NotificationChannel, form: Any, change: bool) -> None:
         """Save, and enable a changed channel again: its waiting messages are sent at once."""
-        obj.save()
+        if change:
+            obj.save(update_fields=form.changed_columns)
+        else:
+            obj.save()
         synchronise_states([obj])
         if form.has_changed():
             enable_channels([obj.key], request)
@@ -223,6 +226,7 @@ class NotificationChannelAdmin(ChannelTools):
 
     @admin.action(description=_("Send a test"), permissions=["change"])
     def send_test(self, request: HttpRequest, queryset: NotificationChannelQuerySet) -> None:
+        request.needs_no_event = True  # type: ignore[attr-defined]
         channels = list(queryset[: MAX_TESTED_AT_ONCE + 1])
         if len(channels) > MAX_TESTED_AT_ONCE:
             text = _("Only the first %(count)d channels were tested.") % {"count": MAX_TESTED_AT_ONCE}

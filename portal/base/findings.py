@@ -11,8 +11,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from portal.base.conventions import Collected
+from portal.base.text import shorten_with_hash
 from portal.base.words import format_count
 
+# What a key may have so that it fits into its column, and into the audit log after `finding:`.
+LONGEST_KEY = 192
 # Findings of one kind that are shown one by one; the list behind the last one shows the rest.
 SHOWN = 5
 Row = TypeVar("Row")
@@ -43,6 +46,9 @@ class Finding:
     permission: str = ""
     key: str = ""
     acknowledgement: Any = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", shorten_with_hash(self.key, LONGEST_KEY))
 
 
 FindingSource = Callable[[datetime], Iterable[Finding]]

@@ -1,5 +1,6 @@
 """Unicode text from outside: measured first, then normalised, in time linear in its length."""
 
+import hashlib
 import unicodedata
 from typing import Literal
 
@@ -38,6 +39,14 @@ def truncate_text(text: str, most: int) -> str:
     Django's Truncator normalises all of a text in order to show its beginning.
     """
     return Truncator(limit_marks(text[: (most + 1) * (MOST_MARKS + 1)], MOST_MARKS)).chars(most)
+
+
+def shorten_with_hash(text: str, length: int) -> str:
+    """Return the text if it fits, else its beginning and a hash of all of it."""
+    if len(text) <= length:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()[:32]
+    return f"{text[: length - len(digest) - 1]}#{digest}"
 
 
 def limit_marks(text: str, most: int) -> str:

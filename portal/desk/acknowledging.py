@@ -27,6 +27,7 @@ from portal.desk.assigning import assignable_users
 from portal.desk.models import VALID_FOR, FindingAcknowledgement
 from portal.work.retention import Retention, retentions
 
+# Of a finding's text, so much is recorded.
 LONGEST = 300
 PERMISSION = "portal.acknowledge_finding"
 EVENT_TEXTS["finding.acknowledged"] = gettext_lazy("Acknowledged")
@@ -94,7 +95,13 @@ def acknowledge_view(request: HttpRequest, findings: Iterable[Finding]) -> HttpR
         save_acknowledgement(finding, form.cleaned_data, request)
         messages.success(request, _("Issue acknowledged."))
         return redirect("admin:index")
-    context = {**admin.site.each_context(request), "title": _("Acknowledge"), "finding": finding, "form": form}
+    context = {
+        **admin.site.each_context(request),
+        "title": _("Acknowledge"),
+        "finding": finding,
+        "form": form,
+        "days": VALID_FOR.days,
+    }
     return TemplateResponse(request, "portal/acknowledge.html", context)
 
 
@@ -106,15 +113,15 @@ def initial_values(finding: Finding, request: HttpRequest) -> dict[str, Any]:
 
 
 def save_acknowledgement(finding: Finding, values: dict[str, Any], request: HttpRequest) -> None:
-    actor, known = request.user.get_username(), finding.acknowledgement
-    row = {"severity": finding.severity, "acknowledged_at": timezone.now(), "acknowledged_by": actor, **values}
+    actor, now = request.user.get_username(), timezone.now()
+    row = {"severity": finding.severity, "acknowledged_at": now, "acknowledged_by": actor, **values}
     with transaction.atomic():
+        known = FindingAcknowledgement.objects.select_for_update().filter(key=finding.key).first()
+        is_changed = known is not None and known.covers(finding, now)
+        before = recordable(known.comment, known.assignee) if known and is_changed else None
         FindingAcknowledgement.objects.update_or_create(key=finding.key, defaults=row)
-        before = recordable(known.comment, known.assignee) if known else None
-        after = recordable(values["comment"], values["assignee"])
-        audit.record_event(
-            "finding.acknowledged", f"finding:{finding.key}", request=request, before=before, after=after
-        )
+        after = {"finding": finding.text[:LONGEST], **recordable(values["comment"], values["assignee"])}
+        audit.record_event("finding.acknowledged", subject_of(finding), request=request, before=before, after=after)
 
 
 def withdraw_acknowledgement(finding: Finding, request: HttpRequest) -> None:
@@ -126,7 +133,7 @@ def withdraw_acknowledgement(finding: Finding, request: HttpRequest) -> None:
 
 
 def subject_of(finding: Finding) -> str:
-    return f"finding:{finding.key}"[:200]
+    return f"finding:{finding.key}"
 
 
 def recordable(comment: str, assignee: Any) -> dict[str, str]:

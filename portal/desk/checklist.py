@@ -11,7 +11,8 @@ from django.utils.translation import gettext as _
 
 from portal.base.conventions import Collected
 from portal.desk.links import may_use
-from portal.models import ApiToken, NotificationChannel
+from portal.models import ApiToken
+from portal.notifications.configuration import has_alert_channel
 
 log = logging.getLogger("vigie.checklist")
 OWN_STEPS = ("channel", "token")
@@ -19,7 +20,7 @@ OWN_STEPS = ("channel", "token")
 
 @dataclass(frozen=True)
 class Step:
-    """A step: `url` leads to the page where it is done, `is_done` comes from one EXISTS query."""
+    """A step: `url` leads to the page where it is done, `is_done` comes from one short query."""
 
     key: str
     title: Any
@@ -74,7 +75,7 @@ def first_channel(request: HttpRequest) -> Step:
         _("Add a notification channel"),
         _("Alerts go to an e-mail list, a Telegram chat, a webhook or any Apprise URL."),
         reverse("admin:portal_notificationchannel_add"),
-        NotificationChannel.objects.filter(is_active=True).exists(),
+        has_alert_channel(),
     )
 
 

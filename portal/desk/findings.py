@@ -19,7 +19,7 @@ from portal.base.addresses import is_this_machine
 from portal.base.findings import Finding, FindingSource, Severity, admin_url, finding_sources
 from portal.base.words import readers_zone
 from portal.models import AuditEvent, ChannelState, JobRun, OutboxMessage, TaskAttempt
-from portal.notifications.configuration import ADDRESSED_ONLY, ENVIRONMENT_CHANNELS, active_channels, recipients_of
+from portal.notifications.configuration import ENVIRONMENT_CHANNELS, active_channels, has_alert_channel
 from portal.status import health
 from portal.work.names import describe_work
 
@@ -130,7 +130,7 @@ def missing_channels(now: datetime) -> Iterator[Finding]:
             Severity.WARNING,
             _("Telegram is off: only one of TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID is set. Set both."),
         )
-    if not any(recipients_of(channel) and channel.min_severity != ADDRESSED_ONLY for channel in active_channels()):
+    if not has_alert_channel():
         text = _("No one gets alerts: there is no active notification channel.")
         yield Finding(Severity.WARNING, text, url=admin_url(f"{CHANNELS}_add", {}), action=_("Add a channel"))
 

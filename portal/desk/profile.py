@@ -7,6 +7,7 @@ from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -14,6 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
+from portal import audit
 from portal.access.preferences import load_preferences, save_preferences
 
 
@@ -42,12 +44,25 @@ class ProfileForm(forms.ModelForm):  # type: ignore[type-arg]
         language.choices = [("", _("The browser’s")), *settings.LANGUAGES]  # type: ignore[attr-defined]
 
 
+def save_names(form: ProfileForm, request: HttpRequest) -> None:
+    """Save and record the changed names alone: an administrator may have changed the rest since the row was read."""
+    names = [name for name in form.changed_data if name in ProfileForm.Meta.fields]
+    if names:
+        before = {name: form.initial[name] for name in names}
+        after = {name: form.cleaned_data[name] for name in names}
+        with transaction.atomic():
+            form.instance.save(update_fields=names)
+            audit.record_event(
+                "user.changed", audit.user_subject(form.instance), request=request, before=before, after=after
+            )
+
+
 def profile_view(request: HttpRequest) -> HttpResponse:
     kept = load_preferences(request)
     initial = {"time_zone": kept.time_zone, "language": kept.language}
     form = ProfileForm(request.POST or None, instance=request.user, initial=initial)
     if form.is_valid():
-        form.save()
+        save_names(form, request)
         zone, language = form.cleaned_data["time_zone"], form.cleaned_data["language"]
         save_preferences(request, time_zone=zone, language=language)
         messages.success(request, _("Your profile is saved."))

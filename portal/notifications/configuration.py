@@ -149,6 +149,11 @@ def active_channels() -> Iterator[NotificationChannel]:
             yield channel
 
 
+def has_alert_channel() -> bool:
+    """Return whether anyone gets alerts: some channels get only messages that are addressed to them."""
+    return any(recipients_of(channel) and channel.min_severity != ADDRESSED_ONLY for channel in active_channels())
+
+
 def find_channel(key: str) -> NotificationChannel | None:
     """Return the channel with this key if it is in use."""
     return next((channel for channel in active_channels() if channel.key == key), None)

@@ -157,6 +157,13 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
         if secret and self.cleaned_data[secret]:
             channel.secret = encrypt(self.cleaned_data[secret])
 
+    @property
+    def changed_columns(self) -> list[str]:
+        """Return the columns that the form changes."""
+        columns = {self.ADDRESS.get(self.kind): "addresses", self.SECRET.get(self.kind): "secret"}
+        columns |= {name: name for name in ChannelForm.Meta.fields}
+        return [columns[name] for name in self.changed_data if name in columns]
+
     def problems_of(self, *names: str) -> list[str]:
         """Return the errors of these fields, each after its label."""
         return [f"{self.fields[name].label}: {error}" for name in names for error in self.errors.get(name, ())]

@@ -1,6 +1,5 @@
 """Notices: what callers of `notify` report."""
 
-import hashlib
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -8,6 +7,7 @@ from django.conf import settings
 from django.utils import translation
 
 from portal.base.findings import Severity
+from portal.base.text import shorten_with_hash
 from portal.models import OutboxMessage
 
 State = OutboxMessage.State
@@ -62,14 +62,6 @@ class Notice:
 def remove_unstorable(text: str) -> str:
     """Remove what PostgreSQL refuses: NUL and unpaired surrogates."""
     return text.replace("\0", "").encode("utf-8", "replace").decode()
-
-
-def shorten_with_hash(text: str, length: int) -> str:
-    """Return the text if it fits, else its beginning and a hash of all of it."""
-    if len(text) <= length:
-        return text
-    digest = hashlib.sha256(text.encode()).hexdigest()[:32]
-    return f"{text[: length - len(digest) - 1]}#{digest}"
 
 
 def in_portal_language() -> AbstractContextManager[None]:

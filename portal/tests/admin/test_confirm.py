@@ -110,6 +110,13 @@ def test_token_in_use_is_revoked_only_after_its_label_was_typed(admin_client):
     assert revoked() == {"gui_v6"}
 
 
+def test_label_with_odd_spaces_can_be_typed(admin_client):
+    token, _plain = issue_token("client", label=" gui\xa0 v6 ")
+    ApiToken.objects.update(last_used_at=timezone.now())
+    submit(admin_client, ask(admin_client, [token]), typed="gui v6")
+    assert ApiToken.objects.get().revoked_at is not None
+
+
 def test_question_from_the_page_of_a_row_returns_there(admin_client, tokens):
     address = reverse("admin:portal_apitoken_act", args=[tokens[0].pk, "revoke_chosen"])
     page = admin_client.post(address, {"_selected_action": tokens[1].pk})

@@ -75,7 +75,8 @@ def test_each_step_is_audited_once(finding, operator):
     assert [event.action.partition(".")[2] for event in (first, second, withdrawn)] == [
         "acknowledged", "acknowledged", "unacknowledged",
     ]  # fmt: skip
-    assert second.before == {"comment": "first", "assignee": ""}
+    assert {event.after["finding"] for event in (first, second, withdrawn)} == {finding.text}
+    assert (first.before, second.before) == (None, {"comment": "first", "assignee": ""})
     assert (second.after["comment"], second.after["assignee"]) == ("second", "olga")
 
 
@@ -111,6 +112,16 @@ def test_roles_without_the_permission_see_and_cannot_acknowledge(finding, client
     assert URL not in client.get(reverse("admin:index")).content.decode()
     assert acknowledge(client, withdraw="yes").status_code == 403
     assert FindingAcknowledgement.objects.exists()
+
+
+def test_long_keys_that_differ_at_the_end_are_acknowledged_one_by_one(operator, monkeypatch):
+    since = timezone.now() - HOUR
+    found = [Finding(Severity.INFO, "x", since, key=f"backups.unknown:{'é' * 400}{number}") for number in (1, 2)]
+    monkeypatch.setattr(finding_sources, "items", [lambda now: found])
+    assert acknowledge(operator, key=found[0].key).status_code == 302
+    assert overview(operator) == ([found[1].key], [found[0].key])
+    event = AuditEvent.objects.get(action="finding.acknowledged")
+    assert (event.subject, len(event.subject)) == (f"finding:{found[0].key}", 200)
 
 
 def test_finding_that_is_gone_or_unseen_cannot_be_acknowledged(finding, operator, monkeypatch):

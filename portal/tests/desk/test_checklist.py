@@ -7,6 +7,7 @@ from portal.access.tokens.issuing import issue_token
 from portal.desk import checklist, findings
 from portal.desk.checklist import Step
 from portal.models import NotificationChannel, Preferences
+from portal.notifications.configuration import ADDRESSED_ONLY
 from portal.tests.helpers.admin_pages import log_in_with_role, page_text
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_database("the landing page")]
@@ -38,6 +39,12 @@ def test_step_is_done_as_soon_as_its_row_exists(admin_client, monitored):
     NotificationChannel.objects.create(name="Team", kind="email", addresses="a@example.org")
     issue_token("enroll", label="installer")
     assert admin_client.get(INDEX).context["checklist"].done == 2
+
+
+@pytest.mark.parametrize("changes", [{"min_severity": ADDRESSED_ONLY}, {"addresses": ""}, {"is_active": False}])
+def test_channel_that_sends_no_alerts_does_not_complete_its_step(admin_client, monitored, changes):
+    NotificationChannel.objects.create(**{"name": "Team", "kind": "email", "addresses": "a@example.org"} | changes)
+    assert admin_client.get(INDEX).context["checklist"].done == 0
 
 
 def test_checklist_disappears_when_all_steps_are_done(admin_client, monitored):

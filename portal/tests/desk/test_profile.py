@@ -8,7 +8,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from portal.base.words import format_moment, set_readers_zone
-from portal.models import OutboxMessage, Preferences
+from portal.desk.profile import ProfileForm
+from portal.models import AuditEvent, OutboxMessage, Preferences
 from portal.tests.helpers.admin_pages import page_text
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_database("the profile")]
@@ -37,6 +38,32 @@ def test_saved_profile_changes_name_zone_and_language(admin_client, message):
     assert "2026-01-11 00:30:00 WAT" in text
     assert '<html lang="fr"' in text
     assert ">Ada L.</a>" in text
+
+
+def test_changed_name_is_audited_once(admin_client):
+    for first_name in ("Ada", "Ada", "Eve"):
+        admin_client.post(PROFILE, CHOICES | {"first_name": first_name, "last_name": ""})
+    first, second = AuditEvent.objects.filter(action="user.changed").order_by("pk")
+    assert (first.actor, first.subject) == ("user:admin", "user:admin")
+    assert (first.before, first.after) == ({"first_name": ""}, {"first_name": "Ada"})
+    assert (second.before, second.after) == ({"first_name": "Ada"}, {"first_name": "Eve"})
+
+
+def test_saved_profile_keeps_what_an_administrator_changed_meanwhile(admin_client, monkeypatch):
+    def clean(form):
+        User.objects.update(is_superuser=False, is_active=False, password="new")
+
+    monkeypatch.setattr(ProfileForm, "clean", clean)
+    admin_client.post(PROFILE, CHOICES)
+    user = User.objects.get()
+    assert (user.first_name, user.is_superuser, user.is_active, user.password) == ("Ada", False, False, "new")
+
+
+def test_preferences_of_another_version_are_read(admin_client):
+    session = admin_client.session
+    session["preferences"] = {"time_zone": "Africa/Douala", "density": "compact"}
+    session.save()
+    assert admin_client.get(PROFILE).context["form"].initial["time_zone"] == "Africa/Douala"
 
 
 def test_zone_of_one_user_is_not_kept_for_the_next_request_of_the_thread(admin_client, client, message):

@@ -19,6 +19,7 @@ from portal.notifications import selftest, states
 from portal.notifications.channels import base
 from portal.notifications.channels.base import DeliveryError
 from portal.notifications.configuration import recipients_of, synchronise_environment_channels
+from portal.notifications.forms import ChannelForm
 from portal.tests.helpers.receiver import BotApi, Receiver, refusal
 
 pytestmark = pytest.mark.django_db
@@ -177,6 +178,20 @@ def test_empty_field_keeps_the_secret_and_a_value_replaces_it(admin_client, chan
     assert decrypt(channel.secret) == TOKEN + "1"
 
 
+def test_saved_name_keeps_what_a_colleague_changed_meanwhile(admin_client, channel, monkeypatch):
+    validate = ChannelForm.clean
+
+    def clean(form):
+        NotificationChannel.objects.update(is_active=False, addresses="-300")
+        return validate(form)
+
+    monkeypatch.setattr(ChannelForm, "clean", clean)
+    url = reverse("admin:portal_notificationchannel_change", args=[channel.pk])
+    admin_client.post(url, GENERAL | {"name": "Other", "chat_id": "-100"})
+    channel.refresh_from_db()
+    assert (channel.name, channel.is_active, channel.addresses) == ("Other", False, "-300")
+
+
 def test_kind_of_a_channel_cannot_be_changed(admin_client, channel):
     url = reverse("admin:portal_notificationchannel_change", args=[channel.pk])
     admin_client.post(url, GENERAL | {"kind": "webhook", "chat_id": "-200"})
@@ -282,6 +297,7 @@ def test_test_message_is_sent_at_once_and_reported(act, api, channel):
     assert "Test notification from Vigie" in api.texts[0]
     assert ChannelState.objects.get().last_success_at
     assert AuditEvent.objects.get(action="channel.tested").after == {"sent": 1, "failed": 0, "error": ""}
+    assert not AuditEvent.objects.filter(action="admin.action").exists()
 
 
 @WITH_TRANSACTIONS
