@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import time
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from zoneinfo import available_timezones
 
@@ -16,6 +17,7 @@ from backups import cycles
 from backups.models import ExpectedBackupJob
 from backups.scanner.disk import paths
 from portal.admin.until import UntilForm
+from portal.desk.choices import LongSelect
 
 if TYPE_CHECKING:
     BaseJobForm = forms.ModelForm[ExpectedBackupJob]
@@ -58,7 +60,9 @@ class WeekdaysField(forms.MultipleChoiceField):
         return super().has_changed(self.prepare_value(initial), data)
 
 
+@cache
 def list_time_zones() -> list[tuple[str, str]]:
+    """Return all zones, which are files: reading their names takes longer than the rest of the form."""
     return [(name, name) for name in sorted(available_timezones())]
 
 
@@ -75,6 +79,7 @@ class JobForm(BaseJobForm):
         label=_("Time zone"),
         choices=list_time_zones,
         required=False,
+        widget=LongSelect,
         help_text=_("UTC does not follow daylight saving time. A place such as Europe/Paris does."),
     )
     days_of_week = WeekdaysField(
@@ -148,7 +153,7 @@ class JobForm(BaseJobForm):
 
 def current_time_zone() -> str:
     name = timezone.get_current_timezone_name()
-    return name if name in available_timezones() else "UTC"
+    return name if (name, name) in list_time_zones() else "UTC"
 
 
 def shown_timetable(job: ExpectedBackupJob) -> dict[str, Any]:

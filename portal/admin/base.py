@@ -30,6 +30,7 @@ from portal.admin.exporting import Exporting
 from portal.admin.paginator import CappedPaginator
 from portal.admin.searching import SearchForm, Searching
 from portal.admin.until import MomentField, MomentInput
+from portal.desk.choices import LongChecklist
 from portal.desk.links import link_for, may_open
 from portal.desk.panels import Section
 
@@ -100,7 +101,7 @@ class GuardedAdmin(Searching):
     lookups: ClassVar[Sequence[str]] = ()
     formfield_overrides = {
         DateTimeField: {"form_class": MomentField, "widget": MomentInput},
-        ManyToManyField: {"widget": forms.CheckboxSelectMultiple(attrs={"class": "choices"})},
+        ManyToManyField: {"widget": LongChecklist(attrs={"class": "choices"})},
     }
     # Fields whose values the audit log does not keep; those of password inputs are never kept.
     secret_fields: ClassVar[Sequence[str]] = ()

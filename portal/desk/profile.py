@@ -17,6 +17,7 @@ from django.views.decorators.http import require_POST
 
 from portal import audit
 from portal.access.preferences import load_preferences, save_preferences
+from portal.desk.choices import LongSelect
 
 
 def time_zones() -> list[tuple[str, str]]:
@@ -27,7 +28,10 @@ def time_zones() -> list[tuple[str, str]]:
 
 class ProfileForm(forms.ModelForm):  # type: ignore[type-arg]
     time_zone = forms.ChoiceField(
-        label=gettext_lazy("Time zone"), required=False, help_text=gettext_lazy("Times are shown and entered in it.")
+        label=gettext_lazy("Time zone"),
+        required=False,
+        widget=LongSelect,
+        help_text=gettext_lazy("Times are shown and entered in it."),
     )
     language = forms.ChoiceField(label=gettext_lazy("Language"), required=False)
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Model, Q, QuerySet, Value
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -79,18 +79,20 @@ class Source:
     def may_see(self, request: HttpRequest) -> bool:
         return bool(admin.site._registry[self.model].has_view_or_change_permission(request))
 
-    def find(self, text: str) -> Group | None:
-        found = matching_rows(self.model, [name + FRAGMENT for name in self.fields], text)
-        hits = sorted(self.hits(self.candidates(text, found), text), key=lambda hit: (hit.rank, hit.name.lower()))
-        if not hits:
-            return None
+    def group(self, text: str, found: QuerySet[Any], keys: Sequence[Any]) -> Group:
+        """Return the best of the rows with these keys, which are the candidates of all that were found."""
+        rows = self.hits(self.model._default_manager.order_by().filter(pk__in=keys), text)
+        hits = sorted(rows, key=lambda hit: (hit.rank, hit.name.lower()))
         more = self.describe_rest(found) if len(hits) > SHOWN else ""
         return Group(str(self.title or self.opts.verbose_name_plural), hits[:SHOWN], self.list_url(text), more)
 
-    def candidates(self, text: str, found: QuerySet[Any]) -> QuerySet[Any]:
+    def matches(self, text: str) -> QuerySet[Any]:
+        return matching_rows(self.model, [name + FRAGMENT for name in self.fields], text)
+
+    def candidates(self, text: str, found: QuerySet[Any]) -> list[QuerySet[Any]]:
         """Return some exact matches, some beginnings and the newest of the rest, so that none hides the others.
 
-        Each is a query with a limit of its own, joined into one: the cost does not grow with the rows that match.
+        Each is a query with a limit of its own: the cost does not grow with the rows that match.
         """
         rows = self.model._default_manager.order_by()
         spellings = {text, text.upper(), text.lower()}
@@ -100,8 +102,7 @@ class Source:
             rows.filter(any_of(Q((f"{name}__begins", text)) for name in names)),
             found.order_by("-pk"),
         ]
-        first, *others = [rows.filter(pk__in=arm.values("pk")[: self.rows_of_arm]).values_list("pk") for arm in arms]
-        return rows.filter(pk__in=[key for (key,) in first.union(*others)])
+        return [rows.filter(pk__in=arm.values("pk")[: self.rows_of_arm]) for arm in arms]
 
     def hits(self, rows: QuerySet[Any], text: str) -> list[Hit]:
         return [
@@ -164,8 +165,18 @@ def find_everywhere(request: HttpRequest, text: str) -> list[Group]:
     """Return the groups with results, the best match first; a text that no name can contain finds nothing."""
     if not text or len(text) > LONGEST_SEARCH or "\0" in text:
         return []
-    groups = [source.find(text) for source in visible_sources(request)]
-    return sorted((group for group in groups if group), key=lambda group: group.hits[0].rank)
+    searched = visible_sources(request)
+    found = [source.matches(text) for source in searched]
+    arms = [
+        rows.values_list(Value(number), "pk")
+        for number, source in enumerate(searched)
+        for rows in source.candidates(text, found[number])
+    ]
+    keys: dict[int, list[Any]] = {}
+    for number, key in sorted(arms[0].union(*arms[1:])) if arms else ():  # one query for all sources
+        keys.setdefault(number, []).append(key)
+    groups = [searched[number].group(text, found[number], of_source) for number, of_source in keys.items()]
+    return sorted(groups, key=lambda group: group.hits[0].rank)
 
 
 def search_view(request: HttpRequest) -> TemplateResponse:
