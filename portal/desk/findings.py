@@ -63,10 +63,16 @@ GIVEN_UP_SHOWN = timedelta(days=1)
 
 @finding_sources.register
 def silent_components(now: datetime) -> Iterator[Finding]:
-    for name, check in health.heartbeat_checks(now).items():
-        if check.word != "ok":
-            text = _("%(component)s isn’t running: its work is waiting.") % {"component": name}
-            yield Finding(Severity.CRITICAL, text, check.since, key=f"portal.component:{name}")
+    checks = health.heartbeat_checks(now)
+    silent = {name: check for name, check in checks.items() if check.word != "ok"}
+    if len(silent) == len(checks):
+        text = _("Background work is stopped: nothing is checked and no alert is sent. Start it with `manage.py up`.")
+        since = min((check.since for check in silent.values() if check.since), default=None)
+        yield Finding(Severity.CRITICAL, text, since, key="portal.component:all")
+        return
+    for name, check in silent.items():
+        text = _("Part of the background work is stopped: “%(component)s” isn’t running.") % {"component": name}
+        yield Finding(Severity.CRITICAL, text, check.since, key=f"portal.component:{name}")
 
 
 @finding_sources.register
