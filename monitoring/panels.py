@@ -108,6 +108,13 @@ def format_milliseconds(value: float | None) -> str:
     return _("%(count)s ms") % {"count": shown}
 
 
+def round_milliseconds(value: float | None) -> float | None:
+    """Return a time with as many digits as it is shown with, for an export."""
+    if value is None:
+        return None
+    return round_half_up(value, 1) if value < FEW_MS else round_to_integer(value)
+
+
 @checklist.register
 def first_target(request: HttpRequest) -> checklist.Step:
     return checklist.Step(

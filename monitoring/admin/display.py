@@ -57,11 +57,17 @@ BAR_WIDTH, BAR_GAP, BAR_HEIGHT, EMPTY_HEIGHT = 4, 1, 20, 5
 
 
 def row_column(
-    description: Any, show: Callable[[Any], Any], *, ordering: Any = None, export: Callable[[Any], Any] | None = None
+    description: Any,
+    show: Callable[[Any], Any],
+    *,
+    ordering: Any = None,
+    export: Callable[[Any], Any] | None = None,
+    cells: dict[Any, Callable[[Any], Any]] | None = None,
 ) -> Callable[[Any, Any], Any]:
     """Return a method of an admin class: a column of its list or a line of a row's page, as `show` makes it.
 
-    `export` returns the value that an export holds, where the text of the column is not enough.
+    `export` returns the value that an export holds, where the text of the column is not enough. `cells` are the values
+    by their titles, where that is not one under the title of the column.
     """
 
     @admin.display(description=description, ordering=ordering)
@@ -70,6 +76,8 @@ def row_column(
 
     if export is not None:
         column.export_value = export  # type: ignore[attr-defined]
+    if cells is not None:
+        column.export_cells = cells  # type: ignore[attr-defined]
     return column
 
 
@@ -269,6 +277,11 @@ def incident_duration(incident: Incident, now: datetime) -> str:
     if incident.duration is not None:
         return format_duration(incident.duration)
     return _("%(time)s so far") % {"time": format_duration(max(now - incident.opened_at, timedelta(0)))}
+
+
+def seconds_lasted(incident: Incident) -> int | None:
+    """Return the duration for an export. An open incident has none: it would be another one in every file."""
+    return None if incident.duration is None else round_to_integer(incident.duration.total_seconds())
 
 
 def link_to_incident(incident: Incident, text: str = "") -> SafeString:

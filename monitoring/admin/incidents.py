@@ -1,6 +1,5 @@
 """Incidents in the admin: status, who has them, duration, root cause, and what was measured meanwhile."""
 
-from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin
@@ -117,12 +116,16 @@ class IncidentAdmin(IncidentActions):
     lasted = row_column(
         _("duration"),
         lambda row: display.incident_duration(row, timezone.now()),
-        export=lambda row: (row.duration or max(timezone.now() - row.opened_at, timedelta(0))).total_seconds(),
+        cells={_("duration (s)"): display.seconds_lasted},
     )
     owner = row_column(
         _("assigned to"),
         lambda row: stack_lines(*display.incident_owner(row)),
-        export=lambda row: str(row.assignee or ""),
+        cells={
+            _("assigned to"): lambda row: str(row.assignee or ""),
+            _("acknowledged by"): lambda row: row.acknowledged_by,
+            _("comment"): lambda row: row.comment,
+        },
     )
     assigned_to = row_column(_("assigned to"), lambda row: str(row.assignee or _("no one")))
     remark = row_column(_("comment"), lambda row: row.comment or EMPTY_VALUE)

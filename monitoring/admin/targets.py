@@ -22,9 +22,9 @@ from monitoring.admin.heading import list_heading
 from monitoring.admin.sorting import uptime_of_days, worst_first
 from monitoring.alerts import maintenance
 from monitoring.figures import badge, uptime
-from monitoring.figures.uptime import DayBar, UptimeFigures, format_percent
+from monitoring.figures.uptime import DayBar, UptimeFigures, format_percent, round_percent
 from monitoring.models import CheckResult, Incident, Rollup, Target
-from monitoring.panels import format_milliseconds
+from monitoring.panels import format_milliseconds, round_milliseconds
 from portal.admin.base import SettingsAdmin
 from portal.admin.display import exact_moment, join_inline, moment_column, stack_lines
 from portal.admin.searching import search_by
@@ -146,7 +146,7 @@ class TargetAdmin(SingleDeletionAdmin, TargetActions, SettingsAdmin):
             target.listed = ListedFigures(figures[target.pk][LIST_WINDOW], bars[target.pk], covered.includes(target.pk))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Target]:
-        """Add the uptime by which the list is sorted and exported."""
+        """Add the uptime by which the list is sorted."""
         found: QuerySet[Target] = super().get_queryset(request)
         return found.annotate(days_uptime=uptime_of_days(LIST_DAYS))
 
@@ -215,16 +215,17 @@ class TargetAdmin(SingleDeletionAdmin, TargetActions, SettingsAdmin):
     )
     stands = row_column(_("status"), state_of_row, ordering=worst_first(), export=display.state_text)
     state_alone = row_column(_("status"), lambda row: state_of_row(row, with_since=False))
-    days = row_column(
-        _("last 30 days"), lambda row: display.uptime_bars(listed_figures(row).bars), export=lambda row: None
-    )
+    days = row_column(_("last 30 days"), lambda row: display.uptime_bars(listed_figures(row).bars), cells={})
     latency = row_column(
         _("response, p95"),
         lambda row: stack_lines(
             format_milliseconds(row.last_latency_ms), format_milliseconds(listed_figures(row).day.p95_ms)
         ),
         ordering="last_latency_ms",
-        export=lambda row: row.last_latency_ms,
+        cells={
+            _("response (ms)"): lambda row: round_milliseconds(row.last_latency_ms),
+            _("response, p95 (ms)"): lambda row: round_milliseconds(listed_figures(row).day.p95_ms),
+        },
     )
     why = row_column(_("reason"), lambda row: display.last_error(row) or EMPTY_VALUE)
     asked = row_column(_("URL"), display.address_link)
@@ -240,5 +241,8 @@ class TargetAdmin(SingleDeletionAdmin, TargetActions, SettingsAdmin):
             format_percent(listed_figures(row).uptime), format_percent(listed_figures(row).day.uptime)
         ),
         ordering="days_uptime",
-        export=lambda row: row.days_uptime,
+        cells={
+            _("uptime 30 d (%)"): lambda row: round_percent(listed_figures(row).uptime),
+            _("uptime 24 h (%)"): lambda row: round_percent(listed_figures(row).day.uptime),
+        },
     )

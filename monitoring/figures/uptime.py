@@ -213,10 +213,18 @@ def format_percent(share: float | None) -> str:
     """Format a share as `99.95 %` in the active locale. Only exactly 0 and 1 are shown as 0 % and 100 %."""
     if share is None:
         return EMPTY_VALUE
-    shown = share if share in (0, 1) else min(max(share, 0.0001), 0.9999)
-    digits = 0 if shown in (0, 1) else 2
     # Rounded here because `number_format` truncates.
-    return _("%(number)s %%") % {"number": number_format(round_half_up(shown * 100, digits), digits, use_l10n=True)}
+    percent, digits = round_percent(share), 0 if share in (0, 1) else 2
+    return _("%(number)s %%") % {"number": number_format(percent, digits, use_l10n=True)}
+
+
+def round_percent(share: float | None) -> float | None:
+    """Return a share in percent with two digits. Only exactly 0 and 1 are 0 and 100."""
+    if share is None:
+        return None
+    if share in (0, 1):
+        return share * 100
+    return round_half_up(min(max(share, 0.0001), 0.9999) * 100, 2)
 
 
 def round_uptime(uptime: float | None) -> float | None:

@@ -11,7 +11,7 @@ from monitoring.alerts.incidents import acknowledge_incidents, resolve_incidents
 from monitoring.checks.active_round import MOST_NAMED
 from monitoring.clock import mark
 from monitoring.models import CheckResult, Incident, MaintenanceWindow, Round
-from monitoring.tests.helpers.admin_pages import BASE, list_url, listed_rows, page_url
+from monitoring.tests.helpers.admin_pages import BASE, exported_rows, list_url, listed_rows, page_url
 from portal.tests.helpers.admin_pages import log_in_with_role, page_text
 
 pytestmark = pytest.mark.django_db
@@ -64,6 +64,18 @@ class TestList:
             assert 'badge-good">resolved' not in text, address
         _header, row = admin_client.get(f"{BASE}incident/export/").getvalue().decode("utf-8-sig").splitlines()
         assert "monitoring stopped" in row
+
+    def test_export_names_the_unit_of_durations_and_has_none_of_open_incidents(self, admin_client, opened):
+        over, known = opened("Shop"), opened("API")
+        resolve_incidents([over], mark())
+        Incident.objects.filter(pk=over.pk).update(duration=timedelta(seconds=300.865))
+        acknowledge_incidents(Incident.objects.filter(pk=known.pk), "olga", timezone.now(), "Provider called")
+        first, second = exported_rows(admin_client, f"{BASE}incident/")
+        assert list(first) == [
+            "Status", "Incident", "Opened", "Duration (s)", "Assigned to", "Acknowledged by", "Comment", "Root cause"
+        ]  # fmt: skip
+        assert (first["Duration (s)"], second["Duration (s)"]) == ("", "301")
+        assert (first["Assigned to"], first["Acknowledged by"], first["Comment"]) == ("", "olga", "Provider called")
 
     def test_newest_incidents_come_first(self, admin_client, opened):
         opened("a")

@@ -16,7 +16,14 @@ from monitoring.figures import badge
 from monitoring.figures.uptime import DAY, HOUR, MINUTE, DayBar, floor_to_step
 from monitoring.models import CheckResult, MaintenanceWindow, Rollup, Round, Target
 from monitoring.tests.factories import NOON, bucket_value, create_rollup
-from monitoring.tests.helpers.admin_pages import TARGETS, form_data, listed_rows, page_url, post_page_action
+from monitoring.tests.helpers.admin_pages import (
+    TARGETS,
+    exported_rows,
+    form_data,
+    listed_rows,
+    page_url,
+    post_page_action,
+)
 from portal.models import AuditEvent
 from portal.tests.helpers.admin_pages import log_in_with_role, page_text
 
@@ -83,6 +90,22 @@ class TestList:
         text = page_text(admin_client.get(TARGETS))
         assert '99.90 %<span class="beneath">95.00 %</span>' in text
         assert f'<span class="beneath">{bucket_value(200):.0f} ms</span>' in text
+
+    def test_export_has_the_figures_of_the_list_with_their_units(self, admin_client, make_target):
+        target, now = make_target("API", last_latency_ms=123.456), timezone.now()
+        make_target("new")
+        create_rollup(target, Period.HOUR, floor_to_step(now, HOUR), checks=60, failures=3, latency_ms=200)
+        create_rollup(target, Period.DAY, floor_to_step(now, DAY), checks=1000, failures=1)
+        found, new = exported_rows(admin_client, TARGETS)
+        figures = {
+            "Uptime 30 d (%)": "99.9",
+            "Uptime 24 h (%)": "95.0",
+            "Response (ms)": "123",
+            "Response, p95 (ms)": f"{bucket_value(200):.0f}",
+        }
+        assert list(found) == ["Status", "Target", *figures, "Last check"]
+        assert {title: found[title] for title in figures} == figures
+        assert {new[title] for title in figures} == {""}
 
     def test_list_draws_a_bar_per_day(self, admin_client, target):
         today = floor_to_step(timezone.now(), DAY)

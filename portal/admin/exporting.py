@@ -28,7 +28,8 @@ Answer = Callable[[str, Sequence[str], Iterator[Sequence[Any]]], HttpResponseBas
 def exported(value: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Set what an export holds of a column, as a function of the row: a text, a number, a moment or None.
 
-    Without it, an export holds the text of the column.
+    Without it, an export holds the text of the column. `export_cells` are functions of the row by their titles, for a
+    column that is exported as several, under a title with the unit of its numbers, or not at all.
     """
 
     def decorate(column: Any) -> Any:
@@ -136,16 +137,18 @@ class Exporting(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def export_rows(self, request: HttpRequest, rows: QuerySet[Any], answer: Answer) -> HttpResponseBase:
         columns = [name for name in self.get_list_display(request) if name != "action_checkbox"]
-        titles = [capfirst(str(label_for_field(name, self.model, self))) for name in columns]
-        values = [self.column_value(name) for name in columns]
-        return answer(file_stem(rows), titles, self.iterate_values(rows, values))
+        cells = [cell for name in columns for cell in self.column_cells(name)]
+        titles = [capfirst(str(title)) for title, _value in cells]
+        return answer(file_stem(rows), titles, self.iterate_values(rows, [value for _title, value in cells]))
 
-    def column_value(self, name: Any) -> Callable[[Any], Any]:
-        """Return the function that makes a cell of a row."""
+    def column_cells(self, name: Any) -> list[tuple[Any, Callable[[Any], Any]]]:
+        """Return title and function of each cell that an export holds of this column."""
         column = name if callable(name) else getattr(self, name, None)
-        if value := getattr(column, "export_value", None):
-            return value  # type: ignore[no-any-return]
-        return lambda row: self.shown_value(name, row)
+        cells: dict[Any, Callable[[Any], Any]] | None = getattr(column, "export_cells", None)
+        if cells is not None:
+            return list(cells.items())
+        value = getattr(column, "export_value", None) or (lambda row: self.shown_value(name, row))
+        return [(label_for_field(name, self.model, self), value)]
 
     def shown_value(self, name: Any, row: Any) -> Any:
         field, _attribute, value = lookup_field(name, row, self)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+
 from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth import get_user
@@ -37,6 +39,12 @@ def changelist_rows(client, model, **query):
 
 def listed_rows(client, model, app="monitoring", **query):
     return [str(row) for row in changelist_rows(client, apps.get_model(app, model), **query)]
+
+
+def exported_rows(client, address):
+    """Return the rows of a list's export, each by its titles."""
+    text = client.get(f"{address}export/").getvalue().decode("utf-8-sig")
+    return list(csv.DictReader(text.splitlines()))
 
 
 def form_data(target, **changes):
