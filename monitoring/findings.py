@@ -64,8 +64,12 @@ def in_one_line(text: str) -> str:
 def acknowledged_incidents(now: datetime) -> Iterator[Finding]:
     """Report the incidents that someone has taken on. The incident itself says who, and with which comment."""
     acknowledged = Incident.objects.open().exclude(acknowledged_at=None).select_related("target", "assignee")
-    for incident in acknowledged.order_by("id")[:MOST_ACKNOWLEDGED]:
-        yield incident_finding(incident)
+    newest = list(acknowledged.order_by("-id")[: MOST_ACKNOWLEDGED + 1])
+    yield from map(incident_finding, newest[:MOST_ACKNOWLEDGED])
+    if len(newest) > MOST_ACKNOWLEDGED:
+        count = acknowledged.count() - MOST_ACKNOWLEDGED
+        text = ngettext("%(count)s more incident is acknowledged.", "%(count)s more incidents are acknowledged.", count)
+        yield count_finding(Severity.INFO, text, count, url=admin_list_url("incident", state="acknowledged"))
 
 
 def incident_finding(incident: Incident) -> Finding:

@@ -26,9 +26,14 @@ class ProgrammeForm(BaseProgrammeForm):
             "starts": _("First day. Earlier checks don’t count."),
             "ends": _("Last day. Leave empty for no end date."),
             "participants_target": _("Minimum number of participants."),
-            "score_target": _("Minimum average score out of 10. The latest score of each participant counts."),
+            "score_target": _(
+                "Minimum average score out of 10. The latest score of each participant counts; "
+                "one with the public key never replaces one with a token."
+            ),
             "latency_target_ms": _("The average response time must be lower. Ignored without targets."),
-            "error_percent_target": _("The share of failed checks must be lower. Ignored without targets."),
+            "error_percent_target": _(
+                "The share of failed attempts, retries included, must be lower. Ignored without targets."
+            ),
             "takes_public": _(
                 "While the programme runs, anyone with its link or public key can send feedback. "
                 "Applications with a token always can."

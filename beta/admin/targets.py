@@ -60,6 +60,9 @@ class TargetWithProgrammeAdmin(TargetAdmin):
         form.base_fields[FIELD] = field
         return form
 
+    def copied_settings(self, target: Target) -> dict[str, Any]:
+        return super().copied_settings(target) | {FIELD: programme_of_target(target)}
+
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
         if FIELD in form.changed_data:

@@ -479,6 +479,8 @@ class TestSettings:
         assert "spring-beta" in page_text(client.get(page_url(target)))
         client.post(page_url(target), form_data(target, beta_programme=programme.pk))
         assert programme_of_target(target) == programme
+        copy = client.get(f"/admin/monitoring/target/add/?copy={target.pk}").context["adminform"].form
+        assert copy["beta_programme"].initial == programme
         assert AuditEvent.objects.get(action="target.changed").after == {"beta_programme": "spring-beta"}
         assert listed_rows(client, "target", beta_programme=programme.pk) == ["API"]
         assert listed_rows(client, "target", beta_programme=create_programme("other").pk) == []

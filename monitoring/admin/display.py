@@ -177,6 +177,11 @@ def format_share(part: float | None) -> str:
     return _("%(figure)s %%") % {"figure": number_format(figure, use_l10n=True)}
 
 
+def percent_number(share: float | None) -> float | None:
+    """Return the number of an uptime in percent, for an export."""
+    return None if share is None else uptime.round_percent(share)
+
+
 def describe_bar(bar: DayBar) -> str:
     """Return a title such as `3 Nov: 99.93 %, 2 of 2,880 checks failed`."""
     day = format_short_day(bar.day)

@@ -112,10 +112,10 @@ class IncidentActions(LockingAdmin, ReadOnlyAdmin):
     @admin.action(description=_("Add root cause…"), permissions=["acknowledge"])
     def note_cause(self, request: HttpRequest, queryset: QuerySet[Incident]) -> None:
         found = self.lock_rows(request, queryset, "note_cause")
+        if not found:
+            return
         cause = request.confirmed_form.cleaned_data["cause"]  # type: ignore[attr-defined]
-        actor, now = request.user.get_username(), timezone.now()
         before = {row.pk: {"cause": row.cause} for row in found}
-        for incident in found:
-            incidents.note_cause(incident, cause, actor, now)
+        incidents.note_cause(found, cause, request.user.get_username(), timezone.now())
         text = ngettext("Root cause saved.", "Root cause of %(count)d incidents saved.", len(found))
         self.record_changes(request, "cause_noted", list(before), before, {"cause": cause}, text)

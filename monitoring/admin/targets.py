@@ -22,7 +22,7 @@ from monitoring.admin.heading import list_heading
 from monitoring.admin.sorting import uptime_of_days, worst_first
 from monitoring.alerts import maintenance
 from monitoring.figures import badge, uptime
-from monitoring.figures.uptime import DayBar, UptimeFigures, format_percent, round_percent
+from monitoring.figures.uptime import DayBar, UptimeFigures, format_percent
 from monitoring.models import CheckResult, Incident, Rollup, Target
 from monitoring.panels import format_milliseconds, round_milliseconds
 from portal.admin.base import SettingsAdmin
@@ -184,9 +184,14 @@ class TargetAdmin(SingleDeletionAdmin, TargetActions, SettingsAdmin):
         return [sections.incidents_section(obj, now), sections.checks_section(obj), history_section(obj.subject)]
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        """Return the settings of the target to copy, without its name."""
-        copied = self.get_object(request, request.GET[COPY]) if COPY in request.GET else None
-        return {name: getattr(copied, name) for name in ("url", *MORE_SETTINGS)} if copied else {}
+        """Return the values of the query, and the settings of the target to copy, without its name."""
+        initial: dict[str, Any] = super().get_changeform_initial_data(request)
+        source = initial.pop(COPY, "")
+        copied = self.get_object(request, source) if source else None
+        return initial if copied is None else self.copied_settings(copied) | initial
+
+    def copied_settings(self, target: Target) -> dict[str, Any]:
+        return {name: getattr(target, name) for name in ("url", *MORE_SETTINGS)}
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
@@ -242,7 +247,7 @@ class TargetAdmin(SingleDeletionAdmin, TargetActions, SettingsAdmin):
         ),
         ordering="days_uptime",
         cells={
-            _("uptime 30 d (%)"): lambda row: round_percent(listed_figures(row).uptime),
-            _("uptime 24 h (%)"): lambda row: round_percent(listed_figures(row).day.uptime),
+            _("uptime 30 d (%)"): lambda row: display.percent_number(listed_figures(row).uptime),
+            _("uptime 24 h (%)"): lambda row: display.percent_number(listed_figures(row).day.uptime),
         },
     )

@@ -122,12 +122,11 @@ def assign_incidents(incidents: Sequence[Incident], assignee: Any, actor: str, n
     return keys
 
 
-def note_cause(incident: Incident, text: str, actor: str, now: datetime) -> None:
-    """Store the cause in an operator's words. Earlier texts stay in the timeline."""
+def note_cause(incidents: Sequence[Incident], text: str, actor: str, now: datetime) -> None:
+    """Store the cause of these incidents in an operator's words. Earlier texts stay in the timeline."""
     with transaction.atomic():
-        incident.cause = text
-        incident.save(update_fields=["cause"])
-        add_events([incident], Kind.NOTED, now, actor=actor, text=text, with_error=False)
+        Incident.objects.filter(pk__in=[incident.pk for incident in incidents]).update(cause=text)
+        add_events(incidents, Kind.NOTED, now, actor=actor, text=text, with_error=False)
 
 
 def note_error_change(incident: Incident, error_kind: str, detail: str, at: datetime) -> None:

@@ -218,10 +218,8 @@ def format_percent(share: float | None) -> str:
     return _("%(number)s %%") % {"number": number_format(percent, digits, use_l10n=True)}
 
 
-def round_percent(share: float | None) -> float | None:
+def round_percent(share: float) -> float:
     """Return a share in percent with two digits. Only exactly 0 and 1 are 0 and 100."""
-    if share is None:
-        return None
     if share in (0, 1):
         return share * 100
     return round_half_up(min(max(share, 0.0001), 0.9999) * 100, 2)

@@ -94,6 +94,11 @@ class TestActions:
         response = admin_client.post(f"{BASE}incident/?state=resolved", asked, follow=True)
         assert messages_of(response) == ["No changes needed."]
 
+    def test_one_cause_takes_two_queries_for_many_incidents(self, opened, django_assert_num_queries):
+        rows = [opened(name) for name in "abc"]
+        with django_assert_num_queries(4):  # with those of the savepoint
+            incidents.note_cause(rows, "Power cut", "olga", timezone.now())
+
     def test_one_cause_is_stored_for_many_incidents(self, admin_client, opened):
         a, b = opened("a"), opened("b")
         response = post_action(admin_client, "note_cause", a, b, confirmed="yes", cause="Power cut")

@@ -197,4 +197,5 @@ def test_duplicate_begins_with_the_settings_of_the_target(admin_client, make_tar
     assert address in admin_client.get(page_url(target)).text
     form = admin_client.get(address).context["adminform"].form
     shown = {name: form[name].value() for name in ("name", "url", "interval", "contains", "expected_statuses")}
+    assert admin_client.get(f"{address}&name=New").context["adminform"].form["name"].value() == "New"
     assert shown == {"name": None, "url": target.url, "interval": 30, "contains": "ok", "expected_statuses": "204"}

@@ -49,7 +49,7 @@ class TestIncidents:
         assert (finding.since, finding.url) == (incident.opened_at, page_url(incident))
         assert admin_client.get(finding.url).status_code == 200
 
-    def test_acknowledged_or_resolved_incident_is_no_finding(self, make_target):
+    def test_acknowledged_or_resolved_incident_is_not_unattended(self, make_target):
         opened(make_target("a"))
         acknowledge_incidents(Incident.objects.all(), "olga", timezone.now())
         resolve_incidents([opened(make_target("b"))], mark())
@@ -97,6 +97,18 @@ class TestAcknowledged:
         response = admin_client.get("/admin/")
         assert next(finding.text for finding in response.context["acknowledged"]).startswith("API is down")
         assert "Provider &lt;called&gt;" in response.text
+
+    def test_acknowledged_incidents_beyond_the_limit_are_counted(self, make_target, monkeypatch):
+        monkeypatch.setattr(findings, "MOST_ACKNOWLEDGED", 2)
+        for number in range(5):
+            opened(make_target(f"t{number}"))
+        acknowledge_incidents(Incident.objects.all(), "olga", timezone.now())
+        *shown, rest = found(findings.acknowledged_incidents)
+        assert [finding.text.partition(" ")[0] for finding in shown] == ["t4", "t3"]
+        assert (rest.severity, rest.text) == (INFO, "3 more incidents are acknowledged.")
+        assert rest.url == "/admin/monitoring/incident/?state=acknowledged"
+        Incident.objects.filter(target__name__in=["t0", "t1", "t2"]).delete()
+        assert len(found(findings.acknowledged_incidents)) == 2
 
     def test_resolved_incident_is_no_finding(self, make_target):
         opened(make_target("API"), "unavailable")

@@ -69,8 +69,8 @@ def test_resolved_incident_is_not_acknowledged(incident, checks):
 
 
 def test_earlier_cause_stays_in_the_timeline(incident, checks):
-    note_cause(incident, "Disk full", "alice", checks.now.at)
-    note_cause(incident, "Log rotation failed", "bob", checks.now.at)
+    note_cause([incident], "Disk full", "alice", checks.now.at)
+    note_cause([incident], "Log rotation failed", "bob", checks.now.at)
     incident.refresh_from_db()
     assert incident.cause == "Log rotation failed"
     assert list(incident.timeline.filter(kind="noted").values_list("text", "actor")) == [

@@ -284,7 +284,7 @@ def test_incidents_are_listed_with_duration_and_cause(checks):
     [incident] = open_incidents(
         [IncidentOpening("target:1", "unavailable", checks.target, "status", "503")], checks.now
     )
-    note_cause(incident, "A disk was full.\nIt was emptied.", "alice", NOON)
+    note_cause([incident], "A disk was full.\nIt was emptied.", "alice", NOON)
     resolve_incidents([incident], checks.pass_by(minutes=4, seconds=12))
     assert period_report(NOON + HOUR, 24)[-4:] == [
         "Incidents",

@@ -98,15 +98,15 @@ class TestIncidentCauses:
         )
 
     def test_their_note_on_another_persons_incident_is_erased(self, incident):
-        note_cause(incident, "The UPS", "operator", timezone.now())
-        note_cause(incident, "My brother pulled the plug", "bob", timezone.now())
+        note_cause([incident], "The UPS", "operator", timezone.now())
+        note_cause([incident], "My brother pulled the plug", "bob", timezone.now())
         assert "monitoring.Incident" in exported("bob@example.org")
         erased("bob@example.org")
         assert [key for key, text in everything().items() if "brother" in text] == []
 
     def test_later_note_by_another_person_stays(self, incident):
-        note_cause(incident, "My brother pulled the plug", "bob", timezone.now())
-        note_cause(incident, "The UPS", "operator", timezone.now())
+        note_cause([incident], "My brother pulled the plug", "bob", timezone.now())
+        note_cause([incident], "The UPS", "operator", timezone.now())
         assert "monitoring.Incident" not in exported("bob@example.org")
         erased("bob@example.org")
         incident.refresh_from_db()
