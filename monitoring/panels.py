@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 
 from monitoring.figures.uptime import format_percent, success_share
 from monitoring.models import Incident, Rollup, Round, Target
+from monitoring.models.targets import OVERDUE
 from portal.base.words import EMPTY_VALUE, format_count, format_relative, round_half_up, round_to_integer
 from portal.desk import checklist
 from portal.desk.panels import Tile, chart_start, daily_chart, tiles
@@ -27,8 +28,10 @@ FEW_MS = 10
 
 @dataclass(frozen=True)
 class StateCounts:
-    """Number of targets in each state. `up` includes `slow`."""
+    """Number of targets in each state. `up` includes `slow`, without overdue targets: their state may have passed."""
 
+    watched: int
+    overdue: int
     up: int
     slow: int
     failing: int
@@ -36,10 +39,6 @@ class StateCounts:
     down: int
     unknown: int
     paused: int
-
-    @property
-    def watched(self) -> int:
-        return self.up + self.failing + self.unstable + self.down + self.unknown
 
     @property
     def sentence(self) -> str:
@@ -53,11 +52,14 @@ class StateCounts:
         return _("up") if self.watched else _("targets monitored")
 
 
-def count_states() -> StateCounts:
+def count_states(now: datetime) -> StateCounts:
     """Count the targets by state in one query."""
+    overdue = Q(next_check_at__lt=now - OVERDUE)
     figures = Target.objects.aggregate(
-        up=Count("pk", filter=ACTIVE & Q(state__in=ANSWERING)),
-        slow=Count("pk", filter=ACTIVE & Q(state=State.SLOW)),
+        watched=Count("pk", filter=ACTIVE),
+        overdue=Count("pk", filter=ACTIVE & overdue),
+        up=Count("pk", filter=ACTIVE & Q(state__in=ANSWERING) & ~overdue),
+        slow=Count("pk", filter=ACTIVE & Q(state=State.SLOW) & ~overdue),
         failing=Count("pk", filter=ACTIVE & Q(state=State.FAILING)),
         unstable=Count("pk", filter=ACTIVE & Q(state=State.UNSTABLE)),
         down=Count("pk", filter=ACTIVE & Q(state=State.DOWN)),
@@ -128,7 +130,7 @@ def first_target(request: HttpRequest) -> checklist.Step:
 
 @tiles.register
 def services_tile(now: datetime) -> Tile:
-    figures, days, newest = count_states(), cached_month(now), Round.objects.latest_first().first()
+    figures, days, newest = count_states(now), cached_month(now), Round.objects.latest_first().first()
     return Tile(
         title=_("Services"),
         figure=figures.sentence,

@@ -1,6 +1,7 @@
 """The programme of a target, chosen on the target's own page."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
@@ -42,6 +43,7 @@ def linked_programme(target: Target) -> SafeString | str:
 class TargetWithProgrammeAdmin(TargetAdmin):
     form = TargetWithProgrammeForm
     lookups = (*TargetAdmin.lookups, FIELD)
+    export_columns: ClassVar[Sequence[str]] = (*TargetAdmin.export_columns, f"{FIELD}__name")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         is_editable = obj is None or self.has_change_permission(request, obj)

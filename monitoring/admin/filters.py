@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from monitoring.alerts import maintenance
 from monitoring.error_texts import ERROR_LABELS
 from monitoring.models import CheckResult, Exclusion, Incident, MaintenanceWindow, Round, Target
+from monitoring.models.targets import OVERDUE
 from monitoring.panels import TROUBLED
 from portal.admin.filters import ChoiceFilter, FieldFilter, PeriodFilter
 
@@ -36,11 +37,17 @@ class TargetStateFilter(ChoiceFilter):
 class AttentionFilter(ChoiceFilter):
     title = _("view")
     parameter_name = "standing"
-    options = {"attention": _("needs attention"), "paused": _("paused"), "silenced": _("silenced")}
+    options = {
+        "attention": _("needs attention"),
+        "overdue": _("overdue"),
+        "paused": _("paused"),
+        "silenced": _("silenced"),
+    }
 
     def condition(self, value: str, now: datetime) -> Q:
         return {
             "attention": Q(is_active=True, state__in=TROUBLED),
+            "overdue": Q(is_active=True, next_check_at__lt=now - OVERDUE),
             "paused": Q(is_active=False),
             "silenced": Q(silenced_until__gt=now),
         }[value]

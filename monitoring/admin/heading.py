@@ -19,7 +19,7 @@ from monitoring.panels import (
     count_states,
     format_milliseconds,
 )
-from portal.admin.display import BAD, GOOD, QUIET, badge, relative_moment
+from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, relative_moment
 from portal.base.words import format_count
 
 
@@ -35,7 +35,7 @@ class ListHeading:
 
 
 def list_heading(now: datetime) -> ListHeading:
-    figures, newest, uptime = count_states(), Round.objects.latest_first().first(), cached_month(now).uptime
+    figures, newest, uptime = count_states(now), Round.objects.latest_first().first(), cached_month(now).uptime
     facts = [
         (_("Open incidents"), incidents_link(Incident.objects.open().count())),
         (capfirst(_("30-day uptime")), format_percent(uptime)),
@@ -48,7 +48,9 @@ def tone_of(figures: StateCounts) -> str:
     """Return the tone of the figure: nothing monitored is neither good nor bad."""
     if not figures.watched:
         return QUIET
-    return BAD if figures.down or figures.unstable else GOOD
+    if figures.down or figures.unstable:
+        return BAD
+    return WARNING if figures.overdue else GOOD
 
 
 def other_states(figures: StateCounts) -> list[tuple[str, str]]:
@@ -56,6 +58,7 @@ def other_states(figures: StateCounts) -> list[tuple[str, str]]:
         (figures.down, ngettext("%(count)s down", "%(count)s down", figures.down), "state=down"),
         (figures.unstable, ngettext("%(count)s unstable", "%(count)s unstable", figures.unstable), "state=unstable"),
         (figures.failing, ngettext("%(count)s failing", "%(count)s failing", figures.failing), "state=failing"),
+        (figures.overdue, ngettext("%(count)s overdue", "%(count)s overdue", figures.overdue), "standing=overdue"),
         (figures.slow, ngettext("%(count)s slow", "%(count)s slow", figures.slow), "state=slow"),
         (
             figures.unknown,

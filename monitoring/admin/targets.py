@@ -1,7 +1,8 @@
 """Targets in the admin: state, uptime and latency in the list, everything known on the page of each."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -106,6 +107,10 @@ class TargetAdmin(SingleDeletionAdmin, TargetActions, SettingsAdmin):
         moment_column("last_check_at", _("last check"), ordering="last_check_at"),
     )  # fmt: skip
     list_display_links = ("target",)
+    # Without the header's value, which may be a secret.
+    export_columns: ClassVar[Sequence[str]] = (
+        "name", "url", *(name for name in MORE_SETTINGS if name != "header_value"), "is_active", "silenced_until",
+    )  # fmt: skip
     list_filter = (AttentionFilter, TargetStateFilter)
     search_fields = ("name__fragment", "url__fragment")
     search_help_text = search_by(_("name"), _("URL"))

@@ -53,7 +53,7 @@ class StatusView(ApiView):
 
     @extend_schema(responses={200: StatusAnswer})
     def get(self, request: Request) -> Response:
-        states = count_states()
+        states = count_states(timezone.now())
         targets = serialize_states(states)
         incidents = Incident.objects.open()
         total, last = incidents.count(), Round.objects.latest_first().first()
@@ -122,8 +122,8 @@ def round_latency(latency_ms: float | None) -> float | None:
 
 
 def serialize_states(states: StateCounts) -> dict[str, int]:
-    """Return the number of targets by state. Here unstable and failing ones are up as well."""
-    up = states.up + states.unstable + states.failing
+    """Return the number of targets by state. Here unstable, failing and overdue ones are up as well."""
+    up = states.watched - states.down - states.unknown
     return {"up": up, "down": states.down, "paused": states.paused, "unknown": states.unknown}
 
 

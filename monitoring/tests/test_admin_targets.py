@@ -107,6 +107,22 @@ class TestList:
         assert {title: found[title] for title in figures} == figures
         assert {new[title] for title in figures} == {""}
 
+    def test_heading_counts_targets_that_are_not_checked_apart(self, admin_client, make_target):
+        now = timezone.now()
+        make_target("fresh", state="up", next_check_at=now + HOUR)
+        make_target("late", state="up", next_check_at=now - HOUR)
+        heading = admin_client.get(TARGETS).context["heading"]
+        assert (heading.figure, heading.tone) == ("1 of 2", "warning")
+        assert heading.other_states == [("1 overdue", "standing=overdue")]
+        assert listed_rows(admin_client, "target", standing="overdue") == ["late"]
+
+    def test_settings_are_exported_without_the_value_of_the_header(self, admin_client, make_target):
+        make_target("API", url="https://api.example.org/", interval=30, header_name="X-Key", header_value="secret")
+        [row] = exported_rows(admin_client, TARGETS, "fields/")
+        assert (row["url"], row["interval"], row["header_name"]) == ("https://api.example.org/", "30", "X-Key")
+        assert "beta_programme" in row
+        assert "secret" not in row.values()
+
     def test_list_draws_a_bar_per_day(self, admin_client, target):
         today = floor_to_step(timezone.now(), DAY)
         create_rollup(target, Period.DAY, today, checks=100, failures=1)

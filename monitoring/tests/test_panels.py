@@ -6,7 +6,7 @@ from django.utils import timezone, translation
 
 from monitoring.alerts.incidents import IncidentOpening, open_incidents
 from monitoring.clock import mark
-from monitoring.figures.uptime import DAY, HOUR, floor_to_step
+from monitoring.figures.uptime import DAY, HOUR, MINUTE, floor_to_step
 from monitoring.models import Rollup, Round
 from monitoring.panels import count_states, format_milliseconds, services_tile
 from monitoring.tests.factories import create_rollup
@@ -32,14 +32,20 @@ class TestStateCounts:
             ({"state": "unknown"}, (0, 0, 0, 0, 0, 1, 0)),
             ({"state": "up", "is_active": False}, (0, 0, 0, 0, 0, 0, 1)),
             ({"state": "down", "is_active": False}, (0, 0, 0, 0, 0, 0, 1)),
+            ({"state": "slow", "is_late": True}, (0, 0, 0, 0, 0, 0, 0)),
+            ({"state": "down", "is_late": True}, (0, 0, 0, 0, 1, 0, 0)),
         ],
     )
-    def test_slow_target_counts_as_up(self, make_target, fields, expected):
-        make_target(**fields)
-        found = count_states()
+    def test_slow_target_counts_as_up_unless_overdue(self, make_target, fields, expected):
+        now, is_late = timezone.now(), "is_late" in fields
+        make_target(
+            **{name: value for name, value in fields.items() if name != "is_late"},
+            next_check_at=now - 6 * MINUTE if is_late else now,
+        )
+        found = count_states(now)
         names = ("up", "slow", "failing", "unstable", "down", "unknown", "paused")
         assert tuple(getattr(found, name) for name in names) == expected
-        assert found.watched == (0 if found.paused else 1)
+        assert (found.watched, found.overdue) == (0 if found.paused else 1, 1 if is_late else 0)
 
 
 class TestTile:

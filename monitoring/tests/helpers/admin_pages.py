@@ -41,9 +41,9 @@ def listed_rows(client, model, app="monitoring", **query):
     return [str(row) for row in changelist_rows(client, apps.get_model(app, model), **query)]
 
 
-def exported_rows(client, address):
-    """Return the rows of a list's export, each by its titles."""
-    text = client.get(f"{address}export/").getvalue().decode("utf-8-sig")
+def exported_rows(client, address, kind=""):
+    """Return the rows of a list's export, or of its `fields/`, each by its titles."""
+    text = client.get(f"{address}export/{kind}").getvalue().decode("utf-8-sig")
     return list(csv.DictReader(text.splitlines()))
 
 
