@@ -32,7 +32,7 @@ from portal.notifications.configuration import GUARDIAN, find_channel, recipient
 from usage.consumption import DAY
 from usage.guardian import reports, wording
 from usage.guardian.mail import bar_percent
-from usage.guardian.summary import build_summary
+from usage.guardian.summary import build_digest
 from usage.models import GuardianReport
 
 SUBJECTS["report"] = SubjectKind("usage.guardianreport", by_number)
@@ -197,7 +197,7 @@ class GuardianReportAdmin(ReadOnlyAdmin):
     def report_now(self, request: HttpRequest, hours: int, is_mailed: bool) -> HttpResponse:
         end = timezone.now()
         start = end - timedelta(hours=hours)
-        data = build_summary(start, end)
+        data = build_digest(start, end)
         with transaction.atomic():
             report = reports.create(start, end, data, request.user.get_username(), is_mailed=is_mailed)
             after = {"hours": hours, "mailed": is_mailed}

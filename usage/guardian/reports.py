@@ -19,7 +19,7 @@ from portal.base.files import write_whole
 from portal.notifications import in_portal_language, notify
 from portal.work.jobs import Lease
 from usage.guardian.mail import build_notice
-from usage.guardian.summary import build_summary
+from usage.guardian.summary import build_digest
 from usage.models import GuardianReport
 
 EVERY = timedelta(hours=2)
@@ -39,7 +39,7 @@ def create_periodic(lease: Lease) -> dict[str, Any]:
     """
     end = datetime.fromisoformat(lease.cycle_key) - OFFSET
     start = end - EVERY
-    report = create(start, end, build_summary(start, end), lease=lease)
+    report = create(start, end, build_digest(start, end), lease=lease)
     write_file(report)
     return {"report": report.pk, "period": str(report)}
 

@@ -23,6 +23,7 @@ from django.db.models import Count, F, Q, QuerySet, Window
 from django.db.models.functions import RowNumber
 
 from portal.base.moments import format_iso
+from usage.guardian.features import is_portal_page
 from usage.guardian.presence import active_seconds
 from usage.models import FeatureUsage, UserError
 from usage.models.activity import PEOPLE
@@ -35,9 +36,22 @@ Rows = QuerySet[Any]
 Counts = Counter[tuple[str, Any]]
 
 
+def build_digest(start: datetime, end: datetime) -> dict[str, Any]:
+    """Return the summary of a period with what digests list: the most used features, and the portal's pages apart.
+
+    Among all features, operators' own clicks may leave no room for those that customers use.
+    """
+    requests = FeatureUsage.objects.filter(within(start, end)).order_by()
+    counts: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
+    for name, count in requests.values_list("feature_name").annotate(Count("pk")):
+        counts[is_portal_page(name)][name] = count
+    tops = {"product_features": list_top(counts[False]), "portal_pages": list_top(counts[True])}
+    return build_summary(start, end) | tops
+
+
 def build_summary(start: datetime, end: datetime) -> dict[str, Any]:
     """Return the body of `GET usage/summary` for a period of whole hours."""
-    in_period = Q(timestamp__gte=start, timestamp__lt=end)
+    in_period = within(start, end)
     requests, errors = FeatureUsage.objects.filter(in_period).order_by(), UserError.objects.filter(in_period).order_by()
     request_counts, error_counts = count_rows(requests, "feature_name"), count_rows(errors, "error_code")
     users = build_users(request_counts, error_counts, latest_errors(errors), active_seconds(start, end))
@@ -54,9 +68,7 @@ def build_summary(start: datetime, end: datetime) -> dict[str, Any]:
         "total_requests": request_counts.total(),
         "total_errors": error_counts.total(),
         "users": users,
-        "top_features": [
-            {"name": name, "count": count} for name, count in most_frequent(sum_by_value(request_counts))[:TOP_FEATURES]
-        ],
+        "top_features": list_top(sum_by_value(request_counts)),
         "error_breakdown": build_breakdown(sum_by_value(error_counts)),
         **sampling(),
     }
@@ -69,6 +81,10 @@ def sampling() -> dict[str, int]:
 
 
 # --- Queries ---------------------------------------------------------------------------------------------------------
+
+
+def within(start: datetime, end: datetime) -> Q:
+    return Q(timestamp__gte=start, timestamp__lt=end)
 
 
 def count_rows(rows: Rows, column: str) -> Counts:
@@ -128,6 +144,10 @@ def sum_by_value(counts: Counts) -> Counter[Any]:
 def most_frequent(counts: Counter[str]) -> list[tuple[str, int]]:
     """Sort by count, then by name. In Python, since databases collate names differently."""
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def list_top(counts: Counter[str]) -> list[dict[str, Any]]:
+    return [{"name": name, "count": count} for name, count in most_frequent(counts)[:TOP_FEATURES]]
 
 
 def build_breakdown(counts: Counter[int | None]) -> dict[str, int]:

@@ -82,12 +82,20 @@ def describe_sampling(data: Data) -> str:
 
 def most_used(data: Data) -> list[tuple[str, int]]:
     """Return the most used features with their counts, without the portal's own pages."""
-    return count_titles(top for top in data["top_features"] if not is_portal_page(top["name"]))
+    return count_titles(top_of_kind(data, "product_features", is_page=False))
 
 
 def portal_pages(data: Data) -> list[tuple[str, int]]:
-    """Return the pages of the portal among the most used features."""
-    return count_titles(top for top in data["top_features"] if is_portal_page(top["name"]))
+    """Return the most used pages of the portal with their counts."""
+    return count_titles(top_of_kind(data, "portal_pages", is_page=True))
+
+
+def top_of_kind(data: Data, key: str, *, is_page: bool) -> list[dict[str, Any]]:
+    """Return the stored list; digests of former versions have only those among the most used of all."""
+    if key in data:
+        stored: list[dict[str, Any]] = data[key]
+        return stored
+    return [top for top in data["top_features"] if is_portal_page(top["name"]) == is_page]
 
 
 def count_titles(tops: Iterable[dict[str, Any]]) -> list[tuple[str, int]]:

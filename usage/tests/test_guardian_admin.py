@@ -12,7 +12,7 @@ from portal.desk.history import describe_event
 from portal.models import AuditEvent, OutboxMessage
 from portal.notifications.configuration import synchronise_environment_channels
 from usage.guardian import reports
-from usage.guardian.summary import build_summary
+from usage.guardian.summary import build_digest
 from usage.models import FeatureUsage, GuardianReport
 from usage.tests.factories import at, create_error, create_feature_usage, create_session
 
@@ -50,7 +50,7 @@ def some_activity():
 
 
 def report(requested_by="", start=START, end=END):
-    return reports.create(start, end, build_summary(start, end), requested_by, is_mailed=False)
+    return reports.create(start, end, build_digest(start, end), requested_by, is_mailed=False)
 
 
 def page_of(report):

@@ -11,9 +11,9 @@ from portal.notifications import in_portal_language
 from portal.notifications.configuration import synchronise_environment_channels
 from portal.tests.helpers.smtp_sink import SmtpSink
 from portal.tests.helpers.workers import deliver
-from usage.guardian import reports
+from usage.guardian import reports, wording
 from usage.guardian.mail import bar_percent, build_notice
-from usage.guardian.summary import build_summary
+from usage.guardian.summary import build_digest
 from usage.tests.factories import at, create_error, create_feature_usage, create_session
 
 pytestmark = pytest.mark.django_db
@@ -60,7 +60,7 @@ def sent(settings):
         settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", sink.port
 
         def send():
-            reports.create(START, END, build_summary(START, END))
+            reports.create(START, END, build_digest(START, END))
             assert deliver() == 1
             return sink.mails[-1]
 
@@ -73,7 +73,7 @@ def body(mail, kind):
 
 def written():
     """Return a function that builds the notice of the report."""
-    report = reports.create(START, END, build_summary(START, END), "olga", is_mailed=False)
+    report = reports.create(START, END, build_digest(START, END), "olga", is_mailed=False)
     with in_portal_language():
         return build_notice(report)
 
@@ -209,7 +209,7 @@ def test_mail_of_a_large_month_stays_small():
     for number in range(200):
         create_session(f"user{number:03}@example.org", START, END)
         create_feature_usage(f"user{number:03}@example.org", START)
-    data = build_summary(END - timedelta(hours=720), END)
+    data = build_digest(END - timedelta(hours=720), END)
     report = reports.create(END - timedelta(hours=720), END, data, "olga")
     message = OutboxMessage.objects.get()
     assert (len(report.data["users"]), message.html != "", len(message.text) < 20_000) == (200, True, True)
@@ -218,7 +218,7 @@ def test_mail_of_a_large_month_stays_small():
 
 def test_mail_is_in_the_portals_language(settings):
     settings.LANGUAGE_CODE = "fr"
-    reports.create(START, END, build_summary(START, END))
+    reports.create(START, END, build_digest(START, END))
     message = OutboxMessage.objects.get()
     assert '<html lang="fr">' in message.html
 
@@ -265,3 +265,16 @@ def test_machines_are_not_listed_as_people(settings):
 def test_smallest_bar_is_visible(count, percent):
     assert bar_percent(count, 100) == percent
     assert bar_percent(count, 1_000) >= 1
+
+
+def test_operators_clicks_leave_room_for_the_features_that_customers_use(sent):
+    for number in range(15):
+        for _ in range(5):
+            create_feature_usage(BOB, at("15:00"), f"admin:page_{number:02}")
+    for _ in range(4):
+        create_feature_usage("client:gui", at("15:00"), "document_upload")
+    data = build_digest(START, END)
+    assert wording.most_used(data) == [("document_upload", 4)]
+    assert len(wording.portal_pages(data)) == 10
+    assert "document_upload" not in [top["name"] for top in data["top_features"]]
+    assert "- document_upload: 4" in body(sent(), "plain")

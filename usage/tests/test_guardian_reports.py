@@ -17,7 +17,7 @@ from portal.notifications.configuration import synchronise_environment_channels
 from portal.work.jobs import LeaseLost, claim_cycle
 from portal.work.schedules import jobs, run_cycle
 from usage.guardian import reports
-from usage.guardian.summary import build_summary
+from usage.guardian.summary import build_digest
 from usage.models import GuardianReport
 from usage.tests.factories import at, create_error, create_feature_usage
 
@@ -111,7 +111,7 @@ def test_report_is_stored_mailed_and_written(clock, file):
     create_error(BOB, at("15:30"))
     run_cycle(JOB)
     report = GuardianReport.objects.get()
-    assert report.data == written(file) == build_summary(at("14:00"), at("16:00"))
+    assert report.data == written(file) == build_digest(at("14:00"), at("16:00"))
     assert report.data["users"][0]["email"] == BOB
     assert mails() == ["g@example.org", "h@example.org"]
     assert JobRun.objects.get().result == {"report": report.pk, "period": "2026-03-10 14:00 - 16:00"}
@@ -206,7 +206,7 @@ def test_second_run_has_no_effect(clock, file):
     assert file.stat().st_ino == before
 
 
-@pytest.mark.parametrize("at_the_line", ["write_file", "create", "notify", "build_summary"])
+@pytest.mark.parametrize("at_the_line", ["write_file", "create", "notify", "build_digest"])
 def test_retry_after_a_kill_has_one_effect(monkeypatch, clock, file, at_the_line):
     create_feature_usage(BOB, at("15:00"))
 
@@ -242,14 +242,14 @@ def test_lost_lease_writes_nothing(clock, file):
 def test_requested_reports_of_a_period_may_be_several():
     period = (at("14:00"), at("16:00"))
     for requested_by in ("olga", "olga", "", ""):
-        reports.create(*period, build_summary(*period), requested_by)
+        reports.create(*period, build_digest(*period), requested_by)
     assert GuardianReport.objects.count() == 3
     assert len(mails()) == 6
 
 
 def test_report_without_mail_is_not_mailed():
     period = (at("14:00"), at("16:00"))
-    reports.create(*period, build_summary(*period), "olga", is_mailed=False)
+    reports.create(*period, build_digest(*period), "olga", is_mailed=False)
     assert mails() == []
 
 
@@ -257,14 +257,14 @@ def test_row_and_mail_share_a_transaction(django_assert_num_queries, monkeypatch
     seen = []
     monkeypatch.setattr(reports, "notify", lambda notice: seen.append(connection.in_atomic_block))
     period = (at("14:00"), at("16:00"))
-    reports.create(*period, build_summary(*period))
+    reports.create(*period, build_digest(*period))
     assert seen == [True]
 
 
 def test_summary_is_computed_outside_the_transaction(monkeypatch, clock, transactional_db):
     seen = []
     monkeypatch.setattr(
-        reports, "build_summary", lambda *period: seen.append(connection.in_atomic_block) or build_summary(*period)
+        reports, "build_digest", lambda *period: seen.append(connection.in_atomic_block) or build_digest(*period)
     )
     run_cycle(JOB)
     assert seen == [False]
