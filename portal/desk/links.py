@@ -34,10 +34,12 @@ def may_open(request: HttpRequest, url: str) -> bool:
 
 
 def may_use(request: HttpRequest, url: str) -> bool:
-    """Return whether the user may open the page and, if it adds a row, may add one."""
-    adds = urlsplit(url).path.endswith("/add/")
-    return may_open(request, url) and not (
-        adds and not all(model_admin.has_add_permission(request) for model_admin in admins_behind(url))
+    """Return whether the user may open the page and do what it is for: add a row, or change a password."""
+    path = urlsplit(url).path
+    return may_open(request, url) and all(
+        (model_admin.has_add_permission(request) or not path.endswith("/add/"))
+        and (model_admin.has_change_permission(request) or not path.endswith("/password/"))
+        for model_admin in admins_behind(url)
     )
 
 

@@ -27,7 +27,7 @@ from portal.desk import live, profile
 from portal.desk.acknowledging import acknowledge_view, add_acknowledgements
 from portal.desk.checklist import load_checklist
 from portal.desk.findings import recent_findings
-from portal.desk.links import may_open
+from portal.desk.links import may_open, may_use
 from portal.desk.panels import current_tiles
 from portal.desk.search import search_view
 
@@ -183,8 +183,14 @@ def menu_entry(page: Page) -> dict[str, Any]:
 def findings_for(request: HttpRequest, now: datetime) -> list[Finding]:
     """Return the findings that the user may see, without the buttons that they may not use."""
     seen = [
-        replace(finding, url="") if finding.permission and not request.user.has_perm(finding.permission) else finding
+        finding if may_act(request, finding) else replace(finding, url="")
         for finding in recent_findings(now)
         if may_open(request, finding.url)
     ]
     return add_acknowledgements(seen, now)
+
+
+def may_act(request: HttpRequest, finding: Finding) -> bool:
+    if finding.permission:
+        return request.user.has_perm(finding.permission)
+    return may_use(request, finding.url)

@@ -13,6 +13,7 @@ from portal import audit
 from portal.base.findings import Finding, Severity
 from portal.desk import findings, panels
 from portal.desk.panels import Chart, Tile, chart_start, daily_chart
+from portal.tests.helpers.admin_pages import log_in_with_role
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_database("the landing page")]
 INDEX = "/admin/"
@@ -179,3 +180,14 @@ def test_language_can_be_switched(admin_client):
     text = page(admin_client)
     assert '<html lang="fr"' in text
     assert 'value="en" lang="en">English</button>' in text
+
+
+@pytest.mark.parametrize(("role", "has_button"), [("viewer", False), ("staff", False), ("operator", True)])
+def test_button_of_a_finding_is_shown_only_to_those_who_may_use_its_page(client, found, role, has_button):
+    log_in_with_role(client, role)
+    url = reverse("admin:portal_notificationchannel_add")
+    found.append(Finding(Severity.WARNING, "No one gets alerts.", url=url, action="Add a channel"))
+    shown = page(client).partition('id="content-main"')[2]
+    assert "No one gets alerts." in shown
+    assert (url in shown) is has_button
+    assert client.get(url).status_code == (200 if has_button else 403)
