@@ -256,7 +256,7 @@ class BackupEntry(models.Model):
     cycle_at = models.DateTimeField(_("scheduled"))
     status = models.CharField(_("status"), max_length=32, choices=Status.choices)
     first_status = models.CharField(_("first status"), max_length=32, choices=Status.choices)
-    late = models.BooleanField(_("late"), default=False)
+    late = models.BooleanField(pgettext_lazy("backup", "late"), default=False)
     reasons: Any = models.JSONField(_("reasons"), default=list)
     warnings: Any = models.JSONField(_("warnings"), default=list)
     agent_sha256 = models.CharField(_("SHA-256 (machine)"), max_length=64, blank=True)

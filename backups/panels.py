@@ -16,6 +16,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from backups.cycles import next_expected_time
 from backups.history import job_list_url, job_url
@@ -194,7 +195,9 @@ def backups_tile(now: datetime) -> Tile:
     return Tile(
         title=_("Backups"),
         figure=counts.summary,
-        caption=_("databases protected") if counts.watched else _("no database is monitored"),
+        caption=ngettext("database protected", "databases protected", counts.watched)
+        if counts.watched
+        else _("no database is monitored"),
         url=job_list_url(),
         facts=[
             (_("failing"), format_count(counts.failing)),

@@ -9,7 +9,7 @@ from django.core.cache import cache
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, pgettext
 
 from agents.enrolment import machine_subject
 from portal.admin.display import BAD, GOOD, badge
@@ -135,7 +135,7 @@ def machine_activity_section(machine_id: str) -> Section:
             [
                 use.timestamp,
                 use.feature_name,
-                badge(_("succeeded"), GOOD) if use.success else badge(_("failed"), BAD),
+                badge(pgettext("use", "succeeded"), GOOD) if use.success else badge(_("failed"), BAD),
                 use.duration_ms,
             ]
             for use in uses

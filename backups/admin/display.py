@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy, ngettext, pgettext
 
 from backups import reasons
 from backups.admin.form import shown_timetable
@@ -68,7 +68,7 @@ def entry_remarks(entry: BackupEntry | None) -> SafeString:
     text = ngettext("%(count)d warning", "%(count)d warnings", count) % {"count": count}
     warnings = reasons.format_warnings(entry.warnings)
     return join_inline(
-        badge(_("late"), WARNING) if entry.late else "",
+        badge(pgettext("backup", "late"), WARNING) if entry.late else "",
         format_html('<span title="{}">{}</span>', warnings, badge(text, WARNING)) if count else "",
     )
 

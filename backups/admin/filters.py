@@ -8,6 +8,7 @@ from operator import or_
 
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from backups import reasons
 from backups.models import ExpectedBackupJob, Status
@@ -92,7 +93,7 @@ class EntryStatusFilter(FieldFilter):
 class LateFilter(ChoiceFilter):
     title = _("late, last 7 days")
     parameter_name = "late"
-    options = {"yes": _("late")}
+    options = {"yes": pgettext_lazy("backup", "late")}
 
     def condition(self, value: str, now: datetime) -> Q:
         return Q(late=True, cycle_at__gte=now - LATELY)

@@ -133,7 +133,7 @@ class NotificationChannelAdmin(ChannelTools):
     def get_queryset(self, request: HttpRequest) -> QuerySet[NotificationChannel]:
         return NotificationChannel.objects.with_states(ChannelState.objects.all(), OutboxMessage.objects.all())
 
-    @admin.display(description=_("state"))
+    @admin.display(description=_("status"))
     def state(self, channel: Any) -> SafeString:
         facts = (channel.state_disabled_at, channel.state_failures, channel.state_last_success_at)
         return state_badge(channel.is_active, *facts)

@@ -193,7 +193,7 @@ class KindFilter(ChoiceFilter):
 
 
 class StateFilter(ChoiceFilter):
-    title = _("state")
+    title = _("status")
     parameter_name = "state"
     options = {"usable": _("active"), "expired": _("expired"), "exhausted": _("used up"), "revoked": _("revoked")}
 
@@ -253,7 +253,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
     def name(self, token: ApiToken) -> str:
         return token.name
 
-    @admin.display(description=_("state"))
+    @admin.display(description=_("status"))
     def state(self, token: ApiToken) -> SafeString:
         return token_state(token, timezone.now())
 

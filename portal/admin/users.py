@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 from portal.access.accounts.staff_tokens import staff_tokens_note
 from portal.access.roles import DESCRIPTIONS
@@ -19,6 +20,16 @@ from portal.admin.filters import ChoiceFilter
 from portal.admin.invitations import Inviting
 from portal.admin.searching import search_by
 from portal.base.words import EMPTY_VALUE
+
+# Texts of Django whose French is another word than the portal's, or disagrees in gender: the catalogue has its own.
+DJANGO_TEXTS = (
+    gettext_noop("email address"),
+    gettext_noop("Add %s"),
+    gettext_noop("Change %s"),
+    gettext_noop("The {name} “{obj}” was added successfully."),
+    gettext_noop("The {name} “{obj}” was changed successfully."),
+    gettext_noop("The %(name)s “%(obj)s” was deleted successfully."),
+)
 
 admin.site.unregister(User)
 admin.site.unregister(Group)

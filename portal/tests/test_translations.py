@@ -82,7 +82,7 @@ def test_text_with_a_context_is_translated_by_its_context(monkeypatch):
 
 def test_admin_is_served_in_french():
     with translation.override("fr"):
-        assert translation.gettext("Needs attention") == "Requiert votre attention"
+        assert translation.gettext("Needs attention") == "À traiter"
         assert translation.ngettext("%(count)d token was revoked.", "%(count)d tokens were revoked.", 2).startswith(
             "%(count)d jetons"
         )

@@ -16,7 +16,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonRes
 from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.html import format_html
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext, ngettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from portal import audit
@@ -70,7 +70,7 @@ class WrittenFilter(PeriodFilter):
 class OriginFilter(ChoiceFilter):
     title = _("origin")
     parameter_name = "origin"
-    options = {"periodic": _("scheduled"), "asked": _("on request")}
+    options = {"periodic": pgettext_lazy("digest", "scheduled"), "asked": _("on request")}
 
     def condition(self, value: str, now: datetime) -> Q:
         return Q(requested_by="") if value == "periodic" else ~Q(requested_by="")
