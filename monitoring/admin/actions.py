@@ -44,12 +44,15 @@ class TargetActions(TargetTrials, LockingAdmin):
             "revoke_badge": obj.badge_key is not None,
         }[action]
 
+    def record_events(self, request: HttpRequest, targets: list[Target], name: str, after: Any = None) -> None:
+        for target in targets:
+            audit.record_event(f"monitoring.{name}", target.subject, request=request, after=after)
+
     def carry_out(self, request: HttpRequest, targets: list[Target], name: str, act: Act, after: Any = None) -> int:
         """Do it to these targets with an audit event for each. Return the number of targets changed."""
         if not targets:
             return 0
-        for target in targets:
-            audit.record_event(f"monitoring.{name}", target.subject, request=request, after=after)
+        self.record_events(request, targets, name, after)
         return act(Target.objects.filter(pk__in=[target.pk for target in targets]))
 
     def show_count(self, request: HttpRequest, text: str, count: int, **words: str) -> None:
@@ -63,7 +66,7 @@ class TargetActions(TargetTrials, LockingAdmin):
         """Check one target while the user waits; of several, ask the workers."""
         now, targets = timezone.now(), self.lock_rows(request, queryset, "check_now")
         if len(targets) == 1:
-            self.carry_out(request, targets, "check_asked", lambda rows: 1)
+            self.record_events(request, targets, "check_asked")
             self.check_after_commit(request, targets[0].pk)
             return
         count = self.carry_out(request, targets, "check_asked", lambda rows: controls.request_checks(rows, now))
