@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.template.loader import render_to_string
+from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.text import slugify
 from django.utils.translation import get_language, ngettext
@@ -56,14 +57,14 @@ class Statement:
 
     @property
     def rows(self) -> list[tuple[str, UsageTotals]]:
-        """Return the applications with most pages by name, and the sum of the others."""
-        by_pages = sorted(self.by_application, key=lambda row: -row[1].pages)
-        others = by_pages[SHOWN_APPLICATIONS:]
+        """Return the applications with most pages, most first, and the sum of the others."""
+        by_pages = sorted(self.by_application, key=lambda row: (-row[1].pages, row[0]))
+        shown, others = by_pages[:SHOWN_APPLICATIONS], by_pages[SHOWN_APPLICATIONS:]
         if not others:
-            return self.by_application
+            return shown
         text = ngettext("%(count)s other application", "%(count)s other applications", len(others))
         row = (text % {"count": format_count(len(others))}, add_totals(totals for _name, totals in others))
-        return [*sorted(by_pages[:SHOWN_APPLICATIONS]), row]
+        return [*shown, row]
 
     @property
     def file_name(self) -> str:
@@ -133,6 +134,7 @@ def template_context(statement: Statement) -> dict[str, Any]:
         "period": format_period(statement.period),
         "made_at": format_moment(statement.made_at),
         "is_over": statement.is_over,
+        "zone": timezone.get_current_timezone_name(),
         "rows": [(name, *format_totals(totals)) for name, totals in statement.rows],
         "total": format_totals(total),
         "pages": format_count(total.pages),

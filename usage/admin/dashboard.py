@@ -12,6 +12,7 @@ from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import path, reverse
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.functional import Promise
 from django.utils.html import format_html
 from django.utils.http import urlencode
@@ -64,7 +65,10 @@ class RangeForm(forms.Form):
         if first and last:
             if first > last:
                 self.add_error(None, _("The range must begin before it ends."))
-            elif last > self.today or first < EARLIEST_DAY:
+            elif first < EARLIEST_DAY:
+                text = gettext("The range must begin on %(day)s or later.")
+                self.add_error(None, text % {"day": date_format(EARLIEST_DAY)})
+            elif last > self.today:
                 self.add_error(None, _("The range must end today or earlier."))
             elif (last - first).days >= LONGEST_RANGE:
                 text = gettext("The range may have at most %(count)s days.")

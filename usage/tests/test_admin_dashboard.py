@@ -92,6 +92,10 @@ class TestDailyBars:
         assert context["form"].errors
         assert context["tiles"][0].figure == "3"
 
+    def test_range_before_the_earliest_day_says_when_it_may_begin(self, shown):
+        context = shown(**{"from": "1999-01-01", "to": "1999-02-01"})
+        assert "2000" in str(context["form"].errors)
+
     def test_longest_range_is_accepted(self, shown):
         context = shown(**{"from": "2024-01-01", "to": "2024-12-31"})
         assert not context["form"].errors

@@ -189,9 +189,18 @@ class TestStatement:
         many = [(f"{number:04}" + "W" * 124, UsageTotals(1, 2, 2, 0, number)) for number in range(2_000)]
         statement = statements.Statement(create_licence(), period_at(NOW, 1), many, NOW)
         *shown, others = statement.rows
-        assert shown == many[-50:]
+        assert shown == many[:-51:-1]
         assert others == ("1,950 other applications", UsageTotals(1_950, 3_900, 3_900, 0, sum(range(1_950))))
         assert f"{sum(range(2_000)):,}" in text_of(statements.render_statement(statement))
+
+    def test_statement_has_most_pages_first_and_names_the_time_zone(self):
+        licence = create_licence()
+        for name, pages in (("app-1", 1), ("app-19", 3), ("app-2", 2)):
+            create_rollup(NOW, app_name=name, pages=pages)
+        with timezone.override("Africa/Douala"):
+            statement = statements.build_statement(licence, period_at(NOW, 1), NOW)
+            assert [name for name, _totals in statement.rows] == ["app-19", "app-2", "app-1"]
+            assert "Africa/Douala" in text_of(statements.render_statement(statement))
 
     def test_publisher_is_named(self, settings):
         settings.PORTAL_URL, settings.PUBLISHER_NAME = "https://vigie.example.org/x", ""
