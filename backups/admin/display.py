@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from django.contrib import admin
@@ -32,6 +33,7 @@ from portal.admin.display import (
     relative_moment,
     stack_lines,
 )
+from portal.admin.exporting import exported
 from portal.base.words import EMPTY_VALUE, format_count, format_moment
 
 Promotion = BackupEntry.Promotion
@@ -149,6 +151,7 @@ def next_expected(job: ExpectedBackupJob) -> SafeString:
     return relative_moment(find_next_expected(job, timezone.now()))
 
 
+@exported(attrgetter("last_verified_at"))
 @admin.display(description=gettext_lazy("last verified backup"), ordering=F("last_verified_at").asc(nulls_first=True))
 def last_good(job: ExpectedBackupJob) -> SafeString | str:
     """Return the age of the last verified backup, and since when its content is unchanged."""

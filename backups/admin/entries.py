@@ -79,6 +79,8 @@ class BackupEntryAdmin(ReadOnlyAdmin):
     def size(self, entry: BackupEntry) -> SafeString | str:
         return display.size_with_tooltip(entry.server_size)
 
+    size.export_cells = {_("size (bytes)"): lambda entry: entry.server_size}  # type: ignore[attr-defined]
+
     @admin.display(description=_("Reported"))
     def claimed(self, entry: BackupEntry) -> SafeString | str:
         return display.size_and_hash(entry, "agent", in_full=True)

@@ -218,6 +218,8 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
     def size(self, job: ExpectedBackupJob) -> SafeString | str:
         return display.size_with_tooltip(latest_entries_of(job).size)
 
+    size.export_cells = {_("size (bytes)"): lambda job: latest_entries_of(job).size}  # type: ignore[attr-defined]
+
     @admin.display(description=_("reason"))
     def why(self, job: ExpectedBackupJob) -> SafeString | str:
         if standing_of(job) == Standing.OVERDUE:

@@ -1,5 +1,6 @@
 """The admin of expected backups: list, heading, page and form."""
 
+import csv
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -55,6 +56,15 @@ class TestTheList:
         assert "1 warning<" not in text
         set_status(make_job("b"), damage=make_reason("current_differs"))
         assert "stored backup corrupted" in page_text(admin_client.get(LIST))
+
+    def test_export_has_the_size_in_bytes_and_the_moment_of_the_last_backup(self, admin_client, make_job):
+        at = datetime(2026, 3, 10, 9, 12, 44, tzinfo=UTC)
+        make_entry(make_job("a", last_verified_at=at), ago=2 * DAY, server_size=9 * 1024**3)
+        make_job("b")
+        content = b"".join(admin_client.get(f"{LIST}export/").streaming_content).decode("utf-8-sig")
+        first, second = csv.DictReader(content.splitlines())
+        assert (first["Size (bytes)"], first["Last verified backup"]) == (str(9 * 1024**3), "2026-03-10T09:12:44.000Z")
+        assert (second["Size (bytes)"], second["Last verified backup"]) == ("", "")
 
     def test_list_shows_the_size_of_the_last_good_dump(self, admin_client, job):
         make_entry(job, ago=2 * DAY, server_size=9 * 1024**3)

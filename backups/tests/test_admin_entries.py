@@ -1,5 +1,6 @@
 """The admin of backup entries: list, search, export and page."""
 
+import csv
 from datetime import timedelta
 
 import pytest
@@ -82,6 +83,8 @@ class TestTheList:
         lines = b"".join(act_on(admin_client, entry).streaming_content).decode("utf-8-sig").splitlines()
         assert lines[0].startswith("Status,Scheduled,")
         assert "crm; SRV-1" in lines[1]
+        (row,) = csv.DictReader(lines)
+        assert row["Size (bytes)"] == str(entry.server_size)
 
 
 def act_on(client, entry):
