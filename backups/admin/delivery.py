@@ -108,7 +108,8 @@ def https_snippets(job: ExpectedBackupJob, schedule: DailySchedule) -> Iterator[
     )
     yield Snippet(_("Run it once"), "delivery-once", line)
     in_crontab = line.replace("%", r"\%")  # a plain % ends the command of a crontab
-    lines = [CRONTAB_PATH, f"{schedule.crontab}  {in_crontab} >>/var/log/vigie-deposit.log 2>&1"]
+    # Without a log that its user may write, cron would not run the command at all.
+    lines = [CRONTAB_PATH, f'{schedule.crontab}  {in_crontab} >>"$HOME/vigie-deposit.log" 2>&1']
     yield Snippet(_("cron (crontab -e)"), "delivery-cron", "\n".join(lines))
     yield Snippet(_("Windows Task Scheduler (PowerShell)"), "delivery-windows", windows_task(name, schedule))
 

@@ -65,6 +65,9 @@ class TestTheLines:
         assert "-At " not in lines["delivery-windows"]
         assert lines["delivery-windows"].splitlines()[-1].startswith("# ")
 
+    def test_crontab_of_any_user_can_write_its_log(self, make_job):
+        assert lines_of(make_job())["delivery-cron"].endswith(' >>"$HOME/vigie-deposit.log" 2>&1')
+
     def test_percent_signs_are_escaped_in_a_crontab(self, make_job):
         assert "%" not in lines_of(make_job(ODD_NAME))["delivery-cron"].replace(r"\%", "")
 
