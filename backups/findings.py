@@ -93,10 +93,10 @@ def overdue_databases(now: datetime) -> Iterator[Finding]:
 @finding_sources.register
 def damaged_versions(now: datetime) -> Iterator[Finding]:
     """Report current versions that are no longer what was verified, of paused jobs too."""
-    for job in ExpectedBackupJob.objects.filter(DAMAGED).order_by("reverified_at")[:SHOWN]:
+    for job in ExpectedBackupJob.objects.filter(DAMAGED).order_by("damaged_since")[:SHOWN]:
         text = _("%(job)s: stored backup corrupted. %(why)s")
         values = {"job": describe_names(job), "why": reasons.format_reasons([job.damage])}
-        yield job_finding(job, Severity.CRITICAL, text % values, job.reverified_at, "stored")
+        yield job_finding(job, Severity.CRITICAL, text % values, job.damaged_since, "stored")
 
 
 @finding_sources.register
@@ -134,8 +134,7 @@ def doubtful_backups(now: datetime) -> Iterator[Finding]:
         entry = newest[job.pk].verified
         text = _("%(job)s: last backup suspicious. %(why)s")
         values = {"job": describe_names(job), "why": reasons.format_warnings(entry.doubts) if entry else ""}
-        since = entry.recorded_at if entry else job.status_since
-        yield job_finding(job, Severity.WARNING, text % values, since, "suspicious")
+        yield job_finding(job, Severity.WARNING, text % values, job.status_since, "suspicious")
     if has_others:
         others = doubtful.count() - SHOWN
         text = ngettext(

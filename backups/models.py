@@ -20,8 +20,7 @@ from backups.scanner.disk import paths
 from portal.base import cron
 
 LOOK_BACK_CYCLES = 22  # 14 to catch up with, the current one, and 7 to compare sizes with
-KEPT_VALIDATOR = MaxValueValidator(10_000)
-TEMPLATE_VALIDATORS = [validators.validate_template]
+KEPT_VALIDATOR, TEMPLATE_VALIDATORS = MaxValueValidator(10_000), [validators.validate_template]
 STORED_CONDITION, UNSTORED_CONDITION = Q(promotion__in=querysets.STORED), Q(promotion__in=querysets.UNSTORED)
 
 
@@ -147,6 +146,7 @@ class ExpectedBackupJob(models.Model):
     alerted_severity = models.PositiveSmallIntegerField(null=True, editable=False)
     reverified_at = models.DateTimeField(_("current version re-verified"), null=True, editable=False)
     damage: Any = models.JSONField(_("corruption of the current version"), null=True, editable=False)
+    damaged_since = models.DateTimeField(null=True, editable=False)
 
     objects = querysets.ExpectedBackupJobQuerySet.as_manager()
 

@@ -133,9 +133,9 @@ def update_job(examined: ExaminedCycle, now: datetime) -> bool:
             job.last_success_at, job.previous_successful_hash = taken_at, examined.measured.sha256
     if not is_latest:
         return False
-    if job.current_status != status:
-        job.current_status, job.status_since = status, now
-    job.in_doubt = status in VERIFIED and verdict.has_doubts
+    in_doubt = status in VERIFIED and verdict.has_doubts
+    if (job.current_status, job.in_doubt) != (status, in_doubt):
+        job.current_status, job.in_doubt, job.status_since = status, in_doubt, now
     if status in SETTLED and not verdict.has_doubts:
         job.settled_at = cycle.at
     return True

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from django.db import transaction
+from django.db.models import Value
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from backups.models import BackupEntry, DepositArea, ExpectedBackupJob
@@ -47,6 +49,7 @@ def record_damage(job: ExpectedBackupJob, damage: Reason | None, lease: Lease) -
     now = timezone.now()
     with transaction.atomic(), in_portal_language():
         lease.extend()
-        ExpectedBackupJob.objects.filter(pk=job.pk).update(reverified_at=now, damage=damage)
+        since = Coalesce("damaged_since", Value(now)) if damage is not None else None
+        ExpectedBackupJob.objects.filter(pk=job.pk).update(reverified_at=now, damage=damage, damaged_since=since)
         if damage is not None:
             notify(damage_notice(job, damage, f"{now:%Y%m%d}"))

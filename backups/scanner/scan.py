@@ -240,7 +240,7 @@ def record_storage(entries: list[BackupEntry], lease: Lease, now: datetime) -> i
         demote_former_current(promoted)
         BackupEntry.objects.write_fields(entries, STORAGE_FIELDS)
         jobs = ExpectedBackupJob.objects.filter(pk__in=[entry.job_id for entry in promoted])
-        jobs.update(damage=None, reverified_at=None)
+        jobs.update(damage=None, damaged_since=None, reverified_at=None)
         failed = [entry for entry in entries if entry.promotion_reason and now >= entry.job.created_at]
         notify(*(storage_notice(entry, entry.promotion_reason) for entry in failed))
     for entry in promoted:

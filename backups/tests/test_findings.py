@@ -95,7 +95,7 @@ class TestWhatIsStored:
     def test_damaged_current_version_is_critical(self, make_job):
         at = timezone.now() - HOUR
         job = make_job("paie", "SRV-1")
-        set_status(job, damage=make_reason("current_differs"), reverified_at=at)
+        set_status(job, damage=make_reason("current_differs"), damaged_since=at)
         finding = found(findings.damaged_versions)[0]
         assert "paie on SRV-1" in finding.text
         assert "no longer the verified one" in finding.text

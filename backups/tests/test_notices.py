@@ -6,6 +6,7 @@ import pytest
 from django.utils import timezone
 
 from backups import digest
+from backups.findings import doubtful_backups
 from backups.models import BackupEntry, ExpectedBackupJob, Scan
 from backups.tests.factories import AFTER_DEADLINE, EXPECTED, REPORTED, dump, report_section
 from portal.models import NotificationChannel, OutboxMessage
@@ -105,6 +106,22 @@ def test_recovery_is_sent_for_the_first_good_dump_not_a_doubtful_one(machine, sc
     assert [(message.state, message.severity) for message in OutboxMessage.objects.order_by("pk")] == [
         ("opened", Severity.CRITICAL), ("opened", Severity.WARNING), ("closed", Severity.CRITICAL),
     ]  # fmt: skip
+
+
+def test_suspicious_backups_of_several_nights_are_one_finding(machine, scan, job):
+    machine.deposit(b"no gzip")
+    scan()
+    job.refresh_from_db()
+    first = job.status_since
+    machine.deposit(b"no gzip either", REPORTED + DAY)
+    scan(AFTER_DEADLINE + DAY)
+    (finding,) = doubtful_backups(AFTER_DEADLINE + DAY)
+    assert finding.since == first
+    for content, day in ((dump("-- good\n"), 2), (b"no gzip again", 3)):
+        machine.deposit(content, REPORTED + day * DAY)
+        scan(AFTER_DEADLINE + day * DAY)
+    (finding,) = doubtful_backups(AFTER_DEADLINE + 3 * DAY)
+    assert finding.since == AFTER_DEADLINE + 3 * DAY
 
 
 def test_contradictory_report_sends_one_note(machine, scan, job):

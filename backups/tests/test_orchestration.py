@@ -318,6 +318,19 @@ def test_damaged_current_version_is_recorded_and_notified(stored, channel, tmp_p
     assert message.title == f"Stored backup of {DATABASE} ({AGENT}), ACME, {AGENT} corrupted"
 
 
+def test_damage_is_of_its_first_sight_until_it_has_gone(stored):
+    job, path = stored
+    content = path.read_bytes()
+    path.unlink()
+    look_again(job)
+    since = job.damaged_since
+    look_again(job)
+    assert job.damaged_since == since < job.reverified_at
+    path.write_bytes(content)
+    look_again(job)
+    assert (job.damage, job.damaged_since) == (None, None)
+
+
 def test_new_version_ends_the_damage(stored, machine, scan):
     job, path = stored
     path.unlink()
@@ -326,7 +339,7 @@ def test_new_version_ends_the_damage(stored, machine, scan):
     machine.deposit(dump("-- new\n"), tomorrow + timedelta(minutes=1))
     scan(tomorrow + timedelta(minutes=5))
     job.refresh_from_db()
-    assert (job.damage, path.read_bytes()) == (None, dump("-- new\n"))
+    assert (job.damage, job.damaged_since, path.read_bytes()) == (None, None, dump("-- new\n"))
 
 
 def test_deleted_or_unstored_job_is_not_reverified(due):
