@@ -5,14 +5,17 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from functools import reduce
 from operator import or_
+from typing import Any
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from backups import reasons
 from backups.models import ExpectedBackupJob, Status
-from backups.protection import failing, overdue, paused, pending, protected, suspicious
+from backups.protection import failing, overdue, paused, pending, protected, suspicious, waiting
 from backups.querysets import UNSTORED
 from portal.admin.filters import ChoiceFilter, FieldFilter, PeriodFilter
 
@@ -44,6 +47,12 @@ class AttentionFilter(ChoiceFilter):
 
     def condition(self, value: str, now: datetime) -> Q:
         return self.conditions[value](now)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Understand `waiting` too, the former name of overdue and pending, which is in messages and bookmarks."""
+        if self.value() == "waiting":
+            return queryset.filter(waiting(timezone.now()))
+        return super().queryset(request, queryset)
 
 
 class StaleFilter(ChoiceFilter):

@@ -74,7 +74,8 @@ class TestTheList:
     @pytest.mark.parametrize(
         ("query", "found"),
         [({"attention": "yes"}, {"failing", "damaged"}), ({"attention": "no"}, {"safe"}),
-         ({"attention": "overdue"}, {"stale"}), ({"attention": "pending"}, {"new"}), ({"attention": "paused"}, {"off", "resting"}),
+         ({"attention": "overdue"}, {"stale"}), ({"attention": "waiting"}, {"stale", "new"}),
+         ({"attention": "pending"}, {"new"}), ({"attention": "paused"}, {"off", "resting"}),
          ({"status": "MISSING"}, {"failing", "off"}), ({"paused": "off"}, {"off"}), ({"paused": "while"}, {"resting"}),
          ({"frequency": "weekly"}, {"resting"}), ({"stale": "days"}, {"stale", "failing", "off"}),
          ({"stale": "week"}, {"failing", "off"}), ({"q": "SRV-9"}, {"safe"}), ({"q": "sta"}, {"stale"}), ({"q": "ACME"}, {"new"}),
