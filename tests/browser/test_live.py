@@ -36,8 +36,8 @@ def found(monkeypatch):
     return shown
 
 
-def finding(key):
-    return Finding(Severity.INFO, f"The {key} leaks.", url=INDEX, key=key, since=timezone.now() - timedelta(days=1))
+def finding(key, severity=Severity.INFO):
+    return Finding(severity, f"The {key} leaks.", url=INDEX, key=key, since=timezone.now() - timedelta(days=1))
 
 
 def is_poll(message):
@@ -88,7 +88,7 @@ def test_focused_button_keeps_its_row_when_another_comes_above_it(page, found):
     page.goto(INDEX)
     page.locator("[data-key=cellar]").get_by_role("link", name="Acknowledge").focus()
     before = focused(page)
-    found.insert(0, finding("kitchen"))
+    found.append(finding("kitchen", Severity.CRITICAL))
     wait_for_poll(page)
     assert page.locator(".finding").count() == 3
     assert focused(page) == before
