@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db.models import F
@@ -37,13 +38,14 @@ def late_and_lost_machines(now: datetime) -> Iterator[Finding]:
     days = settings.AGENT_LOST_DAYS
     lost = _("%(count)s of %(active)s active machines are gone: not seen for %(days)s days or more.")
     late = _("%(count)s of %(active)s active machines are late. Check whether they can reach the portal.")
-    for liveness, share, severity, text in (
-        ("lost", LOST_SHARE, Severity.WARNING, lost),
-        ("late", LATE_SHARE, Severity.CRITICAL, late),
+    for liveness, share, severity, text, action in (
+        ("lost", LOST_SHARE, Severity.WARNING, lost, _("View gone machines")),
+        ("late", LATE_SHARE, Severity.CRITICAL, late, _("View late machines")),
     ):
         if totals[liveness] > share * active:
             url = reverse("admin:agents_agent_changelist", query={"liveness": liveness})
-            yield count_finding(severity, text, totals[liveness], url=url, active=format_count(active), days=days)
+            words: dict[str, Any] = {"active": format_count(active), "days": days}
+            yield count_finding(severity, text, totals[liveness], url=url, action=action, **words)
 
 
 @finding_sources.register

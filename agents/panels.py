@@ -104,8 +104,8 @@ def machines_of_tokens(tokens: Sequence[ApiToken], now: datetime) -> Iterator[st
     enrolled = Agent.objects.active().filter(enrolled_with__in=tokens).count()
     if enrolled:
         text = ngettext(
-            "%(count)s machine that enrolled with it keeps its own token.",
-            "%(count)s machines that enrolled with it keep their own tokens.",
+            "%(count)s machine that enrolled this way keeps its own token.",
+            "%(count)s machines that enrolled this way keep their own tokens.",
             enrolled,
         )
         yield text % {"count": format_count(enrolled)}

@@ -17,7 +17,7 @@ from vigie_client.contract import MACHINE_ID
 
 from backups import cycles, querysets, reasons, validators
 from backups.scanner.disk import paths
-from portal.base import cron
+from portal.base import cron, words
 
 LOOK_BACK_CYCLES = 22  # 14 to catch up with, the current one, and 7 to compare sizes with
 KEPT_VALIDATOR, TEMPLATE_VALIDATORS = MaxValueValidator(10_000), [validators.validate_template]
@@ -293,7 +293,7 @@ class BackupEntry(models.Model):
         permissions = [("export_backupentry", _("Can export backups"))]
 
     def __str__(self) -> str:
-        return f"{self.job} {self.cycle_at:%Y-%m-%d %H:%M}"
+        return f"{self.job} {words.format_moment(self.cycle_at)}"
 
     @property
     def message(self) -> str:
@@ -397,4 +397,4 @@ class Scan(models.Model):
         indexes = [models.Index(fields=["started_at"], name="scan_started")]
 
     def __str__(self) -> str:
-        return f"{self.started_at:%Y-%m-%d %H:%M}"
+        return words.format_moment(self.started_at)

@@ -178,7 +178,7 @@ def link_to_job(job: ExpectedBackupJob) -> SafeString:
 def first_backup(request: HttpRequest) -> checklist.Step:
     sentence = _("Add a database. Its page shows how the server delivers its backups.")
     url = reverse("admin:backups_expectedbackupjob_add")
-    return checklist.Step("backup", _("Expected backup"), sentence, url, ExpectedBackupJob.objects.exists())
+    return checklist.Step("backup", _("Add an expected backup"), sentence, url, ExpectedBackupJob.objects.exists())
 
 
 def count_verified_by_day(now: datetime) -> dict[date, int]:

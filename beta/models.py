@@ -18,6 +18,7 @@ from beta.feedback.origins import refuse_bad_origins
 from beta.querysets import BetaFeedbackQuerySet, BetaProgrammeQuerySet
 from monitoring.models import Incident, Target
 from portal.access.tokens.credential import random_text
+from portal.base.words import format_moment
 from portal.models import CountingWindow
 from usage.clocks import clock_field
 
@@ -255,7 +256,7 @@ class BetaSnapshot(models.Model):
         permissions = [("export_betasnapshot", _("Can export beta reports"))]
 
     def __str__(self) -> str:
-        return f"{self.programme} {self.taken_at:%Y-%m-%d %H:%M:%S}"
+        return f"{self.programme} {format_moment(self.taken_at)}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Raise ValueError if the snapshot is stored already."""

@@ -57,7 +57,7 @@ def tile_facts(status: ProgrammeStatus, programme: BetaProgramme) -> list[tuple[
         "target": wording.format_figure(programme.participants_target),
     }
     return [
-        (_("participants"), _("%(count)s of %(target)s") % taking_part),
+        (_("participants"), _("%(count)s (%(target)s required)") % taking_part),
         (_("average score"), wording.format_score(figures.average)),
         (_("Net Promoter Score"), wording.format_signed(status.nps)),
         (_("open critical and high bugs"), wording.format_figure(figures.grave_bugs)),

@@ -82,7 +82,7 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
     change_list_template = "backups/jobs.html"
     change_form_template = "backups/job.html"
     add_label = _("Add expected backup")
-    ordering = ("agent_id", "database_name")
+    ordering = (display.BY_STANDING, "agent_id", "database_name")
     sortable_by = ("state", "database", "last_good", "size", "place")
     list_display = (
         "state", display.database, display.last_good, "size", display.schedule, "place",

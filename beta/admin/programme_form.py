@@ -30,10 +30,8 @@ class ProgrammeForm(BaseProgrammeForm):
                 "Minimum average score out of 10. The latest score of each participant counts; "
                 "one with the public key never replaces one with a token."
             ),
-            "latency_target_ms": _("The average response time must be lower. Ignored without targets."),
-            "error_percent_target": _(
-                "The share of failed attempts, retries included, must be lower. Ignored without targets."
-            ),
+            "latency_target_ms": _("Maximum average response time. Ignored without targets."),
+            "error_percent_target": _("Maximum share of failed attempts, retries included. Ignored without targets."),
             "takes_public": _(
                 "While the programme runs, anyone with its link or public key can send feedback. "
                 "Applications with a token always can."

@@ -78,7 +78,7 @@ class BetaProgrammeAdmin(SingleDeletionAdmin, ReportExportAdmin, SettingsAdmin):
     add_label = _("New beta programme")
     purpose = _(
         "A beta programme collects feedback on a product and compares it with release criteria. "
-        "An application that sends feedback first creates the programme “default”."
+        "Feedback that arrives before any programme exists goes into a programme named “default”."
     )
     ordering = ("-id",)
     list_per_page = 25

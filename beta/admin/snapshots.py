@@ -53,7 +53,7 @@ class TakenFilter(PeriodFilter):
 class BetaSnapshotAdmin(ReportExportAdmin, ReadOnlyAdmin):
     menu_order = 3
     change_form_template = "beta/snapshot.html"
-    purpose = _("Reports as they were at an export, at a changed verdict or at the end of a programme.")
+    purpose = _("Snapshots made by an export, a changed verdict or the end of a programme.")
     empty_link = ("admin:beta_betaprogramme_changelist", _("View beta programmes"))
     ordering = ("-id",)
     sortable_by = ("what", "taken_at", "verdict_kept", "participants", "average", "nps", "grave_bugs")

@@ -47,9 +47,7 @@ class CheckResultAdmin(MonitoringAdmin, ReadOnlyAdmin):
     lookups = ("target",)
     is_log = True
     search_fields = ("target__name__fragment",)
-    search_help_text = format_lazy(
-        "{} {}", search_by(_("target")), _("(first 5 targets; last 24 hours unless a period is selected)")
-    )
+    search_help_text = format_lazy("{} {}", search_by(_("target")), _("(5 targets, last 24 hours or period)"))
     facts = (moment_column("at", _("time"), show=exact_moment), "page", "outcome", "status", "latency", "error")
 
     def search(self, request: HttpRequest, queryset: QuerySet[CheckResult], text: str) -> QuerySet[CheckResult]:

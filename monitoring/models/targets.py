@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from monitoring.error_texts import ERROR_CHOICES, describe_error
 from monitoring.probe import expect, spec
 from monitoring.querysets import CheckResultQuerySet, TargetQuerySet
+from portal.base.words import format_moment
 from portal.egress.urls import clean_url
 
 OVERDUE = timedelta(minutes=5)
@@ -214,7 +215,7 @@ class CheckResult(models.Model):
         permissions = [("export_checkresult", _("Can export checks"))]
 
     def __str__(self) -> str:
-        return f"{self.target_id} {self.at:%Y-%m-%d %H:%M:%S}"
+        return f"{self.target_id} {format_moment(self.at)}"
 
     @property
     def message(self) -> str:

@@ -29,6 +29,7 @@ class RolesField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
 
 
 class InviteForm(forms.Form):
+    required_css_class = "required"
     email = forms.EmailField(label=_("E-mail address"), max_length=254)
     first_name = forms.CharField(label=_("First name"), max_length=150, required=False)
     last_name = forms.CharField(label=_("Last name"), max_length=150, required=False)
@@ -112,7 +113,12 @@ class Inviting(GuardedAdmin):
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         user = kwargs.get("obj")
         is_open = user is not None and invitations.is_pending(user) and self.may_invite(request, user)
-        return super().render_change_form(request, context | {"is_invited": is_open}, *args, **kwargs)
+        return super().render_change_form(
+            request,
+            context | {"is_invited": is_open, "show_save_and_continue": False, "show_save_and_add_another": False},
+            *args,
+            **kwargs,
+        )
 
     def may_invite(self, request: HttpRequest, user: User) -> bool:
         """Return whether the inviter may give all that the user has: a new link opens the account to who copies it."""

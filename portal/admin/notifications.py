@@ -93,7 +93,10 @@ def describe_disabling(model_admin: Any, request: HttpRequest, queryset: QuerySe
         count,
     )
     remain = ngettext("%(count)d other channel stays enabled.", "%(count)d other channels stay enabled.", left)
-    return Confirmation(_("Disable channels"), _("Disable"), [stops % {"count": count}, remain % {"count": left}])
+    if not left:
+        remain = gettext("No other channel is enabled: no one gets alerts.")
+    title = ngettext("Disable channel", "Disable channels", count)
+    return Confirmation(title, _("Disable"), [stops % {"count": count}, remain % {"count": left}])
 
 
 @admin.register(NotificationChannel)
@@ -101,7 +104,7 @@ class NotificationChannelAdmin(ChannelTools):
     menu_order = 2
     form = ChannelForm
     audit_name = "channel"
-    purpose = _("Destinations of notifications: e-mail, Telegram, webhooks and Apprise. Add one to get alerts.")
+    purpose = _("Destinations of notifications: e-mail, Telegram, webhooks and Apprise. Add a channel to get alerts.")
     change_form_template = "portal/channel.html"
     ordering = ("name",)
     sortable_by = ("name", "kind", "min_severity")

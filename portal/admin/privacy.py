@@ -130,7 +130,7 @@ def refuse_accounts(request: HttpRequest, subject: Subject) -> None:
     if accounts.filter(pk=request.user.pk).exists():
         raise erasing.ErasureRefused(_("This is your own account. Ask someone else to erase it."))
     if accounts.exists() and not request.user.is_superuser:
-        raise erasing.ErasureRefused(_("This person has an account here. Only a superuser can erase it."))
+        raise erasing.ErasureRefused(_("This user has an account here. Only a superuser can erase it."))
 
 
 def given_in(form: SubjectForm) -> str:

@@ -61,9 +61,9 @@ class IssueForm(forms.Form):
     kind = forms.ChoiceField(
         label=_("Type"),
         choices=[
-            (Kind.ENROLL, _("installers, to enrol machines")),
-            (Kind.CLIENT, _("an application, to report usage and feedback")),
-            (Kind.STAFF, _("a person, to read and export through the API")),
+            (Kind.ENROLL, _("Enrolment (installers)")),
+            (Kind.CLIENT, _("Application")),
+            (Kind.STAFF, _("User (API)")),
         ],
     )
     label = forms.CharField(
@@ -98,6 +98,7 @@ class IssueForm(forms.Form):
         super().__init__(*args, **kwargs)
         users = User.objects.filter(is_active=True, is_staff=True).order_by("username")
         self.fields["user"].queryset = users if user.is_superuser else users.filter(pk=user.pk)  # type: ignore[attr-defined]
+        self.fields["user"].initial = user.pk
 
     def clean_app_names(self) -> list[str]:
         names = [name for name in self.cleaned_data["app_names"].split(",") if name.strip()]
@@ -150,12 +151,10 @@ def describe_revocation(model_admin: Any, request: HttpRequest, queryset: ApiTok
         "These %(count)d tokens stop working at once. Programs that use them get the error token_revoked.",
         count,
     )
-    recent = ngettext(
-        "%(count)d was used in the last 24 hours.", "%(count)d were used in the last 24 hours.", len(used)
-    )
+    recent = _("Used in the last 24 hours: %(count)d.")
     in_use = any(token.kind == Kind.CLIENT for token in used)
     return Confirmation(
-        title=_("Revoke tokens"),
+        title=ngettext("Revoke token", "Revoke tokens", count),
         button=_("Revoke"),
         consequences=[
             stops % {"count": count},

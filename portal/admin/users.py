@@ -3,14 +3,17 @@
 from datetime import datetime
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.db.models import Q
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import gettext_noop
 
 from portal.access.accounts.staff_tokens import staff_tokens_note
 from portal.access.roles import DESCRIPTIONS
@@ -43,6 +46,13 @@ class FlagFilter(ChoiceFilter):
 
     def condition(self, value: str, now: datetime) -> Q:
         return Q(**{self.field: value == "yes"})
+
+
+FLAG_HELP = {
+    "is_active": _("The user can sign in. Clear this instead of deleting the user."),
+    "is_staff": _("The user can open the portal, as far as the roles allow."),
+    "is_superuser": _("The user has all permissions, also those that no role gives."),
+}
 
 
 class ActiveFilter(FlagFilter):
@@ -94,7 +104,7 @@ class VigieUserAdmin(Inviting, ChangedBySuperusers, UserAdmin):  # type: ignore[
     list_filter = (ActiveFilter, StaffFilter, SuperuserFilter)
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-    readonly_fields = ("staff_tokens",)
+    readonly_fields = ("password_link", "staff_tokens", "last_login", "date_joined")
 
     def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
         """Return what roles leave to choose. Single permissions are shown only of users who have some."""
@@ -102,11 +112,23 @@ class VigieUserAdmin(Inviting, ChangedBySuperusers, UserAdmin):  # type: ignore[
         if obj is not None and obj.user_permissions.exists():
             rights.append("user_permissions")
         return (
-            (None, {"fields": ("username", "password", "first_name", "last_name", "email")}),
+            (None, {"fields": ("username", "password_link", "first_name", "last_name", "email")}),
             (_("Roles"), {"fields": rights}),
             (_("Staff tokens"), {"fields": ("staff_tokens",)}),
             (_("Important dates"), {"fields": ("last_login", "date_joined")}),
         )
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None and db_field.name in FLAG_HELP:
+            field.help_text = FLAG_HELP[db_field.name]
+        return field
+
+    @admin.display(description=_("password"))
+    def password_link(self, user: User) -> SafeString:
+        """Link to the page that sets a password: the hash means nothing to a reader."""
+        url = reverse("admin:auth_user_password_change", args=[user.pk])
+        return format_html('<a href="{}">{}</a>', url, gettext("Change the password"))
 
     @admin.display(description=_("valid"))
     def staff_tokens(self, user: User) -> SafeString | str:
@@ -128,6 +150,16 @@ class VigieGroupAdmin(ChangedBySuperusers, GroupAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Group | None = None) -> Any:
         """Return all fields of a role: the next `prepare` would undo a change."""
         return ("name", "rights") if is_role(obj) else ()
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Keep the roles: the portal would create them again, without their members."""
+        return super().has_delete_permission(request, obj) and not is_role(obj)
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest | None = None, **kwargs: Any) -> Any:
+        """Offer the permissions of the portal's own apps and of users, not those of the libraries."""
+        if db_field.name == "permissions":
+            kwargs["queryset"] = Permission.objects.filter(content_type__app_label__in=settings.OWN_APPS | {"auth"})
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
 
     @admin.display(description=_("permissions"))
     def rights(self, group: Group) -> Any:

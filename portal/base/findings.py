@@ -62,10 +62,16 @@ def split_shown(rows: QuerySet[Any, Row]) -> tuple[list[Row], bool]:
 
 
 def count_finding(
-    severity: Severity, text: str, count: int, since: datetime | None = None, url: str = "", **words: object
+    severity: Severity,
+    text: str,
+    count: int,
+    since: datetime | None = None,
+    url: str = "",
+    action: str = "",
+    **words: object,
 ) -> Finding:
     """Return the finding about as many rows as `%(count)s` in the text says."""
-    return Finding(severity, text % {"count": format_count(count), **words}, since, url, _("View"))
+    return Finding(severity, text % {"count": format_count(count), **words}, since, url, action or _("View"))
 
 
 def admin_url(name: str, query: dict[str, str], *args: Any) -> str:

@@ -43,7 +43,7 @@ CODES: dict[str, Code] = {
     "licence_mismatch": Code(403, "Another licence", "The machine is bound to another licence.", is_audited=True),
     "origin_not_allowed": Code(403, "This page may not send that", "The programme does not list the origin of the page that sent it."),
     "programme_closed": Code(403, "The programme takes no feedback by its key", "It does not run today, or was closed to feedback by its public key."),
-    "not_found": Code(404, "There is nothing here", "No such address."),
+    "not_found": Code(404, "Page not found", "No such address."),
     "agent_unknown": Code(404, "No such machine", "No machine with this machine_id was ever enrolled."),
     "programme_unknown": Code(404, "No such programme", "No beta programme has this name or this public key."),
     "method_not_allowed": Code(405, "That method is not allowed here", "See the documentation of the call."),

@@ -16,7 +16,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonRes
 from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.html import format_html
-from django.utils.translation import gettext, ngettext, pgettext_lazy
+from django.utils.translation import gettext, ngettext, pgettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from portal import audit
@@ -132,11 +132,11 @@ class GuardianReportAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("period (UTC)"))
     def period(self, report: GuardianReport) -> str:
-        return str(report)
+        return report.period
 
     @admin.display(description=_("requested by"))
     def origin(self, report: GuardianReport) -> str:
-        return report.requested_by or gettext("scheduled")
+        return report.requested_by or pgettext("digest", "scheduled")
 
     @admin.display(description=_("active users"))
     def who(self, report: GuardianReport) -> str:

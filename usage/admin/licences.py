@@ -132,8 +132,8 @@ def status_column(
 class LicenceAdmin(SettingsAdmin):
     menu_order = 1
     purpose = _(
-        "A licence belongs to a customer and may have a monthly page quota. It is added by itself when an application "
-        "first reports a run with its key."
+        "A licence belongs to a customer and may have a monthly page quota. It is added automatically when an "
+        "application first reports a run with its key."
     )
     form = LicenceForm
 

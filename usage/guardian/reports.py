@@ -41,7 +41,7 @@ def create_periodic(lease: Lease) -> dict[str, Any]:
     start = end - EVERY
     report = create(start, end, build_digest(start, end), lease=lease)
     write_file(report)
-    return {"report": report.pk, "period": str(report)}
+    return {"report": report.pk, "period": report.period}
 
 
 def create(

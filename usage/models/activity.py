@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from portal.base.words import format_moment
 from usage.clocks import clock_field
 from usage.querysets import EventQuerySet, SessionQuerySet
 
@@ -62,7 +63,7 @@ class UserSession(Activity):
         ]
 
     def __str__(self) -> str:
-        return f"{self.user_email} {self.session_start:%Y-%m-%d %H:%M}"
+        return f"{self.user_email} {format_moment(self.session_start)}"
 
 
 class FeatureUsage(Activity):

@@ -42,4 +42,8 @@ class GuardianReport(models.Model):
         indexes = [models.Index(fields=["created_at"], name="guardian_created")]
 
     def __str__(self) -> str:
+        return f"{self.period.replace(' - ', ' – ')} UTC"
+
+    @property
+    def period(self) -> str:
         return period_of(self.period_start, self.period_end)
