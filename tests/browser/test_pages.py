@@ -19,7 +19,7 @@ CONTEXT = "{exclude: [['#swagger-ui']]}"
 RULES = "{preload: false, resultTypes: ['violations']}"
 # The theme changes colours only.
 COLOURS = "{preload: false, runOnly: {type: 'rule', values: ['color-contrast', 'link-in-text-block']}, resultTypes: ['violations']}"
-WIDTHS = {390: "phone", 640: "200 % zoom"}
+WIDTHS = {390: "phone", 640: "200 % zoom", 900: "tablet"}
 # Each section of the portal is a test of its own, to be run by another worker.
 SECTIONS = ("/admin/portal/", "/admin/monitoring/", "/admin/usage/", "/admin/b", "/admin/", "/")
 # Downloads and pages for machines. All pages that ask before they delete are one template: a maintenance window's stands for it.
@@ -51,6 +51,16 @@ def violations(page, context, options):
     return [f"{each['id']} ({each['impact']}): {node['html'][:160]}" for each in found for node in each["nodes"]]
 
 
+def planted(page):
+    """Return the elements that a text written by people has become."""
+    return [
+        f"text became markup: {html}"
+        for html in page.locator("img[src=x]").evaluate_all(
+            "all => all.map((each) => each.parentElement.outerHTML.slice(0, 160))"
+        )
+    ]
+
+
 def faults_of(page, path):
     """Return what is wrong with a page, a line each."""
     page.faults.clear()
@@ -60,7 +70,7 @@ def faults_of(page, path):
     if path == "/api/docs/":
         page.locator(".opblock").first.wait_for()
     page.evaluate(AXE_SCRIPT)
-    faults = violations(page, CONTEXT, RULES)
+    faults = planted(page) + violations(page, CONTEXT, RULES)
     page.emulate_media(color_scheme="dark")
     page.evaluate("document.getAnimations().forEach(each => each instanceof CSSTransition && each.finish())")
     faults += [f"dark: {fault}" for fault in violations(page, "document", COLOURS)]
