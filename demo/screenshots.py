@@ -17,11 +17,11 @@ DIRECTORY = Path(__file__).parents[1] / "docs" / "screenshots"
 # A page of the list, and the text of the link to follow there.
 SHOTS = {
     "overview": ("/admin/", ""),
-    "backup": ("/admin/backups/expectedbackupjob/", "crm"),
-    "service": ("/admin/monitoring/target/", "Search"),
-    "beta": ("/admin/beta/betaprogramme/", "spring-beta"),
+    "backups": ("/admin/backups/expectedbackupjob/", ""),
+    "target": ("/admin/monitoring/target/", "Search"),
+    "programme": ("/admin/beta/betaprogramme/", "spring-beta"),
 }
-SIZE = {"width": 1200, "height": 800}
+SIZE = {"width": 1160, "height": 600}
 
 
 def sign_in(page: Page) -> None:
