@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from urllib.request import Request, urlopen
+import os
+import subprocess
 
 import pytest
 from django.core import mail
@@ -26,13 +26,13 @@ def save(page):
     page.locator(".messagelist .success").first.wait_for()
 
 
-def enrol(url, token, machine_id):
-    """Enrol as an installer does."""
-    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    with urlopen(
-        Request(f"{url}/api/v1/agents/enroll", json.dumps({"machine_id": machine_id}).encode(), headers)
-    ) as it:
-        return it.status
+def run_as_printed(page, file_name, token_file, token, folder):
+    """Save the token as the page says, and run the script that the page shows."""
+    (folder / token_file).write_text(token)
+    script = page.locator(f"[id='{file_name}']").text_content()
+    environment = os.environ | {"VIGIE_STATE": str(folder / "state")}
+    ran = subprocess.run(["sh", "-c", script], cwd=folder, env=environment, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
 
 
 def first_step(page, name):
@@ -40,7 +40,7 @@ def first_step(page, name):
     page.locator(".checklist").get_by_role("link", name=name).click()
 
 
-def test_newcomer_follows_the_checklist_to_a_monitored_portal(newcomer, open_page, live_server, settings):
+def test_newcomer_follows_the_checklist_to_a_monitored_portal(newcomer, open_page, live_server, settings, tmp_path):
     settings.PORTAL_URL = live_server.url
     page = open_page(session_of(newcomer))
     page.goto("/admin/")
@@ -59,11 +59,13 @@ def test_newcomer_follows_the_checklist_to_a_monitored_portal(newcomer, open_pag
     page.get_by_label("Description").fill("Paris office")
     page.get_by_role("button", name="Issue").click()
     token = page.locator("#token").inner_text()
-    assert live_server.url in page.locator(".snippets").first.inner_text()
-    assert enrol(live_server.url, token, "PC-PARIS-01") == 201
+    run_as_printed(page, "enrol.sh", "enrol.token", token, tmp_path)
+    machine = Agent.objects.get()
+    page.goto(f"/admin/agents/agent/{machine.pk}/change/")
+    assert page.locator("h1").inner_text() == machine.machine_id
 
     first_step(page, "backup")
-    page.locator("#id_agent_id").fill("PC-PARIS-01")
+    page.locator("#id_agent_id").fill(machine.machine_id)
     page.locator("#id_database_name").fill("stock")
     save(page)
     assert page.get_by_text("vigie-client deposit").first.is_visible()
@@ -78,7 +80,21 @@ def test_newcomer_follows_the_checklist_to_a_monitored_portal(newcomer, open_pag
 
     page.goto("/admin/")
     assert page.locator(".checklist").count() == 0
-    assert Agent.objects.get().machine_id == ExpectedBackupJob.objects.get().agent_id == "PC-PARIS-01"
+    assert ExpectedBackupJob.objects.get().agent_id == machine.machine_id
+    assert page.faults == []
+
+
+def test_application_reports_a_run_with_the_lines_shown_with_its_token(
+    newcomer, open_page, live_server, settings, tmp_path
+):
+    settings.PORTAL_URL = live_server.url
+    page = open_page(session_of(newcomer))
+    page.goto("/admin/portal/apitoken/add/?kind=client")
+    page.get_by_label("Description").fill("Page counter")
+    page.get_by_role("button", name="Issue").click()
+    run_as_printed(page, "report.sh", "vigie.token", page.locator("#token").inner_text(), tmp_path)
+    page.goto("/admin/usage/run/")
+    assert page.locator("#result_list tbody tr", has_text="LIC-2041").count() == 1
     assert page.faults == []
 
 
