@@ -65,4 +65,12 @@ def synchronise_roles() -> None:
     """Make the groups what the code says they are. Their members stay; groups of other names are left alone."""
     with transaction.atomic():
         for role in PREFIXES:
-            Group.objects.get_or_create(name=role)[0].permissions.set(role_permissions(role))
+            synchronise_role(Group.objects.get_or_create(name=role)[0])
+
+
+def synchronise_role(group: Group) -> None:
+    """Give a role its permissions. Only one that loses some ends the sessions of its members, not each upgrade."""
+    wanted, held = set(role_permissions(group.name)), set(group.permissions.all())
+    rows = Group.permissions.through
+    rows.objects.bulk_create([rows(group=group, permission=permission) for permission in wanted - held])
+    group.permissions.remove(*held - wanted)

@@ -76,7 +76,7 @@ def test_authenticator_app_is_set_up_and_required_at_the_next_sign_in(page):
     page.get_by_role("button", name="Activate").click()
     page.get_by_role("heading", name="Recovery codes").wait_for()
     assert len(page.locator("#recovery-codes").inner_text().split()) == 10
-    assert page.locator(".notice").count() == 0
+    assert page.locator(".notice.second-factor").count() == 0
     page.get_by_role("button", name="Sign out").click()
     page.wait_for_url("**/accounts/login/")
     sign_in(page)

@@ -138,6 +138,18 @@ def test_change_without_effect_on_access_ends_no_session(alice, browsers):
     assert signed_in(browsers) == [True] * 3
 
 
+def test_upgrade_ends_the_sessions_of_a_role_only_if_it_takes_permissions(alice):
+    viewer, rows = Group.objects.get(name="viewer"), Group.permissions.through.objects
+    alice.groups.add(viewer)
+    browser = browser_of(alice)
+    rows.filter(pk=rows.filter(group=viewer).first().pk).delete()
+    roles.synchronise_roles()
+    assert signed_in([browser]) == [True]
+    rows.create(group=viewer, permission=Permission.objects.get(codename="add_user"))
+    roles.synchronise_roles()
+    assert signed_in([browser]) == [False]
+
+
 def test_all_sessions_but_one_are_ended(alice, browsers):
     sessions.end_sessions(UserSession.objects.all(), keep=browsers[0].session.session_key)
     assert signed_in(browsers) == [True, False, False]

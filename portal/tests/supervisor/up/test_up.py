@@ -37,7 +37,7 @@ def portal(prepared: Portal) -> Portal:
 def test_up_refuses_to_start_before_the_migrations(prepared: Portal) -> None:
     refused = prepared.manage("up")
     assert refused.returncode == 1
-    assert "migrations: run `manage.py prepare` first" in refused.stderr
+    assert "run `manage.py prepare` first" in refused.stderr
 
 
 @pytest.mark.one_database("umask")
