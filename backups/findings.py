@@ -235,7 +235,8 @@ def unread_reports(now: datetime) -> Iterator[Finding]:
             "%(machine)s uploads JSON files that aren’t reports, such as %(name)s. Reports must be named"
             " OPERATION_YYYYMMDD_HHMM_%(machine)s.json."
         )
-        yield area_finding(area, Severity.WARNING, text % {"machine": area.agent_id, "name": area.unread[-1]}, "unread")
+        words = {"machine": area.agent_id, "name": area.unread[-1]}
+        yield area_finding(area, Severity.WARNING, text % words, "unread", seen_since(area, "unread"))
     text = ngettext(
         "%(count)s more machine uploads JSON files that aren’t reports.",
         "%(count)s more machines upload JSON files that aren’t reports.",
@@ -251,7 +252,7 @@ def report_spellings(now: datetime) -> Iterator[Finding]:
     for area in areas:
         text = _("Reports from %(machine)s are accepted, but differ from the documentation: %(variants)s")
         values = {"machine": area.agent_id, "variants": reasons.format_spellings(area.spellings)}
-        yield area_finding(area, Severity.INFO, text % values, "spellings")
+        yield area_finding(area, Severity.INFO, text % values, "spellings", seen_since(area, "spellings"))
     text = ngettext(
         "Reports from %(count)s more machine are accepted, but differ from the documentation.",
         "Reports from %(count)s more machines are accepted, but differ from the documentation.",
@@ -263,6 +264,11 @@ def report_spellings(now: datetime) -> Iterator[Finding]:
 def area_finding(area: DepositArea, severity: Severity, text: str, kind: str, since: datetime | None = None) -> Finding:
     action = _("View databases of %(machine)s") % {"machine": area.agent_id}
     return Finding(severity, text, since, job_list_url(q=area.agent_id), action, key=f"backups.{kind}:{area.pk}")
+
+
+def seen_since(area: DepositArea, name: str) -> datetime | None:
+    text = (area.first_seen or {}).get(name)
+    return datetime.fromisoformat(text) if text else None
 
 
 def first_areas(areas: QuerySet[DepositArea]) -> tuple[list[DepositArea], int]:
@@ -287,10 +293,11 @@ def unexpected_databases(now: datetime) -> Iterator[Finding]:
         )
     )
     known = {(agent_id, paths.normalize_name(name)) for agent_id, name in known}
-    pairs = [(area.agent_id, name) for area in areas for name in area.unexpected if (area.agent_id, name) not in known]
-    for machine, database in pairs[:SHOWN]:
+    pairs = [(area, name) for area in areas for name in area.unexpected if (area.agent_id, name) not in known]
+    for area, database in pairs[:SHOWN]:
+        machine, since = area.agent_id, seen_since(area, f"unexpected/{database}")
         text = _("Unknown database %(database)s received from %(machine)s.")
         url = reverse("admin:backups_expectedbackupjob_add", query={"agent_id": machine, "database_name": database})
         values = {"machine": machine, "database": database}
         action = _("Add %(database)s") % {"database": database}
-        yield Finding(Severity.INFO, text % values, None, url, action, key=f"backups.unknown:{machine}/{database}")
+        yield Finding(Severity.INFO, text % values, since, url, action, key=f"backups.unknown:{machine}/{database}")

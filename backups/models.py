@@ -331,8 +331,8 @@ class BackupEntry(models.Model):
 class DepositArea(models.Model):
     """The folders of one machine's reports and dumps, as the last scan found them.
 
-    `queued_at` is the time of the oldest request that still waits for a scan. `unexpected` are databases without a job,
-    `unread` JSON files that no rule matches, and `spellings` codes of the variants that its reports use.
+    `queued_at` is the time of the oldest request of a scan. `unexpected` are databases without a job, `unread`
+    unknown JSON files, `spellings` codes of variants: `first_seen` dates them, `ahead` reports before their time.
     """
 
     agent_id = models.CharField(_("machine"), max_length=128, unique=True)
@@ -343,8 +343,8 @@ class DepositArea(models.Model):
     unexpected: Any = models.JSONField(_("unknown databases"), default=list)
     unread: Any = models.JSONField(_("unread files"), default=list)
     spellings: Any = models.JSONField(_("report variants"), default=list)
-    # When each report that arrived before its own time was first seen, by its name.
     ahead: Any = models.JSONField(default=dict, editable=False)
+    first_seen: Any = models.JSONField(default=dict, null=True, editable=False)
 
     objects = querysets.DepositAreaQuerySet.as_manager()
 

@@ -90,7 +90,7 @@ def area_changes(area: DepositArea, subject: Subject, pseudonym: str) -> Row:
     if not subject.is_machine_called(area.agent_id):
         return {}
     name = unique_pseudonym(area, pseudonym)
-    return {"agent_id": name, "trouble": None, "troubled_since": None, "ahead": {}, "unread": []}
+    return {"agent_id": name, "trouble": None, "troubled_since": None, "ahead": {}, "unread": [], "first_seen": {}}
 
 
 # Entries belong to a machine through their job, so jobs are registered first, and erased last.

@@ -38,7 +38,7 @@ Promotion = BackupEntry.Promotion
 BATCH, BATCH_BYTES, BATCH_SECONDS = 200, 1024 * 1024 * 1024, 60.0
 KEEP_ALIVE_SECONDS = 20.0
 AREA_FIELDS = (
-    "trouble", "troubled_since", "unexpected", "ahead", "spellings", "unread", "scanned_at", "queued_at",
+    "trouble", "troubled_since", "unexpected", "ahead", "first_seen", "spellings", "unread", "scanned_at", "queued_at",
 )  # fmt: skip
 STORAGE_FIELDS = ("promotion", "promotion_reason", "stored_path")
 
@@ -161,8 +161,17 @@ def update_area(area: DepositArea, folders: ReportFolders, now: datetime, result
     if folders.reports:
         area.unexpected, area.ahead = folders.unexpected_databases(), folders.reports_ahead(now)
         area.spellings, area.unread = folders.spellings(), folders.unread_names()
+        note_first_seen(area, now)
     area.scanned_at, area.queued_at = timezone.now(), None
     area.save(update_fields=AREA_FIELDS)
+
+
+def note_first_seen(area: DepositArea, now: datetime) -> None:
+    """Note what the area shows for the first time, and forget what has gone: if it comes back, it is new."""
+    seen = [f"unexpected/{name}" for name in area.unexpected]
+    seen += [name for name in ("unread", "spellings") if getattr(area, name)]
+    known = area.first_seen or {}
+    area.first_seen = {name: known.get(name, now.isoformat()) for name in seen}
 
 
 # --- Cycles ----------------------------------------------------------------------------------------------------------

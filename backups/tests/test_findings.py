@@ -10,6 +10,7 @@ from backups import findings
 from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Status
 from backups.reasons import make_reason
 from backups.scanner.orchestration import LEASE_NAME, lease_key
+from backups.scanner.scan import note_first_seen
 from backups.tests.factories import make_entry, make_finished_scan, set_status
 from portal.base.findings import Severity
 from portal.desk.findings import current_findings
@@ -232,10 +233,13 @@ class TestDepositAreas:
 
     def test_unexpected_database_links_to_the_filled_in_form(self, admin_client, make_job):
         make_job("known", "SRV-1")
-        DepositArea.objects.create(agent_id="SRV-1", unexpected=["known", "crm & co"])
+        now = timezone.now()
+        area = DepositArea(agent_id="SRV-1", unexpected=["known", "crm & co"])
+        note_first_seen(area, now)
+        area.save()
         DepositArea.objects.create(agent_id="SRV-2", unexpected=[])
         finding = found(findings.unexpected_databases)[0]
-        assert finding.key == "backups.unknown:SRV-1/crm & co"
+        assert (finding.key, finding.since) == ("backups.unknown:SRV-1/crm & co", now)
         assert (finding.severity, len(found(findings.unexpected_databases))) == (Severity.INFO, 1)
         form = admin_client.get(finding.url).context["adminform"].form
         assert (form["agent_id"].value(), form["database_name"].value()) == ("SRV-1", "crm & co")

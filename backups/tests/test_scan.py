@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from backups.findings import seen_since
 from backups.models import BackupEntry, DepositArea, ExpectedBackupJob
 from backups.scanner import examine, orchestration
 from backups.scanner.disk import opening
+from backups.scanner.scan import note_first_seen
 from backups.tests.factories import AFTER_DEADLINE, AGENT, DATABASE, EXPECTED, REPORTED, dump, report_section
 from portal.models import OutboxMessage
 
@@ -113,7 +115,26 @@ def test_database_missing_in_the_report_is_missing(machine, entry):
     machine.report(databases={"stock_db": report_section()})
     found = entry()
     assert (found.status, found.reasons[0]["code"]) == ("MISSING", "not_listed")
-    assert DepositArea.objects.get().unexpected == ["stock_db"]
+    area = DepositArea.objects.get()
+    assert (area.unexpected, list(area.first_seen)) == (["stock_db"], ["unexpected/stock_db"])
+
+
+def test_what_an_area_shows_is_dated_anew_when_it_comes_back():
+    area, hour = DepositArea(unread=["x.json"]), timedelta(hours=1)
+    for now, unexpected in (
+        (AFTER_DEADLINE, ["stock", "crm"]),
+        (AFTER_DEADLINE + hour, ["crm"]),
+        (AFTER_DEADLINE + 2 * hour, ["stock", "crm"]),
+    ):
+        area.unexpected = unexpected
+        note_first_seen(area, now)
+    names = ("unexpected/crm", "unexpected/stock", "unread", "spellings")
+    assert [seen_since(area, name) for name in names] == [
+        AFTER_DEADLINE,
+        AFTER_DEADLINE + 2 * hour,
+        AFTER_DEADLINE,
+        None,
+    ]
 
 
 def test_failed_step_is_named_in_the_reason(machine, entry):

@@ -35,7 +35,8 @@ class Finding:
 
     With a `permission`, `url` is called by POST and fixes it: only users with that permission get the button.
     A `key`, such as `backups.job:17`, stays the same while the finding lasts: one with a key can be acknowledged, and
-    needs `since`, by which it is noticed that it went and came back. The landing page sets `acknowledgement`.
+    needs `since`, by which it is noticed that it went and came back, unless its key does not come back. The landing
+    page sets `acknowledgement`.
     """
 
     severity: Severity
