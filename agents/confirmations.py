@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from datetime import timedelta
 from typing import Any
 
 from django import forms
@@ -16,10 +15,9 @@ from django.utils.translation import ngettext
 from vigie_client.contract import IDENTIFIER
 
 from agents.models import Agent, MachineToken
-from portal.admin.confirm import Confirmation
+from portal.admin.confirm import RECENT, Confirmation
 from portal.base.words import format_count
 
-RECENT = timedelta(hours=24)
 # From this many machines on, their number must be typed.
 MANY = 10
 

@@ -162,8 +162,9 @@ class GuardedAdmin(Searching):
 
     def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
         for obj in queryset:
-            is_named = str(obj).lstrip("#") in self.subject_of(obj)
-            self.note(request, "deleted", obj, None, None if is_named else {"name": str(obj)})
+            name = str(obj)
+            is_named = self.subject_of(obj).partition(":")[2] == name.lstrip("#")
+            self.note(request, "deleted", obj, None, None if is_named else {"name": name})
         return super().log_deletions(request, queryset)
 
     def note(self, request: HttpRequest, what: str, obj: Model, before: Values | None, after: Values | None) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django import forms
@@ -28,6 +29,8 @@ from django.utils.translation import gettext_lazy, ngettext
 # The page carries the key of every row, and a whole fleet in one transaction would block all other writers.
 MOST_AT_ONCE = 500
 SHOWN = 20
+# What was used within this time is in use.
+RECENT = timedelta(hours=24)
 CONFIRMED = "confirmed"
 
 # Each takes the ModelAdmin, the request and a queryset of its model.

@@ -20,7 +20,7 @@ from vigie_client.contract import MACHINE_ID
 
 from portal.access.tokens.issuing import issue_token, read_app_name, revoke_token, token_subject
 from portal.admin.base import ReadOnlyAdmin
-from portal.admin.confirm import Confirmation, confirm_first
+from portal.admin.confirm import RECENT, Confirmation, confirm_first
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, exact_moment, moment_column, stack_lines
 from portal.admin.filters import ChoiceFilter
 from portal.admin.searching import search_by
@@ -137,8 +137,6 @@ class IssueForm(forms.Form):
 
 
 # --- Revoking --------------------------------------------------------------------------------------------------------
-
-RECENT = timedelta(hours=24)
 
 
 def describe_revocation(model_admin: Any, request: HttpRequest, queryset: ApiTokenQuerySet) -> Confirmation:

@@ -18,7 +18,7 @@ from portal.admin.filters import ChoiceFilter, PeriodFilter
 from portal.admin.searching import search_by
 from portal.audit import SUBJECTS
 from portal.base.words import EMPTY_VALUE
-from portal.desk.history import changes_of, describe_changes, describe_event, link_subject
+from portal.desk.history import changes_of, chosen_keys, describe_changes, describe_event, link_subject
 from portal.desk.matching import any_of
 from portal.models import AuditEvent
 
@@ -103,10 +103,12 @@ class AuditEventAdmin(ReadOnlyAdmin):
         model_admin = self.admin_site.get_model_admin(model)
         if not model_admin.has_view_or_change_permission(request):
             raise PermissionDenied
-        found = model._default_manager.filter(**kind.find(rest)).order_by("-pk").first()
-        if found is not None:
-            address = f"admin:{model._meta.app_label}_{model._meta.model_name}_change"
-            return HttpResponseRedirect(reverse(address, args=[quote(found.pk)]))
+        found = list(model._default_manager.filter(**kind.find(rest)).order_by("-pk")[:2])
+        page = f"admin:{model._meta.app_label}_{model._meta.model_name}"
+        if len(found) > 1:  # such as tokens with the same label
+            return HttpResponseRedirect(reverse(f"{page}_changelist", query={"q": rest}))
+        if found:
+            return HttpResponseRedirect(reverse(f"{page}_change", args=[quote(found[0].pk)]))
         text = _("%(name)s no longer exists. These are the events about it.") % {"name": rest}
         self.message_user(request, text, messages.WARNING)
         return HttpResponseRedirect(reverse("admin:portal_auditevent_changelist", query={"q": name}))
@@ -127,7 +129,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("details"))
     def details_in_lines(self, event: AuditEvent) -> str:
-        return "\n".join(changes_of(event)) or EMPTY_VALUE
+        return "\n".join([*changes_of(event), *chosen_keys(event)]) or EMPTY_VALUE
 
     @admin.display(description=_("object"))
     def object(self, event: AuditEvent) -> str:

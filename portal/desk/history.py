@@ -83,6 +83,12 @@ def changes_of(event: AuditEvent) -> Iterator[str]:
         yield _("%(name)s: %(value)s") % {"name": capfirst(str(label)), "value": change}
 
 
+def chosen_keys(event: AuditEvent) -> list[str]:
+    """Return the keys of the rows on which an action without an event of its own acted."""
+    chosen = recorded_values(event.after).get("chosen") if event.action == "admin.action" else None
+    return list(map(str, chosen)) if isinstance(chosen, list) else []
+
+
 def describe_changes(event: AuditEvent) -> str:
     return ", ".join(changes_of(event))
 

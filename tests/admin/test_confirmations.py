@@ -40,13 +40,14 @@ def test_button_of_an_action_that_asks_ends_in_an_ellipsis(rf, admin_user):
     assert plain == []
 
 
-def test_deletion_of_chosen_rows_states_their_number(admin_client, rows):
-    for model, model_admin in admin.site._registry.items():
+def test_deletion_of_chosen_rows_states_their_number(admin_client, admin_user, rf, rows):
+    request = rf.get("/")
+    request.user = admin_user
+    deletable = [each for each in admin.site._registry.items() if "delete_selected" in each[1].get_actions(request)]
+    assert deletable
+    for model, model_admin in deletable:
         url = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
         keys = list(model._default_manager.values_list("pk", flat=True)[:2])
         page = admin_client.post(url, {"action": "delete_selected", "_selected_action": keys, "index": 0})
-        if page.status_code == 200 and "deletable_objects" in (page.context or {}):
-            counts = dict(page.context["model_count"])
-            assert counts.get(model_admin.opts.verbose_name_plural) == str(len(keys)) or counts.get(
-                model_admin.opts.verbose_name_plural
-            ) == len(keys), model
+        counts = dict(page.context["model_count"])
+        assert str(counts[model_admin.opts.verbose_name_plural]) == str(len(keys)), model

@@ -12,7 +12,7 @@ from portal.access.tokens.issuing import issue_token
 from portal.admin.changes import LONGEST, storable_change
 from portal.audit import HIDDEN
 from portal.desk.history import describe_changes, describe_event, history_section, link_subject
-from portal.models import AuditEvent
+from portal.models import AuditEvent, NotificationChannel
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "correct horse battery"
@@ -98,6 +98,13 @@ def test_bulk_deletion_leaves_one_event_per_row(admin_client):
     ]
 
 
+def test_name_of_a_deleted_row_is_recorded_where_the_subject_is_a_number(admin_client):
+    channel = NotificationChannel.objects.create(pk=17, name="7", kind="email", addresses="a@example.org")
+    admin_client.post(reverse("admin:portal_notificationchannel_delete", args=[channel.pk]), {"post": "yes"})
+    event = AuditEvent.objects.get(action="channel.deleted")
+    assert (event.subject, event.after) == ("channel:17", {"name": "7"})
+
+
 def test_password_change_is_audited_without_the_password(admin_client):
     user = User.objects.create_user("bo")
     fields = {"password1": PASSWORD, "password2": PASSWORD, "usable_password": "true"}
@@ -165,6 +172,17 @@ def test_action_without_an_event_of_its_own_is_named_by_its_button():
     assert (describe_event(event), describe_changes(event)) == ("Export as CSV (tokens)", "1 selected")
 
 
+def test_page_of_an_action_lists_the_chosen_rows(admin_client):
+    now = timezone.now()
+    after = {"action": "export_chosen", "chosen": ["4711", "4712"]}
+    event = AuditEvent.objects.create(
+        at=now, last_at=now, action="admin.action", subject="portal.apitoken", after=after
+    )
+    text = admin_client.get(reverse("admin:portal_auditevent_change", args=[event.pk])).content.decode()
+    assert "4711" in text
+    assert "4712" in text
+
+
 def test_action_without_a_sentence_is_shown_by_name():
     assert describe_event(AuditEvent(action="moon.landed")) == "moon.landed"
 
@@ -180,6 +198,13 @@ def test_link_of_a_subject_leads_to_its_page(admin_client):
     for name in (f"token:{token.key}", "client:gui"):
         assert admin_client.get(SUBJECT, {"name": name})["Location"] == page
         assert escape(f"?name={quote(name)}") in link_subject(name)
+
+
+def test_link_of_a_label_of_several_tokens_leads_to_the_list(admin_client):
+    for _number in range(2):
+        issue_token("client", label="gui")
+    answer = admin_client.get(SUBJECT, {"name": "client:gui"})
+    assert answer["Location"] == f"{reverse('admin:portal_apitoken_changelist')}?q=gui"
 
 
 def test_link_of_a_deleted_row_leads_to_its_events(admin_client):
