@@ -38,7 +38,7 @@ def test_tile_shows_verdict_and_figures(programme):
     assert (shown.title, shown.figure, shown.caption) == ("Beta", "NO-GO", "Spring beta")
     assert shown.url == f"/admin/beta/betaprogramme/{programme.pk}/change/"
     assert dict(shown.facts) == {
-        "participants": "4 of 1,500", "average score": "7.00", "Net Promoter Score": "+33", "open critical and high bugs": "1",
+        "participants": "4 (1,500 required)", "average score": "7.00", "Net Promoter Score": "+33", "open critical and high bugs": "1",
     }  # fmt: skip
 
 
@@ -53,7 +53,7 @@ def test_programme_without_scores_shows_no_average(programme):
     create_feedback(programme)
     shown = tile()
     assert shown.figure == "Not enough data"
-    assert [value for _name, value in shown.facts] == ["1 of 1", "–", "–", "0"]
+    assert [value for _name, value in shown.facts] == ["1 (1 required)", "–", "–", "0"]
 
 
 def test_chart_shows_the_feedback_of_thirty_days(programme):
@@ -98,7 +98,7 @@ def test_status_is_cached_for_a_minute(programme, django_assert_num_queries):
         tile()
 
 
-@pytest.mark.parametrize(("seconds", "participants"), [(59, "1 of 1,500"), (61, "2 of 1,500")])
+@pytest.mark.parametrize(("seconds", "participants"), [(59, "1 (1,500 required)"), (61, "2 (1,500 required)")])
 def test_tile_is_at_most_a_minute_old(programme, monkeypatch, seconds, participants):
     create_feedback(programme, nps_score=9)
     tile()

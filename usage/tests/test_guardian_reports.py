@@ -78,13 +78,13 @@ def test_period_is_the_last_two_even_hours_for_a_late_job(clock, moment):
     run_cycle(JOB)
     report = GuardianReport.objects.get()
     assert (report.period_start, report.period_end) == (at("14:00"), at("16:00"))
-    assert (report.requested_by, str(report)) == ("", "2026-03-10 14:00 - 16:00")
+    assert (report.requested_by, str(report)) == ("", "2026-03-10 14:00 – 16:00 UTC")
 
 
 def test_early_job_reports_the_period_before(clock):
     clock(at("16:01:59"))
     run_cycle(JOB)
-    assert str(GuardianReport.objects.get()) == "2026-03-10 12:00 - 14:00"
+    assert str(GuardianReport.objects.get()) == "2026-03-10 12:00 – 14:00 UTC"
 
 
 @pytest.mark.parametrize("day", ["2026-03-29", "2026-10-25"])
@@ -94,13 +94,13 @@ def test_periods_are_contiguous_across_clock_changes(clock, settings, day):
         clock(at(f"{hour:02}:02", day))
         run_cycle(JOB)
     periods = [str(report) for report in GuardianReport.objects.order_by("pk")]
-    assert periods == [f"{day} 00:00 - 02:00", f"{day} 02:00 - 04:00", f"{day} 04:00 - 06:00"]
+    assert periods == [f"{day} 00:00 – 02:00 UTC", f"{day} 02:00 – 04:00 UTC", f"{day} 04:00 – 06:00 UTC"]
 
 
 def test_period_until_midnight_shows_the_date(clock):
     clock(at("00:02", "2026-03-11"))
     run_cycle(JOB)
-    assert str(GuardianReport.objects.get()) == "2026-03-10 22:00 - 2026-03-11 00:00"
+    assert str(GuardianReport.objects.get()) == "2026-03-10 22:00 – 2026-03-11 00:00 UTC"
 
 
 # --- Row, mail and file ----------------------------------------------------------------------------------------------
