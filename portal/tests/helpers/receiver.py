@@ -11,6 +11,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 LONGEST_TEXT = 4096
+# Looks like the token of a bot, and must appear in no answer or log.
+TOKEN = "123456:K4NARI-_abcdefghijklmnopqrstuvwxyz0"
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -20,23 +20,14 @@ from portal.notifications.channels import base
 from portal.notifications.channels.base import DeliveryError
 from portal.notifications.configuration import recipients_of, synchronise_environment_channels
 from portal.notifications.forms import ChannelForm
-from portal.tests.helpers.receiver import BotApi, Receiver, refusal
+from portal.tests.helpers.receiver import TOKEN, Receiver, refusal
 
 pytestmark = pytest.mark.django_db
-TOKEN = "123456:K4NARI-_abcdefghijklmnopqrstuvwxyz0"
 LIST = "/admin/portal/notificationchannel/"
 OUTBOX = "/admin/portal/outboxmessage/"
 # Callbacks on commit run within the request only if the test has no transaction of its own.
 WITH_TRANSACTIONS = pytest.mark.django_db(transaction=True)
 GENERAL = {"name": "C", "min_severity": "3", "is_active": "on"}
-
-
-@pytest.fixture
-def api(settings, monkeypatch):
-    monkeypatch.setattr(base, "SEND_SECONDS", 5.0)
-    with BotApi(TOKEN) as api:
-        settings.TELEGRAM_API_BASE = api.url
-        yield api
 
 
 @pytest.fixture

@@ -7,11 +7,9 @@ from portal.access.roles import VIEWER, synchronise_roles
 from portal.admin.channel_tools import CALLS_PER_MINUTE
 from portal.base.encryption import encrypt
 from portal.models import AuditEvent, ChannelState, NotificationChannel
-from portal.notifications.channels import base
-from portal.tests.helpers.receiver import BotApi, Receiver, refusal
+from portal.tests.helpers.receiver import TOKEN, Receiver, refusal
 
 pytestmark = pytest.mark.django_db
-TOKEN = "123456:K4NARI-_abcdefghijklmnopqrstuvwxyz0"
 LIST = "/admin/portal/notificationchannel/"
 GROUP = {"id": -100, "title": "Ops <b>", "type": "supergroup"}
 UPDATES = [
@@ -21,14 +19,6 @@ UPDATES = [
     {"update_id": 4, "channel_post": {"chat": {"id": -200, "username": "news"}}},
     {"update_id": 5, "message": {"chat": GROUP}, "poll": {"id": "1"}, "nonsense": [1]},
 ]
-
-
-@pytest.fixture
-def api(settings, monkeypatch):
-    monkeypatch.setattr(base, "SEND_SECONDS", 5.0)
-    with BotApi(TOKEN) as api:
-        settings.TELEGRAM_API_BASE = api.url
-        yield api
 
 
 @pytest.fixture
