@@ -62,6 +62,8 @@ class DepositView(ApiView):
         deposit = deposits.parse_announcement(area, name, agent, request._request.META)
         with deposits.awaiting_body(request._request, agent):
             deposits.store_deposit(deposit, agent, body_stream(request._request))
+        if area == "log":
+            orchestration.request_scan_after_report(agent.machine_id)
         body = {"status": "stored", "name": deposit.name, "size": deposit.size, "sha256": deposit.sha256}
         return Response(body, status=201)
 

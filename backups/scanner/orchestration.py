@@ -49,6 +49,15 @@ def request_scan(source: str, agent_id: str = "") -> Scan:
     return scan
 
 
+def request_scan_after_report(agent_id: str) -> None:
+    """Queue a scan of the machine that uploaded a report, unless nothing is expected of it or a scan is queued."""
+    machines = ExpectedBackupJob.objects.watched(timezone.now()).of_machine(agent_id).values_list("agent_id", flat=True)
+    with transaction.atomic():
+        areas = DepositArea.objects.get_or_create_for(sorted(set(machines)))
+        if any(area.queued_at is None for area in areas.values()):
+            request_scan(Scan.Source.API, agent_id)
+
+
 def queue_periodic_scan() -> Scan:
     """Queue the periodic scan. Machines where nothing can have changed cost one query together."""
     now = timezone.now()

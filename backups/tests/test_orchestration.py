@@ -60,6 +60,23 @@ def test_periodic_scan_queues_a_task_per_machine(due):
     assert not TaskAttempt.objects.exclude(error="").exists()
 
 
+def test_uploaded_report_has_its_machine_scanned_at_once_and_only_once(due, make_job, put):
+    due(), make_job(agent_id="SRV-2")
+    name = "OPERATION_20250612_1300_PC-1.json"
+    put()
+    assert OrmQ.objects.count() == 0  # a dump alone says nothing
+    put(name, area="log")
+    assert OrmQ.objects.count() == 0  # nothing is expected of this machine
+    make_job(agent_id="pc-1")
+    assert [put(name, area="log").status_code for _ in range(3)] == [201] * 3
+    assert OrmQ.objects.count() == 1
+    assert Scan.objects.get().agent_id == "PC-1"
+    deliver_all()
+    assert ExpectedBackupJob.objects.get(agent_id="pc-1").last_checked_at is not None
+    put(name, area="log")
+    assert OrmQ.objects.count() == 1
+
+
 def test_settled_machines_get_no_task(due):
     due()
     orchestration.queue_periodic_scan()
