@@ -15,7 +15,7 @@ from django.utils.translation import ngettext
 from agents import approval, enrolment
 from agents.confirmations import describe_binding, describe_revocation, describe_uninstall
 from agents.models import Agent, EnrolmentRequest
-from agents.panels import token_section
+from agents.panels import heartbeat_section, token_section
 from agents.querysets import EnrolmentRequestQuerySet, liveness_condition
 from portal import audit
 from portal.access.tokens.issuing import revoke_token
@@ -148,8 +148,9 @@ class AgentAdmin(ReadOnlyAdmin):
         return agent.license_ref or EMPTY_VALUE
 
     def get_sections(self, request: HttpRequest, obj: Agent) -> list[Section]:
-        machine_id = obj.machine_id
+        machine_id, heartbeats = obj.machine_id, heartbeat_section(obj, timezone.now())
         return [
+            *([heartbeats] if heartbeats else []),
             token_section(obj),
             *sections_of_machine(machine_id),
             history_section(enrolment.machine_subject(machine_id)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 
+from django.conf import settings
 from django.core.cache import cache
 from django.db.models import Count
 from django.db.models.functions import TruncDate
@@ -45,7 +46,7 @@ def fleet_tile(now: datetime) -> Tile:
     return Tile(
         title=_("Machines"),
         figure=format_count(totals["active"]),
-        caption=_("active machines"),
+        caption=ngettext("active machine", "active machines", totals["active"]),
         url=reverse("admin:agents_agent_changelist"),
         facts=[
             (_("online"), format_count(totals["online"])),
@@ -65,6 +66,23 @@ def first_machine(request: HttpRequest) -> checklist.Step:
         reverse("admin:portal_apitoken_add", query={"kind": ApiToken.Kind.ENROLL}),
         Agent.objects.exists(),
     )
+
+
+def heartbeat_section(agent: Agent, now: datetime) -> Section | None:
+    """Return the command that keeps a machine online, if it has not called since its enrolment or is not online."""
+    is_silent = agent.last_seen_at == agent.enrolled_at or agent.liveness(now) != Agent.Liveness.ONLINE
+    if not agent.is_active or not is_silent:
+        return None
+    text = _(
+        "A machine is online while it calls the portal at least every {minutes} minutes. Keep this command running on "
+        "it as a service, or call it from cron without {watch}: {command}"
+    )
+    words = {
+        "minutes": settings.HEARTBEAT_INTERVAL_SECONDS // 60 or 1,
+        "watch": format_html("<code>{}</code>", "--watch"),
+        "command": format_html("<code>{}</code>", f"vigie-client heartbeat --server {settings.PORTAL_URL} --watch"),
+    }
+    return Section(_("Heartbeats"), columns=[], rows=[], empty=format_html(text, **words))
 
 
 def token_section(agent: Agent) -> Section:

@@ -86,6 +86,23 @@ class TestMachinePage:
             assert part in text
         assert "Enrolled</td>" not in text
 
+    @pytest.mark.parametrize(("seen", "is_shown"), [(timedelta(0), False), (LATE, True), (LOST, True)])
+    def test_page_of_a_machine_that_is_not_online_shows_the_command_of_its_heartbeats(
+        self, admin_client, make_agent, settings, seen, is_shown
+    ):
+        settings.PORTAL_URL = "https://vigie.example.org"
+        machine = make_agent("PC-2", seen=seen, enrolled_at=timezone.now() - timedelta(days=40))
+        text = admin_client.get(reverse("admin:agents_agent_change", args=[machine.pk])).content.decode()
+        assert ("vigie-client heartbeat --server https://vigie.example.org --watch" in text) is is_shown
+
+    def test_page_of_a_machine_just_enrolled_shows_the_command_of_its_heartbeats(self, admin_client, make_agent):
+        machine = make_agent("PC-2")
+        text = admin_client.get(reverse("admin:agents_agent_change", args=[machine.pk])).content.decode()
+        assert "vigie-client heartbeat --server" in text
+
+    def test_tile_counts_one_machine_in_the_singular(self, agent):
+        assert fleet_tile(timezone.now()).caption == "active machine"
+
     def test_page_limits_tokens(self, agent):
         for _ in range(12):
             issue_agent_token(agent)

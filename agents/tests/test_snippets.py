@@ -36,6 +36,13 @@ def test_snippets_have_urls_of_this_portal_and_no_token(snippets, settings):
         assert "{%" not in text
 
 
+def test_guide_names_the_commands_that_run_the_scripts_and_shows_the_short_one_first():
+    guide = enrolment_guide("enroll")
+    assert guide.snippets[0].file_name == "enrol.sh"
+    assert "sudo sh enrol.sh" in guide.text
+    assert "-File enrol.ps1" in guide.text
+
+
 def test_inno_sets_all_four_timeouts_and_deletes_the_file(snippets):
     text = snippets["inno.iss"]
     assert "SetTimeouts(Patience, Patience, Patience, Patience)" in text

@@ -8,6 +8,7 @@ from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
+from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -124,6 +125,12 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
         if secret and self.instance.secret:
             self.fields[secret].required = False
             self.fields[secret].help_text = gettext_lazy("A value is stored. Leave empty to keep it.")
+
+    @cached_property
+    def changed_data(self) -> list[str]:
+        """Leave out the fields of other kinds, whose values are ignored."""
+        kinds = {name: kind for kind, names in self.FIELDS.items() for name in names}
+        return [name for name in super().changed_data if kinds.get(name, self.kind) == self.kind]
 
     @property
     def kind(self) -> str:

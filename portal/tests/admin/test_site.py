@@ -1,13 +1,18 @@
 """The landing page: findings, tiles and links."""
 
+import re
+import shlex
 from datetime import timedelta
 
 import pytest
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.models import Permission, User
 from django.core.cache import cache
+from django.core.management import get_commands
 from django.urls import reverse
 from django.utils import timezone
+from vigie_client.cli.options import parse_arguments
 
 from portal import audit
 from portal.base.findings import Finding, Severity
@@ -174,6 +179,16 @@ def test_findings_are_kept_for_some_seconds_until_the_next_action(admin_client, 
     audit.record_event("user.changed", "user:sam", actor="test")
     assert "The roof leaks." in page(admin_client)
     cache.clear()
+
+
+def test_commands_on_the_help_page_exist(admin_client):
+    text = admin_client.get(reverse("admin:help")).content.decode()
+    lines = [shlex.split(line) for line in re.findall("<dt><code>(.*?)</code>", text)]
+    assert {words[2] for words in lines if words[0] == "python"} <= set(get_commands()) | {"changepassword"}
+    calls = [parse_arguments(words[1:]) for words in lines if words[0] == "vigie-client"]
+    assert {(call.command, call.server) for call in calls} == {
+        (command, settings.PORTAL_URL) for command in ("enroll", "heartbeat", "deposit")
+    }
 
 
 def test_language_can_be_switched(admin_client):

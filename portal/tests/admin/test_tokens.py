@@ -185,6 +185,10 @@ def test_uses_left_are_shown(kind, max_uses, uses, shown):
     assert ApiTokenAdmin(ApiToken, admin.site).uses_left(token) == shown
 
 
+def test_label_of_a_checkbox_has_no_colon(admin_client):
+    assert ">Can also uninstall machines</label>" in admin_client.get(ADD).content.decode()
+
+
 @pytest.mark.parametrize(("url", "is_warned"), [("http://127.0.0.1:8000", True), ("https://vigie.example.org", False)])
 @pytest.mark.parametrize(
     ("kind", "files"),

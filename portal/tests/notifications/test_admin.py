@@ -227,6 +227,13 @@ def test_actions_of_operators_are_audited_without_secrets(add, admin_client, act
     assert not [row for row in kept if "K4NARI" in row]
 
 
+def test_ignored_field_of_another_kind_is_not_in_the_audit_log(add):
+    add(kind="webhook", url="https://example.org/hook", signing_key="0123456789abcdef", recipients="a@example.org")
+    assert AuditEvent.objects.get(action="channel.added").after == {
+        "name": "C", "kind": "webhook", "url": "https://example.org/hook", "signing_key": HIDDEN,
+    }  # fmt: skip
+
+
 def test_waiting_messages_of_a_deleted_channel_are_given_up(admin_client, channel, message):
     ChannelState.objects.create(channel=channel.key)
     data = {"action": "delete_selected", "_selected_action": [channel.pk], "post": "yes"}
