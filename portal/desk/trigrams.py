@@ -7,7 +7,6 @@ then, and other databases need none.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 from django.contrib import admin
@@ -15,6 +14,7 @@ from django.core.checks import CheckMessage, Tags, Warning, register
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
 from django.db.models import Model
 
+from portal.base.locks import held_in_database
 from portal.base.lookups import FRAGMENT
 
 # Whether the extension is installed, and whether this role may install it.
@@ -22,9 +22,13 @@ EXTENSION = """
     SELECT bool_or(installed), bool_or(rolsuper OR trusted AND has_database_privilege(current_database(), 'CREATE'))
     FROM pg_available_extension_versions, pg_roles WHERE name = 'pg_trgm' AND rolname = current_user
 """
-
-
 INSTALL = "CREATE EXTENSION IF NOT EXISTS pg_trgm"
+STATES = """
+    SELECT name, indisvalid FROM unnest(%s::text[]) AS name
+    LEFT JOIN pg_index ON indexrelid = to_regclass(quote_ident(name))
+"""
+# The databases that are known to have all indexes.
+indexed: set[str] = set()
 
 
 def trigram_indexes() -> dict[str, tuple[str, str]]:
@@ -39,17 +43,29 @@ def trigram_indexes() -> dict[str, tuple[str, str]]:
 
 
 def create_trigram_indexes(using: str = DEFAULT_DB_ALIAS, **signal: Any) -> None:
-    """Create the extension where the role may, and the indexes that are missing."""
-    has_trigram_indexes.cache_clear()
+    """Create the extension where the role may, and the indexes that are missing or that an earlier run left invalid.
+
+    Concurrently, outside of any transaction: portals that run meanwhile go on writing to these tables. The lock lets a
+    second `migrate` tell an index in the making from one that will never be finished.
+    """
     connection = connections[using]
-    if connection.vendor != "postgresql" or not has_extension(using):
+    if connection.vendor != "postgresql" or not has_extension(using) or all(index_states(using).values()):
         return
-    quote = connection.ops.quote_name
-    with connection.cursor() as cursor:
-        for name, (table, column) in trigram_indexes().items():
-            cursor.execute(
-                f"CREATE INDEX IF NOT EXISTS {quote(name)} ON {quote(table)} USING gin ({quote(column)} gin_trgm_ops)"
-            )
+    quote, columns = connection.ops.quote_name, trigram_indexes()
+    with held_in_database("trigrams"), connection.cursor() as cursor:
+        for name, is_valid in index_states(using).items():
+            if is_valid is False:
+                cursor.execute(f"DROP INDEX CONCURRENTLY {quote(name)}")
+            if not is_valid:
+                table, column = map(quote, columns[name])
+                cursor.execute(f"CREATE INDEX CONCURRENTLY {quote(name)} ON {table} USING gin ({column} gin_trgm_ops)")
+
+
+def index_states(using: str) -> dict[str, bool | None]:
+    """Return whether each index is valid, by its name; None for one that does not exist."""
+    with connections[using].cursor() as cursor:
+        cursor.execute(STATES, [list(trigram_indexes())])
+        return dict(cursor.fetchall())
 
 
 def has_extension(using: str) -> bool:
@@ -60,8 +76,8 @@ def has_extension(using: str) -> bool:
     try:
         with transaction.atomic(using), connections[using].cursor() as cursor:
             cursor.execute(INSTALL)
-    except DatabaseError:
-        return False
+    except DatabaseError:  # refused, or another `migrate` installs it right now
+        return extension_state(using)[0]
     return True
 
 
@@ -72,16 +88,11 @@ def extension_state(using: str) -> tuple[bool, bool]:
     return bool(is_installed), bool(may_install)
 
 
-@cache
 def has_trigram_indexes(using: str = DEFAULT_DB_ALIAS) -> bool:
-    """Return whether the database has every trigram index; asked once a process."""
-    connection = connections[using]
-    if connection.vendor != "postgresql":
-        return False
-    names = [connection.ops.quote_name(name) for name in trigram_indexes()]
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest(%s::text[]) AS name", [names])
-        return bool(cursor.fetchone()[0])
+    """Return whether the database has every trigram index, valid; asked in each process until it has."""
+    if using not in indexed and connections[using].vendor == "postgresql" and all(index_states(using).values()):
+        indexed.add(using)
+    return using in indexed
 
 
 def is_indexed(model: type[Model]) -> bool:
