@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Case, F, OuterRef, Subquery, When
+from django.db.models import Case, OuterRef, Subquery, When
 from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from django.utils import timezone
@@ -152,7 +152,7 @@ def next_expected(job: ExpectedBackupJob) -> SafeString:
 
 
 @exported(attrgetter("last_verified_at"))
-@admin.display(description=gettext_lazy("last verified backup"), ordering=F("last_verified_at").asc(nulls_first=True))
+@admin.display(description=gettext_lazy("last verified backup"), ordering="last_verified_at")
 def last_good(job: ExpectedBackupJob) -> SafeString | str:
     """Return the age of the last verified backup, and since when its content is unchanged."""
     return show_last_good(job, relative_moment)

@@ -29,6 +29,7 @@ from django.utils.translation import gettext_lazy as _
 from portal import audit
 from portal.admin.changes import Values, changed_values
 from portal.admin.confirm import is_confirmed
+from portal.admin.display import order_nulls_last
 from portal.admin.exporting import Exporting
 from portal.admin.paginator import CappedPaginator
 from portal.admin.searching import SearchForm, Searching
@@ -67,7 +68,13 @@ class BoundedChangeList(ChangeList):
         for name in self.model_admin.lookups:
             if not all(is_valid_value(self.opts.get_field(name), value) for value in request.GET.getlist(name)):
                 raise IncorrectLookupParameters
-        return super().get_queryset(request, *args, **kwargs)
+        rows = super().get_queryset(request, *args, **kwargs)
+        self.search_notes: Sequence[str] = getattr(request, "search_notes", ())
+        return rows
+
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
+        """Sort rows without a value last in both directions, which databases do differently."""
+        return [order_nulls_last(self.model, part) for part in super().get_ordering(request, queryset)]
 
     def get_ordering_field(self, field_name: Any) -> Any:
         """Sort by `sortable_by` alone: Django offers no other column, but sorts by any that a query names."""
