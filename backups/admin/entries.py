@@ -14,7 +14,7 @@ from backups.models import BackupEntry, ExpectedBackupJob
 from portal.admin.base import ReadOnlyAdmin
 from portal.admin.display import exact_moment, moment_column, stack_lines
 from portal.admin.searching import search_by
-from portal.desk.matching import matching_values
+from portal.desk.matching import Search
 
 
 @admin.register(BackupEntry)
@@ -63,9 +63,9 @@ class BackupEntryAdmin(ReadOnlyAdmin):
         ),
     )  # fmt: skip
 
-    def search(self, request: HttpRequest, queryset: QuerySet[BackupEntry], text: str) -> QuerySet[BackupEntry]:
+    def search(self, request: HttpRequest, queryset: QuerySet[BackupEntry], search: Search) -> QuerySet[BackupEntry]:
         fields = [name.removeprefix("job__") for name in self.search_fields]
-        return queryset.filter(job__in=matching_values(ExpectedBackupJob, fields, text))
+        return queryset.filter(job__in=search.matching_values(ExpectedBackupJob, fields))
 
     @admin.display(description=_("status"))
     def state(self, entry: BackupEntry) -> SafeString:

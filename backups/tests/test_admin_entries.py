@@ -65,6 +65,7 @@ class TestTheList:
         for number in range(3):
             make_entry(make_job(f"db{number}"))
         assert len(found(admin_client, q="db")) == 2
+        assert "Only the rows of the first 2 matching names" in admin_client.get(LIST, {"q": "db"}).content.decode()
 
     def test_list_takes_as_many_queries_for_many_entries_as_for_few(self, admin_client, make_job):
         def queries():

@@ -35,7 +35,7 @@ from portal.admin.display import exact_moment, moment_column, stack_lines
 from portal.admin.searching import search_by
 from portal.base.words import EMPTY_VALUE
 from portal.desk.history import history_section
-from portal.desk.matching import MOST_NAMES, matching_values
+from portal.desk.matching import Search
 from portal.desk.panels import Section
 from usage.admin.display import clock_note
 
@@ -121,13 +121,13 @@ class FeedbackAdmin(FeedbackActions, SettingsAdmin):
         rows = super().get_queryset(request).select_related("programme", "assignee")
         return display.with_excerpts(rows) if is_confirmed(request) else rows
 
-    def search(self, request: HttpRequest, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
-        if number := NUMBER.fullmatch(text):
+    def search(self, request: HttpRequest, queryset: QuerySet[Any], search: Search) -> QuerySet[Any]:
+        if number := NUMBER.fullmatch(search.text):
             return queryset.filter(pk=int(number[1]))
-        tags = matching_values(FeedbackTag, ["name__fragment"], text)
+        tags = search.matching_values(FeedbackTag, ["name__fragment"])
         tagged = BetaFeedback.tags.through.objects.filter(feedbacktag__in=tags).order_by("-betafeedback")
-        keys = list(tagged.values_list("betafeedback", flat=True)[:MOST_NAMES])
-        return queryset.filter(self.search_condition(text) | Q(pk__in=keys))
+        keys = search.take(tagged.values_list("betafeedback", flat=True))
+        return queryset.filter(search.matches(self.model, self.search_fields) | Q(pk__in=keys))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Return False: only participants give feedback."""

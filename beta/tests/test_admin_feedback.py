@@ -168,7 +168,7 @@ class TestFiltersAndSearch:
         ("typed", "expected"),
         [
             ("CRASH", ["amy smith"]), ("sMiTh", ["amy smith"]), ("/expo", ["bob"]), ("dark", ["eve"]), ("100%", ["eve"]),
-            ("00% f", ["eve"]), ("%", []), ("_", []), ("agent:PC", ["bob"]), ("nowhere", []), ("  ", ["eve", "bob", "amy smith"]),
+            ("00% fine", ["eve"]), ("00% f", []), ("%", []), ("_", []), ("agent:PC", ["bob"]), ("nowhere", []), ("  ", ["eve", "bob", "amy smith"]),
         ],
     )  # fmt: skip
     def test_search_finds_parts_of_texts(self, client, olga, typed, expected):

@@ -19,7 +19,7 @@ from portal.admin.base import ReadOnlyAdmin
 from portal.admin.display import exact_moment, moment_column
 from portal.admin.searching import search_by
 from portal.base.words import EMPTY_VALUE
-from portal.desk.matching import matching_values
+from portal.desk.matching import Search
 
 # A search finds targets first, and then their checks by an index. Checks of several targets must be sorted, which is
 # bounded by the number of targets and the time.
@@ -50,8 +50,8 @@ class CheckResultAdmin(MonitoringAdmin, ReadOnlyAdmin):
     search_help_text = format_lazy("{} {}", search_by(_("target")), _("(5 targets, last 24 hours or period)"))
     facts = (moment_column("at", _("time"), show=exact_moment), "page", "outcome", "status", "latency", "error")
 
-    def search(self, request: HttpRequest, queryset: QuerySet[CheckResult], text: str) -> QuerySet[CheckResult]:
-        found = matching_values(Target, ["name__fragment"], text)
+    def search(self, request: HttpRequest, queryset: QuerySet[CheckResult], search: Search) -> QuerySet[CheckResult]:
+        found = search.matching_values(Target, ["name__fragment"])
         rows = queryset.filter(target__in=found[:MOST_TARGETS_FOUND])
         if request.GET.get(CheckedFilter.parameter_name) in CheckedFilter.options:
             return rows

@@ -18,6 +18,7 @@ from portal.admin.base import ReadOnlyAdmin
 from portal.admin.display import BAD, GOOD, badge, exact_moment, moment_column, stack_lines
 from portal.admin.searching import search_by
 from portal.base.words import EMPTY_VALUE, format_count
+from portal.desk.matching import Search
 
 SHOWN_NAMES = 3
 
@@ -59,8 +60,9 @@ class RoundAdmin(MonitoringAdmin, ReadOnlyAdmin):
         (_("Checks"), ("checked", "failed_in_full", "retries", "not_counted", "errors", "mean", "p95")),
     )
 
-    def search(self, request: HttpRequest, queryset: QuerySet[Round], text: str) -> QuerySet[Round]:
+    def search(self, request: HttpRequest, queryset: QuerySet[Round], search: Search) -> QuerySet[Round]:
         """Find the round of exactly this number."""
+        text = search.text
         is_number = text.isascii() and text.isdigit() and len(text) <= 18
         return queryset.filter(number=int(text)) if is_number else queryset.none()
 

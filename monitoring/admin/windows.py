@@ -22,7 +22,7 @@ from portal.admin.display import QUIET, WARNING, badge, relative_moment, stack_l
 from portal.admin.searching import search_by
 from portal.base.words import format_count, format_moment
 from portal.desk.history import history_section
-from portal.desk.matching import matching_values
+from portal.desk.matching import Search
 from portal.desk.panels import Section
 
 
@@ -54,11 +54,12 @@ class MaintenanceWindowAdmin(MonitoringAdmin):
         for window in rows:
             window.named = found.get(window.pk, (0, ""))
 
-    def search(self, request: HttpRequest, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
+    def search(self, request: HttpRequest, queryset: QuerySet[Any], search: Search) -> QuerySet[Any]:
         """Search names of windows and of their targets. There are few windows, so no index is needed."""
-        targets = matching_values(Target, self.search_fields, text)
+        targets = search.matching_values(Target, self.search_fields)
         naming = MaintenanceWindow.targets.through.objects.filter(target__in=targets)
-        return queryset.filter(self.search_condition(text) | Q(pk__in=naming.values("maintenancewindow")))
+        found = search.matches(self.model, self.search_fields)
+        return queryset.filter(found | Q(pk__in=naming.values("maintenancewindow")))
 
     def get_sections(self, request: HttpRequest, obj: Any) -> list[Section]:
         return [history_section(self.subject_of(obj))]

@@ -20,8 +20,7 @@ from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
 from portal.desk import matching
-from portal.desk.matching import LONGEST_SEARCH, fragment_condition, newest_rows
-from portal.desk.trigrams import is_indexed
+from portal.desk.matching import LONGEST_SEARCH, NOTHING, Search
 
 
 class SearchForm(ChangeListSearchForm):
@@ -39,34 +38,35 @@ class Searching(admin.ModelAdmin):  # type: ignore[type-arg]
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        text = search_term.strip()
-        return (self.search(request, queryset, text) if text else queryset), False
+        """Return the rows that match. `request.search_notes` are sentences on what the search left out."""
+        if not search_term.strip():
+            return queryset, False
+        search = Search(search_term.strip())
+        rows = self.search(request, queryset, search)
+        request.search_notes = search.notes()  # type: ignore[attr-defined]
+        return rows, False
 
-    def search(self, request: HttpRequest, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
-        """Return the rows that match the text, which is not empty."""
+    def search(self, request: HttpRequest, queryset: QuerySet[Any], search: Search) -> QuerySet[Any]:
+        """Return the rows that match a text which is not empty."""
         if self.is_log:
-            return queryset.filter(pk__in=self.keys_in_log(text))
-        return queryset.filter(self.search_condition(text))
+            return queryset.filter(pk__in=self.keys_in_log(search))
+        return queryset.filter(search.matches(self.model, self.search_fields))
 
-    def search_condition(self, text: str) -> Q:
-        found = fragment_condition(self.search_fields, text)
-        return found if is_indexed(self.model) else newest_rows(self.model, matching.SEARCHED_ROWS) & found
-
-    def keys_in_log(self, text: str) -> QuerySet[Any]:
-        """Return the keys of what matches, at most LOG_ROWS from each source.
+    def keys_in_log(self, search: Search) -> QuerySet[Any]:
+        """Return the keys of what matches, about LOG_ROWS at most from each source.
 
         A union, because databases answer the two conditions joined by OR by reading the whole log in its order.
         """
         rows = self.model._default_manager.order_by()
-        found = fragment_condition(self.search_fields, text)
-        newest = rows.filter(newest_rows(self.model, matching.LOG_ROWS) & found)
-        indexed = rows.filter(self.indexed_matches(text)).values("pk")[: matching.LOG_ROWS]
-        keys: QuerySet[Any] = newest.values("pk").union(rows.filter(pk__in=indexed).values("pk"))
+        found, matches = search.condition(self.search_fields), self.indexed_matches(search.text)
+        newest = search.among_newest(self.model, matching.LOG_ROWS, finds_older=matches is not NOTHING)
+        indexed = rows.filter(matches).values("pk")[: matching.LOG_ROWS + 1]  # one more, so that the list says so
+        keys: QuerySet[Any] = rows.filter(newest & found).values("pk").union(rows.filter(pk__in=indexed).values("pk"))
         return keys
 
     def indexed_matches(self, text: str) -> Q:
         """Return what is found in all rows of a log, each part served by an index."""
-        return Q(pk__in=[])
+        return NOTHING
 
 
 def search_by(*names: Any) -> Any:

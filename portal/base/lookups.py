@@ -5,9 +5,9 @@ finds what begins with the text as it was typed, in capitals or in small letters
 `istartswith` would ask for an index of its own on each column. PostgreSQL needs the column indexed with
 `varchar_pattern_ops`.
 
-`fragment` is for people: the text anywhere, or at the beginning if it is shorter than three characters, whatever its
-case. A trigram index serves it on PostgreSQL (`portal.desk.trigrams`). Without one every row is read, so the caller
-limits the rows.
+`fragment` is for people: the text anywhere, or at the beginning if it has fewer than three letters or digits, whatever
+its case. A trigram index serves it on PostgreSQL (`portal.desk.trigrams`). Without one every row is read, so the caller
+limits the rows. No index serves a text without letters and digits: the caller leaves it out.
 """
 
 from typing import Any
@@ -17,9 +17,14 @@ from django.db.models import CharField, Lookup, TextField
 from django.db.models.sql.compiler import SQLCompiler
 
 LAST_CHARACTER = "\U0010ffff"
-# A trigram index finds nothing shorter in the middle of a text.
+# Letters and digits: a trigram index holds no other characters, and finds nothing shorter in the middle of a text.
 SHORTEST_FRAGMENT = 3
 FRAGMENT = "__fragment"
+
+
+def count_searchable(text: str) -> int:
+    """Return how many letters and digits the text has."""
+    return sum(map(str.isalnum, text))
 
 
 @CharField.register_lookup
@@ -60,5 +65,5 @@ class Fragment(Begins):
         return self.any_of("{0} ILIKE %s", self.patterns(connection), compiler)
 
     def patterns(self, connection: BaseDatabaseWrapper) -> list[tuple[str]]:
-        start = "%" if len(self.rhs) >= SHORTEST_FRAGMENT else ""
+        start = "%" if count_searchable(self.rhs) >= SHORTEST_FRAGMENT else ""
         return [(f"{start}{connection.ops.prep_for_like_query(text)}%",) for text in self.spellings()]

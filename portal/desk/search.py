@@ -30,7 +30,7 @@ from django.utils.translation import gettext as _
 from portal.base.conventions import Collected
 from portal.base.lookups import FRAGMENT
 from portal.base.words import format_count
-from portal.desk.matching import LONGEST_SEARCH, any_of, matching_rows
+from portal.desk.matching import LONGEST_SEARCH, Search, any_of
 
 SHOWN = 6
 # Whoever finds more needs more of the name, not the number.
@@ -52,7 +52,7 @@ class Hit:
 
 @dataclass(frozen=True)
 class Group:
-    """The best results of one source. `more` is the text of the link to the list with all, or empty."""
+    """The best results of one source. `more` is the text of the link to the list, empty if there are no others."""
 
     title: str
     hits: list[Hit]
@@ -83,11 +83,12 @@ class Source:
         """Return the best of the rows with these keys, which are the candidates of all that were found."""
         rows = self.hits(self.model._default_manager.order_by().filter(pk__in=keys), text)
         hits = sorted(rows, key=lambda hit: (hit.rank, hit.name.lower()))
-        more = self.describe_rest(found) if len(hits) > SHOWN else ""
+        # Where a query has reached its limit, rows that were not read may hold further values.
+        more = self.describe_rest(found) if len(hits) > SHOWN or len(keys) >= self.rows_of_arm else ""
         return Group(str(self.title or self.opts.verbose_name_plural), hits[:SHOWN], self.list_url(text), more)
 
-    def matches(self, text: str) -> QuerySet[Any]:
-        return matching_rows(self.model, [name + FRAGMENT for name in self.fields], text)
+    def matches(self, search: Search) -> QuerySet[Any]:
+        return search.matching_rows(self.model, [name + FRAGMENT for name in self.fields])
 
     def candidates(self, text: str, found: QuerySet[Any]) -> list[QuerySet[Any]]:
         """Return some exact matches, some beginnings and the newest of the rest, so that none hides the others.
@@ -161,12 +162,14 @@ def visible_sources(request: HttpRequest) -> list[Source]:
     return sorted(found, key=lambda source: source.opts.app_label in LAST_APPS)
 
 
-def find_everywhere(request: HttpRequest, text: str) -> list[Group]:
+def find_everywhere(searched: Sequence[Source], search: Search) -> list[Group]:
     """Return the groups with results, the best match first; a text that no name can contain finds nothing."""
-    if not text or len(text) > LONGEST_SEARCH or "\0" in text:
+    text = search.text
+    if len(text) > LONGEST_SEARCH or "\0" in text:
         return []
-    searched = visible_sources(request)
-    found = [source.matches(text) for source in searched]
+    found = [source.matches(search) for source in searched]
+    if not search.is_possible:
+        return []
     arms = [
         rows.values_list(Value(number), "pk")
         for number, source in enumerate(searched)
@@ -181,12 +184,14 @@ def find_everywhere(request: HttpRequest, text: str) -> list[Group]:
 
 def search_view(request: HttpRequest) -> TemplateResponse:
     """Return the page of results, or for htmx the results alone."""
-    text = " ".join(request.GET.get("q", "").split())
+    search, searched = Search(" ".join(request.GET.get("q", "").split())), visible_sources(request)
     is_fragment = "HX-Request" in request.headers
+    groups = find_everywhere(searched, search)
     context = {
-        "query": text,
-        "groups": find_everywhere(request, text),
-        "searched": [str(source.title or source.opts.verbose_name_plural) for source in visible_sources(request)],
+        "query": search.text,
+        "groups": groups,
+        "notes": search.notes() if search.text else [],
+        "searched": [str(source.title or source.opts.verbose_name_plural) for source in searched],
     }
     if not is_fragment:
         context |= admin.site.each_context(request) | {"title": _("Search")}

@@ -27,7 +27,7 @@ from portal.admin.searching import search_by
 from portal.base.lookups import FRAGMENT
 from portal.base.problems import CODES
 from portal.base.words import EMPTY_VALUE, format_count
-from portal.desk.matching import MOST_NAMES, matching_rows, matching_values, recent_values
+from portal.desk.matching import Search
 from portal.desk.panels import Section
 from usage.admin.display import clock_note
 from usage.models import FeatureUsage, UserError, UserSession
@@ -109,11 +109,11 @@ class CodeFilter(RecentFilter):
         }[value]
 
 
-def caller_names(text: str) -> list[str]:
+def caller_names(search: Search) -> list[str]:
     """Return how rows name the machines and users that match."""
-    machines = matching_values(Agent, ["name__fragment"], text, value="machine_id")
+    machines = search.matching_values(Agent, ["name__fragment"], value="machine_id")
     fields = ("username__fragment", "email__fragment", "first_name__fragment", "last_name__fragment")
-    users = matching_rows(User, fields, text).values_list("username", "email")[:MOST_NAMES]
+    users = search.take(search.matching_rows(User, fields).values_list("username", "email"))
     return [MACHINE + name for name in machines] + [name for user in users for name in user if name]
 
 
@@ -124,12 +124,13 @@ class ActivityAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
     is_log = True
 
-    def search(self, request: HttpRequest, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
+    def search(self, request: HttpRequest, queryset: QuerySet[Any], search: Search) -> QuerySet[Any]:
         """Find the rows of the callers and features that match, by index."""
-        found = Q(user_email__in=caller_names(text))
+        found = Q(user_email__in=caller_names(search))
         for field in self.search_fields:
             name = field.removesuffix(FRAGMENT)
-            found |= Q(**{f"{name}__begins": text}) | Q(**{f"{name}__in": recent_values(self.model, name, text)})
+            recent = search.recent_values(self.model, name)
+            found |= Q(**{f"{name}__begins": search.text}) | Q(**{f"{name}__in": recent})
         return queryset.filter(found)
 
     @admin.display(description=_("caller"))

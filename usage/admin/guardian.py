@@ -27,6 +27,7 @@ from portal.admin.filters import ChoiceFilter, PeriodFilter
 from portal.audit import EVENT_TEXTS, SUBJECTS, SubjectKind, by_number
 from portal.base.moments import midnight
 from portal.base.words import format_count
+from portal.desk.matching import Search
 from portal.desk.panels import Section
 from portal.notifications.configuration import GUARDIAN, find_channel, recipients_of
 from usage.consumption import DAY
@@ -127,8 +128,10 @@ class GuardianReportAdmin(ReadOnlyAdmin):
             people=F("data__active_users"), requests=F("data__total_requests"), errors=F("data__total_errors")
         )
 
-    def search(self, request: HttpRequest, queryset: QuerySet[GuardianReport], text: str) -> QuerySet[GuardianReport]:
-        return queryset.filter(written_on(text))
+    def search(
+        self, request: HttpRequest, queryset: QuerySet[GuardianReport], search: Search
+    ) -> QuerySet[GuardianReport]:
+        return queryset.filter(written_on(search.text))
 
     @admin.display(description=_("period (UTC)"))
     def period(self, report: GuardianReport) -> str:

@@ -23,7 +23,7 @@ from portal.admin.filters import ChoiceFilter, PeriodFilter
 from portal.admin.searching import search_by
 from portal.audit import EVENT_TEXTS
 from portal.base.words import EMPTY_VALUE, format_count
-from portal.desk.matching import MOST_NAMES, matching_values, recent_values
+from portal.desk.matching import Search
 from portal.desk.panels import Section
 from portal.work.jobs import AlreadyRunning
 from usage import rollups
@@ -133,28 +133,18 @@ class RunAdmin(UsageDashboard):
         """Defer the documents, up to 10,000 per run, which only the page of a run shows."""
         return super().get_queryset(request).defer("documents")
 
-    def search(self, request: HttpRequest, queryset: QuerySet[Run], text: str) -> QuerySet[Run]:
+    def search(self, request: HttpRequest, queryset: QuerySet[Run], search: Search) -> QuerySet[Run]:
         """Find the runs of the machines, licences and customers that match, by index, and runs by their id.
 
         The names are looked up first: a subquery in an OR would scan all runs.
         """
-        machines = matching_values(Agent, ["name__fragment"], text, value="machine_id")
-        fields = ("ref__fragment", "customer__fragment")
-        refs = matching_values(Licence, fields, text, value="ref")
-        if max(len(machines), len(refs)) >= MOST_NAMES:
-            self.warn_incomplete(request)
+        text = search.text
+        machines = search.matching_values(Agent, ["name__fragment"], value="machine_id")
+        refs = search.matching_values(Licence, ("ref__fragment", "customer__fragment"), value="ref")
         found = Q(machine_id__begins=text) | Q(license_ref__begins=text) | Q(license_ref__in=refs)
-        found |= Q(machine_id__in={*machines, *recent_values(Run, "machine_id", text)})
+        found |= Q(machine_id__in={*machines, *search.recent_values(Run, "machine_id")})
         by_id = run_id_starts_with(text)
         return queryset.filter(found if by_id is None else found | by_id)
-
-    def warn_incomplete(self, request: HttpRequest) -> None:
-        """Warn on the list only: before an action, it has done so already."""
-        if request.method == "GET":
-            text = _(
-                "Only the runs of the first %(count)s matching machines and licences are shown. Type more of the name."
-            )
-            self.message_user(request, text % {"count": format_count(MOST_NAMES)}, messages.WARNING)
 
     def prepare_rows(self, rows: list[Any]) -> None:
         """Attach the licence to each run, with one query for all."""

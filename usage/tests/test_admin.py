@@ -8,7 +8,6 @@ from django.urls import reverse
 from django.utils import timezone
 
 from portal.desk import matching
-from usage.admin import runs as usage_admin
 from usage.tests.changelists import list_rows
 from usage.tests.factories import create_licence, create_run
 
@@ -40,10 +39,10 @@ def listed(**query):
 
 class TestRunList:
     @pytest.mark.parametrize(
-        "typed", ["0f8f", "0F8FAD5B", "0f8fad5b-d9cb", RUN_ID.hex, str(RUN_ID), "PC-7", "pc-", "LIC-7", "c-7"]
+        "typed", ["0f8f", "0F8FAD5B", "0f8fad5b-d9cb", RUN_ID.hex, str(RUN_ID), "PC-7", "pc-", "LIC-7", "C-70"]
     )
     def test_search_finds_run_by_part_of_a_name_or_beginning_of_its_id(self, make_run, typed):
-        run = make_run(RUN_ID, machine_id="PC-7", license_ref="LIC-7")
+        run = make_run(RUN_ID, machine_id="PC-70", license_ref="LIC-7")
         make_run(uuid.UUID(int=1), machine_id="SRV-1", license_ref="LIC-8")
         assert listed(q=typed) == {run.pk}
 
@@ -109,27 +108,17 @@ class TestRunList:
         monkeypatch.setattr(matching, "LOG_ROWS", 1)
         assert listed(q="lyon") == {run.pk}
 
-    @pytest.mark.parametrize(("licences", "is_cut"), [(2, False), (4, True)])
-    def test_search_warns_if_a_customer_has_too_many_licences(
+    @pytest.mark.parametrize(("licences", "is_cut"), [(3, False), (4, True)])
+    def test_list_says_if_a_customer_has_too_many_licences_to_search(
         self, admin_client, make_run, monkeypatch, licences, is_cut
     ):
-        monkeypatch.setattr(usage_admin, "MOST_NAMES", 3)
         monkeypatch.setattr(matching, "MOST_NAMES", 3)
         for number in range(licences):
             create_licence(f"LIC-{number}")
             make_run(license_ref=f"LIC-{number}")
         response = admin_client.get(LIST, {"q": "Acme"})
-        said = [str(message) for message in response.context["messages"]]
-        assert response.context["cl"].result_count == min(licences, 3)
-        assert [text.startswith("Only the runs of the first 3") for text in said] == ([True] if is_cut else [])
-
-    def test_search_warns_once_before_an_action(self, admin_client, make_run, monkeypatch):
-        monkeypatch.setattr(usage_admin, "MOST_NAMES", 0)
-        create_licence()
-        run = make_run(RUN_ID)
-        url = f"{LIST}?q=Acme"
-        admin_client.post(url, {"action": "export_chosen", "_selected_action": run.pk})
-        assert len(admin_client.get(url).context["messages"]) == 1
+        assert response.context["cl"].result_count == 3
+        assert ("Only the rows of the first 3 matching names are shown." in response.content.decode()) == is_cut
 
     def test_search_finds_runs_of_many_licences(self, admin_client, make_run):
         for number in range(205):
@@ -137,7 +126,7 @@ class TestRunList:
             make_run(license_ref=f"LIC-{number}")
         response = admin_client.get(LIST, {"q": "Acme"})
         assert response.context["cl"].result_count == 205
-        assert not response.context["messages"]
+        assert response.context["cl"].search_notes == []
 
     def test_list_does_not_load_documents(self, admin_client, make_run, django_assert_max_num_queries):
         make_run()
@@ -151,7 +140,7 @@ class TestRunPage:
         return client.get(reverse("admin:usage_run_change", args=[run.pk])).content.decode()
 
     def test_page_lists_documents_and_counts_the_rest(self, admin_client, make_run, monkeypatch):
-        monkeypatch.setattr(usage_admin, "SHOWN_DOCUMENTS", 2)
+        monkeypatch.setattr("usage.admin.runs.SHOWN_DOCUMENTS", 2)
         text = self.page(admin_client, make_run(failed=1, succeeded=4))
         assert text.count("<td>pdf</td>") == 2
         assert "and 3 more documents" in text
