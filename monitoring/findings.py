@@ -73,7 +73,8 @@ def acknowledged_incidents(now: datetime) -> Iterator[Finding]:
 
 
 def incident_finding(incident: Incident) -> Finding:
-    text = f"{incident_headline(incident)}. {in_one_line(incident_reason(incident))}".strip()
+    # A headline may end with an abbreviated month, which brings its own full stop.
+    text = f"{incident_headline(incident).rstrip('.')}. {in_one_line(incident_reason(incident))}".strip()
     url = reverse("admin:monitoring_incident_change", args=[incident.pk])
     acknowledgement = incident if incident.acknowledged_at else None
     return Finding(

@@ -149,7 +149,7 @@ def format_period(report: Report) -> str:
 
 
 def format_day(text: str) -> str:
-    return format_date(date.fromisoformat(text), "DATE_FORMAT")
+    return format_date(date.fromisoformat(text), "j F Y")
 
 
 def format_report_moment(text: str) -> str:

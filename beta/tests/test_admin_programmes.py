@@ -654,7 +654,7 @@ class TestCharts:
         assert averages == [4.0, 4.0, 4.0, 8.0]
         assert needed == [7.0] * 4
         assert len(drawn.data["labels"]) == 4
-        assert cells_of(drawn) == [["March 10, 2026", "1", "4.00", "−100"], ["March 13, 2026", "1", "8.00", "0"]]
+        assert cells_of(drawn) == [["10 March 2026", "1", "4.00", "−100"], ["13 March 2026", "1", "8.00", "0"]]
 
     def test_day_without_checks_is_a_gap_in_the_chart(self, db):
         programme = create_programme()
@@ -664,7 +664,7 @@ class TestCharts:
         assert drawn.data["lines"][0]["values"] == [80.0, None, 90.0]
         assert drawn.data["lines"][1] == {"label": "below 500.0 ms", "values": [500] * 3}
         assert drawn.data["marks"]["values"] == [0, 0, 1]
-        assert cells_of(drawn) == [["March 2, 2026", "80.0 ms", "10", "0"], ["March 4, 2026", "90.0 ms", "10", "1"]]
+        assert cells_of(drawn) == [["2 March 2026", "80.0 ms", "10", "0"], ["4 March 2026", "90.0 ms", "10", "1"]]
 
     def test_period_too_long_to_draw_leaves_out_days_without_data(self):
         days = [STARTS, STARTS + timedelta(days=charts.MOST_DAYS)]

@@ -117,13 +117,13 @@ def shapes(document, colour, key="fill"):
 def test_pdf_begins_with_product_programme_and_period():
     text = read()
     assert text.startswith(
-        "Beta report Octopus Desk Programme spring-beta · from March 2, 2026 to March 20, 2026 · made on"
+        "Beta report Octopus Desk Programme spring-beta · from 2 March 2026 to 20 March 2026 · made on"
     )
     assert "2026-03-10 12:00:00 UTC" in text
 
 
 def test_pdf_without_product_is_titled_by_the_programme():
-    assert read(a_report(product="")).startswith("Beta report spring-beta from March 2, 2026")
+    assert read(a_report(product="")).startswith("Beta report spring-beta from 2 March 2026")
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def comments(programme, *said_of_it):
 def test_text_begins_with_the_programme_and_its_verdict(programme):
     assert lines(programme)[:5] == [
         "Beta programme spring-beta (GUI v6)",
-        "since March 2, 2026, as of 2026-03-10 12:00:00 UTC",
+        "since 2 March 2026, as of 2026-03-10 12:00:00 UTC",
         "",
         "Verdict: Not enough data",
         "No feedback yet.",

@@ -57,9 +57,9 @@ def test_reason_names_missed_or_unknown_conditions():
 
 
 def test_period_is_formatted_by_its_days():
-    assert wording.format_period(build_report(create_programme(), NOON)) == "since March 2, 2026"
+    assert wording.format_period(build_report(create_programme(), NOON)) == "since 2 March 2026"
     ended = create_programme("ended", ends=date(2026, 3, 20))
-    assert wording.format_period(build_report(ended, NOON)) == "from March 2, 2026 to March 20, 2026"
+    assert wording.format_period(build_report(ended, NOON)) == "from 2 March 2026 to 20 March 2026"
 
 
 @pytest.mark.parametrize(

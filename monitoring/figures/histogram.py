@@ -51,11 +51,11 @@ def merge_histograms(histograms: Iterable[Histogram]) -> Histogram:
 
 
 def percentiles(histogram: Histogram, shares: Sequence[float]) -> list[float | None]:
-    """Return the percentile of each share in milliseconds, within 3 %, or None for an empty histogram.
+    """Return the percentile of each share in milliseconds, within 3 %, or None for a histogram without latencies.
 
     The shares must ascend: one pass reads all.
     """
-    ordered = sorted((int(key), count) for key, count in histogram.items())
+    ordered = sorted((int(key), count) for key, count in histogram.items() if count)
     total, passed, place = sum(histogram.values()), 0, -1
     found: list[float | None] = []
     for share in shares:

@@ -135,6 +135,11 @@ class TestCertificates:
         opened(target, "certificate", facts={"until": "x"})
         assert texts(findings.ending_certificates) == []
 
+    def test_incident_whose_headline_ends_with_an_abbreviated_month_has_one_full_stop(self, make_target):
+        opened(make_target("Shop"), "certificate", facts={"until": "2026-12-10T04:00:00Z"})
+        (finding,) = found(findings.unattended_incidents)
+        assert "10 Dec. Valid until" in finding.text
+
     def test_findings_of_certificates_are_limited(self, make_target):
         for number in range(7):
             make_target(f"t{number}", certificate_until=timezone.now() + number * HOUR)

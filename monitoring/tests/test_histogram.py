@@ -40,7 +40,7 @@ def test_rank_is_computed_in_integers(percent):
 
 def test_percentile_of_nothing_is_none():
     assert histogram.nearest_rank([], 0.95) is None
-    assert histogram.percentiles({}, [0.95]) == [None]
+    assert histogram.percentiles({}, [0.95]) == histogram.percentiles({"110": 0}, [0.95]) == [None]
 
 
 def test_smallest_share_is_the_smallest_value():

@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Any, ClassVar
 
 from django import forms
+from django.apps import apps
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -148,6 +149,14 @@ class GuardedAdmin(Searching):
         if not self.has_view_or_change_permission(request):
             raise PermissionDenied
         return super().get_object(request, object_id, from_field)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Leave out rows of join tables, which have no names, and list others only by their number."""
+        deleted, counts, lacking, protected = super().get_deleted_objects(objs, request)
+        models = apps.get_models(include_auto_created=True)
+        joins = {model._meta.verbose_name_plural for model in models if model._meta.auto_created}
+        rows = [row for row in deleted if not isinstance(row, list)]
+        return rows, {name: count for name, count in counts.items() if name not in joins}, lacking, protected
 
     # --- Audit -------------------------------------------------------------------------------------------------------
 

@@ -113,12 +113,7 @@ class Inviting(GuardedAdmin):
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         user = kwargs.get("obj")
         is_open = user is not None and invitations.is_pending(user) and self.may_invite(request, user)
-        return super().render_change_form(
-            request,
-            context | {"is_invited": is_open, "show_save_and_continue": False, "show_save_and_add_another": False},
-            *args,
-            **kwargs,
-        )
+        return super().render_change_form(request, context | {"is_invited": is_open}, *args, **kwargs)
 
     def may_invite(self, request: HttpRequest, user: User) -> bool:
         """Return whether the inviter may give all that the user has: a new link opens the account to who copies it."""

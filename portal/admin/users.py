@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from portal.access.accounts.staff_tokens import staff_tokens_note
 from portal.access.roles import DESCRIPTIONS
 from portal.admin.base import GuardedAdmin
-from portal.admin.display import moment_column
+from portal.admin.display import exact_moment, moment_column
 from portal.admin.filters import ChoiceFilter
 from portal.admin.invitations import Inviting
 from portal.admin.searching import search_by
@@ -73,6 +73,10 @@ class SuperuserFilter(FlagFilter):
     field = "is_superuser"
 
 
+LAST_LOGIN = moment_column("last_login", _("last login"), show=exact_moment)
+JOINED = moment_column("date_joined", User._meta.get_field("date_joined").verbose_name, show=exact_moment)
+
+
 class ChangedBySuperusers(GuardedAdmin):
     """Only superusers change users and groups: others could give themselves or friends rights that they do not have."""
 
@@ -84,6 +88,10 @@ class ChangedBySuperusers(GuardedAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return bool(request.user.is_superuser)
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        context |= {"show_save_and_continue": False, "show_save_and_add_another": False}
+        return super().render_change_form(request, context, *args, **kwargs)
 
 
 @admin.register(User)
@@ -104,7 +112,7 @@ class VigieUserAdmin(Inviting, ChangedBySuperusers, UserAdmin):  # type: ignore[
     list_filter = (ActiveFilter, StaffFilter, SuperuserFilter)
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-    readonly_fields = ("password_link", "staff_tokens", "last_login", "date_joined")
+    readonly_fields = ("password_link", "staff_tokens", LAST_LOGIN, JOINED)
 
     def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
         """Return what roles leave to choose. Single permissions are shown only of users who have some."""
@@ -115,7 +123,7 @@ class VigieUserAdmin(Inviting, ChangedBySuperusers, UserAdmin):  # type: ignore[
             (None, {"fields": ("username", "password_link", "first_name", "last_name", "email")}),
             (_("Roles"), {"fields": rights}),
             (_("Staff tokens"), {"fields": ("staff_tokens",)}),
-            (_("Important dates"), {"fields": ("last_login", "date_joined")}),
+            (_("Important dates"), {"fields": (LAST_LOGIN, JOINED)}),
         )
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
@@ -150,6 +158,10 @@ class VigieGroupAdmin(ChangedBySuperusers, GroupAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Group | None = None) -> Any:
         """Return all fields of a role: the next `prepare` would undo a change."""
         return ("name", "rights") if is_role(obj) else ()
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        context |= {"show_save": not is_role(kwargs.get("obj"))}
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Keep the roles: the portal would create them again, without their members."""

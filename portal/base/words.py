@@ -79,7 +79,7 @@ def format_short_day(day: date) -> str:
 
 
 def format_date(day: date, style: str) -> str:
-    """Format a day in the reader's language, by a style of Django such as `DATE_FORMAT`."""
+    """Format a day in the reader's language, by a format of Django such as `j F Y`."""
     return _date_text(day, style, translation.get_language())
 
 

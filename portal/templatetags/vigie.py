@@ -33,16 +33,28 @@ def cell(value: Any) -> Any:
     return EMPTY_VALUE if value is None or value == "" else value
 
 
-@register.filter
 def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+def number_columns(section: Section) -> list[bool]:
+    """Return of each column whether it holds numbers, beside cells without a value: they are aligned at their right."""
+    columns = zip(*section.rows, strict=True)
+    shown = [[value for value in column if value not in (None, "", EMPTY_VALUE)] for column in columns]
+    return [bool(values) and all(map(is_number, values)) for values in shown]
+
+
 @register.filter
 def headings(section: Section) -> list[tuple[str, bool]]:
-    """The columns of a table, and whether numbers stand below: those are aligned at their right."""
-    first = section.rows[0]
-    return [(column, is_number(value)) for column, value in zip(section.columns, first, strict=True)]
+    """Return the columns of a table, and whether they hold numbers."""
+    return list(zip(section.columns, number_columns(section), strict=True))
+
+
+@register.filter
+def lines(section: Section) -> list[list[tuple[Any, bool]]]:
+    """Return the rows of a table: each value with whether its column holds numbers."""
+    numeric = number_columns(section)
+    return [list(zip(row, numeric, strict=True)) for row in section.rows]
 
 
 @register.filter

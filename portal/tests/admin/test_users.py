@@ -1,5 +1,7 @@
 """Pages of users and groups."""
 
+from datetime import UTC, datetime
+
 import pytest
 from django.contrib.auth.models import Group, User
 
@@ -20,3 +22,25 @@ def test_page_of_a_user_links_to_the_password_page_and_shows_no_hash(admin_clien
     text = admin_client.get(f"/admin/auth/user/{user.pk}/change/").content.decode()
     assert f"/admin/auth/user/{user.pk}/password/" in text
     assert user.password.split("$")[0] not in text
+
+
+def test_page_of_a_role_offers_no_saving_and_that_of_a_group_one_button(admin_client):
+    role, other = (Group.objects.get_or_create(name=name)[0] for name in ("operator", "night shift"))
+    pages = [admin_client.get(f"/admin/auth/group/{group.pk}/change/").content.decode() for group in (role, other)]
+    assert [page.count('name="_save"') for page in pages] == [0, 1]
+    assert not any("_addanother" in page or "_continue" in page for page in pages)
+
+
+def test_page_of_a_user_shows_dates_as_lists_do(admin_client):
+    joined = datetime(2026, 3, 10, 9, 12, tzinfo=UTC)
+    user = User.objects.create_user("vera", date_joined=joined)
+    assert "2026-03-10 09:12:00 UTC" in admin_client.get(f"/admin/auth/user/{user.pk}/change/").content.decode()
+
+
+def test_page_that_asks_before_a_deletion_names_no_join_table(admin_client):
+    user = User.objects.create_user("vera")
+    user.groups.add(Group.objects.get_or_create(name="night shift")[0])
+    text = admin_client.get(f"/admin/auth/user/{user.pk}/delete/").content.decode()
+    assert "vera" in text
+    assert "relationship" not in text
+    assert "User_groups" not in text
