@@ -4,14 +4,15 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, Min, Q
+from django.db.models import Count, DateTimeField, ExpressionWrapper, F, Max, Min, Q
+from django.db.models.functions import Coalesce, Greatest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from beta.models import BetaFeedback, BetaProgramme
+from beta.models import BetaFeedback, BetaProgramme, BetaSnapshot
 from beta.report import wording
 from beta.report.status import running_programmes
 from beta.report.verdict import GO
@@ -37,12 +38,12 @@ def waiting_bugs(now: datetime) -> Iterator[Finding]:
     running = BetaProgramme.objects.running(timezone.localdate(now))
     waiting = BetaFeedback.objects.bugs().unsettled().filter(programme__in=running).order_by("-programme")
     kinds = {
-        "critical": Q(severity=BugSeverity.CRITICAL),
-        "high": Q(severity=BugSeverity.HIGH, received_at__lt=now - HIGH_FOR),
-        "unrated": Q(severity="", received_at__lt=now - UNRATED_FOR),
+        "critical": (Q(severity=BugSeverity.CRITICAL), timedelta()),
+        "high": (Q(severity=BugSeverity.HIGH, received_at__lt=now - HIGH_FOR), HIGH_FOR),
+        "unrated": (Q(severity="", received_at__lt=now - UNRATED_FOR), UNRATED_FOR),
     }
-    counts = {kind: Count("pk", filter=condition) for kind, condition in kinds.items()}
-    since = {f"{kind}_since": Min("received_at", filter=condition) for kind, condition in kinds.items()}
+    counts = {kind: Count("pk", filter=condition) for kind, (condition, _delay) in kinds.items()}
+    since = {f"{kind}_since": Min(waits_since(delay), filter=condition) for kind, (condition, delay) in kinds.items()}
     by_programme = waiting.values("programme", "programme__name").annotate(**counts, **since)
     rows, has_others = split_shown(by_programme.filter(Q(critical__gt=0) | Q(high__gt=0) | Q(unrated__gt=0)))
     for row in rows:
@@ -50,6 +51,12 @@ def waiting_bugs(now: datetime) -> Iterator[Finding]:
     if has_others:
         text = _("Bugs in other beta programmes are waiting.")
         yield Finding(Severity.WARNING, text, None, list_url("betafeedback", type="bug"), _("View bugs"))
+
+
+def waits_since(delay: timedelta) -> Greatest:
+    """Return when a bug became one of a finding: by its age, or later by triage."""
+    overdue = ExpressionWrapper(F("received_at") + delay, DateTimeField())
+    return Greatest(overdue, Coalesce("triaged_at", "received_at"))
 
 
 def bug_findings(row: Mapping[str, Any]) -> Iterator[Finding]:
@@ -91,16 +98,24 @@ def bugs_url(programme: int, kind: str) -> str:
 def unready_programmes(now: datetime) -> Iterator[Finding]:
     """Yield programmes that end within three days without a GO. Their statuses are at most a minute old."""
     last = timezone.localdate(now) + ENDS_SOON
-    for programme, status in running_programmes(now):
-        if programme.ends is None or programme.ends > last or status.verdict == GO:
-            continue
+    unready = [
+        (programme, programme.ends, status)
+        for programme, status in running_programmes(now)
+        if programme.ends is not None and programme.ends <= last and status.verdict != GO
+    ]
+    if not unready:
+        return
+    ready = BetaSnapshot.objects.filter(programme__in=[row[0] for row in unready], verdict=GO).order_by()
+    last_ready = dict(ready.values_list("programme").annotate(Max("taken_at")))
+    for programme, ends, status in unready:
         text = _("%(programme)s ends on %(day)s with the verdict %(verdict)s. %(reason)s")
         words = {
             "programme": programme.name,
-            "day": date_format(programme.ends, "j F"),
+            "day": date_format(ends, "j F"),
             "verdict": wording.verdict_label(status.verdict),
             "reason": wording.explain_verdict(status.conditions),
         }
         url = reverse("admin:beta_betaprogramme_change", args=[programme.pk])
-        since, action = midnight(programme.ends - ENDS_SOON), _("View %(programme)s") % words
+        begins, action = midnight(ends - ENDS_SOON), _("View %(programme)s") % words
+        since = max(begins, last_ready.get(programme.pk, begins))
         yield Finding(Severity.WARNING, text % words, since, url, action, key=f"beta.end:{programme.pk}")

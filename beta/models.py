@@ -135,7 +135,8 @@ class BetaFeedback(models.Model):
 
     `source` is the token that sent it (`client:<label>`, `agent:<machine_id>`), or `public` for a programme's key.
     `given_at` is the sender's time, corrected for their clock as noted in `clock`. `digest` is of the content as sent:
-    triage changes type and severity, and a repetition must still be recognized.
+    triage changes type and severity, and a repetition must still be recognized. `triaged_at` is when type, severity or
+    status last changed.
     """
 
     class Type(models.TextChoices):
@@ -177,6 +178,7 @@ class BetaFeedback(models.Model):
     given_at = models.DateTimeField(pgettext_lazy("date", "sent"))
     clock = clock_field()
     received_at = models.DateTimeField(_("received"))
+    triaged_at = models.DateTimeField(null=True, editable=False)
     digest = models.CharField(max_length=64, editable=False)
 
     status = models.CharField(_("status"), max_length=9, choices=Status, default=Status.OPEN)

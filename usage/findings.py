@@ -21,6 +21,8 @@ BEHIND = timedelta(minutes=10)
 DROPPED_SHOWN = timedelta(days=1)
 IMPLAUSIBLE_SHOWN = timedelta(days=7)
 REFUSED_SHOWN = timedelta(days=1)
+# Refusals are recorded once an hour: so many are the 30 days for which a finding can be acknowledged.
+LONGEST_STREAK = 720
 
 
 def licence_list_url(**query: str) -> str:
@@ -63,10 +65,9 @@ def licences_over_quota(now: datetime, others: int) -> Iterator[Finding]:
         values = {"licence": licence, "quota": format_count(licence.monthly_page_quota or 0)}
         url = reverse("admin:usage_licence_change", args=[licence.pk])
         action = _("View %(licence)s") % {"licence": licence.ref}
-        # A new month or quota is a new finding.
-        until = licence.exceeded_until or now
-        key = f"usage.licence:{licence.pk}:{until:%Y-%m-%d}:{licence.monthly_page_quota}"
-        yield Finding(Severity.WARNING, text % values, None, url, action, key=key)
+        # Another quota is another finding.
+        key = f"usage.licence:{licence.pk}:{licence.monthly_page_quota}"
+        yield Finding(Severity.WARNING, text % values, licence.exceeded_since, url, action, key=key)
     if others > 0:
         text = ngettext("%(count)s more licence is over quota.", "%(count)s more licences are over quota.", others)
         text = text % {"count": format_count(others)}
@@ -122,12 +123,24 @@ def refused_runs(now: datetime) -> Iterator[Finding]:
         ),
     }
     recent = AuditEvent.objects.filter(action__in=texts, at__gt=now - REFUSED_SHOWN).order_by()
-    callers = recent.values("action", "actor").annotate(since=Min("at"), newest=Max("pk"))
+    callers = recent.values("action", "actor").annotate(newest=Max("pk"))
     for caller in callers.order_by("-newest")[:SHOWN]:
         url = reverse("admin:portal_auditevent_change", args=[caller["newest"]])
-        text = texts[caller["action"]] % {"who": caller["actor"]}
-        key = f"usage.{caller['action']}:{caller['actor']}"
-        yield Finding(Severity.WARNING, text, caller["since"], url, _("View the rejected reports"), key=key)
+        action, actor = caller["action"], caller["actor"]
+        text, since = texts[action] % {"who": actor}, refused_since(action, actor)
+        key = f"usage.{action}:{actor}"
+        yield Finding(Severity.WARNING, text, since, url, _("View the rejected reports"), key=key)
+
+
+def refused_since(action: str, actor: str) -> datetime | None:
+    """Return the begin of the latest streak of refusals: a day without any ends one, and with it the finding."""
+    events = AuditEvent.objects.filter(action=action, actor=actor).order_by("-pk")
+    since: datetime | None = None
+    for at in events.values_list("at", flat=True)[:LONGEST_STREAK]:
+        if since is not None and since - at > REFUSED_SHOWN:
+            break
+        since = at
+    return since
 
 
 @finding_sources.register

@@ -177,7 +177,7 @@ def review_quotas(now: datetime, lease: Lease) -> int:
         found = [find_update(licence, statuses[licence.ref]) for licence in limited]
         updates = [update for update in found if update is not None]
         updates += [
-            LicenceUpdate(licence, {"exceeded_until": None, **NO_WARNING})
+            LicenceUpdate(licence, {"exceeded_until": None, "exceeded_since": None, **NO_WARNING})
             for licence in Licence.objects.filter(WITHOUT_QUOTA, exceeded_until__gt=now)
         ]
         if not updates:
@@ -196,7 +196,7 @@ def find_update(licence: Licence, status: QuotaStatus) -> LicenceUpdate | None:
     until = status.period.end if status.is_used_up else None
     marked_until = licence.exceeded_until
     if until != (marked_until if marked_until and marked_until > status.now else None):
-        fields["exceeded_until"] = until
+        fields |= {"exceeded_until": until, "exceeded_since": status.now if until else None}
     warned = licence.told_percent if licence.told_period == status.period.first_day else 0
     reached = FULL if status.is_used_up else NEAR if (status.percent or 0) >= NEAR else 0
     if reached != warned:  # lower if the quota was raised outside the admin

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import ValidationError
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from beta.models import BetaFeedback, BetaProgramme, FeedbackTag
 
 Status = BetaFeedback.Status
 FIELDS = ("type", "severity", "status", "duplicate_of", "assignee", "incident", "fix_version")
+# What decides which bugs wait for an operator.
+WAITING_FIELDS = {"type", "severity", "status"}
 MOST_TAGS = 10
 LONGEST_TAG = 40
 
@@ -46,8 +49,10 @@ def apply_triage(feedback: BetaFeedback, wanted: Mapping[str, Any]) -> list[Tria
     before = {name: audit_value(getattr(feedback, name)) for name in changes}
     for name, value in changes.items():
         setattr(feedback, name, value)
+    if changes.keys() & WAITING_FIELDS:
+        feedback.triaged_at = timezone.now()
     if changes:
-        feedback.save(update_fields=list(changes))
+        feedback.save(update_fields=[*changes, "triaged_at"])
     after = {name: audit_value(value) for name, value in changes.items()}
     old, new = tag_changes(feedback, wanted)
     if old != new:

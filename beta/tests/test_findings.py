@@ -6,8 +6,10 @@ import pytest
 from django.core.cache import cache
 from django.utils import timezone
 
+from beta.feedback.triage import apply_triage
 from beta.findings import unready_programmes, waiting_bugs
-from beta.models import BetaFeedback
+from beta.models import BetaFeedback, BetaSnapshot
+from beta.report.snapshots import take_snapshot
 from beta.tests.factories import create_feedback, create_programme
 from monitoring.figures.uptime import DAY, HOUR
 from portal.base.findings import Severity, finding_sources
@@ -78,9 +80,25 @@ class TestBugs:
         old = bug(programme, "", 2 * DAY + HOUR)
         bug(programme, "medium"), create_feedback(programme, type="ux", received_at=old.received_at)
         (finding,) = found(waiting_bugs)
-        assert (finding.severity, finding.since) == (INFO, old.received_at)
+        assert (finding.severity, finding.since) == (INFO, old.received_at + 2 * DAY)
         assert finding.text == "1 bug in Spring beta is waiting for triage."
         assert listed(admin_client, finding) == {str(old)}
+
+    def test_bug_that_triage_makes_critical_or_reopens_is_dated_by_the_triage(self, programme):
+        rated, reopened = bug(programme, "high", DAY), bug(programme, "critical", 2 * DAY, status="fixed")
+        began = timezone.now()
+        apply_triage(rated, {"severity": "critical"})
+        (first,) = found(waiting_bugs)
+        apply_triage(rated, {"status": "fixed"})
+        assert found(waiting_bugs) == []
+        apply_triage(reopened, {"status": "open"})
+        (second,) = found(waiting_bugs)
+        assert began <= first.since < second.since
+
+    def test_triage_of_other_fields_does_not_date_the_finding_anew(self, programme):
+        waiting = bug(programme, "critical")
+        apply_triage(waiting, {"fix_version": "6.1"})
+        assert [finding.since for finding in found(waiting_bugs)] == [waiting.received_at]
 
     @pytest.mark.parametrize(("severity", "days"), [("high", 3), ("", 2)])
     def test_young_bugs_are_no_finding(self, programme, severity, days):
@@ -126,6 +144,12 @@ class TestEnd:
         )
         assert admin_client.get(finding.url).status_code == 200
 
+    def test_finding_is_dated_by_the_last_report_with_a_go(self):
+        programme = self.ending(1, 5)
+        ready = take_snapshot(programme, timezone.now() - HOUR, BetaSnapshot.Reason.VERDICT)
+        BetaSnapshot.objects.filter(pk=ready.pk).update(verdict="GO")
+        assert [finding.since for finding in found(unready_programmes)] == [ready.taken_at]
+
     @pytest.mark.parametrize(("days", "score", "count"), [(3, 9, 0), (4, 5, 0), (0, 5, 1), (1, None, 1), (-1, 5, 0)])
     def test_programme_with_a_go_or_time_left_is_no_finding(self, days, score, count):
         self.ending(days, score)
@@ -137,7 +161,7 @@ class TestEnd:
     def test_statuses_are_cached_for_a_minute(self, django_assert_num_queries):
         self.ending(1, 5)
         found(unready_programmes)
-        with django_assert_num_queries(1):
+        with django_assert_num_queries(2):  # the programmes, and their last GO
             found(unready_programmes)
 
     def test_number_of_findings_is_bounded(self):

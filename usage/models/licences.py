@@ -13,8 +13,8 @@ class Licence(models.Model):
     """The customer and the monthly page quota of a `license_ref`. No quota means unlimited.
 
     The first run of an unknown reference creates its licence. Periods begin on `period_day` at midnight in the
-    portal's time zone. `exceeded_until` is the end of the period whose quota is used up. `told_percent` is the highest
-    warning sent in the period that began on `told_period`.
+    portal's time zone. `exceeded_until` is the end of the period whose quota is used up, and `exceeded_since` when that
+    was found. `told_percent` is the highest warning sent in the period that began on `told_period`.
     """
 
     ref = models.CharField(_("licence key"), max_length=128, unique=True)
@@ -30,6 +30,7 @@ class Licence(models.Model):
     first_seen_at = models.DateTimeField(_("first seen"), null=True, editable=False)
     last_run_at = models.DateTimeField(_("last run"), null=True, editable=False)
     exceeded_until = models.DateTimeField(null=True, editable=False)
+    exceeded_since = models.DateTimeField(null=True, editable=False)
     told_period = models.DateField(null=True, editable=False)
     told_percent = models.PositiveSmallIntegerField(default=0, editable=False)
 

@@ -6,6 +6,7 @@ import pytest
 from django.utils import timezone
 
 from portal.base.findings import Severity
+from portal.models import AuditEvent
 from usage import findings, metrics
 from usage.consumption import period_at
 from usage.models import RollupProgress, TrackingWriter
@@ -34,8 +35,9 @@ class TestLicences:
             assert found(findings.licence_quotas) == []
 
     def test_licence_over_quota_is_named(self):
-        licence = used_up("LIC-1", quota=1_500)
+        licence = used_up("LIC-1", quota=1_500, exceeded_since=timezone.now() - DAY)
         (finding,) = found(findings.licence_quotas)
+        assert finding.since == licence.exceeded_since
         assert finding.text == "LIC-1 (Acme) has used all 1,500 pages of this month’s quota."
         assert (finding.severity, finding.url) == (Severity.WARNING, f"/admin/usage/licence/{licence.pk}/change/")
 
@@ -45,8 +47,7 @@ class TestLicences:
         licence.monthly_page_quota = 2_000
         licence.save()
         (second,) = found(findings.licence_quotas)
-        assert first.key.startswith(f"usage.licence:{licence.pk}:")
-        assert first.key != second.key
+        assert (first.key, second.key) == (f"usage.licence:{licence.pk}:1500", f"usage.licence:{licence.pk}:2000")
 
     def test_licences_beyond_five_are_counted(self):
         for number in range(7):
@@ -106,6 +107,20 @@ class TestUncountedRuns:
         (finding,) = findings.uncounted_runs(now)
         assert (finding.since, finding.severity) == (oldest.received_at, Severity.WARNING)
         assert finding.url == "/admin/portal/jobrun/?q=usage.rollups"
+
+
+class TestRefusedRuns:
+    @pytest.mark.parametrize(
+        ("hours_ago", "oldest_hour"), [([1], 1), ([50, 30, 10, 1], 50), ([100, 50, 20, 1], 20), ([30], None)]
+    )
+    def test_finding_is_dated_by_the_first_refusal_without_a_day_of_silence_after_it(self, hours_ago, oldest_hour):
+        now = timezone.now()
+        for hours in hours_ago:
+            at = now - timedelta(hours=hours)
+            AuditEvent.objects.create(at=at, last_at=at, actor="client:gui", action="refused.app_mismatch")
+        dated = [(finding.key, finding.since) for finding in findings.refused_runs(now)]
+        expected = ("usage.refused.app_mismatch:client:gui", now - timedelta(hours=oldest_hour or 0))
+        assert dated == ([expected] if oldest_hour else [])
 
 
 class TestDroppedRecords:

@@ -45,6 +45,17 @@ def titles():
 NEAR, FULL = "LIC-1 (Acme) has used 80 % of its quota", "LIC-1 (Acme) has used its whole quota"
 
 
+def test_mark_is_dated_anew_when_the_licence_is_over_its_quota_again(reviewed):
+    licence, dates = create_licence(quota=100), []
+    create_rollup(NOON, pages=100)
+    for hours, quota in enumerate((100, 100, 200, 100)):
+        Licence.objects.update(monthly_page_quota=quota)
+        reviewed(NOON + timedelta(hours=hours))
+        licence.refresh_from_db()
+        dates.append(licence.exceeded_since)
+    assert dates == [NOON, NOON, None, NOON + timedelta(hours=3)]
+
+
 class TestWarnings:
     @pytest.mark.parametrize(
         ("pages", "sent"), [(0, []), (79, []), (80, [NEAR]), (99, [NEAR]), (100, [FULL]), (500, [FULL])]
