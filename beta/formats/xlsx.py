@@ -4,7 +4,7 @@ import io
 import math
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -34,18 +34,48 @@ NUMBER_FORMATS: dict[Callable[[Any], str], str] = {
     format_percent: SHARE,
 }
 FONT = "Calibri"
-BOLD, LARGE = Font(FONT, 11, bold=True), Font(FONT, 16, bold=True)
-LEFT, CENTRE, RIGHT = (Alignment(horizontal=side) for side in ("left", "center", "right"))
-ALIGNMENTS = {NUMBER: CENTRE, DAY: CENTRE, MOMENT: CENTRE}
+BOLD, LARGE = 11, 16  # in points
+LEFT, CENTRE, RIGHT = "left", "center", "right"
+SIDES = {NUMBER: CENTRE, DAY: CENTRE, MOMENT: CENTRE}
 CHART_WIDTH, CHART_HEIGHT = 18, 8  # in centimetres
 NARROW, USUAL, WIDE, WIDEST = 10, 20, 40, 90  # in characters
 LINE_HEIGHT, MOST_LINES = 15, 27  # in points; a row is 409 high at most
 parse_day = date.fromisoformat
 
 
+class Style(NamedTuple):
+    """The look of a cell: its number format, the size of its bold font, its side, and whether its text is wrapped."""
+
+    form: str = TEXT
+    bold: int | None = None
+    side: str | None = None
+    is_wrapped: bool = False
+
+
+class ReportBook(Workbook):
+    """A workbook that makes each style once: openpyxl takes longer to set the style of a cell than to write the cell."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.styles: dict[Style, Any] = {}
+
+    def shared_style(self, cell: Any, style: Style) -> Any:
+        """Return a style as cells hold it. `cell` is a new one, which gets the style if it is the first with it."""
+        if style not in self.styles:
+            form, bold, side, is_wrapped = style
+            if form:
+                cell.number_format = form
+            if bold:
+                cell.font = Font(FONT, bold, bold=True)
+            if side or is_wrapped:
+                cell.alignment = Alignment(side, "top" if is_wrapped else None, wrap_text=is_wrapped or None)
+            self.styles[style] = cell._style
+        return self.styles[style]
+
+
 def render_xlsx(report: Report) -> bytes:
     """Return the workbook in the active language."""
-    book = Workbook()
+    book = ReportBook()
     book.remove(book.active)
     book.properties.title, book.properties.creator = NOT_IN_XML.sub("", report["programme"]), "Vigie"
     for title, fill in (
@@ -70,7 +100,7 @@ def render_xlsx(report: Report) -> bytes:
 
 def fill_report(sheet: Any, report: Report) -> None:
     set_widths(sheet, WIDE, USUAL, USUAL, USUAL)
-    for line, value, font in (
+    for line, value, bold in (
         (1, report["programme"], LARGE),
         (2, report["product"], None),
         (3, wording.format_period(report), None),
@@ -78,7 +108,7 @@ def fill_report(sheet: Any, report: Report) -> None:
         (6, wording.verdict_label(report["verdict"]), LARGE),
         (7, wording.explain_verdict(report["conditions"]), None),
     ):
-        write_cell(sheet, line, 1, value, MOMENT if line == 4 else TEXT, font=font, alignment=LEFT)
+        write_cell(sheet, line, 1, value, Style(MOMENT if line == 4 else TEXT, bold, LEFT))
     write_conditions(sheet, 9, report)
     write_figures(sheet, 11 + len(report["conditions"]), report)
 
@@ -182,44 +212,33 @@ def write_table(
 
 
 def write_header(sheet: Any, line: int, titles: Sequence[str], forms: Sequence[str], *, first: int = 1) -> None:
-    for column, (title, form) in enumerate(zip(titles, forms, strict=True), first):
-        write_cell(sheet, line, column, title, font=BOLD, alignment=ALIGNMENTS.get(form, RIGHT if form else LEFT))
-    fit_row_height(sheet, line, titles, first)
+    styles = [Style(bold=BOLD, side=SIDES.get(form, RIGHT if form else LEFT)) for form in forms]
+    write_cells(sheet, line, titles, styles, first)
 
 
 def write_row(sheet: Any, line: int, row: Sequence[Any], forms: Sequence[str], *, first: int = 1) -> None:
-    for column, (value, form) in enumerate(zip(row, forms, strict=True), first):
-        write_cell(sheet, line, column, value, form)
-    fit_row_height(sheet, line, row, first)
+    write_cells(sheet, line, row, [Style(form, side=SIDES.get(form)) for form in forms], first)
 
 
-def fit_row_height(sheet: Any, line: int, row: Sequence[Any], first: int) -> None:
-    """Wrap the texts of a row and set its height: not every program does that by itself."""
+def write_cells(sheet: Any, line: int, row: Sequence[Any], styles: Sequence[Style], first: int) -> None:
+    """Write a row as high as its texts: not every program does that by itself."""
     texts = [(value, column) for column, value in enumerate(row, first) if isinstance(value, str)]
     lines = max((count_lines(text, column_width(sheet, column)) for text, column in texts), default=1)
-    if lines == 1:
-        return
-    sheet.row_dimensions[line].height = LINE_HEIGHT * lines
-    for column in range(first, first + len(row)):
-        cell = sheet.cell(line, column)
-        cell.alignment = Alignment(horizontal=cell.alignment.horizontal, vertical="top", wrap_text=True)
+    if lines > 1:
+        sheet.row_dimensions[line].height = LINE_HEIGHT * lines
+    for column, (value, style) in enumerate(zip(row, styles, strict=True), first):
+        write_cell(sheet, line, column, value, style._replace(is_wrapped=lines > 1))
 
 
-def write_cell(
-    sheet: Any, line: int, column: int, value: Any, form: str = TEXT, *, font: Any = None, alignment: Any = None
-) -> None:
+def write_cell(sheet: Any, line: int, column: int, value: Any, style: Style) -> None:
     """Escape formulas and strip stacked combining marks; None writes nothing."""
     if value is None or value == "":
         return
+    cell = sheet.cell(line, column)
+    # Before the value: openpyxl gives a date without a date's format one of its own.
+    cell._style = sheet.parent.shared_style(cell, style)
     value = limit_stacked_marks(value) if isinstance(value, str) else value
-    cell = sheet.cell(line, column, value if isinstance(value, date) else workbook_cell(value))
-    alignment = alignment or ALIGNMENTS.get(form)
-    if alignment is not None:
-        cell.alignment = alignment
-    if form:
-        cell.number_format = form
-    if font is not None:
-        cell.font = font
+    cell.value = value if isinstance(value, date) else workbook_cell(value)
 
 
 def count_lines(text: str, width: float) -> int:
