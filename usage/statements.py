@@ -99,8 +99,9 @@ def render_statement(statement: Statement) -> bytes:
     above, mark, below = html.partition(BAR_MARK)
     bar = Chart(BAR_HEIGHT, lambda page, place: draw_bar(page, place, statement.status))
     made = f"D:{statement.made_at.astimezone(UTC):%Y%m%d%H%M%S}Z"
+    subject = f"{context['licence']}, {context['period']}"
     about = {
-        "title": f"{context['title']}: {context['licence']}, {context['period']}",
+        "title": _("%(title)s: %(subject)s") % {"title": context["title"], "subject": subject},
         "author": context["publisher"],
         "creator": PRODUCER,
         "producer": PRODUCER,

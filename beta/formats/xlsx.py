@@ -52,8 +52,8 @@ class Style(NamedTuple):
     is_wrapped: bool = False
 
 
-class ReportBook(Workbook):
-    """A workbook that makes each style once: openpyxl takes longer to set the style of a cell than to write the cell."""
+class ReportBook(Workbook):  # type: ignore[misc]  # openpyxl has no types
+    """A workbook that makes each style once: openpyxl takes longer to set the style of a cell than to write one."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -35,6 +35,15 @@ ALIKE = {
 }
 
 
+def test_menu_of_formats_lies_within_the_card_of_the_verdict(world, open_page):
+    page = open_page(world.callers["session:superuser"].session)
+    page.goto("/admin/beta/betaprogramme/1/change/")
+    menu, card = (page.locator(place).bounding_box() for place in (".verdict .download details", ".module.verdict"))
+    assert card["x"] < menu["x"]
+    assert menu["x"] + menu["width"] < card["x"] + card["width"]
+    assert page.locator(".download details").evaluate("each => getComputedStyle(each).borderTopWidth") == "0px"
+
+
 def test_landing_page_with_25_findings_is_light(world, open_page, monkeypatch):
     found = [
         Finding(

@@ -17,7 +17,7 @@ PRINTED = (
     "/admin/monitoring/target/",
 )
 ON_SCREEN_ONLY = (
-    "#header, #nav-sidebar, nav, button, input[type=submit], .object-tools, .act, .submit-row, .paginator a"
+    "#header, #nav-sidebar, nav, button, input, select, textarea, .object-tools, .act, .submit-row, .paginator a"
 )
 
 

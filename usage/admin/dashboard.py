@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy as _
 
 from portal.admin.base import ReadOnlyAdmin
 from portal.admin.display import WARNING, badge, join_inline
-from portal.base.words import format_count, round_half_up
+from portal.base.words import format_count, format_date, round_half_up
 from portal.desk.panels import Chart, Section, Tile
 from usage.admin.display import application_name, format_share
 from usage.admin.downloads import FORMS, usage_response
@@ -79,7 +79,7 @@ class RangeForm(forms.Form):
 def read_range(query: Mapping[str, str], now: datetime) -> tuple[DayRange, RangeForm, int | None]:
     """Return the chosen days, the form that shows them, and the number of days if it is one of the usual ones.
 
-    An invalid range is not used: the form has its errors.
+    Instead of an invalid range the usual days are shown: the form has its errors.
     """
     days = query.get("days")
     span = next((span for span in DASHBOARD_SPANS if str(span) == days), DEFAULT_SPAN)
@@ -88,8 +88,14 @@ def read_range(query: Mapping[str, str], now: datetime) -> tuple[DayRange, Range
         form = RangeForm(query, today=today)
         if form.is_valid():
             return DayRange(form.cleaned_data["from"], form.cleaned_data["to"]), form, None
-        return shown, form, None
+        return shown, form, span
     return shown, RangeForm(initial={"from": shown.first, "to": shown.last}, today=today), span
+
+
+def describe_range(shown: DayRange) -> str:
+    """Return `from March 2, 2026 to March 31, 2026`, in the reader's language."""
+    words = {"since": format_date(shown.first, "DATE_FORMAT"), "until": format_date(shown.last, "DATE_FORMAT")}
+    return gettext("from %(since)s to %(until)s") % words
 
 
 class UsageDashboard(ReadOnlyAdmin):
@@ -113,6 +119,7 @@ class UsageDashboard(ReadOnlyAdmin):
             "form": form,
             "export_query": urlencode({"from": str(shown.first), "to": str(shown.last)}),
             "may_export": self.has_export_permission(request),
+            "range": describe_range(shown),
             "made_at": totals.made_at,
             "tiles": dashboard_tiles(totals, shown.days),
             "sections": [customers_section(totals), all_versions_section(totals)],

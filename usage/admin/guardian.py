@@ -26,7 +26,7 @@ from portal.admin.exporting import exported
 from portal.admin.filters import ChoiceFilter, PeriodFilter
 from portal.audit import EVENT_TEXTS, SUBJECTS, SubjectKind, by_number
 from portal.base.moments import midnight
-from portal.base.words import format_count
+from portal.base.words import format_count, format_moment
 from portal.desk.matching import Search
 from portal.desk.panels import Section
 from portal.notifications.configuration import GUARDIAN, find_channel, recipients_of
@@ -133,9 +133,9 @@ class GuardianReportAdmin(ReadOnlyAdmin):
     ) -> QuerySet[GuardianReport]:
         return queryset.filter(written_on(search.text))
 
-    @admin.display(description=_("period (UTC)"))
+    @admin.display(description=_("period"))
     def period(self, report: GuardianReport) -> str:
-        return report.period
+        return str(report)
 
     @admin.display(description=_("requested by"))
     def origin(self, report: GuardianReport) -> str:
@@ -262,15 +262,20 @@ def errors_section(data: wording.Data) -> Section:
     errors.sort(key=lambda row: row[0], reverse=True)
     return Section(
         title=gettext("User-facing errors"),
-        columns=[gettext("Time (UTC)"), gettext("User"), gettext("Error"), gettext("Endpoint")],
+        columns=[gettext("Time"), gettext("User"), gettext("Error"), gettext("Endpoint")],
         rows=[
             # The stylesheet keeps a time on one line.
-            [format_html("<time>{}</time>", at), who, error["error"], error["endpoint"]]
+            [format_html("<time>{}</time>", format_moment(read_utc(at))), who, error["error"], error["endpoint"]]
             for at, who, error in errors[:SHOWN_ERRORS]
         ],
         note=count_more(sum(user["errors_count"] for user in data["users"]) - min(len(errors), SHOWN_ERRORS)),
         empty=gettext("No user-facing errors."),
     )
+
+
+def read_utc(text: str) -> datetime:
+    """Read a time of a stored report, such as `2026-03-10 15:30:12`."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
 def count_more(left: int) -> str:

@@ -8,11 +8,26 @@ from typing import Any
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from portal.base.words import readers_zone, zone_abbreviation
+
+DAY_AND_TIME = "%Y-%m-%d %H:%M"
+
 
 def period_of(start: datetime, end: datetime) -> str:
     """Return `2026-03-10 14:00 - 16:00` in UTC, with the date of the end only if it differs."""
     first, last = start.astimezone(UTC), end.astimezone(UTC)
-    return f"{first:%Y-%m-%d %H:%M} - {last:{'%H:%M' if first.date() == last.date() else '%Y-%m-%d %H:%M'}}"
+    return f"{first:{DAY_AND_TIME}} - {last:{'%H:%M' if first.date() == last.date() else DAY_AND_TIME}}"
+
+
+def format_period(start: datetime, end: datetime) -> str:
+    """Return `2026-03-10 15:00 – 17:00 CET` in the reader's time zone, with the date of the end only if it differs.
+
+    As clocks change, the start has its own abbreviation: `02:00 CEST – 03:00 CET` are two hours.
+    """
+    first, last = start.astimezone(readers_zone()), end.astimezone(readers_zone())
+    begins, ends = f"{first:{DAY_AND_TIME}}", f"{last:{'%H:%M' if first.date() == last.date() else DAY_AND_TIME}}"
+    zone_before, zone = zone_abbreviation(start), zone_abbreviation(end)
+    return f"{begins} – {ends} {zone}" if zone == zone_before else f"{begins} {zone_before} – {ends} {zone}"
 
 
 class GuardianReport(models.Model):
@@ -42,7 +57,7 @@ class GuardianReport(models.Model):
         indexes = [models.Index(fields=["created_at"], name="guardian_created")]
 
     def __str__(self) -> str:
-        return f"{self.period.replace(' - ', ' – ')} UTC"
+        return format_period(self.period_start, self.period_end)
 
     @property
     def period(self) -> str:

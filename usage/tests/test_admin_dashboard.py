@@ -6,6 +6,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.utils import timezone
+from django.utils.formats import date_format
 
 from usage.consumption import dashboard_totals, latest_days
 from usage.tests.factories import create_licence, create_rollup, create_run
@@ -77,6 +78,8 @@ class TestDailyBars:
         first, last = (timezone.localdate(now - back * DAY) for back in (12, 10))
         context = shown(**{"from": first.isoformat(), "to": last.isoformat()})
         assert context["tiles"][0].chart.values == [4, 0, 2]
+        days = [date_format(day, "DATE_FORMAT") for day in (first, last)]
+        assert context["range"] == "from {} to {}".format(*days)
         assert not any(is_chosen for _days, _label, is_chosen in context["spans"])
 
     @pytest.mark.parametrize(
@@ -91,6 +94,7 @@ class TestDailyBars:
         context = shown(**{"from": first, "to": last})
         assert context["form"].errors
         assert context["tiles"][0].figure == "3"
+        assert [days for days, _label, is_chosen in context["spans"] if is_chosen] == [30]
 
     def test_range_before_the_earliest_day_says_when_it_may_begin(self, shown):
         context = shown(**{"from": "1999-01-01", "to": "1999-02-01"})

@@ -77,10 +77,21 @@ def test_list_shows_period_origin_and_counts(admin_client):
     report()
     report("olga", start=at("00:00"))
     content = text_of(admin_client.get(LIST))
-    for words in ("2026-03-10 14:00 - 16:00", "2026-03-10 00:00 - 16:00", "scheduled", "olga"):
+    for words in ("2026-03-10 14:00 – 16:00 UTC", "2026-03-10 00:00 – 16:00 UTC", "scheduled", "olga"):
         assert words in content
     assert content.count('<td class="field-requests">1,202</td>') == 2
     assert content.count('<td class="field-errors">2</td>') == 2
+
+
+def test_period_and_errors_are_in_the_readers_time_zone(admin_client, settings):
+    settings.TIME_ZONE = "Europe/Paris"
+    some_activity()
+    page = page_of(report(start=at("23:00", "2026-03-09")))
+    assert "2026-03-10 00:00 – 17:00 CET" in text_of(admin_client.get(LIST))
+    content = text_of(admin_client.get(page))
+    for words in ("2026-03-10 00:00 – 17:00 CET", "2026-03-10 16:30:12 CET"):
+        assert words in content
+    assert "UTC" not in content
 
 
 def test_list_does_not_load_the_json(admin_client):
@@ -114,8 +125,8 @@ def test_export_contains_the_counts(admin_client):
     some_activity()
     report("olga")
     lines = admin_client.get(f"{LIST}export/").getvalue().decode("utf-8-sig").splitlines()
-    assert lines[0] == "Period (UTC),Requested by,Users,Requests,Errors,Created"
-    assert lines[1].startswith("2026-03-10 14:00 - 16:00,olga,1,1202,2,")
+    assert lines[0] == "Period,Requested by,Users,Requests,Errors,Created"
+    assert lines[1].startswith("2026-03-10 14:00 – 16:00 UTC,olga,1,1202,2,")
 
 
 # --- The page of a report --------------------------------------------------------------------------------------------
@@ -137,7 +148,7 @@ def test_page_shows_people_features_and_errors(admin_client):
     assert 'class="good" width="1"' in found["Most used"].rows[1][2]
     assert found["Errors by code"].rows == [["400", 1], ["403", 1]]
     assert found["User-facing errors"].rows == [
-        ["<time>2026-03-10 15:30:12</time>", BOB, "ValidationError", "/api/documents"]
+        ["<time>2026-03-10 15:30:12 UTC</time>", BOB, "ValidationError", "/api/documents"]
     ]
 
 

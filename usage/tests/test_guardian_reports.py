@@ -19,6 +19,7 @@ from portal.work.schedules import jobs, run_cycle
 from usage.guardian import reports
 from usage.guardian.summary import build_digest
 from usage.models import GuardianReport
+from usage.models.guardian import format_period
 from usage.tests.factories import at, create_error, create_feature_usage
 
 pytestmark = pytest.mark.django_db
@@ -93,8 +94,21 @@ def test_periods_are_contiguous_across_clock_changes(clock, settings, day):
     for hour in range(2, 8, 2):
         clock(at(f"{hour:02}:02", day))
         run_cycle(JOB)
-    periods = [str(report) for report in GuardianReport.objects.order_by("pk")]
-    assert periods == [f"{day} 00:00 – 02:00 UTC", f"{day} 02:00 – 04:00 UTC", f"{day} 04:00 – 06:00 UTC"]
+    periods = [report.period for report in GuardianReport.objects.order_by("pk")]
+    assert periods == [f"{day} 00:00 - 02:00", f"{day} 02:00 - 04:00", f"{day} 04:00 - 06:00"]
+
+
+@pytest.mark.parametrize(
+    ("day", "text"),
+    [
+        ("2026-03-29", "2026-03-29 01:00 CET – 04:00 CEST"),
+        ("2026-10-25", "2026-10-25 02:00 CEST – 03:00 CET"),
+        ("2026-03-10", "2026-03-10 01:00 – 03:00 CET"),
+    ],
+)
+def test_period_names_both_zones_as_clocks_change(settings, day, text):
+    settings.TIME_ZONE = "Europe/Paris"
+    assert format_period(at("00:00", day), at("02:00", day)) == text
 
 
 def test_period_until_midnight_shows_the_date(clock):

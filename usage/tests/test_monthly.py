@@ -169,9 +169,11 @@ class TestStatement:
         licence = create_licence(quota=None)
         with translation.override("fr"):
             statement = statements.build_statement(licence, period_at(NOW, 1), NOW)
-            text = text_of(statements.render_statement(statement))
-        for words in ("Relevé d’utilisation", "1 mars 2026 – 31 mars 2026", "Le mois n’est pas terminé"):
-            assert words in text
+            content = statements.render_statement(statement)
+        for words in ("Relevé d’utilisation", "1 mars 2026 – 31 mars 2026", "Le mois n’est pas terminé", "(illimité)"):
+            assert words in text_of(content)
+        with pymupdf.open("pdf", content) as document:
+            assert document.metadata["title"] == "Relevé d’utilisation\xa0: LIC-1, 1 mars 2026 – 31 mars 2026"
 
     def test_statement_of_a_past_month_says_what_may_differ(self):
         licence = create_licence(quota=1_000)
