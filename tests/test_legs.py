@@ -75,12 +75,18 @@ def test_no_test_for_one_database_touches_what_differs_between_them(marked):
     assert "\n".join(found) == ""
 
 
+def test_no_test_is_skipped_for_its_database():
+    skips = re.compile(r"skip\w*\([^)]*(?:vendor|SQLite|PostgreSQL)|vendor\b.*:\n\s+(?:pytest\.)?skip\(", re.IGNORECASE)
+    paths = [path for folder in legs.paths_of_tests() for path in (ROOT / folder).rglob("test_*.py")]
+    assert [str(path) for path in paths if skips.search(path.read_text(encoding="utf-8"))] == []
+
+
 def test_tests_that_make_a_database_of_their_own_run_on_each():
     own = re.compile(r"^from portal\.tests\.helpers\.portal_process import .*\bdatabase\b", re.MULTILINE)
     paths = [path for folder in legs.paths_of_tests() for path in (ROOT / folder).rglob("test_*.py")]
     found = {path: text for path in paths if own.search(text := path.read_text(encoding="utf-8"))}
     assert len(found) > 3
-    assert [str(path) for path, text in found.items() if not re.search(r"mark\.(each|one)_database", text)] == []
+    assert [str(path) for path, text in found.items() if not re.search(r"mark\.(each_database|one_database|postgresql)", text)] == []
 
 
 @pytest.mark.parametrize("given", [["agents", "-k", "replay"], ["tests/test_legs.py::test_x"]])

@@ -30,8 +30,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def runs_on_each_database(item: pytest.Item) -> bool:
     """Return whether the outcome may depend on the database."""
     for mark in item.iter_markers():  # that of the test before that of its class or module
-        if mark.name in ("one_database", "each_database"):
-            return mark.name == "each_database"
+        if mark.name in ("one_database", "each_database", "postgresql"):
+            return mark.name != "one_database"
     uses_database = not USES_DATABASE.isdisjoint(getattr(item, "fixturenames", ()))
     return uses_database or item.get_closest_marker("django_db") is not None
 

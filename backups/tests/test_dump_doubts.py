@@ -89,7 +89,7 @@ def test_dump_gets_its_doubt_in_every_packing(settings, make_job, scan, put, end
     assert all(entry.is_verified for entry in entries)
 
 
-@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="wants a server to dump")
+@pytest.mark.postgresql("a server to dump")
 @pytest.mark.parametrize(
     "command",
     [

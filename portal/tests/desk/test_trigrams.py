@@ -38,10 +38,9 @@ def test_check_warns_only_where_migrate_cannot_install_the_extension(monkeypatch
     assert warnings() == (found if connection.vendor == "postgresql" else [])
 
 
+@pytest.mark.postgresql("its extensions")
 @pytest.mark.parametrize("statement", ["SELECT 1", "SELECT nothing FROM nowhere"])
 def test_migration_goes_on_if_the_extension_is_refused(monkeypatch, statement):
-    if connection.vendor != "postgresql":
-        pytest.skip("an extension of PostgreSQL")
     monkeypatch.setattr(trigrams, "extension_state", lambda using: (False, True))
     monkeypatch.setattr(trigrams, "INSTALL", statement)
     assert trigrams.has_extension("default") == (statement == "SELECT 1")

@@ -8,14 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from django.db import connection
 
 from faults.postgres import Postgres, postgres
 from faults.stage import PARTS, kill
 from portal.tests.helpers.portal_process import Portal
 from portal.tests.helpers.waiting import wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.each_database]
+pytestmark = pytest.mark.slow
 
 OUTAGE_SECONDS = 30
 
@@ -26,7 +25,7 @@ def server() -> Iterator[Postgres]:
         yield server
 
 
-@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no server that could be away")
+@pytest.mark.postgresql("a server that could be away")
 def test_portal_works_again_after_an_outage_in_which_every_part_was_killed(tmp_path: Path, server: Postgres) -> None:
     portal = Portal(tmp_path, server.url)
     try:

@@ -11,7 +11,6 @@ from django.utils import timezone
 
 from portal.models import SecondFactorGrace
 from portal.tests.access.test_second_factor import code_of
-from portal.tests.helpers.browsing import running_chromium
 from portal.tests.helpers.waiting import PATIENCE
 
 pytestmark = [
@@ -20,12 +19,6 @@ pytestmark = [
     pytest.mark.django_db(transaction=True),
 ]
 PASSWORD = "correct horse battery"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with running_chromium() as browser:
-        yield browser
 
 
 @pytest.fixture
