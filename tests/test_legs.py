@@ -86,7 +86,11 @@ def test_tests_that_make_a_database_of_their_own_run_on_each():
     paths = [path for folder in legs.paths_of_tests() for path in (ROOT / folder).rglob("test_*.py")]
     found = {path: text for path in paths if own.search(text := path.read_text(encoding="utf-8"))}
     assert len(found) > 3
-    assert [str(path) for path, text in found.items() if not re.search(r"mark\.(each_database|one_database|postgresql)", text)] == []
+    assert [
+        str(path)
+        for path, text in found.items()
+        if not re.search(r"mark\.(each_database|one_database|postgresql)", text)
+    ] == []
 
 
 @pytest.mark.parametrize("given", [["agents", "-k", "replay"], ["tests/test_legs.py::test_x"]])

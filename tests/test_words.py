@@ -5,14 +5,12 @@ Texts are those of the catalogue (templates, forms, messages, mails), and the he
 
 import ast
 import functools
-import io
 import re
 import tomllib
 
 import pytest
-from babel.messages.extract import extract_python
 
-from portal.tests.catalogue import FUNCTIONS, ROOT, sources, translated
+from portal.tests.catalogue import ROOT, marked_texts, translated
 
 RULES = tomllib.loads((ROOT / "tests" / "words.toml").read_text(encoding="utf-8"))
 APPS = ["agents", "backups", "beta", "client", "demo", "monitoring", "portal", "usage"]
@@ -22,18 +20,16 @@ SPOKEN_ARGUMENTS = {"description", "epilog", "help", "hint"}
 
 
 @functools.cache
-def english_of(app):
-    """Return file and text of everything that the app says in English."""
-    return list(texts_of(app))
+def english():
+    """Return file and text of everything that each app says in English."""
+    found = {app: list(unmarked_texts(app)) for app in APPS}
+    for name, _function, messages in marked_texts():
+        texts = messages if isinstance(messages, tuple) else [messages]
+        found[name.split("/")[0]] += [(name, text) for text in texts if isinstance(text, str)]
+    return found
 
 
-def texts_of(app):
-    for name, source in sources():
-        if name.split("/")[0] == app:
-            for _line, _function, messages, _comments in extract_python(io.BytesIO(source), FUNCTIONS, (), {}):
-                for text in messages if isinstance(messages, tuple) else [messages]:
-                    if isinstance(text, str):
-                        yield name, text
+def unmarked_texts(app):
     for path in sorted((ROOT / app).rglob("*.py")):
         if not {"tests", "migrations", "vendor"} & set(path.relative_to(ROOT).parts):
             for text in spoken(ast.parse(path.read_text(encoding="utf-8"))):
@@ -75,19 +71,20 @@ def offences(text, language):
     ]
 
 
+@pytest.fixture(scope="module")
+def french():
+    return [message for message in translated() if message.id]
+
+
 @pytest.mark.parametrize("app", APPS)
 def test_english_text_has_no_discouraged_term(app):
-    found = {(name, text, offence) for name, text in english_of(app) for offence in offences(text, "english")}
+    found = {(name, text, offence) for name, text in english()[app] for offence in offences(text, "english")}
     assert sorted(found) == []
 
 
 @pytest.mark.parametrize("app", [app for app in APPS if app not in ("client", "demo")])
-def test_french_text_has_no_discouraged_term(app):
-    messages = [
-        message
-        for message in translated()
-        if message.id and any(name.startswith(f"{app}/") for name, _line in message.locations)
-    ]
+def test_french_text_has_no_discouraged_term(app, french):
+    messages = [each for each in french if any(name.startswith(f"{app}/") for name, _line in each.locations)]
     found = [
         (text, offence)
         for message in messages
@@ -119,8 +116,8 @@ def test_plain_words_are_accepted(text):
     assert offences(text, "english") == []
 
 
-def test_each_exception_has_a_reason_and_is_in_use():
-    texts = {text for app in APPS for _name, text in english_of(app)}
-    texts |= {text for message in translated() for text in [message.string] if isinstance(text, str)}
+def test_each_exception_has_a_reason_and_is_in_use(french):
+    texts = {text for found in english().values() for _name, text in found}
+    texts |= {text for message in french for text in [message.string] if isinstance(text, str)}
     assert all(RULES["exceptions"].values())
     assert [text for text in RULES["exceptions"] if text not in texts] == []
