@@ -273,6 +273,7 @@ class TestUninstall:
         assert (answer.status_code, answer.json()["code"]) == (403, "machine_mismatch")
 
 
+@pytest.mark.one_database("refused before the database is asked")
 @pytest.mark.parametrize(
     "machine_id",
     ["", "   ", "x" * 129, "-PC", ".PC", "PC\n1", "PC\x00", "PC 1", "PC/1", "PC\\1", "é", "\ud800", "PC\u202e", None, 7, True, ["PC"], {}],

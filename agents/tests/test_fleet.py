@@ -66,6 +66,7 @@ def test_cursor_visits_each_machine_once(call, staff_token, make_agent):
     assert seen == [f"PC-{number}" for number in range(6, -1, -1)]
 
 
+@pytest.mark.one_database("refused before the database is asked")
 @pytest.mark.parametrize(
     ("field", "value"),
     [("status", "C:\\secret"), ("limit", "0"), ("limit", "501"), ("limit", "ten"), ("limit", "9" * 30), ("cursor", "secret!"), ("search", "a\x00")],

@@ -55,6 +55,7 @@ def test_token_is_bound_to_applications():
     assert AuditEvent.objects.get().after["app_names"] == ["gui_v6", "batch"]
 
 
+@pytest.mark.one_database("refused before the database is asked")
 @pytest.mark.parametrize(
     "arguments",
     ["--kind client --app a/b", "--kind client --machine PC-1", "--kind agent --machine PC-1 --app gui",

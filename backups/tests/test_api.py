@@ -113,6 +113,7 @@ def test_cursor_returns_every_job_once(call, staff_token, make_job):
     assert seen == ["6", "5", "4", "3", "2", "1", "0"]
 
 
+@pytest.mark.one_database("refused before the database is asked")
 @pytest.mark.parametrize(
     ("field", "value"),
     [("status", "secret"), ("status", "success"), ("agent_id", "../secret"), ("agent_id", "x" * 129), ("database", "secret\x00"),
@@ -260,6 +261,7 @@ def test_scan_of_a_machine_without_jobs_is_not_found(call, staff_token, make_job
     assert (queued, Scan.objects.count(), AuditEvent.objects.filter(action="backups.scan_asked").count()) == ([], 0, 0)
 
 
+@pytest.mark.one_database("refused before the database is asked")
 @pytest.mark.parametrize("agent_id", ["", 7, ["PC-1"], "../x", "x" * 129, "PC-1\x00", True])
 def test_scan_of_an_invalid_machine_id_is_refused_by_field(call, staff_token, queued, agent_id):
     answer = call("POST", "backups/scan", staff_token, agent_id=agent_id)

@@ -117,6 +117,7 @@ NAMES = [
 ]  # fmt: skip
 
 
+@pytest.mark.one_database("refused before the database is asked")
 @pytest.mark.parametrize("name", NAMES)
 def test_name_that_is_not_plain_is_refused_by_its_field(put, root, name):
     answer = put(name)
@@ -124,6 +125,7 @@ def test_name_that_is_not_plain_is_refused_by_its_field(put, root, name):
     assert everything(root) == []
 
 
+@pytest.mark.one_database("refused before the database is asked")
 @pytest.mark.parametrize(
     "name",
     ["x.gz", "x", ".x.json", "x.JSON", "x.json%0A", "x" * 202 + ".json", "STATUS.json", "OPERATION_20250612_1300_PC-2.json",
@@ -143,6 +145,7 @@ def test_unknown_area_or_nested_path_is_not_found(put, root, area, name):
     assert everything(root) == []
 
 
+@pytest.mark.one_database("refused before the database is asked")
 @pytest.mark.parametrize("value", [None, "", "0" * 63, "g" * 64, "0" * 63 + "\u00b2"])
 def test_missing_or_invalid_hash_is_refused_by_its_field(put, root, value):
     assert refused(put(headers={"X-Content-SHA256": value})) == (400, "validation_failed", "X-Content-SHA256")
@@ -156,6 +159,7 @@ def test_checksum_mismatch_keeps_the_previous_file(put, root):
     assert (root / "PC-1/database" / NAME).read_bytes() == BODY
 
 
+@pytest.mark.one_database("refused before the database is asked")
 @pytest.mark.parametrize("length", ["", "-1", "+5", "5.0", "\u0665", "1" * 21])
 def test_invalid_content_length_is_a_length_mismatch(put, root, length):
     assert refused(put(CONTENT_LENGTH=length)) == (400, "length_mismatch")

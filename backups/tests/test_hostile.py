@@ -162,6 +162,7 @@ def test_template_field_becomes_one_plain_name(value, name):
     assert paths.fill_in_fields("{year}", lambda field: value) == name
 
 
+@pytest.mark.one_database("refused before the database is asked")
 @pytest.mark.parametrize("template", ["../{agent_id}", "/etc/{agent_id}", "{agent_id}/../..", "a//../b"])
 def test_template_cannot_leave_its_root(make_job, template):
     job = make_job(agent_deposit_path_template=template)
@@ -170,6 +171,7 @@ def test_template_cannot_leave_its_root(make_job, template):
         validators.validate_template(template)
 
 
+@pytest.mark.one_database("refused before the database is asked")
 @pytest.mark.parametrize(
     "template", ["{agent_id.__class__}", "{agent_id!r}", "{0}", "{secret}", "{agent_id", "é/{city}", "a b", ""]
 )
@@ -178,6 +180,7 @@ def test_template_with_anything_but_fields_in_braces_is_refused(template):
         validators.validate_template(template)
 
 
+@pytest.mark.one_database("computed in Python")
 @pytest.mark.parametrize("template", ["{agent_id}/database", "{company_name}/{city}/{database_name}", "x-{year}/y.z"])
 def test_plain_template_is_accepted(template):
     validators.validate_template(template)

@@ -126,6 +126,7 @@ def test_unknown_columns_are_printed(run):
     assert errors == "These columns are not imported: colour.\n"
 
 
+@pytest.mark.one_database("refused before the database is asked")
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [("", "The file is empty: the first row must contain the column names."), ("\n\n", "The file is empty: the first row must contain the column names."),

@@ -187,6 +187,7 @@ BAD = [
 ]  # fmt: skip
 
 
+@pytest.mark.one_database("refused before the database is asked")
 @pytest.mark.parametrize(("column", "text"), BAD)
 def test_invalid_cell_is_refused_by_column_without_quoting_it(column, text):
     (found,) = refusals(row() | {column: text})

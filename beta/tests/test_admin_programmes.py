@@ -436,6 +436,7 @@ class TestSettings:
         assert (programme.participants_target, programme.takes_public) == (5, True)
         assert AuditEvent.objects.filter(action="betaprogramme.added", subject=programme.subject).count() == 1
 
+    @pytest.mark.one_database("refused before the database is asked")
     @pytest.mark.parametrize(
         ("changes", "field"),
         [({"name": "Other"}, "name"), ({"ends": STARTS - DAY}, "ends"), ({"participants_target": 0}, "participants_target"),

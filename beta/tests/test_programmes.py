@@ -105,6 +105,7 @@ def test_programme_that_ends_before_it_starts_is_invalid(today):
     assert set(refusal.value.error_dict) == {"ends"}
 
 
+@pytest.mark.one_database("computed in Python")
 @pytest.mark.parametrize(
     "origins",
     [
@@ -122,6 +123,7 @@ def test_origins_in_the_form_of_browsers_are_valid(origins):
     BetaProgramme(name="web", allowed_origins=origins).full_clean()
 
 
+@pytest.mark.one_database("refused before the database is asked")
 @pytest.mark.parametrize(
     "origins",
     [

@@ -80,6 +80,7 @@ def test_base_is_normalised_without_a_final_slash(text, base):
     assert parse_base(text) == base
 
 
+@pytest.mark.one_database("refused before the database is asked")
 @pytest.mark.parametrize(
     "text",
     ["", "shop", "ftp://shop.example.org", "http://a:b@c.org", "http://a.org/?q=1"],

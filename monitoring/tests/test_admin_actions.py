@@ -186,6 +186,7 @@ class TestButtons:
         post_page_action(admin_client, "resume", target)
         assert subjects("resumed") == []
 
+    @pytest.mark.one_database("permissions are checked in Python")
     @pytest.mark.parametrize("role", ["viewer", "staff"])
     @pytest.mark.parametrize("action", actions.TargetActions.object_actions)
     def test_only_operators_may_act(self, client, target, role, action):

@@ -119,6 +119,7 @@ class TestActions:
         post_action(admin_client, "acknowledge", opened("a"), opened("b"))
         assert not Incident.objects.exclude(acknowledged_at=None).exists()
 
+    @pytest.mark.one_database("permissions are checked in Python")
     @pytest.mark.parametrize("role", ["viewer", "staff"])
     @pytest.mark.parametrize("action", ["acknowledge", "unacknowledge", "assign_to_me", "assign", "note_cause"])
     def test_only_operators_may_act(self, client, opened, role, action):

@@ -357,6 +357,7 @@ class TestForm:
         assert (target.is_active, target.state, target.interval) == (True, "unknown", 60)
         assert AuditEvent.objects.filter(action="target.added", subject=target.subject).count() == 1
 
+    @pytest.mark.one_database("refused before the database is asked")
     @pytest.mark.parametrize(
         ("changes", "field"),
         [({"url": "ftp://example.org/"}, "url"), ({"url": "https://user:word@example.org/"}, "url"),
@@ -423,6 +424,7 @@ class TestBars:
     def test_day_without_checks_is_described(self):
         assert display.describe_bar(DayBar(datetime(2026, 3, 3, tzinfo=UTC).date())) == "3 March: no checks"
 
+    @pytest.mark.one_database("computed in Python")
     @pytest.mark.parametrize(
         ("part", "text"),
         [

@@ -147,6 +147,7 @@ def test_targets_take_precedence_over_app_url(targets, service, settings):
 # --- Wrong use -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.one_database("refused before the database is asked")
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -203,6 +203,7 @@ def test_deactivating_a_changed_target_withdraws_its_incident(checks, incident):
     assert incident.resolved_at is not None
 
 
+@pytest.mark.one_database("computed in Python")
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [

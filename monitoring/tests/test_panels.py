@@ -90,6 +90,7 @@ class TestTile:
             services_tile(now)
 
 
+@pytest.mark.one_database("computed in Python")
 @pytest.mark.parametrize(
     ("value", "text"), [(None, "–"), (0.44, "0.4 ms"), (9.9, "9.9 ms"), (9.97, "10.0 ms"), (10.4, "10 ms"), (183.2, "183 ms"), (1204.0, "1,204 ms")]
 )  # fmt: skip

@@ -90,6 +90,7 @@ def test_typed_subject_is_a_person_or_a_machine(typed, names, is_machine):
     assert (subject.names, subject.is_machine) == (names, is_machine)
 
 
+@pytest.mark.one_database("refused before the database is asked")
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     "typed", ["", " ", "@", "bob@", "@example.org", "a b", "bob@example org", "-x", "a" * 129, "x@y@z", "user:", "bob@example.org,amy@example.org", "a\nb", "%", "b" * 65 + "@x.org"]

@@ -82,6 +82,7 @@ class TestDailyBars:
         assert context["range"] == "from {} to {}".format(*days)
         assert not any(is_chosen for _days, _label, is_chosen in context["spans"])
 
+    @pytest.mark.one_database("refused before the database is asked")
     @pytest.mark.parametrize(
         ("first", "last"),
         [

@@ -200,6 +200,7 @@ class TestLicenceForm:
         ).exists()
         assert "Added" in page(client, licence)
 
+    @pytest.mark.one_database("refused before the database is asked")
     @pytest.mark.parametrize(
         ("field", "value"),
         [

@@ -233,6 +233,7 @@ class TestSingleRuns:
 
 
 class TestRefusals:
+    @pytest.mark.one_database("refused before the database is asked")
     @pytest.mark.parametrize(
         ("query", "field", "code"),
         [
@@ -287,6 +288,7 @@ class TestRefusals:
 
 
 class TestResponse:
+    @pytest.mark.one_database("computed in Python")
     @pytest.mark.parametrize("accept", ["*/*", "application/json", "text/html", "image/png"])
     @pytest.mark.parametrize(
         ("form", "content_type"), [("csv", "text/csv; charset=utf-8"), ("json", "application/json")]

@@ -69,6 +69,7 @@ def test_batch_of_machine_refuses_runs_of_others(call, agent_token):
     assert [result["code"] for result in answer.json()["results"]] == [None, "machine_mismatch"]
 
 
+@pytest.mark.one_database("refused before the database is asked")
 @pytest.mark.parametrize("runs", [None, {}, "x", [run_payload()] * 101])
 def test_batch_other_than_list_of_100_is_refused(call, client_token, runs):
     answer = call("POST", "usage/report/batch", client_token, body={"runs": runs})

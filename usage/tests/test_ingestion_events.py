@@ -298,6 +298,7 @@ def test_undocumented_keys_are_dropped_and_counted(send_events):
     assert UserError.objects.get().stack == []
 
 
+@pytest.mark.one_database("refused before the database is asked")
 @pytest.mark.parametrize(("name", "given"), [("sessions", {}), ("features", "x"), ("errors", 7), ("errors", True)])
 def test_value_other_than_list_is_refused(send_events, name, given):
     answer = send_events(**{name: given})

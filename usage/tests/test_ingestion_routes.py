@@ -38,6 +38,7 @@ def test_values_in_route_are_masked(stored, address, route):
     assert stored(address) == route
 
 
+@pytest.mark.one_database("refused before the database is asked")
 @pytest.mark.parametrize(
     "address", ["/a b", "https://bob:pw@example.org/", "/x/vigie_client_ABCDEFGHIJKL_secret", 7, True, [], {}]
 )

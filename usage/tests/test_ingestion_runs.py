@@ -96,6 +96,7 @@ def test_run_id_may_be_hex_or_with_dashes(report, given):
     assert report(run_payload(run_id=given)).json()["run_id"] == "0f8fad5bd9cb469fa16570867728950e"
 
 
+@pytest.mark.one_database("refused before the database is asked")
 @pytest.mark.parametrize(
     "given",
     [None, "", "x", 7, True, "{0f8fad5b-d9cb-469f-a165-70867728950e}", "urn:uuid:0f8fad5b-d9cb-469f-a165-70867728950e", "0f8fad5bd9cb469fa16570867728950",
@@ -105,6 +106,7 @@ def test_other_run_id_is_refused(given):
     assert fields_invalid(run_id=given) == ["run_id"]
 
 
+@pytest.mark.one_database("refused before the database is asked")
 @pytest.mark.parametrize("value", [True, False, "2", 2.0, 2.5, -1, 2**31, 10**30, [], {}, None])
 def test_counter_other_than_integer_is_refused(value):
     assert fields_invalid(total_pages=value) == ["total_pages"]
@@ -118,6 +120,7 @@ def test_each_counter_and_document_number_is_an_integer(report):
     assert fields_refused(report(body)) == [*counters, *(f"documents[1].{name}" for name in numbers)]
 
 
+@pytest.mark.one_database("refused before the database is asked")
 @pytest.mark.parametrize(
     "change",
     [{"document_count": 3}, {"succeeded_count": 2}, {"failed_count": 0}, {"total_pages": 11}, {"documents": []}],
@@ -140,6 +143,7 @@ def test_unknown_status_becomes_other(status):
     assert run.documents[0]["status"] == "other"
 
 
+@pytest.mark.one_database("computed in Python")
 @pytest.mark.parametrize(
     ("given", "stored"),
     [(".pdf", "pdf"), ("pdf", "pdf"), (".PDF", "pdf"), ("7z", "7z"), ("", "other"), (".", "other"), ("..pdf", "other"), ("a/b", "other"),
@@ -158,6 +162,7 @@ def test_licence_and_machine_are_optional(report, field):
     assert set(Run.objects.values_list(field, flat=True)) == {""}
 
 
+@pytest.mark.one_database("refused before the database is asked")
 @pytest.mark.parametrize(
     "value", ["", "   ", "x" * 129, "C:\\secret", "a/b", "é", "a\nb", "M1\n", "\tM1", "a\x00", 7, True, [], {}]
 )
@@ -174,6 +179,7 @@ def test_missing_required_fields_are_refused(report):
     assert {error["code"] for error in answer.json()["errors"]} == {"required"}
 
 
+@pytest.mark.one_database("refused before the database is asked")
 @pytest.mark.parametrize(
     "value", ["2026-03-10", "2026-03-10T09:20:00", "yesterday", "", 1773134400, True, "２026-03-10T09:20:00Z", "2026-02-30T00:00:00Z", {}]
 )  # fmt: skip
@@ -181,6 +187,7 @@ def test_timestamp_without_offset_is_refused(value):
     assert fields_invalid(started_at=value, sent_at=value) == ["started_at", "sent_at"]
 
 
+@pytest.mark.one_database("refused before the database is asked")
 @pytest.mark.parametrize("documents", [{}, "x", 7, [7], ["C:\\secret.pdf"], [[]], [None]])
 def test_documents_other_than_list_of_objects_are_refused(documents):
     assert fields_invalid(documents=documents)[0].startswith("documents")
@@ -217,6 +224,7 @@ def test_counters_include_omitted_documents(report, changes, status):
         assert answer.json()["code"] == "counters_mismatch"
 
 
+@pytest.mark.one_database("refused before the database is asked")
 @pytest.mark.parametrize("omitted", [-1, "3", 2.0, True])
 def test_documents_omitted_other_than_integer_is_refused(omitted):
     assert fields_invalid(documents=LISTED, **COUNTED | {"documents_omitted": omitted}) == ["documents_omitted"]

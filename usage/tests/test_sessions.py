@@ -147,6 +147,7 @@ def test_address_is_cut_to_its_network(address, network):
     assert truncate_ip(address) == network
 
 
+@pytest.mark.one_database("computed in Python")
 @pytest.mark.parametrize(
     ("user_agent", "names"),
     [

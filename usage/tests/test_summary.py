@@ -51,6 +51,7 @@ def test_hours_parameter_sets_the_period(call, staff, activity, hours, requests)
     assert (found["hours"], found["total_requests"]) == (int(hours), requests)
 
 
+@pytest.mark.one_database("refused before the database is asked")
 @pytest.mark.parametrize("hours", ["0", "721", "-1", "2.0", "2.5", "1e2", "two", "", " 2", "+2", "1_0", "٢", "9" * 400])
 def test_invalid_hours_are_refused(call, staff, hours):
     answer = call("GET", "usage/summary", staff, hours=hours)

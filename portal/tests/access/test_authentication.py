@@ -45,6 +45,7 @@ def test_other_authorization_scheme_counts_as_no_token(attempt):
     assert attempt(Authorization="Basic YTpi") == (401, "not_authenticated", BARE)
 
 
+@pytest.mark.one_database("refused before the database is asked")
 @pytest.mark.parametrize(
     "token", ["", "x", "vigie_agent_x", "é", "vigie_agent_" + "0" * 12 + "_" + "0" * 43 + "_000000"]
 )

@@ -70,6 +70,7 @@ def test_token_without_expiry_must_be_requested_explicitly(ask):
     assert ApiToken.objects.get().expires_at is None
 
 
+@pytest.mark.one_database("refused before the database is asked")
 @pytest.mark.parametrize(
     ("fields", "error"),
     [({"label": ""}, "required"), ({"kind": "agent"}, "Select a valid choice"), ({"kind": "staff"}, "needs a user"),

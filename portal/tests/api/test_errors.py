@@ -38,6 +38,7 @@ def test_unknown_address_is_answered_by_a_problem(call, path, settings):
     assert answer.headers["Content-Type"] == "application/problem+json"
 
 
+@pytest.mark.one_database("refused before the database is asked")
 @pytest.mark.django_db
 @pytest.mark.parametrize("path", ["/api/schema/", "/api/docs/", "/api/v1/usage/export", "/api/v1/beta/report"])
 @pytest.mark.parametrize("accept", ["*/*", "application/yaml", "text/html", "text/csv"])

@@ -70,6 +70,7 @@ def visitor():
     return client
 
 
+@pytest.mark.one_database("refused before the database is asked")
 @pytest.mark.parametrize("content_type", [FORM, "multipart/form-data; boundary=x"])
 @pytest.mark.parametrize(
     "path", ["/admin/login/", "/i18n/setlang/", "/healthz", "/admin/backups/expectedbackupjob/import/"]

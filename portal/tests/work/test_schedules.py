@@ -54,6 +54,7 @@ def test_cycle_starts_at_its_hour(job, moment, began):
     assert job.cycle_key(datetime.fromisoformat(f"{moment}+00:00")) == f"{began}+00:00"
 
 
+@pytest.mark.one_database("refused before the database is asked")
 @pytest.mark.parametrize("every", [timedelta(0), timedelta(seconds=90), -HOUR, 23 * DAY])
 def test_unsupported_period_is_refused(every):
     with pytest.raises(ValueError, match="whole minutes"):
