@@ -14,7 +14,7 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection, connections
-from django.test import Client, override_settings
+from django.test import Client, TransactionTestCase, override_settings
 from django.utils import timezone, translation
 
 from agents.enrolment import issue_agent_token
@@ -22,6 +22,7 @@ from agents.models import Agent
 from portal.access.tokens.issuing import issue_token
 from portal.base.private_files import create_data_directory
 from portal.models import Heartbeat
+from portal.tests.helpers.rows import delete_all_rows
 from portal.tests.helpers.waiting import PATIENCE
 from portal.work.processes import HOST, node_component
 from usage.tracking.buffer import buffer
@@ -49,9 +50,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def quick_portal() -> Iterator[None]:
     """Set for the whole run what each test would need to set.
 
-    Passwords are hashed quickly: the real hasher takes half a second. Pages are rendered without collecting the static
-    files first. No thread writes tracked requests: it would not see the test's transaction. No findings and reports
-    are kept: a test changes rows without the events that an operator's action leaves.
+    Tests with transactions of their own end by deleting their rows, not by truncating every table. Passwords are hashed
+    quickly: the real hasher takes half a second. Pages are rendered without collecting the static files first. No
+    thread writes tracked requests: it would not see the test's transaction. No findings and reports are kept: a test
+    changes rows without the events that an operator's action leaves.
     """
     static_files = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
     hashers = ["django.contrib.auth.hashers.MD5PasswordHasher", *settings.PASSWORD_HASHERS]
@@ -59,6 +61,7 @@ def quick_portal() -> Iterator[None]:
         override_settings(STORAGES=settings.STORAGES | {"staticfiles": static_files}, PASSWORD_HASHERS=hashers),
         pytest.MonkeyPatch.context() as patch,
     ):
+        patch.setattr(TransactionTestCase, "_fixture_teardown", delete_all_rows)
         patch.setattr(buffer, "start", lambda: None)
         patch.setattr("portal.desk.findings.FRESH_SECONDS", 0)
         patch.setattr("beta.report.recent.KEPT_SECONDS", 0)

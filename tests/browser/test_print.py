@@ -12,8 +12,8 @@ pytestmark = [
 PRINTED = (
     "/admin/",
     "/admin/usage/run/dashboard/",
-    "/admin/usage/licence/1/change/",
-    "/admin/beta/betaprogramme/1/change/",
+    "/admin/usage/licence/{usage/licence}/change/",
+    "/admin/beta/betaprogramme/{beta/betaprogramme}/change/",
     "/admin/monitoring/target/",
 )
 ON_SCREEN_ONLY = (
@@ -35,7 +35,7 @@ def squeeze(text):
 def test_page_prints_its_content_without_menu_and_buttons(world, open_page):
     page = open_page(world.callers["session:superuser"].session)
     for path in PRINTED:
-        page.goto(path)
+        assert page.goto(path.format_map(world.rows)).ok, path
         heading = page.locator("h1").first.inner_text()
         page.emulate_media(media="print")
         printed = page.locator(ON_SCREEN_ONLY).filter(visible=True)
