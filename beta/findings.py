@@ -111,7 +111,7 @@ def unready_programmes(now: datetime) -> Iterator[Finding]:
         text = _("%(programme)s ends on %(day)s with the verdict %(verdict)s. %(reason)s")
         words = {
             "programme": programme.name,
-            "day": date_format(ends, "j F"),
+            "day": date_format(ends, "MONTH_DAY_FORMAT"),
             "verdict": wording.verdict_label(status.verdict),
             "reason": wording.explain_verdict(status.conditions),
         }

@@ -4,7 +4,6 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -19,6 +18,7 @@ from beta.querysets import BetaFeedbackQuerySet, BetaProgrammeQuerySet
 from monitoring.models import Incident, Target
 from portal.access.tokens.credential import random_text
 from portal.base.words import format_moment
+from portal.desk.models import Assignable
 from portal.models import CountingWindow
 from usage.clocks import clock_field
 
@@ -130,7 +130,7 @@ class FeedbackTag(models.Model):
         return self.name
 
 
-class BetaFeedback(models.Model):
+class BetaFeedback(Assignable):
     """One submission of a participant. `participant` is in lower case, so that each counts once.
 
     `source` is the token that sent it (`client:<label>`, `agent:<machine_id>`), or `public` for a programme's key.
@@ -186,14 +186,6 @@ class BetaFeedback(models.Model):
         "self", models.SET_NULL, null=True, blank=True, related_name="duplicates", verbose_name=_("duplicate of")
     )
     tags = models.ManyToManyField(FeedbackTag, blank=True, related_name="feedback", verbose_name=_("tags"))
-    assignee = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        models.SET_NULL,
-        null=True,
-        blank=True,
-        related_name="+",
-        verbose_name=_("assigned to"),
-    )
     incident = models.ForeignKey(
         Incident, models.SET_NULL, null=True, blank=True, related_name="feedback", verbose_name=_("incident")
     )

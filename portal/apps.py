@@ -1,7 +1,7 @@
 from importlib import import_module
 from typing import Any
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.contrib.admin.apps import AdminConfig
 from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
@@ -18,6 +18,8 @@ class PortalConfig(AppConfig):
 
     def ready(self) -> None:
         """A package of ours registers its background work as an app does; only apps are asked for theirs."""
+        # A configuration of our own would hide Django's app from mypy's plug-in, which then knows no type of a user.
+        apps.get_app_config("auth").verbose_name = _("Users and groups")
         import_module("portal.checks")
         post_migrate.connect(create_trigram_indexes, sender=self)
         import_module("portal.notifications.schedules")

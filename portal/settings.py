@@ -213,6 +213,7 @@ LANGUAGES = [("en", "English"), ("fr", "Français")]
 # Of what the portal sends, and of pages for whoever asks for none of them.
 LANGUAGE_CODE = env.choice("PORTAL_LANGUAGE", "en", [code for code, _ in LANGUAGES])
 LOCALE_PATHS = [BASE_DIR / "portal" / "locale"]
+FORMAT_MODULE_PATH = "portal.formats"
 USE_TZ = True
 TIME_ZONE = env.time_zone("TIME_ZONE", "UTC")
 

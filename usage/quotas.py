@@ -242,7 +242,7 @@ def licence_subject(licence: Licence) -> str:
 
 
 def format_day(day: date) -> str:
-    return date_format(day, "j F")
+    return date_format(day, "MONTH_DAY_FORMAT")
 
 
 def describe_usage(status: QuotaStatus) -> str:

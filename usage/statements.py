@@ -151,4 +151,4 @@ def format_totals(totals: UsageTotals) -> list[str]:
 
 def format_period(period: Period) -> str:
     """Return `9 March 2026 – 8 April 2026`, in the reader's language."""
-    return f"{date_format(period.first_day, 'j F Y')} – {date_format(period.last_day, 'j F Y')}"
+    return f"{date_format(period.first_day)} – {date_format(period.last_day)}"

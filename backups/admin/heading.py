@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.template.defaultfilters import filesizeformat
@@ -13,9 +13,7 @@ from django.utils.translation import ngettext
 from backups.models import Scan
 from backups.panels import ProtectionCounts, ScanStatus, cached_counts, load_scan_status
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, relative_moment
-from portal.base.words import format_count
-
-MINUTE, HOUR = 60, 3600
+from portal.base.words import format_count, format_span
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ def list_counters(scan: Scan) -> list[Fact]:
     if scan.root_is_missing or scan.finished_at is None:
         return []
     return [
-        Fact(_("Duration"), format_duration((scan.finished_at - scan.started_at).total_seconds())),
+        Fact(_("Duration"), format_length(scan.finished_at - scan.started_at)),
         Fact(_("Machines scanned"), format_count(scan.agents)),
         Fact(_("Expected backups"), format_count(scan.jobs)),
         Fact(_("Results recorded"), format_count(scan.recorded)),
@@ -91,12 +89,7 @@ def list_counters(scan: Scan) -> list[Fact]:
     ]
 
 
-def format_duration(seconds: float) -> str:
-    """Format seconds as `0.4 s`, `12 s`, `3 min 20 s` or `2 h 5 min`."""
-    if seconds < 10:
-        return _("%(seconds)s s") % {"seconds": f"{seconds:.1f}"}
-    if seconds < MINUTE:
-        return _("%(seconds)s s") % {"seconds": round(seconds)}
-    if seconds < HOUR:
-        return _("%(minutes)d min %(seconds)d s") % {"minutes": seconds // MINUTE, "seconds": seconds % MINUTE}
-    return _("%(hours)d h %(minutes)d min") % {"hours": seconds // HOUR, "minutes": seconds % HOUR // MINUTE}
+def format_length(duration: timedelta) -> str:
+    """Format as `0.4 s`, `12 s`, `3 min 20 s` or `2 h 5 min`."""
+    seconds = duration.total_seconds()
+    return _("%(seconds)s s") % {"seconds": f"{seconds:.1f}"} if seconds < 10 else format_span(duration)

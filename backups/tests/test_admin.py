@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from backups.admin import actions, display
-from backups.admin.heading import format_duration
+from backups.admin.heading import format_length
 from backups.models import ExpectedBackupJob, Status
 from backups.reasons import make_reason
 from backups.tests.admin_pages import LIST, job_page, listed_databases, post_action_on_page
@@ -159,7 +159,7 @@ class TestTheHeading:
         ("seconds", "text"), [(0.42, "0.4 s"), (12.4, "12 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")]
     )
     def test_duration_is_formatted_in_two_units_at_most(self, seconds, text):
-        assert format_duration(seconds) == text
+        assert format_length(timedelta(seconds=seconds)) == text
 
 
 class TestMoments:

@@ -136,7 +136,7 @@ def bug_context(bug: OpenBug, longest: int) -> dict[str, Any]:
     return {
         "severity": BetaFeedback.Severity(bug["severity"]).label,
         "tone": bug["severity"],
-        "day": date_format(given, "DATE_FORMAT"),
+        "day": date_format(given),
         "version": cut_text(bug["app_version"], longest),
         "page": cut_text(bug["page"], longest),
         "comment": make_quote(cut_text(bug["comment"], min(longest, LONGEST_BUG))),

@@ -187,7 +187,7 @@ def test_workbook_has_a_sheet_for_each_part(report):
 def test_first_sheet_shows_programme_verdict_and_reason(report):
     lines = [line[0] for line in lines_of(book_of(report)["Report"])[:7]]
     assert lines == [
-        "spring-beta", "GUI v6", "since March 2, 2026", datetime(2026, 3, 10, 12),
+        "spring-beta", "GUI v6", "since 2 March 2026", datetime(2026, 3, 10, 12),
         None, "NO-GO", "Not met: open critical and high bugs.",
     ]  # fmt: skip
 

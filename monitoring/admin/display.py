@@ -15,7 +15,6 @@ from django.utils.safestring import SafeString
 from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext as _
 
-from monitoring.alerts.notices import format_duration
 from monitoring.error_texts import describe_error
 from monitoring.figures import uptime
 from monitoring.figures.uptime import DayBar
@@ -39,6 +38,7 @@ from portal.base.words import (
     format_count,
     format_moment,
     format_short_day,
+    format_span,
     round_half_up,
     round_to_integer,
 )
@@ -280,8 +280,8 @@ def event_text(event: IncidentEvent) -> str:
 def incident_duration(incident: Incident, now: datetime) -> str:
     """Return how long the incident lasted, or has lasted so far."""
     if incident.duration is not None:
-        return format_duration(incident.duration)
-    return _("%(time)s so far") % {"time": format_duration(max(now - incident.opened_at, timedelta(0)))}
+        return format_span(incident.duration)
+    return _("%(time)s so far") % {"time": format_span(max(now - incident.opened_at, timedelta(0)))}
 
 
 def seconds_lasted(incident: Incident) -> int | None:

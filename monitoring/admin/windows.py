@@ -16,11 +16,10 @@ from monitoring.admin.display import row_column
 from monitoring.admin.filters import RepeatsFilter, WindowStateFilter
 from monitoring.admin.form import WindowForm
 from monitoring.alerts import maintenance
-from monitoring.alerts.notices import format_duration
 from monitoring.models import MaintenanceWindow, Target
 from portal.admin.display import QUIET, WARNING, badge, relative_moment, stack_lines
 from portal.admin.searching import search_by
-from portal.base.words import format_count, format_moment
+from portal.base.words import format_count, format_moment, format_span
 from portal.desk.history import history_section
 from portal.desk.matching import Search
 from portal.desk.panels import Section
@@ -84,7 +83,7 @@ class MaintenanceWindowAdmin(MonitoringAdmin):
     )
     ends = row_column(
         _("ends"),
-        lambda window: stack_lines(format_moment(window.ends_at), format_duration(window.length)),
+        lambda window: stack_lines(format_moment(window.ends_at), format_span(window.length)),
         ordering="ends_at",
         export=lambda window: window.ends_at,
     )

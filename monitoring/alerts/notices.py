@@ -12,7 +12,7 @@ from django.utils.translation import ngettext
 from monitoring.clock import Mark
 from monitoring.error_texts import describe_error
 from monitoring.models import Incident
-from portal.base.words import format_moment, format_short_day, round_to_integer
+from portal.base.words import format_moment, format_short_day, format_span, round_to_integer
 from portal.notifications import Notice
 from portal.notifications.notices import State
 
@@ -33,7 +33,7 @@ def opening_notice(incident: Incident) -> Notice:
 def reminder_notice(incident: Incident, now: Mark) -> Notice:
     """Build a reminder. Its number is part of the deduplication key, so that each is sent once."""
     title = _("Still open: %(what)s") % {"what": incident_headline(incident)}
-    lasting = _("Open for %(time)s and unacknowledged.") % {"time": format_duration(incident.opened.until(now))}
+    lasting = _("Open for %(time)s and unacknowledged.") % {"time": format_span(incident.opened.until(now))}
     return build_notice(
         incident,
         f"reminder:{incident.reminders}",
@@ -46,7 +46,7 @@ def reminder_notice(incident: Incident, now: Mark) -> Notice:
 def recovery_notice(incident: Incident) -> Notice:
     title = recovery_headline(incident) % {
         "name": incident.name,
-        "time": format_duration(incident.duration or timedelta(0)),
+        "time": format_span(incident.duration or timedelta(0)),
     }
     cause = incident_reason(incident)
     if incident.rule != Rule.OFFLINE:
@@ -181,20 +181,3 @@ def parse_moment(text: str) -> datetime | None:
 def format_iso_moment(text: str) -> str:
     moment = parse_moment(text)
     return format_moment(moment) if moment else text
-
-
-def format_duration(duration: timedelta) -> str:
-    """Format the two largest units, such as `4 min 12 s`."""
-    total = max(0, round_to_integer(duration.total_seconds()))
-    days, rest = divmod(total, 86_400)
-    hours, rest = divmod(rest, 3_600)
-    minutes, seconds = divmod(rest, 60)
-    units = (
-        (days, _("%(count)d d")),
-        (hours, _("%(count)d h")),
-        (minutes, _("%(count)d min")),
-        (seconds, _("%(count)d s")),
-    )
-    first = next((place for place, (count, _text) in enumerate(units) if count), len(units) - 1)
-    parts = [text % {"count": count} for count, text in units[first : first + 2] if count]
-    return " ".join(parts) or units[-1][1] % {"count": 0}

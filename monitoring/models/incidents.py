@@ -1,6 +1,5 @@
 """Incidents and their timelines."""
 
-from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext as _now
@@ -11,9 +10,10 @@ from monitoring.error_texts import ERROR_CHOICES
 from monitoring.models.targets import Target
 from monitoring.querysets import IncidentQuerySet
 from portal.base.findings import Severity
+from portal.desk.models import Assignable
 
 
-class Incident(models.Model):
+class Incident(Assignable):
     """A broken rule, from the check that decided it to the one that resolved it.
 
     `subject` is "target:7", "fleet", "portal", or "fleet:BASE (PATHS)" for an ad-hoc watch; one is open per subject and
@@ -42,14 +42,6 @@ class Incident(models.Model):
     acknowledged_at = models.DateTimeField(_("acknowledged"), null=True)
     acknowledged_by = models.CharField(_("acknowledged by"), max_length=150, blank=True)
     comment = models.TextField(_("comment"), max_length=500, blank=True, default="", db_default="")
-    assignee = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        models.SET_NULL,
-        null=True,
-        blank=True,
-        related_name="+",
-        verbose_name=_("assigned to"),
-    )
     resolved_at = models.DateTimeField(_("resolved"), null=True)
     duration = models.DurationField(_("duration"), null=True)
     is_withdrawn = models.BooleanField(_("monitoring stopped"), default=False)

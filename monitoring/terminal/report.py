@@ -30,7 +30,7 @@ from monitoring.terminal.text_table import (
 )
 from portal.base.conventions import Collected
 from portal.base.files import write_whole
-from portal.base.words import EMPTY_VALUE, format_moment, round_to_integer
+from portal.base.words import EMPTY_VALUE, format_moment, format_span, round_to_integer
 from portal.work.jobs import AlreadyRunning
 
 # Reports of other apps, registered in their modules `panels`. `beta_monitor --report` prints them before this one.
@@ -275,7 +275,7 @@ def incident_section(since: datetime, now: datetime) -> Iterator[str]:
 
 
 def incident_lines(incident: Incident, now: datetime) -> Iterator[str]:
-    lasting = notices.format_duration(incident.duration or now - incident.opened_at)
+    lasting = format_span(incident.duration or now - incident.opened_at)
     spoken = lasting if incident.resolved_at else _("open for %(time)s") % {"time": lasting}
     what = notices.incident_headline(incident)
     yield from wrap_text(f"{format_moment(incident.opened_at)}, {spoken}: {what}", WIDTH)

@@ -14,7 +14,6 @@ from monitoring.alerts.incidents import (
     resolve_incidents,
     send_reminders,
 )
-from monitoring.alerts.notices import format_duration
 from monitoring.clock import mark
 from monitoring.models import Incident, MaintenanceWindow, Target
 from monitoring.tests.conftest import REFUSED, good_outcome
@@ -201,15 +200,3 @@ def test_deactivating_a_changed_target_withdraws_its_incident(checks, incident):
     controls.restart_checks(checks.target, "alice")
     incident.refresh_from_db()
     assert incident.resolved_at is not None
-
-
-@pytest.mark.one_database("computed in Python")
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0 s"), (59.4, "59 s"), (60, "1 min"), (252, "4 min 12 s"), (3600, "1 h"), (3661, "1 h 1 min"),
-        (86_400, "1 d"), (86_400 + 59, "1 d"), (93_600, "1 d 2 h"), (-5, "0 s"),
-    ],
-)  # fmt: skip
-def test_duration_shows_its_two_largest_units(seconds, text):
-    assert format_duration(timedelta(seconds=seconds)) == text

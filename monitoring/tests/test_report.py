@@ -296,7 +296,7 @@ def test_incidents_are_listed_with_duration_and_cause(checks):
 
 def test_old_open_incident_is_listed(checks):
     open_incidents([IncidentOpening("fleet", "fleet_errors", facts={"failures": 1, "checks": 9})], checks.now)
-    assert "2026-03-10 12:00:00 UTC, open for 5 d: All targets: high error rate" in period_report(NOON + 5 * DAY, 1)
+    assert "2026-03-10 12:00:00 UTC, open for 5 days: All targets: high error rate" in period_report(NOON + 5 * DAY, 1)
 
 
 def test_incident_resolved_before_the_period_is_left_out(checks):

@@ -13,7 +13,8 @@ from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Group, P
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils.functional import Promise
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext_lazy
+from django.utils.translation import gettext as translate
 from django.utils.translation import gettext_lazy as _
 
 VIEWER, STAFF, OPERATOR = "viewer", "staff", "operator"
@@ -42,11 +43,44 @@ def role_permissions(role: str) -> QuerySet[Permission]:
     return Permission.objects.filter(codename__regex=beginning, content_type__app_label__in=own_apps())
 
 
+ROLE_NAMES: dict[str, Promise] = {
+    VIEWER: pgettext_lazy("role", "viewer"),
+    STAFF: pgettext_lazy("role", "staff"),
+    OPERATOR: pgettext_lazy("role", "operator"),
+}
+# What the permissions that Django makes for each model allow.
+DEFAULT_PERMISSIONS: dict[str, Promise] = {
+    "view": _("Can view %(names)s"),
+    "add": _("Can add %(names)s"),
+    "change": _("Can change %(names)s"),
+    "delete": _("Can delete %(names)s"),
+}
+
+
+def name_of_group(group: Group) -> str:
+    """Return the group's name, that of a role in the reader's language."""
+    return str(ROLE_NAMES.get(group.name, group.name))
+
+
+def describe_permission(permission: Permission) -> str:
+    """Return `Machines: Can export machines`; Django's own text names models as the database does, in English."""
+    action, _underscore, model_name = permission.codename.partition("_")
+    model = permission.content_type.model_class()
+    if model is None:
+        return permission.name
+    if action in DEFAULT_PERMISSIONS and model_name == model._meta.model_name:
+        text = DEFAULT_PERMISSIONS[action] % {"names": model._meta.verbose_name_plural}
+    else:
+        text = translate(permission.name)
+    app = apps.get_app_config(model._meta.app_label).verbose_name
+    return gettext("%(name)s: %(value)s") % {"name": app, "value": text}
+
+
 def describe_role(group: Group) -> str:
     """Return the name of a group and, of a role, what its members may do."""
     if group.name not in DESCRIPTIONS:
         return group.name
-    return gettext("%(role)s: %(rights)s") % {"role": group.name, "rights": DESCRIPTIONS[group.name]}
+    return gettext("%(role)s: %(rights)s") % {"role": name_of_group(group), "rights": DESCRIPTIONS[group.name]}
 
 
 def roles_given_by(user: AbstractBaseUser | AnonymousUser) -> QuerySet[Group]:

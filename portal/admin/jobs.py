@@ -1,6 +1,6 @@
 """Work in the background as it went: periodic jobs by cycle, and single tasks."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib import admin
@@ -13,7 +13,7 @@ from portal.admin.base import ReadOnlyAdmin
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, exact_moment, moment_column, stack_lines
 from portal.admin.filters import ChoiceFilter, FieldFilter
 from portal.admin.searching import search_by
-from portal.base.words import EMPTY_VALUE, format_duration, format_moment
+from portal.base.words import EMPTY_VALUE, format_moment, format_span
 from portal.models import JobRun, TaskAttempt
 from portal.work.names import describe_work
 
@@ -35,8 +35,8 @@ class JobStatusFilter(FieldFilter):
 def duration_between(started: datetime | None, finished: datetime | None) -> str:
     if started is None or finished is None:
         return EMPTY_VALUE
-    seconds = (finished - started).total_seconds()
-    return format_duration(seconds) if seconds >= 1 else gettext("less than 1 s")
+    duration = finished - started
+    return format_span(duration) if duration >= timedelta(seconds=1) else gettext("less than 1 s")
 
 
 def duration_column(row: Any) -> str:

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any, ClassVar
 
+from django import forms
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
@@ -16,7 +17,7 @@ from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
 
 from portal.access.accounts.staff_tokens import staff_tokens_note
-from portal.access.roles import DESCRIPTIONS
+from portal.access.roles import DESCRIPTIONS, describe_permission, name_of_group
 from portal.admin.base import GuardedAdmin
 from portal.admin.display import exact_moment, moment_column
 from portal.admin.filters import ChoiceFilter
@@ -53,6 +54,11 @@ FLAG_HELP = {
     "is_staff": _("The user can open the portal, as far as the roles allow."),
     "is_superuser": _("The user has all permissions, also those that no role gives."),
 }
+
+
+class PermissionsField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
+    def label_from_instance(self, obj: Permission) -> str:
+        return describe_permission(obj)
 
 
 class ActiveFilter(FlagFilter):
@@ -112,13 +118,13 @@ class VigieUserAdmin(Inviting, ChangedBySuperusers, UserAdmin):  # type: ignore[
     list_filter = (ActiveFilter, StaffFilter, SuperuserFilter)
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-    readonly_fields = ("password_link", "staff_tokens", LAST_LOGIN, JOINED)
+    readonly_fields = ("password_link", "own_permissions", "staff_tokens", LAST_LOGIN, JOINED)
 
     def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
-        """Return what roles leave to choose. Single permissions are shown only of users who have some."""
+        """Return what roles leave to choose. Permissions beside the roles are shown of users who have some."""
         rights = ["is_active", "is_staff", "is_superuser", "groups"]
         if obj is not None and obj.user_permissions.exists():
-            rights.append("user_permissions")
+            rights.append("own_permissions")
         return (
             (None, {"fields": ("username", "password_link", "first_name", "last_name", "email")}),
             (_("Roles"), {"fields": rights}),
@@ -131,6 +137,11 @@ class VigieUserAdmin(Inviting, ChangedBySuperusers, UserAdmin):  # type: ignore[
         if field is not None and db_field.name in FLAG_HELP:
             field.help_text = FLAG_HELP[db_field.name]
         return field
+
+    @admin.display(description=_("own permissions"))
+    def own_permissions(self, user: User) -> str:
+        """Return what the user may do beside their roles: granted earlier, since the portal offers only roles."""
+        return "\n".join(map(describe_permission, user.user_permissions.select_related("content_type")))
 
     @admin.display(description=_("password"))
     def password_link(self, user: User) -> SafeString:
@@ -146,9 +157,10 @@ class VigieUserAdmin(Inviting, ChangedBySuperusers, UserAdmin):  # type: ignore[
 @admin.register(Group)
 class VigieGroupAdmin(ChangedBySuperusers, GroupAdmin):
     menu_order = 4
-    list_display = ("name", "rights")
+    list_display = ("role", "rights")
     search_fields = ("name__fragment",)
     change_list_template = "portal/list.html"
+    change_form_template = "portal/object.html"
     show_full_result_count = False
     purpose = _("Groups of permissions. The roles operator, staff and viewer are defined by the portal.")
 
@@ -170,8 +182,14 @@ class VigieGroupAdmin(ChangedBySuperusers, GroupAdmin):
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest | None = None, **kwargs: Any) -> Any:
         """Offer the permissions of the portal's own apps and of users, not those of the libraries."""
         if db_field.name == "permissions":
-            kwargs["queryset"] = Permission.objects.filter(content_type__app_label__in=settings.OWN_APPS | {"auth"})
+            own = settings.OWN_APPS | {"auth"}
+            kwargs["queryset"] = Permission.objects.filter(content_type__app_label__in=own)
+            kwargs["form_class"] = PermissionsField
         return super().formfield_for_manytomany(db_field, request, **kwargs)
+
+    @admin.display(description=_("name"), ordering="name")
+    def role(self, group: Group) -> str:
+        return name_of_group(group)
 
     @admin.display(description=_("permissions"))
     def rights(self, group: Group) -> Any:

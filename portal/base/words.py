@@ -1,8 +1,9 @@
 """Values as people read them, on pages, in messages and in reports: moments, counts, rounded figures."""
 
 import zoneinfo
+from collections.abc import Callable
 from contextvars import ContextVar
-from datetime import date, datetime, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 from decimal import ROUND_HALF_UP, Decimal
 from functools import lru_cache
 
@@ -53,24 +54,39 @@ def format_relative(moment: datetime, now: datetime) -> str:
     return _("%(time)s ago") % {"time": format_duration(-seconds)} if seconds <= -60 else _("just now")
 
 
+# Lengths in seconds, largest first, and their texts.
+UNITS: tuple[tuple[int, Callable[[int], str]], ...] = (
+    (365 * DAY, lambda number: ngettext("%(number)d year", "%(number)d years", number)),
+    (30 * DAY, lambda number: ngettext("%(number)d month", "%(number)d months", number)),
+    (DAY, lambda number: ngettext("%(number)d day", "%(number)d days", number)),
+    (HOUR, lambda number: _("%(number)d h")),
+    (60, lambda number: _("%(number)d min")),
+    (1, lambda number: _("%(number)d s")),
+)
+
+
 def format_duration(seconds: float) -> str:
     """`20 s`, `40 min`, `3 h`, `2 days`, `5 months`: in the largest unit that fits, rounded down."""
-    for length, unit in ((365 * DAY, "year"), (30 * DAY, "month"), (DAY, "day"), (HOUR, "hour"), (60, "minute")):
-        if seconds >= length:
-            return format_units(int(seconds // length), unit)
-    return format_units(int(seconds), "second")
+    return _in_units(int(seconds), 1).replace(" ", "\xa0")
 
 
-def format_units(number: int, unit: str) -> str:
-    text = {
-        "second": _("%(number)d s"),
-        "minute": _("%(number)d min"),
-        "hour": _("%(number)d h"),
-        "day": ngettext("%(number)d day", "%(number)d days", number),
-        "month": ngettext("%(number)d month", "%(number)d months", number),
-        "year": ngettext("%(number)d year", "%(number)d years", number),
-    }[unit]
-    return (text % {"number": number}).replace(" ", "\xa0")
+def format_span(duration: timedelta) -> str:
+    """`4 min 12 s`, `35 s`, `1 h`, `1 day 2 h`: in the two largest units, without one that is 0.
+
+    With plain spaces, since messages and the terminal show it too.
+    """
+    return _in_units(round_to_integer(duration.total_seconds()), 2)
+
+
+def _in_units(seconds: int, most: int) -> str:
+    rest = max(0, seconds)
+    first = next((place for place, (length, _text) in enumerate(UNITS) if rest >= length), len(UNITS) - 1)
+    parts: list[str] = []
+    for length, text in UNITS[first : first + most]:
+        number, rest = divmod(rest, length)
+        if number or not parts:
+            parts.append(text(number) % {"number": number})
+    return " ".join(parts)
 
 
 def format_short_day(day: date) -> str:

@@ -10,16 +10,21 @@ from django.utils.safestring import SafeString
 
 
 class LongSelect(forms.Select):
-    """A list of choices without groups."""
+    """A list of choices, some of them in groups."""
 
     def render(self, name: str, value: Any, attrs: dict[str, Any] | None = None, renderer: Any = None) -> SafeString:
-        chosen = set(self.format_value(value))
-        options = "".join(
-            f'<option value="{escape(key)}"{" selected" if str(key) in chosen else ""}>{escape(str(label))}</option>'
-            for key, label in self.choices
-        )
+        options = render_options(self.choices, set(self.format_value(value)))
         given = {"name": name} | self.build_attrs(self.attrs, attrs)
         return format_html("<select{}>{}</select>", flatatt(given), SafeString(options))
+
+
+def render_options(choices: Any, chosen: set[str]) -> str:
+    return "".join(
+        f'<optgroup label="{escape(key)}">{render_options(label, chosen)}</optgroup>'
+        if isinstance(label, list | tuple)
+        else f'<option value="{escape(key)}"{" selected" if str(key) in chosen else ""}>{escape(str(label))}</option>'
+        for key, label in choices
+    )
 
 
 class LongChecklist(forms.CheckboxSelectMultiple):

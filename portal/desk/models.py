@@ -1,4 +1,4 @@
-"""The acknowledgement of a finding by an operator."""
+"""The acknowledgement of a finding by an operator, and what can be assigned to a user."""
 
 from __future__ import annotations
 
@@ -14,13 +14,9 @@ from portal.base.findings import Finding, Severity
 VALID_FOR = timedelta(days=30)
 
 
-class FindingAcknowledgement(models.Model):
-    """Says who has taken a finding on. `key` is the finding's, `severity` the one that was acknowledged."""
+class Assignable(models.Model):
+    """Something that one user takes care of."""
 
-    key = models.CharField(max_length=200, unique=True)
-    severity = models.PositiveSmallIntegerField(choices=Severity.choices)
-    acknowledged_at = models.DateTimeField()
-    acknowledged_by = models.CharField(max_length=150)
     assignee = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         models.SET_NULL,
@@ -29,6 +25,18 @@ class FindingAcknowledgement(models.Model):
         related_name="+",
         verbose_name=_("assigned to"),
     )
+
+    class Meta:
+        abstract = True
+
+
+class FindingAcknowledgement(Assignable):
+    """Says who has taken a finding on. `key` is the finding's, `severity` the one that was acknowledged."""
+
+    key = models.CharField(max_length=200, unique=True)
+    severity = models.PositiveSmallIntegerField(choices=Severity.choices)
+    acknowledged_at = models.DateTimeField()
+    acknowledged_by = models.CharField(max_length=150)
     comment = models.CharField(_("comment"), max_length=500, blank=True)
 
     class Meta:

@@ -19,11 +19,35 @@ from portal import audit
 from portal.access.preferences import load_preferences, save_preferences
 from portal.desk.choices import LongSelect
 
+# The regions of the time zone database; names outside of them are old names of the same zones.
+REGIONS = {
+    "Africa": gettext_lazy("Africa"),
+    "America": gettext_lazy("America"),
+    "Antarctica": gettext_lazy("Antarctica"),
+    "Arctic": gettext_lazy("Arctic"),
+    "Asia": gettext_lazy("Asia"),
+    "Atlantic": gettext_lazy("Atlantic Ocean"),
+    "Australia": gettext_lazy("Australia"),
+    "Europe": gettext_lazy("Europe"),
+    "Indian": gettext_lazy("Indian Ocean"),
+    "Pacific": gettext_lazy("Pacific Ocean"),
+}
 
-def time_zones() -> list[tuple[str, str]]:
-    """Return the zones by name, of regions only: others are old names of the same."""
-    names = sorted(name for name in zoneinfo.available_timezones() if "/" in name and not name.startswith("Etc/"))
-    return [("UTC", "UTC"), *((name, name.replace("_", " ")) for name in names)]
+
+def zone_choices(present: str) -> list[tuple[str, Any]]:
+    """Return the portal's zone, the reader's present one, UTC, and all others by region and place.
+
+    Within its region a zone is named by its place, so that typing `par` in the list finds Paris.
+    """
+    portals = _("The portal’s (%(zone)s)") % {"zone": settings.TIME_ZONE}
+    first = dict.fromkeys(name for name in (present, "UTC") if name)
+    regions: dict[str, list[tuple[str, str]]] = {region: [] for region in REGIONS}
+    for name in sorted(zoneinfo.available_timezones() - first.keys()):
+        region, _slash, place = name.partition("/")
+        if place and region in regions:
+            regions[region].append((name, place.replace("_", " ")))
+    groups = [(str(REGIONS[region]), zones) for region, zones in regions.items()]
+    return [("", portals), *((name, name.replace("_", " ")) for name in first), *groups]
 
 
 class ProfileForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -43,8 +67,8 @@ class ProfileForm(forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         zone, language = self.fields["time_zone"], self.fields["language"]
-        portals = _("The portal’s (%(zone)s)") % {"zone": settings.TIME_ZONE}
-        zone.choices = [("", portals), *time_zones()]  # type: ignore[attr-defined]
+        zone.choices = zone_choices(self.initial.get("time_zone", ""))  # type: ignore[attr-defined]
+        zone.widget.attrs["data-browser-zone"] = _("Use this device’s:")
         language.choices = [("", _("The browser’s")), *settings.LANGUAGES]  # type: ignore[attr-defined]
 
 

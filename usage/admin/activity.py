@@ -26,7 +26,7 @@ from portal.admin.filters import ChoiceFilter, PeriodFilter
 from portal.admin.searching import search_by
 from portal.base.lookups import FRAGMENT
 from portal.base.problems import CODES
-from portal.base.words import EMPTY_VALUE, format_count
+from portal.base.words import EMPTY_VALUE, format_count, format_span
 from portal.desk.matching import Search
 from portal.desk.panels import Section
 from usage.admin.display import clock_note
@@ -192,11 +192,7 @@ class UserSessionAdmin(ActivityAdmin):
             return badge(pgettext("session", "open"), QUIET)
         if session.duration_seconds is None:
             return EMPTY_VALUE
-        minutes, seconds = divmod(session.duration_seconds, 60)
-        hours, minutes = divmod(minutes, 60)
-        if hours:
-            return gettext("%(hours)s h %(minutes)s min") % {"hours": format_count(hours), "minutes": minutes}
-        return gettext("%(minutes)s min %(seconds)s s") % {"minutes": minutes, "seconds": seconds}
+        return format_span(timedelta(seconds=session.duration_seconds))
 
 
 # --- Feature uses ------------------------------------------------------------------------------------------------

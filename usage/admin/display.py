@@ -108,7 +108,7 @@ def format_month(period: Period) -> str:
 
 
 def renewal_day(status: QuotaStatus) -> str:
-    return date_format(timezone.localdate(status.period.end), "j F Y")
+    return date_format(timezone.localdate(status.period.end))
 
 
 def application_name(name: str, version: str) -> str:

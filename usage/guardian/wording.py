@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from portal.base.words import format_count
+from portal.base.words import format_count, format_span
 from usage.guardian.features import feature_title, is_portal_page
 
 Data = dict[str, Any]
@@ -61,11 +62,7 @@ def describe_totals(data: Data) -> str:
 
 def format_minutes(minutes: int) -> str:
     """Return `45 min` or `2 h 5 min`, empty for 0."""
-    if not minutes:
-        return ""
-    if minutes < 60:
-        return _("%(minutes)d min") % {"minutes": minutes}
-    return _("%(hours)d h %(minutes)d min") % {"hours": minutes // 60, "minutes": minutes % 60}
+    return format_span(timedelta(minutes=minutes)) if minutes else ""
 
 
 def describe_sampling(data: Data) -> str:

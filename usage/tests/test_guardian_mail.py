@@ -213,7 +213,7 @@ def test_mail_of_a_large_month_stays_small():
     report = reports.create(END - timedelta(hours=720), END, data, "olga")
     message = OutboxMessage.objects.get()
     assert (len(report.data["users"]), message.html != "", len(message.text) < 20_000) == (200, True, True)
-    assert "2 h 0 min" in message.text
+    assert ": 2 h, 1 request" in message.text
 
 
 def test_mail_is_in_the_portals_language(settings):

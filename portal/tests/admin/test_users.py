@@ -3,7 +3,10 @@
 from datetime import UTC, datetime
 
 import pytest
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
+from django.utils import translation
+
+from portal.access.roles import describe_permission
 
 pytestmark = pytest.mark.django_db
 
@@ -44,3 +47,50 @@ def test_page_that_asks_before_a_deletion_names_no_join_table(admin_client):
     assert "vera" in text
     assert "relationship" not in text
     assert "User_groups" not in text
+
+
+def test_permissions_beside_the_roles_are_shown_and_survive_a_saved_form(admin_client):
+    user = User.objects.create_user("vera")
+    page = f"/admin/auth/user/{user.pk}/change/"
+    assert "Own permissions" not in admin_client.get(page).content.decode()
+    user.user_permissions.set(Permission.objects.filter(codename__in=("view_group", "export_apitoken")))
+    text = admin_client.get(page).content.decode()
+    for part in ("Own permissions", "Users and groups: Can view groups", "Portal: Can export tokens"):
+        assert part in text
+    assert 'name="user_permissions"' not in text
+    assert (
+        admin_client.post(page, {"username": "vera", "email": "vera@example.org", "is_active": "on"}).status_code == 302
+    )
+    user.refresh_from_db()
+    assert (user.email, user.user_permissions.count()) == ("vera@example.org", 2)
+
+
+@pytest.mark.parametrize(
+    ("codename", "english", "french"),
+    [
+        ("change_user", "Users and groups: Can change users", "Utilisateurs et groupes : Peut modifier : utilisateurs"),
+        ("export_apitoken", "Portal: Can export tokens", "Portail : Peut exporter les jetons"),
+    ],
+)
+def test_permission_is_named_in_the_readers_language(codename, english, french):
+    permission = Permission.objects.get(codename=codename)
+    assert describe_permission(permission) == english
+    with translation.override("fr"):
+        assert describe_permission(permission).replace("\xa0", " ") == french
+
+
+def test_pages_of_users_and_groups_are_titled_by_their_names(admin_client):
+    group = Group.objects.create(name="night shift")
+    user = User.objects.create_user("vera")
+    for kind, plural, row in (("group", "Groups", group), ("user", "Users", user)):
+        text = admin_client.get(f"/admin/auth/{kind}/{row.pk}/change/").content.decode()
+        assert f"<title>{row} · {plural} · Vigie</title>" in text
+        assert f"<h1>{row}</h1>" in text
+        assert "Users and groups</a>" in text
+        assert "Authentication" not in text
+
+
+def test_roles_are_listed_in_the_readers_language(admin_client):
+    Group.objects.get_or_create(name="operator")
+    admin_client.cookies["django_language"] = "fr"
+    assert ">opérateur</a>" in admin_client.get("/admin/auth/group/").content.decode()

@@ -8,7 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from portal.base.words import format_moment, set_readers_zone
-from portal.desk.profile import ProfileForm
+from portal.desk.profile import ProfileForm, zone_choices
 from portal.models import AuditEvent, OutboxMessage, Preferences
 from portal.tests.helpers.admin_pages import page_text
 
@@ -108,3 +108,29 @@ def test_moment_is_shown_in_the_readers_zone_with_its_abbreviation(zone, text):
         assert format_moment(AT) == text
     finally:
         set_readers_zone("")
+
+
+def test_zones_are_grouped_by_region_after_the_portals_and_the_readers(settings):
+    settings.TIME_ZONE = "Europe/Paris"
+    choices = zone_choices("Africa/Douala")
+    assert choices[:3] == [
+        ("", "The portal’s (Europe/Paris)"),
+        ("Africa/Douala", "Africa/Douala"),
+        ("UTC", "UTC"),
+    ]
+    regions = dict(choices[3:])
+    assert list(regions)[:3] == ["Africa", "America", "Antarctica"]
+    assert ("America/Argentina/Buenos_Aires", "Argentina/Buenos Aires") in regions["America"]
+    names = [name for zones in regions.values() for name, _place in zones]
+    assert len(names) == len(set(names)) > 400
+    assert not {"Africa/Douala", "UTC", "US/Eastern", "Etc/GMT"} & set(names)
+
+
+def test_old_name_of_a_zone_stays_chosen(admin_client):
+    admin_client.post(PROFILE, CHOICES)
+    Preferences.objects.update(time_zone="US/Eastern")
+    session = admin_client.session
+    session["preferences"] = {"time_zone": "US/Eastern"}
+    session.save()
+    assert '<option value="US/Eastern" selected>US/Eastern</option>' in page_text(admin_client.get(PROFILE))
+    assert admin_client.post(PROFILE, CHOICES | {"time_zone": "US/Eastern"}).status_code == 302

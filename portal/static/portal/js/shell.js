@@ -49,15 +49,18 @@
   });
 
   // The profile offers the zone of this device.
-  document.querySelectorAll("button[data-browser-zone]").forEach(function (button) {
-    const choice = document.getElementById("id_time_zone");
+  document.querySelectorAll("select[data-browser-zone]").forEach(function (choice) {
     const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
     if (!zone || zone === choice.value || !choice.querySelector(`option[value="${CSS.escape(zone)}"]`)) return;
-    button.textContent = `${button.dataset.browserZone} ${zone}`;
-    button.hidden = false;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "link";
+    button.textContent = `${choice.dataset.browserZone} ${zone}`;
+    choice.after(" ", button);
     button.addEventListener("click", function () {
       choice.value = zone;
-      button.hidden = true;
+      choice.focus(); // the button goes, and must not take the focus with it
+      button.remove();
     });
   });
 })();
