@@ -60,10 +60,10 @@ def shared_names(now: datetime) -> Iterator[Finding]:
         yield Finding(
             Severity.WARNING,
             text % {"other": other.machine_id, "owner": owner.machine_id},
-            since=other.enrolled_at,
+            since=max(other.enrolled_at, owner.enrolled_at),
             url=reverse("admin:agents_agent_change", args=[other.pk]),
             action=_("View machine"),
-            key=f"agents.name:{other.pk}",
+            key=f"agents.name:{other.pk}:{owner.pk}",
         )
 
 
@@ -137,9 +137,8 @@ def expiring_tokens(now: datetime) -> Iterator[Finding]:
     for token in expiring.exclude(kind=ApiToken.Kind.AGENT).order_by("expires_at")[:SHOWN]:
         expires_at = token.expires_at or now
         text = _("The token “%(label)s” (%(kind)s) expires %(when)s.")
-        yield token_finding(
-            token, Severity.WARNING, text, expires_at - EXPIRY_WARNING, when=format_relative(expires_at, now)
-        )
+        since, when = expires_at - EXPIRY_WARNING, format_relative(expires_at, now)
+        yield token_finding(token, Severity.WARNING, text, "expiring", since, when=when)
 
 
 @finding_sources.register
@@ -148,17 +147,19 @@ def exhausted_tokens(now: datetime) -> Iterator[Finding]:
     several = ApiToken.objects.usable(now).filter(kind=ApiToken.Kind.ENROLL, max_uses__gt=1)
     for token in several.filter(uses__gte=F("max_uses")).order_by("-id")[:SHOWN]:
         text = _("The token “%(label)s” (%(kind)s) is used up. Revoke it or issue another.")
-        yield token_finding(token, Severity.INFO, text, token.last_used_at)
+        yield token_finding(token, Severity.INFO, text, "used-up", token.last_used_at)
 
 
-def token_finding(token: ApiToken, severity: Severity, text: str, since: datetime | None, **more: str) -> Finding:
+def token_finding(
+    token: ApiToken, severity: Severity, text: str, kind: str, since: datetime | None, **more: str
+) -> Finding:
     return Finding(
         severity,
         text % {"label": token.name, "kind": token.get_kind_display(), **more},
         since=since,
         url=reverse("admin:portal_apitoken_change", args=[token.pk]),
         action=_("View token"),
-        key=f"agents.token:{token.pk}",
+        key=f"agents.token.{kind}:{token.pk}",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from django.db.models import Count, Exists, F, Min, OuterRef, Q, QuerySet
@@ -83,7 +84,9 @@ def overdue_databases(now: datetime) -> Iterator[Finding]:
     for job in worst:
         text = _("%(job)s: overdue. %(last)s")
         values = {"job": describe_names(job), "last": describe_last_verified(job, now)}
-        yield job_finding(job, Severity.WARNING, text % values, job.last_verified_at or job.watched_since, "overdue")
+        # Monitoring that was resumed, or a changed schedule, makes it overdue anew.
+        since = max(filter(None, [job.last_verified_at, job.counts_from(now)]))
+        yield job_finding(job, Severity.WARNING, text % values, since, "overdue")
     if has_others:
         others = jobs.count() - SHOWN
         text = ngettext("%(count)s more database is overdue.", "%(count)s more databases are overdue.", others)
@@ -236,7 +239,7 @@ def unread_reports(now: datetime) -> Iterator[Finding]:
             " OPERATION_YYYYMMDD_HHMM_%(machine)s.json."
         )
         words = {"machine": area.agent_id, "name": area.unread[-1]}
-        yield area_finding(area, Severity.WARNING, text % words, "unread", seen_since(area, "unread"))
+        yield area_finding(area, Severity.WARNING, text % words, "unread", first_seen(area, "unread"))
     text = ngettext(
         "%(count)s more machine uploads JSON files that aren’t reports.",
         "%(count)s more machines upload JSON files that aren’t reports.",
@@ -252,7 +255,9 @@ def report_spellings(now: datetime) -> Iterator[Finding]:
     for area in areas:
         text = _("Reports from %(machine)s are accepted, but differ from the documentation: %(variants)s")
         values = {"machine": area.agent_id, "variants": reasons.format_spellings(area.spellings)}
-        yield area_finding(area, Severity.INFO, text % values, "spellings", seen_since(area, "spellings"))
+        seen = sorted(filter(None, [first_seen(area, f"spellings/{code}") for code in area.spellings])) or [None]
+        found = area_finding(area, Severity.INFO, text % values, "spellings", seen[0])
+        yield replace(found, renewed_at=seen[-1])
     text = ngettext(
         "Reports from %(count)s more machine are accepted, but differ from the documentation.",
         "Reports from %(count)s more machines are accepted, but differ from the documentation.",
@@ -266,7 +271,7 @@ def area_finding(area: DepositArea, severity: Severity, text: str, kind: str, si
     return Finding(severity, text, since, job_list_url(q=area.agent_id), action, key=f"backups.{kind}:{area.pk}")
 
 
-def seen_since(area: DepositArea, name: str) -> datetime | None:
+def first_seen(area: DepositArea, name: str) -> datetime | None:
     text = (area.first_seen or {}).get(name)
     return datetime.fromisoformat(text) if text else None
 
@@ -295,7 +300,7 @@ def unexpected_databases(now: datetime) -> Iterator[Finding]:
     known = {(agent_id, paths.normalize_name(name)) for agent_id, name in known}
     pairs = [(area, name) for area in areas for name in area.unexpected if (area.agent_id, name) not in known]
     for area, database in pairs[:SHOWN]:
-        machine, since = area.agent_id, seen_since(area, f"unexpected/{database}")
+        machine, since = area.agent_id, first_seen(area, f"unexpected/{database}")
         text = _("Unknown database %(database)s received from %(machine)s.")
         url = reverse("admin:backups_expectedbackupjob_add", query={"agent_id": machine, "database_name": database})
         values = {"machine": machine, "database": database}

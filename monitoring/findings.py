@@ -193,11 +193,10 @@ def endless_maintenance(now: datetime) -> Iterator[Finding]:
     """Report maintenance of everything for more than a day, during which no message is sent."""
     of_everything = MaintenanceWindow.objects.relevant(now).filter(targets=None).order_by("id")
     for window in of_everything[:MOST_WINDOWS]:
-        if window.length > MAINTENANCE_LONG and maintenance.is_window_active(window, now):
+        since = maintenance.active_since(window, now) if window.length > MAINTENANCE_LONG else None
+        if since is not None:
             text = _("The maintenance “%(name)s” covers all targets for more than a day: no alerts are sent.")
             url = reverse("admin:monitoring_maintenancewindow_change", args=[window.pk])
             key = f"monitoring.maintenance:{window.pk}"
-            yield Finding(
-                Severity.WARNING, text % {"name": window.name}, window.starts_at, url, _("View maintenance"), key=key
-            )
+            yield Finding(Severity.WARNING, text % {"name": window.name}, since, url, _("View maintenance"), key=key)
             return

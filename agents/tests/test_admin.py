@@ -260,6 +260,14 @@ class TestFindings:
         issue_token("enroll", label="for a day", expires_at=now + timedelta(days=1))
         assert self.found(expiring_tokens) == ["The token “gui” (application) expires in 2\xa0days."]
 
+    def test_token_that_is_used_up_and_expires_is_two_findings(self):
+        now = timezone.now()
+        token, _ = issue_token("enroll", label="many", max_uses=2, expires_at=now + timedelta(days=2))
+        made = now - timedelta(days=60)
+        ApiToken.objects.filter(pk=token.pk).update(uses=2, last_used_at=now, created_at=made)
+        keys = {finding.key for source in (expiring_tokens, exhausted_tokens) for finding in source(now)}
+        assert keys == {f"agents.token.expiring:{token.pk}", f"agents.token.used-up:{token.pk}"}
+
     def test_used_up_enrolment_token_is_a_finding(self):
         for label, most in (("one", 1), ("many", 5), ("unlimited", None)):
             token, _ = issue_token("enroll", label=label, max_uses=most)

@@ -169,7 +169,8 @@ def update_area(area: DepositArea, folders: ReportFolders, now: datetime, result
 def note_first_seen(area: DepositArea, now: datetime) -> None:
     """Note what the area shows for the first time, and forget what has gone: if it comes back, it is new."""
     seen = [f"unexpected/{name}" for name in area.unexpected]
-    seen += [name for name in ("unread", "spellings") if getattr(area, name)]
+    seen += [f"spellings/{code}" for code in area.spellings]
+    seen += ["unread"] if area.unread else []
     known = area.first_seen or {}
     area.first_seen = {name: known.get(name, now.isoformat()) for name in seen}
 

@@ -88,6 +88,13 @@ class TestFailingDatabases:
         assert count_queries(lambda: found(findings.failing_databases)) == few
 
 
+def test_database_that_is_overdue_again_after_a_pause_is_dated_by_its_end(make_job):
+    resumed = timezone.now() - HOUR
+    job = make_job("crm")
+    set_status(job, last_verified_at=resumed - 30 * DAY, paused_until=resumed, watched_since=resumed - 60 * DAY)
+    assert [finding.since for finding in found(findings.overdue_databases)] == [resumed]
+
+
 def job_since(job):
     return ExpectedBackupJob.objects.get(pk=job.pk).status_since
 
@@ -230,6 +237,15 @@ class TestDepositAreas:
             DepositArea.objects.create(agent_id=f"SRV-{number}", trouble=make_reason("scan_failed"))
         told = found(findings.troubled_areas)
         assert (len(told), told[5].text) == (6, "Can’t read uploads from 2 more machines.")
+
+    def test_another_variant_renews_the_finding_about_reports(self):
+        area, now = DepositArea(agent_id="SRV-1", spellings=["text_sizes"]), timezone.now()
+        note_first_seen(area, now - HOUR)
+        area.spellings = ["text_sizes", "local_times"]
+        note_first_seen(area, now)
+        area.save()
+        (finding,) = found(findings.report_spellings)
+        assert (finding.since, finding.renewed_at) == (now - HOUR, now)
 
     def test_unexpected_database_links_to_the_filled_in_form(self, admin_client, make_job):
         make_job("known", "SRV-1")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from backups.findings import seen_since
+from backups.findings import first_seen
 from backups.models import BackupEntry, DepositArea, ExpectedBackupJob
 from backups.scanner import examine, orchestration
 from backups.scanner.disk import opening
@@ -120,7 +120,7 @@ def test_database_missing_in_the_report_is_missing(machine, entry):
 
 
 def test_what_an_area_shows_is_dated_anew_when_it_comes_back():
-    area, hour = DepositArea(unread=["x.json"]), timedelta(hours=1)
+    area, hour = DepositArea(unread=["x.json"], spellings=["bom"]), timedelta(hours=1)
     for now, unexpected in (
         (AFTER_DEADLINE, ["stock", "crm"]),
         (AFTER_DEADLINE + hour, ["crm"]),
@@ -128,10 +128,11 @@ def test_what_an_area_shows_is_dated_anew_when_it_comes_back():
     ):
         area.unexpected = unexpected
         note_first_seen(area, now)
-    names = ("unexpected/crm", "unexpected/stock", "unread", "spellings")
-    assert [seen_since(area, name) for name in names] == [
+    names = ("unexpected/crm", "unexpected/stock", "unread", "spellings/bom", "unexpected/hr")
+    assert [first_seen(area, name) for name in names] == [
         AFTER_DEADLINE,
         AFTER_DEADLINE + 2 * hour,
+        AFTER_DEADLINE,
         AFTER_DEADLINE,
         None,
     ]

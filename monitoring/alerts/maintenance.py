@@ -24,21 +24,26 @@ class MaintenanceScope:
 
 
 def is_window_active(window: MaintenanceWindow, now: datetime) -> bool:
-    """Return whether the window is active at this moment.
+    return active_since(window, now) is not None
+
+
+def active_since(window: MaintenanceWindow, now: datetime) -> datetime | None:
+    """Return the start of the occurrence that is active at this moment, None if none is.
 
     A repeating window starts and ends at the same wall-clock times. A fixed number of hours after its start would be
     another time of day in the nights when clocks change.
     """
     if not window.repeats:
-        return window.starts_at <= now < window.ends_at
+        return window.starts_at if window.starts_at <= now < window.ends_at else None
     if now < window.starts_at:
-        return False
+        return None
     every = REPEAT_INTERVALS[window.repeats]
     start, end = window.wall_clock
     passed = (wall_clock(now) - start) // every
     # When clocks go back, the wall clock may show a time before the start of the current occurrence.
     shifts = [every * count for count in (passed, passed + 1)]
-    return any(first_instant_from(start + shift) <= now < first_instant(end + shift) for shift in shifts)
+    occurrences = [(first_instant_from(start + shift), first_instant(end + shift)) for shift in shifts]
+    return next((begins for begins, ends in occurrences if begins <= now < ends), None)
 
 
 def first_instant(naive: datetime) -> datetime:

@@ -256,6 +256,11 @@ class TestMaintenance:
         MaintenanceWindow.objects.create(name="Move", starts_at=now + start, ends_at=now + end, **fields)
         assert len(texts(findings.endless_maintenance)) == count
 
+    def test_repeated_maintenance_is_dated_by_its_latest_start(self, db):
+        now = timezone.now()
+        MaintenanceWindow.objects.create(name="Move", starts_at=now - 8 * DAY, ends_at=now - 6 * DAY, repeats="weekly")
+        assert [finding.since for finding in found(findings.endless_maintenance)] == [now - DAY]
+
     def test_maintenance_of_some_targets_is_no_finding(self, target):
         now = timezone.now()
         window = MaintenanceWindow.objects.create(name="Move", starts_at=now - HOUR, ends_at=now + 9 * DAY)

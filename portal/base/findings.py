@@ -34,9 +34,9 @@ class Finding:
     """Something that needs attention: `text` says it in one sentence, `url` and `action` lead to where to fix it.
 
     With a `permission`, `url` is called by POST and fixes it: only users with that permission get the button.
-    A `key`, such as `backups.job:17`, stays the same while the finding lasts: one with a key can be acknowledged, and
-    needs `since`, by which it is noticed that it went and came back, unless its key does not come back. The landing
-    page sets `acknowledgement`.
+    A `key`, such as `backups.job:17`, stays the same while the finding lasts: one with a key can be acknowledged. The
+    acknowledgement lapses by `since`, or by `renewed_at`, when the newest of several causes came, so a finding without
+    `since` has no key. The landing page sets `acknowledgement`.
     """
 
     severity: Severity
@@ -47,9 +47,10 @@ class Finding:
     permission: str = ""
     key: str = ""
     acknowledgement: Any = None
+    renewed_at: datetime | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "key", shorten_with_hash(self.key, LONGEST_KEY))
+        object.__setattr__(self, "key", shorten_with_hash(self.key, LONGEST_KEY) if self.since else "")
 
 
 FindingSource = Callable[[datetime], Iterable[Finding]]

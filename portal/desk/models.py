@@ -48,7 +48,8 @@ class FindingAcknowledgement(Assignable):
         return self.key
 
     def covers(self, finding: Finding, now: datetime) -> bool:
-        """Return False once the finding has become worse, has gone and come back, or the time is over."""
-        has_come_back = finding.since is not None and finding.since > self.acknowledged_at
+        """Return False once the finding has become worse, came back, has another cause too, or the time is over."""
+        began = finding.renewed_at or finding.since
+        is_new = began is None or began > self.acknowledged_at
         is_over = now - self.acknowledged_at > VALID_FOR
-        return finding.severity >= self.severity and not has_come_back and not is_over
+        return finding.severity >= self.severity and not is_new and not is_over

@@ -83,15 +83,16 @@ def test_each_step_is_audited_once(finding, operator):
 @pytest.mark.parametrize(
     ("changes", "waited", "is_covered"),
     [({}, HOUR, True), ({"severity": Severity.INFO}, HOUR, True), ({"severity": Severity.CRITICAL}, HOUR, False),
-     ({"since": HOUR}, HOUR, False), ({"since": None}, HOUR, True), ({}, VALID_FOR, True), ({}, VALID_FOR + HOUR, False)],
+     ({"since": HOUR}, HOUR, False), ({"renewed_at": HOUR}, HOUR, False), ({}, VALID_FOR, True),
+     ({}, VALID_FOR + HOUR, False)],
 )  # fmt: skip
-def test_acknowledgement_lapses_when_the_finding_is_worse_comes_back_or_is_old(
+def test_acknowledgement_lapses_when_the_finding_is_worse_comes_back_has_a_new_cause_or_is_old(
     finding, operator, changes, waited, is_covered
 ):
     acknowledge(operator)
     now = FindingAcknowledgement.objects.get().acknowledged_at + waited
-    if changes.get("since"):
-        changes = {"since": timezone.now() + timedelta(minutes=1)}
+    later = timezone.now() + timedelta(minutes=1)
+    changes = {name: later if value == HOUR else value for name, value in changes.items()}
     [found] = add_acknowledgements([replace(finding, **changes)], now)
     assert (found.acknowledgement is not None) is is_covered
 
@@ -132,8 +133,9 @@ def test_finding_that_is_gone_or_unseen_cannot_be_acknowledged(finding, operator
     assert not FindingAcknowledgement.objects.exists()
 
 
-def test_finding_without_a_key_has_no_button(finding, operator, monkeypatch):
-    monkeypatch.setattr(finding_sources, "items", [lambda now: [replace(finding, key="")]])
+@pytest.mark.parametrize("lacking", ["key", "since"])
+def test_finding_that_cannot_lapse_has_no_button(finding, operator, monkeypatch, lacking):
+    monkeypatch.setattr(finding_sources, "items", [lambda now: [replace(finding, **{lacking: None})]])
     assert URL not in operator.get(reverse("admin:index")).content.decode()
     assert operator.post(URL, {"key": ""}).status_code == 302
     assert not FindingAcknowledgement.objects.exists()
