@@ -134,9 +134,13 @@ def doubtful_backups(now: datetime) -> Iterator[Finding]:
     worst, has_others = split_shown(doubtful.order_by(*OLDEST_GOOD_FIRST))
     newest = load_latest_entries(worst) if worst else {}
     for job in worst:
-        entry = newest[job.pk].verified
-        text = _("%(job)s: last backup suspicious. %(why)s")
-        values = {"job": describe_names(job), "why": reasons.format_warnings(entry.doubts) if entry else ""}
+        entry = newest[job.pk].latest
+        text = _("%(job)s: last backup suspicious. %(why)s %(last)s")
+        values = {
+            "job": describe_names(job),
+            "why": reasons.format_warnings(entry.doubts) if entry else "",
+            "last": describe_last_verified(job, now),
+        }
         yield job_finding(job, Severity.WARNING, text % values, job.status_since, "suspicious")
     if has_others:
         others = doubtful.count() - SHOWN
@@ -255,9 +259,9 @@ def report_spellings(now: datetime) -> Iterator[Finding]:
     for area in areas:
         text = _("Reports from %(machine)s are accepted, but differ from the documentation: %(variants)s")
         values = {"machine": area.agent_id, "variants": reasons.format_spellings(area.spellings)}
-        seen = sorted(filter(None, [first_seen(area, f"spellings/{code}") for code in area.spellings])) or [None]
-        found = area_finding(area, Severity.INFO, text % values, "spellings", seen[0])
-        yield replace(found, renewed_at=seen[-1])
+        seen = [at for at in (first_seen(area, f"spellings/{code}") for code in area.spellings) if at is not None]
+        found = area_finding(area, Severity.INFO, text % values, "spellings", min(seen, default=None))
+        yield replace(found, renewed_at=max(seen, default=None))
     text = ngettext(
         "Reports from %(count)s more machine are accepted, but differ from the documentation.",
         "Reports from %(count)s more machines are accepted, but differ from the documentation.",

@@ -38,7 +38,7 @@ class Status(models.TextChoices):
 
 
 FAILURES = (Status.MISSING, Status.FAILED, Status.TRANSFER_INTEGRITY_FAILED)
-VERIFIED = (Status.SUCCESS, Status.UNCHANGED)
+VERIFIED = tuple(map(Status, querysets.VERIFIED))
 
 
 class ExpectedBackupJob(models.Model):

@@ -72,7 +72,7 @@ def cached_counts(now: datetime) -> ProtectionCounts:
 
 @dataclass(frozen=True)
 class LatestEntries:
-    """The entry of a job's latest cycle, and of its latest verified backup."""
+    """The entry of a job's latest cycle, and of its latest verified backup without doubts."""
 
     latest: BackupEntry | None = None
     verified: BackupEntry | None = None
@@ -88,7 +88,7 @@ def load_latest_entries(jobs: Iterable[ExpectedBackupJob]) -> dict[int, LatestEn
     rows = list(
         ExpectedBackupJob.objects.filter(pk__in=[job.pk for job in jobs])
         .order_by()
-        .values_list("pk", Subquery(own.values("pk")[:1]), Subquery(own.filter(status__in=VERIFIED).values("pk")[:1]))
+        .values_list("pk", Subquery(own.values("pk")[:1]), Subquery(own.good().values("pk")[:1]))
     )
     entries = BackupEntry.objects.in_bulk({pk for _job, *found in rows for pk in found if pk})
     return {job: LatestEntries(entries.get(latest), entries.get(good)) for job, latest, good in rows}
@@ -182,8 +182,7 @@ def first_backup(request: HttpRequest) -> checklist.Step:
 
 
 def count_verified_by_day(now: datetime) -> dict[date, int]:
-    """Count verified backups per day from an index on status and cycle alone."""
-    recent = BackupEntry.objects.filter(status__in=VERIFIED, cycle_at__gte=chart_start(now))
+    recent = BackupEntry.objects.good().filter(cycle_at__gte=chart_start(now))
     days = recent.annotate(day=TruncDate("cycle_at")).order_by().values_list("day").annotate(Count("pk"))
     return dict(days)
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from django.db import models
 from django.db.models import F, Q
 
 from agents.models import Agent
+from backups.reasons import DOUBTS
 
 if TYPE_CHECKING:
     from backups import models as m
@@ -18,6 +21,9 @@ STORED = ("promoted", "archived")
 UNFINISHED = ("waiting", "failed")
 UNSTORED = (*UNFINISHED, "lost")
 CURRENT_OR_TO_BE = ("promoted", *UNFINISHED)
+VERIFIED = ("SUCCESS", "HASH_MISMATCH")
+# `BackupEntry.has_doubts` as a condition.
+HAS_DOUBTS = ~Q(warnings=[]) & reduce(or_, (Q(warnings__icontains=f'"{code}"') for code in sorted(DOUBTS)))
 
 
 Row = TypeVar("Row", bound=models.Model)
@@ -71,6 +77,10 @@ class BackupEntryQuerySet(BulkWriteQuerySet["m.BackupEntry"]):
         for start, pks in by_start.items():
             wanted |= Q(job_id__in=pks, cycle_at__gte=start)
         return self.filter(wanted)
+
+    def good(self) -> Self:
+        """Select what `BackupEntry.is_good` is true for: a dump in doubt counts as verified nowhere."""
+        return self.filter(~HAS_DOUBTS, status__in=VERIFIED)
 
     def stored(self) -> Self:
         """Select the entries whose dump is below the root of verified backups."""

@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy, ngettext, pgettext
 
 from backups import reasons
 from backups.admin.form import shown_timetable
-from backups.models import VERIFIED, BackupEntry, ExpectedBackupJob, Status
+from backups.models import BackupEntry, ExpectedBackupJob, Status
 from backups.panels import LatestEntries, describe_status, find_next_expected, job_badge, link_to_job, standing_of
 from backups.protection import Standing
 from portal.admin.display import (
@@ -47,7 +47,7 @@ BY_STANDING = Case(
     *(When(standing=standing, then=rank) for rank, standing in enumerate(Standing)), default=len(Standing)
 )
 LAST_SIZE = Subquery(
-    BackupEntry.objects.filter(job=OuterRef("pk"), status__in=VERIFIED).order_by("-cycle_at").values("server_size")[:1]
+    BackupEntry.objects.good().filter(job=OuterRef("pk")).order_by("-cycle_at").values("server_size")[:1]
 )
 # Promotions with a badge; the others mean that nothing is stored.
 STORAGE_TONES = {
@@ -82,7 +82,8 @@ def job_state(job: ExpectedBackupJob, newest: LatestEntries, now: datetime) -> S
     is_covered = job.damage or standing_of(job) == Standing.OVERDUE
     last = ""
     if is_covered and job.current_status != Status.PENDING:
-        last = _("last result: %(status)s") % {"status": Status(job.current_status).label}
+        status, _tone = describe_status(job, job.current_status, has_doubts=job.in_doubt)
+        last = _("last result: %(status)s") % {"status": status}
     return stack_lines(job_badge(job, now), last, entry_remarks(newest.latest))
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from functools import reduce
-from operator import or_
 from typing import Any
 
 from django.db.models import Q, QuerySet
@@ -13,10 +11,9 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from backups import reasons
 from backups.models import ExpectedBackupJob, Status
 from backups.protection import failing, overdue, paused, pending, protected, suspicious, waiting
-from backups.querysets import UNSTORED
+from backups.querysets import HAS_DOUBTS, UNSTORED
 from portal.admin.filters import ChoiceFilter, FieldFilter, PeriodFilter
 
 # Lateness and warnings have no index, so these filters are limited to a period that the index on time covers.
@@ -114,8 +111,7 @@ class DoubtsFilter(ChoiceFilter):
     options = {"yes": _("suspicious")}
 
     def condition(self, value: str, now: datetime) -> Q:
-        contains_code = (Q(warnings__icontains=f'"{code}"') for code in sorted(reasons.DOUBTS))
-        return Q(cycle_at__gte=now - LATELY) & ~Q(warnings=[]) & reduce(or_, contains_code)
+        return Q(cycle_at__gte=now - LATELY) & HAS_DOUBTS
 
 
 class StorageFilter(ChoiceFilter):

@@ -7,7 +7,7 @@ from django.core.cache import cache
 from django.utils import timezone
 
 from backups.findings import overdue_databases
-from backups.models import ExpectedBackupJob, Status
+from backups.models import BackupEntry, ExpectedBackupJob, Status
 from backups.panels import (
     backups_tile,
     count_jobs,
@@ -155,6 +155,15 @@ class TestTheNewestEntries:
         assert (found[jobs[0].pk].latest, found[jobs[0].pk].verified) == (latest, good)
         assert (found[jobs[1].pk].latest, found[jobs[1].pk].verified) == (only_bad, None)
         assert (found[jobs[2].pk].latest, found[jobs[2].pk].size) == (None, None)
+
+    def test_dump_in_doubt_is_latest_and_not_verified(self, job):
+        good = make_entry(job, ago=3 * HOUR, warnings=["early"])
+        doubtful = make_entry(job, server_size=7, warnings=["shrunk"])
+        found = load_latest_entries([job])[job.pk]
+        assert (found.latest, found.verified, found.size) == (doubtful, good, 4096)
+        assert list(BackupEntry.objects.good()) == [good]
+        assert [entry.is_good for entry in (good, doubtful)] == [True, False]
+        assert sum(count_verified_by_day(timezone.now()).values()) == 1
 
 
 class TestTheLastScan:
