@@ -25,7 +25,6 @@ from django_q.models import Task
 from portal.base.encryption import Unreadable, decrypt
 from portal.models import (
     ApiToken,
-    AuditEvent,
     ChannelState,
     FindingAcknowledgement,
     JobRun,
@@ -174,21 +173,6 @@ personal_data.register(
         also=token_changes,
         searched=lambda subject: ("label", "created_by", *(("for_machine",) if subject.is_machine else ())),
     )
-)
-
-
-# --- The audit trail -------------------------------------------------------------------------------------------------
-
-
-def event_changes(event: AuditEvent, subject: Subject, pseudonym: str) -> Row:
-    """Delete the address, and the key that groups refusals: it is a hash of the subject, so guesses could be tested."""
-    about = subject.is_named(event.actor) or subject.is_in(event.subject) or subject.is_in(repr(event.after))
-    changes: Row = {"dedupe_key": None} if about else {}
-    return changes | ({"address": ""} if subject.is_named(event.actor) else {})
-
-
-personal_data.register(
-    PersonalDataTable(AuditEvent, names=("actor",), texts=("subject", "before", "after"), also=event_changes)
 )
 
 
