@@ -18,7 +18,7 @@ from portal.admin.filters import ChoiceFilter, PeriodFilter
 from portal.admin.searching import search_by
 from portal.audit import SUBJECTS
 from portal.base.words import EMPTY_VALUE
-from portal.desk.history import changes_of, chosen_keys, describe_changes, describe_event, link_subject
+from portal.desk.history import changes_of, chosen_keys, describe_changes, describe_event, link_subject, name_subjects
 from portal.desk.matching import any_of
 from portal.models import AuditEvent
 
@@ -81,6 +81,18 @@ class AuditEventAdmin(ReadOnlyAdmin):
         "code",
     )
 
+    def prepare_rows(self, rows: list[Any]) -> None:
+        """Name the targets, windows and channels, whose numbers mean nothing to people."""
+        names = name_subjects(event.subject for event in rows)
+        for event in rows:
+            event.subject_name = names.get(event.subject, "")
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        event = super().get_object(request, object_id, from_field)
+        if event is not None:
+            self.prepare_rows([event])
+        return event
+
     def indexed_matches(self, text: str) -> Q:
         """Find subjects by their beginning, with or without the kind before it, which is in small letters."""
         beginnings = {text, *(f"{kind}:{name}" for kind in SUBJECTS for name in (text, text.upper()))}
@@ -133,7 +145,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("object"))
     def object(self, event: AuditEvent) -> str:
-        return link_subject(event.subject)
+        return link_subject(event.subject, getattr(event, "subject_name", ""))
 
     @admin.display(description=_("actor"))
     def who(self, event: AuditEvent) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any
 
@@ -23,6 +23,8 @@ from portal.desk.panels import Section
 from portal.models import AuditEvent
 
 SHOWN = 50
+# Digits of the largest keys that every database holds.
+LONGEST_KEY = 18
 NOT_SET: tuple[Any, ...] = (None, "", [])
 
 
@@ -134,10 +136,26 @@ def recorded_moment(text: str) -> Any:
 # --- Subjects and actors ---------------------------------------------------------------------------------------------
 
 
-def link_subject(subject: str) -> SafeString | str:
+def name_subjects(subjects: Iterable[str]) -> dict[str, str]:
+    """Return the names of subjects that are numbers, such as `target:7`, one query for each kind of those that have."""
+    numbers: dict[str, set[int]] = {}
+    for prefix, _colon, rest in (subject.partition(":") for subject in subjects):
+        if prefix in SUBJECTS and rest.isdecimal() and len(rest) <= LONGEST_KEY:
+            numbers.setdefault(prefix, set()).add(int(rest))
+    named: dict[str, str] = {}
+    for prefix, keys in numbers.items():
+        model = apps.get_model(SUBJECTS[prefix].model)
+        if any(field.name == "name" for field in model._meta.concrete_fields):
+            rows = model._default_manager.filter(pk__in=keys).order_by().values_list("pk", "name")
+            named |= {f"{prefix}:{key}": name for key, name in rows}
+    return named
+
+
+def link_subject(subject: str, name: str = "") -> SafeString | str:
     """Return a subject or actor as a link to its page: `agent:PC-7` as `PC-7 machine`, `target:7` as `Target 7`.
 
-    The link finds the row when it is followed, so that a list needs no queries for its links.
+    A `name` stands in place of a number. The link finds the row when it is followed, so that a list needs no queries
+    for its links.
     """
     prefix, colon, rest = subject.partition(":")
     own = None if colon else find_admin(subject)
@@ -148,9 +166,9 @@ def link_subject(subject: str) -> SafeString | str:
         return subject or EMPTY_VALUE
     address = reverse("admin:portal_auditevent_subject", query={"name": subject})
     kind = apps.get_model(SUBJECTS[prefix].model)._meta.verbose_name
-    if rest.isdecimal():
+    if rest.isdecimal() and not name:
         return format_html('<a href="{}">{} {}</a>', address, capfirst(kind), rest)
-    return format_html('<a href="{}">{}</a> <span class="quiet">{}</span>', address, rest, kind)
+    return format_html('<a href="{}">{}</a> <span class="quiet">{}</span>', address, name or rest, kind)
 
 
 def history_section(subject: str) -> Section:

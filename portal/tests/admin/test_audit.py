@@ -8,11 +8,13 @@ from django.urls import reverse, reverse_lazy
 from django.utils import timezone
 from django.utils.html import escape
 
+from portal import audit
 from portal.access.tokens.issuing import issue_token
 from portal.admin.changes import LONGEST, storable_change
 from portal.audit import HIDDEN
 from portal.desk.history import describe_changes, describe_event, history_section, link_subject
 from portal.models import AuditEvent, NotificationChannel
+from portal.tests.helpers.admin_pages import page_text
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "correct horse battery"
@@ -198,6 +200,19 @@ def test_link_of_a_subject_leads_to_its_page(admin_client):
     for name in (f"token:{token.key}", "client:gui"):
         assert admin_client.get(SUBJECT, {"name": name})["Location"] == page
         assert escape(f"?name={quote(name)}") in link_subject(name)
+
+
+def test_subject_with_a_name_shows_it_in_place_of_its_number(admin_client):
+    channel = NotificationChannel.objects.create(name="On call", kind="email", addresses="a@example.org")
+    for subject in (f"channel:{channel.pk}", "channel:987654321", f"channel:{'9' * 30}"):
+        audit.record_event("channel.tested", subject)
+    address = reverse("admin:portal_auditevent_changelist")
+    text = page_text(admin_client.get(address))
+    assert ">On call</a>" in text
+    assert f">Notification channel {channel.pk}<" not in text
+    assert "987654321</a>" in text
+    event = AuditEvent.objects.get(subject=f"channel:{channel.pk}")
+    assert ">On call</a>" in page_text(admin_client.get(f"{address}{event.pk}/change/"))
 
 
 def test_link_of_a_label_of_several_tokens_leads_to_the_list(admin_client):
