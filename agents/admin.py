@@ -276,11 +276,15 @@ class EnrolmentRequestAdmin(ReadOnlyAdmin):
 
     @admin.action(description=_("Allow enrolment (15 min)"), permissions=["manage"])
     def allow_enrolment(self, request: HttpRequest, queryset: EnrolmentRequestQuerySet) -> None:
-        for requested in queryset.select_related("token")[:MOST_AT_ONCE]:
+        chosen = list(queryset.select_related("token")[: MOST_AT_ONCE + 1])
+        for requested in chosen[:MOST_AT_ONCE]:
             until = approval.allow_enrolment(requested, enrolment.machine_subject(requested.machine_id), request)
             text = _("Enrolment of %(machine)s with the token “%(token)s” allowed until %(until)s.")
             values = {"machine": requested.machine_id, "until": format_moment(until), "token": requested.token.name}
             self.message_user(request, text % values, messages.SUCCESS)
+        if len(chosen) > MOST_AT_ONCE:
+            text = _("Only the first %(count)d requests were allowed: choose fewer at once.")
+            self.message_user(request, text % {"count": MOST_AT_ONCE}, messages.WARNING)
 
     @admin.action(description=_("Discard"), permissions=["manage"])
     def discard(self, request: HttpRequest, queryset: EnrolmentRequestQuerySet) -> HttpResponse:

@@ -7,8 +7,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
 from portal.admin.base import VigieModelAdmin
-from portal.admin.confirm import find_rows
-from portal.base.words import format_count
+from portal.admin.confirm import find_rows, summarize_deletion
 
 
 class MonitoringAdmin(VigieModelAdmin):
@@ -29,18 +28,7 @@ class SingleDeletionAdmin(MonitoringAdmin):
         return actions
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Return counts of what is deleted too: Django would list each of a million rows."""
-        keys = [obj.pk for obj in objs]
-        counts = {self.opts.verbose_name_plural: len(keys)}
-        for model, reference in self.counted:
-            rows = model._default_manager.filter(**{f"{reference}__in": keys})
-            counts[model._meta.verbose_name_plural] = rows.count()
-        return (
-            [str(obj) for obj in objs],
-            {name: format_count(count) for name, count in counts.items() if count},
-            set(),
-            [],
-        )
+        return summarize_deletion(self, list(objs))
 
 
 class LockingAdmin(MonitoringAdmin):

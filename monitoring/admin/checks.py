@@ -7,6 +7,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.text import format_lazy
+from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
 from monitoring.admin import display
@@ -52,6 +53,9 @@ class CheckResultAdmin(MonitoringAdmin, ReadOnlyAdmin):
 
     def search(self, request: HttpRequest, queryset: QuerySet[CheckResult], search: Search) -> QuerySet[CheckResult]:
         found = search.matching_values(Target, ["name__fragment"])
+        if len(found) > MOST_TARGETS_FOUND:
+            note = _now("Only the checks of the first %(count)d matching targets are shown. Type more of the name.")
+            search.left_out[note % {"count": MOST_TARGETS_FOUND}] = None
         rows = queryset.filter(target__in=found[:MOST_TARGETS_FOUND])
         if request.GET.get(CheckedFilter.parameter_name) in CheckedFilter.options:
             return rows

@@ -1,5 +1,6 @@
 """Questions before actions on targets and incidents: what will happen, with numbers."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -15,41 +16,43 @@ from portal.base.words import format_moment
 
 
 def describe_silence(model_admin: Any, request: HttpRequest, targets: QuerySet[Target]) -> Confirmation:
-    count = targets.count()
-    consequences = [
-        ngettext(
+    consequences = count_consequences(
+        targets,
+        lambda count: ngettext(
             "Checks continue and incidents are recorded, but no alerts are sent for this target.",
             "Checks continue and incidents are recorded, but no alerts are sent for these %(count)d targets.",
             count,
-        )
-        % {"count": count}
-    ]
-    if is_open := count_open(targets):
-        text = ngettext(
-            "%(count)d open incident sends no reminders.", "%(count)d open incidents send no reminders.", is_open
-        )
-        consequences.append(text % {"count": is_open})
+        ),
+        lambda count: ngettext(
+            "%(count)d open incident sends no reminders.", "%(count)d open incidents send no reminders.", count
+        ),
+    )
     return Confirmation(_("Silence"), _("Silence"), consequences, form=SilenceForm, remark=url_of)
 
 
 def describe_pause(model_admin: Any, request: HttpRequest, targets: QuerySet[Target]) -> Confirmation:
-    count = targets.count()
-    consequences = [
-        ngettext(
+    consequences = count_consequences(
+        targets,
+        lambda count: ngettext(
             "This target is not checked until someone resumes it.",
             "These %(count)d targets are not checked until someone resumes them.",
             count,
-        )
-        % {"count": count}
-    ]
-    if is_open := count_open(targets):
-        text = ngettext(
+        ),
+        lambda count: ngettext(
             "%(count)d open incident is closed without a recovery.",
             "%(count)d open incidents are closed without a recovery.",
-            is_open,
-        )
-        consequences.append(text % {"count": is_open})
+            count,
+        ),
+    )
     return Confirmation(_("Pause monitoring"), _("Pause"), consequences, remark=url_of)
+
+
+def count_consequences(
+    targets: QuerySet[Target], of_targets: Callable[[int], str], of_incidents: Callable[[int], str]
+) -> list[str]:
+    """Return the sentence about so many targets, and the one about their open incidents if there are any."""
+    counts = ((targets.count(), of_targets), (count_open(targets), of_incidents))
+    return [sentence(count) % {"count": count} for count, sentence in counts if count]
 
 
 def describe_unpublishing(model_admin: Any, request: HttpRequest, targets: QuerySet[Target]) -> Confirmation:
