@@ -14,6 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, pgettext
 
@@ -22,6 +23,7 @@ from backups.admin.form import shown_timetable
 from backups.models import BackupEntry, ExpectedBackupJob, Status
 from backups.panels import LatestEntries, describe_status, find_next_expected, job_badge, link_to_job, standing_of
 from backups.protection import Standing
+from backups.scanner.disk import paths
 from portal.admin.display import (
     BAD,
     GOOD,
@@ -234,6 +236,19 @@ def describe_step(name: str, facts: dict[str, Any]) -> str:
     times = " – ".join(facts[key] for key in ("start_time", "end_time") if key in facts)
     size = filesizeformat(facts["size"]) if "size" in facts else ""
     return ", ".join(filter(None, [outcome % {"step": steps.get(name, name)}, times, size]))
+
+
+def storage_folder(job: ExpectedBackupJob) -> SafeString:
+    """Return the folder, and which empty fields its underscores stand for."""
+    folder = format_html("<code>{}</code>", job.storage_folder)
+    named = paths.FIELDS.intersection(paths.BRACES.findall(job.final_storage_path_template))
+    empty = [
+        str(capfirst(field.verbose_name))
+        for field in job._meta.concrete_fields
+        if field.name in named and getattr(job, field.name) in ("", None)
+    ]
+    note = _("_ stands for empty fields: %(fields)s") % {"fields": ", ".join(empty)} if empty else ""
+    return stack_lines(folder, note)
 
 
 # --- Links -----------------------------------------------------------------------------------------------------------

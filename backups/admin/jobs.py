@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
 from django.db.models import QuerySet, Value
 from django.db.models.functions import Concat
 from django.forms import model_to_dict
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
@@ -23,10 +23,11 @@ from backups.admin.form import JobForm, shown_timetable
 from backups.admin.heading import build_heading
 from backups.admin.imports import JobImports
 from backups.history import job_subject
-from backups.models import ExpectedBackupJob
+from backups.models import BackupEntry, ExpectedBackupJob
 from backups.panels import LatestEntries, load_latest_entries, standing_of
 from backups.protection import Standing, with_standing
 from portal.admin.base import SettingsAdmin
+from portal.admin.confirm import summarize_deletion
 from portal.admin.display import exact_moment, moment_column, stack_lines
 from portal.admin.searching import search_by
 from portal.base.words import EMPTY_VALUE
@@ -56,8 +57,11 @@ MAX_SUGGESTED = 500
 NOT_DUPLICATED = ("database_name", "is_active", "paused_until")
 
 
-def suggest_machines() -> list[str]:
-    return list(Agent.objects.active().order_by("name").values_list("machine_id", flat=True)[:MAX_SUGGESTED])
+def suggest_machines() -> tuple[list[str], str]:
+    """Return the machines to suggest, and a note if there are more."""
+    names = list(Agent.objects.active().order_by("name").values_list("machine_id", flat=True)[: MAX_SUGGESTED + 1])
+    note = _("Only the first %(count)d enrolled machines are suggested. Other names can be entered too.")
+    return names[:MAX_SUGGESTED], note % {"count": MAX_SUGGESTED} if len(names) > MAX_SUGGESTED else ""
 
 
 def duplicate_settings(job: ExpectedBackupJob) -> dict[str, Any]:
@@ -81,6 +85,8 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
 
     change_list_template = "backups/jobs.html"
     change_form_template = "backups/job.html"
+    delete_confirmation_template = "backups/delete_job.html"
+    counted = ((BackupEntry, "job"),)
     add_label = _("Add expected backup")
     ordering = (display.BY_STANDING, "agent_id", "database_name")
     sortable_by = ("state", "database", "last_good", "size", "place")
@@ -155,9 +161,11 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
         if job is not None:
             context |= {"chart": sections.size_chart(job)}
         if self.has_change_permission(request, job):
+            machines, machines_note = suggest_machines()
             context |= {
                 "delivery": describe_delivery(job) if job is not None else None,
-                "machines": suggest_machines(),
+                "machines": machines,
+                "machines_note": machines_note,
                 "may_issue": self.has_enrol_permission(request),
             }
         return super().render_change_form(request, context, *args, **kwargs)
@@ -191,8 +199,18 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
     # --- Deleting ----------------------------------------------------------------------------------------------------
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Forbid deleting a job with entries, which would be deleted too. It can be paused instead."""
-        return super().has_delete_permission(request, obj) and (obj is None or latest_entries_of(obj).latest is None)
+        """Allow deleting jobs that are paused or have no entries: no scan may be recording one."""
+        if obj is None or not super().has_delete_permission(request, obj):
+            return super().has_delete_permission(request, obj)
+        return not obj.is_watched(timezone.now()) or latest_entries_of(obj).latest is None
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        return summarize_deletion(self, list(objs))
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:
+        job = self.get_object(request, unquote(object_id))
+        context = {"kept": sections.describe_kept_files(job)} if job else {}
+        return super().delete_view(request, object_id, context | (extra_context or {}))
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         actions = super().get_actions(request)
@@ -228,4 +246,4 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
 
     @admin.display(description=_("stored in"))
     def storage(self, job: ExpectedBackupJob) -> SafeString:
-        return format_html("<code>{}</code>", job.storage_folder)
+        return display.storage_folder(job)

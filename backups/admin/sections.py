@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from django.conf import settings
+from django.db.models import Count, Sum
+from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from backups.admin import display
 from backups.models import BackupEntry, ExpectedBackupJob, Status
 from backups.querysets import BackupEntryQuerySet
 from portal.admin.display import stack_lines
+from portal.base.words import format_count
 from portal.desk.panels import Chart, Section
 
 MAX_ENTRIES = 20
@@ -57,6 +64,25 @@ def entries_section(job: ExpectedBackupJob) -> Section:
         empty=_("No backups yet."),
         note=_("Older ones are not shown.") if len(found) > MAX_ENTRIES else "",
     )
+
+
+def describe_kept_files(job: ExpectedBackupJob) -> str:
+    """Say which stored files stay on the disk once the job is deleted; empty without any."""
+    kept = BackupEntry.objects.filter(job=job).stored().aggregate(count=Count("pk"), size=Sum("server_size"))
+    if not kept["count"]:
+        return ""
+    text = ngettext(
+        "%(count)s stored backup (%(size)s) stays in %(folder)s: no retention applies to it any more. Delete the file "
+        "yourself if needed.",
+        "%(count)s stored backups (%(size)s) stay in %(folder)s: no retention applies to them any more. Delete the "
+        "files yourself if needed.",
+        kept["count"],
+    )
+    return text % {
+        "count": format_count(kept["count"]),
+        "size": filesizeformat(kept["size"] or 0),
+        "folder": Path(settings.VALIDATED_ROOT, job.storage_folder),
+    }
 
 
 def versions_section(job: ExpectedBackupJob) -> Section:

@@ -9,9 +9,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from backups.admin import actions, display
+from backups.admin import actions, display, jobs
 from backups.admin.heading import format_length
-from backups.models import ExpectedBackupJob, Status
+from backups.models import BackupEntry, ExpectedBackupJob, Status
 from backups.reasons import make_reason
 from backups.tests.admin_pages import LIST, job_page, listed_databases, post_action_on_page
 from backups.tests.factories import HASH, make_entry, make_finished_scan, set_status
@@ -336,7 +336,7 @@ class TestTheForm:
         make_job("other", final_storage_path_template="ACME/crm")
         assert "stored in the same folder" in str(self.errors(admin_client)["final_storage_path_template"])
 
-    def test_job_with_entries_cannot_be_deleted(self, admin_client, make_job):
+    def test_monitored_job_with_entries_cannot_be_deleted(self, admin_client, make_job):
         fresh, known = make_job("a"), make_job("b")
         set_status(known)
         assert admin_client.post(f"{LIST}{known.pk}/delete/", {"post": "yes"}).status_code == 403
@@ -344,3 +344,40 @@ class TestTheForm:
         assert admin_client.get(f"{LIST}{known.pk}/delete/").status_code == 403
         assert "delete_selected" not in page_text(admin_client.get(LIST))
         assert list(ExpectedBackupJob.objects.all()) == [known]
+
+    def test_paused_job_is_deleted_with_its_entries_after_saying_which_files_stay(self, client, make_job, settings):
+        job, other = make_job("a", is_active=False), make_job("b")
+        make_entry(job, promotion="promoted", server_size=3 * 1024**2)
+        make_entry(job, ago=DAY, promotion="archived", server_size=2 * 1024**2)
+        make_entry(job, ago=2 * DAY, promotion="removed")
+        kept = make_entry(other)
+        log_in_with_role(client, "operator")
+        address = f"{LIST}{job.pk}/delete/"
+        assert address in page_text(client.get(job_page(job)))
+        text = page_text(client.get(address)).replace("\xa0", " ")
+        assert f"2 stored backups (5.0 MB) stay in {settings.VALIDATED_ROOT}/{job.storage_folder}" in text
+        assert "<li>Backups: 3</li>" in text
+        client.post(address, {"post": "yes"})
+        assert list(ExpectedBackupJob.objects.all()) == [other]
+        assert list(BackupEntry.objects.all()) == [kept]
+        assert len(audit_events("expectedbackupjob.deleted")) == 1
+
+    @pytest.mark.parametrize("role", ["viewer", "staff"])
+    def test_only_operators_delete_jobs(self, client, make_job, role):
+        job = make_job(is_active=False)
+        log_in_with_role(client, role)
+        assert client.post(f"{LIST}{job.pk}/delete/", {"post": "yes"}).status_code == 403
+
+    def test_page_says_what_an_underscore_of_the_storage_folder_stands_for(self, admin_client, make_job):
+        text = page_text(admin_client.get(job_page(make_job("crm", company_name="", city=""))))
+        assert "<code>_/_/crm</code>" in text
+        assert "_ stands for empty fields: Company, City" in text
+        text = page_text(admin_client.get(job_page(make_job("hr", company_name="ACME", city="Lyon"))))
+        assert "stands for empty fields" not in text
+
+    def test_form_says_that_more_machines_are_enrolled_than_it_suggests(self, admin_client, make_agent, monkeypatch):
+        monkeypatch.setattr(jobs, "MAX_SUGGESTED", 2)
+        for count, is_cut in ((2, False), (3, True)):
+            make_agent(f"PC-{count}"), make_agent(f"PC-{count}-b") if count == 2 else None
+            text = page_text(admin_client.get(f"{LIST}add/"))
+            assert ("Only the first 2 enrolled machines are suggested." in text) is is_cut

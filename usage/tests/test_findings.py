@@ -21,7 +21,8 @@ def found(source):
 
 
 def used_up(ref, **fields):
-    return create_licence(ref, exceeded_until=timezone.now() + DAY, **fields)
+    now = timezone.now()
+    return create_licence(ref, **{"exceeded_until": now + DAY, "exceeded_since": now - DAY} | fields)
 
 
 def near(ref, **fields):
