@@ -16,7 +16,7 @@ from django.core.management import call_command
 
 from bench.load import Address, Connection, request_bytes
 from portal.base.private_files import create_data_directory
-from tests.postgres import temporary_postgres
+from tests.postgres import debian_binaries, temporary_postgres
 
 SHIPPED = [
     *(sys.executable, "-m", "gunicorn", "-c", "python:portal.supervisor.web", "--workers", "2"),
@@ -33,9 +33,12 @@ def portal(command: Sequence[str] = SHIPPED) -> Iterator[Address]:
 
 @contextmanager
 def prepared() -> Iterator[None]:
-    """Set Django up in this process, on a database that ends with the block."""
+    """Set Django up in this process, on a database that ends with the block.
+
+    The server is Debian's where it is installed: it has pg_trgm.
+    """
     given = os.environ.get("BENCH_DATABASE_URL")
-    database = nullcontext(given) if given else temporary_postgres()
+    database = nullcontext(given) if given else temporary_postgres(is_debian=debian_binaries() is not None)
     with tempfile.TemporaryDirectory(prefix="vigie-bench-") as directory, database as url:
         os.environ.update(DATABASE_URL=url, VIGIE_DATA_DIR=directory, DJANGO_SETTINGS_MODULE="bench.settings")
         django.setup()
@@ -64,8 +67,10 @@ def settings_module(name: str) -> Iterator[None]:
     """Let servers that start within the block run with other settings."""
     before = os.environ["DJANGO_SETTINGS_MODULE"]
     os.environ["DJANGO_SETTINGS_MODULE"] = name
-    yield
-    os.environ["DJANGO_SETTINGS_MODULE"] = before
+    try:
+        yield
+    finally:
+        os.environ["DJANGO_SETTINGS_MODULE"] = before
 
 
 @contextmanager
