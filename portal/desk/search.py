@@ -15,11 +15,13 @@ Each result is a link with the class `search-hit`, in the order of the page; the
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import admin
+from django.db import connections
 from django.db.models import Model, Q, QuerySet, Value
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
@@ -34,12 +36,14 @@ from portal.desk.matching import LONGEST_SEARCH, Search, any_of
 
 SHOWN = 6
 # Whoever finds more needs more of the name, not the number.
-MOST_COUNTED = 1_000
+MOST_COUNTED = 200
 # Rows that are read for their different values.
 ROWS_OF_VALUES = 200
 # The portal's own come after what operators look for.
 LAST_APPS = ("portal", "auth")
 EXACT, BEGINNING, WITHIN = range(3)
+# The last of the queries for candidates.
+ANY = 2
 
 
 @dataclass(frozen=True)
@@ -79,31 +83,36 @@ class Source:
     def may_see(self, request: HttpRequest) -> bool:
         return bool(admin.site._registry[self.model].has_view_or_change_permission(request))
 
-    def group(self, text: str, found: QuerySet[Any], keys: Sequence[Any]) -> Group:
-        """Return the best of the rows with these keys, which are the candidates of all that were found."""
+    def group(self, text: str, named: set[Any], matching: set[Any]) -> Group:
+        """Return the best of the rows with these keys: those with a name that begins so, and all that match."""
+        keys = named.union(sorted(matching, reverse=True)[: self.rows_of_arm])
         rows = self.hits(self.model._default_manager.order_by().filter(pk__in=keys), text)
         hits = sorted(rows, key=lambda hit: (hit.rank, hit.name.lower()))
-        # Where a query has reached its limit, rows that were not read may hold further values.
-        more = self.describe_rest(found) if len(hits) > SHOWN or len(keys) >= self.rows_of_arm else ""
+        # Rows that were not read may hold further values.
+        has_more = len(hits) > SHOWN or len(matching) > self.rows_of_arm
+        more = self.describe_all(len(named | matching)) if has_more else ""
         return Group(str(self.title or self.opts.verbose_name_plural), hits[:SHOWN], self.list_url(text), more)
 
     def matches(self, search: Search) -> QuerySet[Any]:
         return search.matching_rows(self.model, [name + FRAGMENT for name in self.fields])
 
     def candidates(self, text: str, found: QuerySet[Any]) -> list[QuerySet[Any]]:
-        """Return some exact matches, some beginnings and the newest of the rest, so that none hides the others.
+        """Return some exact matches and some beginnings, which no others hide, and some of all that match.
 
-        Each is a query with a limit of its own: the cost does not grow with the rows that match.
+        Each is a query with a limit of its own: the cost does not grow with the rows that match. It has no order: the
+        database would read the whole table from its newest row if a frequent text is in the oldest ones only.
         """
         rows = self.model._default_manager.order_by()
         spellings = {text, text.upper(), text.lower()}
         names = [*self.fields, *self.keys]
         arms = [
-            rows.filter(any_of(Q((f"{name}__in", spellings)) for name in names)),
-            rows.filter(any_of(Q((f"{name}__begins", text)) for name in names)),
-            found.order_by("-pk"),
+            rows.filter(any_of(Q((f"{name}__in", spellings)) for name in names))[: self.rows_of_arm],
+            rows.filter(any_of(Q((f"{name}__begins", text)) for name in names))[: self.rows_of_arm],
+            found.order_by()[: max(MOST_COUNTED, self.rows_of_arm) + 1],
         ]
-        return [rows.filter(pk__in=arm.values("pk")[: self.rows_of_arm]) for arm in arms]
+        if connections[rows.db].features.supports_slicing_ordering_in_compound:
+            return arms
+        return [rows.filter(pk__in=arm.values("pk")) for arm in arms]
 
     def hits(self, rows: QuerySet[Any], text: str) -> list[Hit]:
         return [
@@ -116,8 +125,7 @@ class Source:
             for row in rows
         ]
 
-    def describe_rest(self, found: QuerySet[Any]) -> str:
-        count = found.order_by().values("pk")[: MOST_COUNTED + 1].count()
+    def describe_all(self, count: int) -> str:
         return _("All %(count)s") % {"count": format_count(min(count, MOST_COUNTED)) + "+" * (count > MOST_COUNTED)}
 
     def list_url(self, text: str) -> str:
@@ -142,7 +150,7 @@ class ValueSource(Source):
         values = rows.values_list(column, flat=True).distinct()
         return [Hit(value, "", self.list_url(value), rank_of([value], text)) for value in values]
 
-    def describe_rest(self, found: QuerySet[Any]) -> str:
+    def describe_all(self, count: int) -> str:
         return _("All matches")
 
 
@@ -171,14 +179,15 @@ def find_everywhere(searched: Sequence[Source], search: Search) -> list[Group]:
     if not search.is_possible:
         return []
     arms = [
-        rows.values_list(Value(number), "pk")
+        rows.values_list(Value(number), Value(arm), "pk")
         for number, source in enumerate(searched)
-        for rows in source.candidates(text, found[number])
+        for arm, rows in enumerate(source.candidates(text, found[number]))
     ]
-    keys: dict[int, list[Any]] = {}
-    for number, key in sorted(arms[0].union(*arms[1:])) if arms else ():  # one query for all sources
-        keys.setdefault(number, []).append(key)
-    groups = [searched[number].group(text, found[number], of_source) for number, of_source in keys.items()]
+    named: dict[int, set[Any]] = defaultdict(set)
+    matching: dict[int, set[Any]] = defaultdict(set)
+    for number, arm, key in arms[0].union(*arms[1:], all=True) if arms else ():  # one query for all sources
+        (matching if arm == ANY else named)[number].add(key)
+    groups = [searched[number].group(text, named[number], matching[number]) for number in sorted({*named, *matching})]
     return sorted(groups, key=lambda group: group.hits[0].rank)
 
 
