@@ -5,7 +5,7 @@ import re
 import pytest
 from django.urls import URLPattern, get_resolver, reverse
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_database("headers of every page")]
 
 
 def paths(resolver=None, prefix="/"):
