@@ -66,7 +66,7 @@ def silent_components(now: datetime) -> Iterator[Finding]:
     checks = health.heartbeat_checks(now)
     silent = {name: check for name, check in checks.items() if check.word != "ok"}
     if len(silent) == len(checks):
-        text = _("Background work is stopped: nothing is checked and no alert is sent. Start it with `manage.py up`.")
+        text = _("Background work is stopped: nothing is checked and no alert is sent. Start it with “manage.py up”.")
         since = min((check.since for check in silent.values() if check.since), default=None)
         yield Finding(Severity.CRITICAL, text, since, key="portal.component:all")
         return

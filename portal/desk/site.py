@@ -151,7 +151,8 @@ class VigieAdminSite(AdminSite):
         return acknowledge_view(request, findings_for(request, timezone.now()))
 
     def help_view(self, request: HttpRequest) -> TemplateResponse:
-        context = self.each_context(request) | {"title": _("Help"), "portal_url": settings.PORTAL_URL}
+        steps = load_checklist(request).steps
+        context = self.each_context(request) | {"title": _("Help"), "portal_url": settings.PORTAL_URL, "steps": steps}
         return TemplateResponse(request, "portal/help.html", context)
 
 

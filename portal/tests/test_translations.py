@@ -55,6 +55,10 @@ def test_french_typography(french):
             assert not re.search(r"(?<![\u00a0:/])[:;!?](?:\s|$)|« | »|\w'\w", text), text
 
 
+def test_texts_are_free_of_markdown(wanted):
+    assert [text for text in wanted if "`" in str(text)] == []
+
+
 def test_compiled_catalogue_is_up_to_date():
     def read(data):
         return gettext.GNUTranslations(io.BytesIO(data))._catalog

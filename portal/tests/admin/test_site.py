@@ -187,6 +187,14 @@ def test_findings_are_kept_for_some_seconds_until_the_next_action(admin_client, 
     cache.clear()
 
 
+@pytest.mark.parametrize(("role", "is_linked"), [("operator", True), ("viewer", False)])
+def test_help_page_links_the_first_steps_that_the_user_may_take(client, role, is_linked):
+    log_in_with_role(client, role)
+    text = client.get(reverse("admin:help")).content.decode()
+    urls = [reverse("admin:portal_notificationchannel_add"), reverse("admin:portal_apitoken_add")]
+    assert [f'<li><a href="{url}">' in text for url in urls] == [is_linked] * 2
+
+
 def test_commands_on_the_help_page_exist(admin_client):
     text = admin_client.get(reverse("admin:help")).content.decode()
     lines = [shlex.split(line) for line in re.findall("<dt><code>(.*?)</code>", text)]
