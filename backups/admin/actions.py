@@ -17,6 +17,7 @@ from backups.admin.delivery import enrolment_token_url
 from backups.admin.form import PauseForm
 from backups.history import job_subject
 from backups.models import ExpectedBackupJob, Scan
+from backups.protection import protected
 from backups.querysets import watched
 from backups.scanner import orchestration
 from backups.scanner.disk.opening import UnusablePath
@@ -35,10 +36,18 @@ Jobs = QuerySet[ExpectedBackupJob]
 
 
 def describe_pausing(model_admin: JobActions, request: HttpRequest, queryset: Jobs) -> Confirmation:
+    count = queryset.count()
+    protected_count = queryset.filter(protected(timezone.now())).count()
+    counted = ngettext(
+        "%(count)d database is not monitored (protected now: %(protected)d).",
+        "%(count)d databases are not monitored (protected now: %(protected)d).",
+        count,
+    )
     return Confirmation(
         _("Pause monitoring"),
         _("Pause"),
         [
+            counted % {"count": count, "protected": protected_count},
             _("While paused, missing or failed backups aren’t reported, and uploads are neither verified nor stored."),
             _("Backups that are due in that time don’t count later either."),
         ],

@@ -53,7 +53,9 @@ class TestPausing:
     def test_pause_asks_for_its_length(self, client, make_job):
         log_in_with_role(client, "operator")
         jobs = [make_job("a"), make_job("b")]
+        set_status(jobs[0])
         text = page_text(post_action(client, "pause", *jobs))
+        assert "2 databases are not monitored (protected now: 1)." in text
         assert all(f'value="{job.pk}"' in text for job in jobs)
         assert 'type="datetime-local"' in text
         assert audit_events("backups.paused") == []

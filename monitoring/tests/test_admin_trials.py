@@ -48,6 +48,21 @@ class TestForm:
         response = admin_client.post(f"{TARGETS}add/", sent_form(service, _test="Test"))
         assert messages_of(response) == ["Check failed: The response status was 503."]
 
+    def test_form_that_failed_its_test_is_saved_as_it_is_shown(self, client, service):
+        log_in_with_role(client, "operator")
+        client.cookies["django_language"] = "fr"
+        service.statuses["/"] = 503
+        sent = sent_form(service, retries=2, contains="prêt", _test="Test")
+        sent.pop("follow_redirects", None)
+        response = client.post(f"{TARGETS}add/", sent)
+        assert "503" in messages_of(response)[0]
+        form = response.context["adminform"].form
+        shown = {name: form[name].value() for name in form.fields if form[name].value() not in (None, False, "")}
+        assert client.post(f"{TARGETS}add/", shown).status_code == 302
+        target = Target.objects.get()
+        assert (target.name, target.url, target.retries) == ("Shop", f"{service.url}/", 2)
+        assert (target.contains, target.follow_redirects) == ("prêt", False)
+
     def test_form_without_a_name_is_tested(self, admin_client, service):
         response = admin_client.post(f"{TARGETS}add/", sent_form(service, name="", _test="Test"))
         assert service.asked == ["/"]
