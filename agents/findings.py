@@ -16,7 +16,7 @@ from agents.models import Agent, EnrolmentRequest
 from agents.panels import fleet_totals
 from portal.base.findings import SHOWN, Finding, Severity, count_finding, finding_sources, split_shown
 from portal.base.words import format_count, format_relative
-from portal.desk.history import describe_event
+from portal.desk.history import describe_event, describe_subject
 from portal.models import ApiToken, AuditEvent
 
 # Offices switch their machines off at night, so late machines matter only if most of the fleet is late.
@@ -172,7 +172,11 @@ def looping_clients(now: datetime) -> Iterator[Finding]:
         yield Finding(
             Severity.WARNING,
             _("%(who)s at %(address)s repeats a failing request. %(sentence)s.")
-            % {"who": event.subject or event.actor, "address": event.address, "sentence": describe_event(event)},
+            % {
+                "who": describe_subject(event.subject or event.actor),
+                "address": event.address,
+                "sentence": describe_event(event),
+            },
             since=event.at,
             url=reverse("admin:portal_auditevent_change", args=[event.pk]),
             action=_("View denied requests"),

@@ -25,10 +25,16 @@ HIDDEN = "•••"
 
 @dataclass(frozen=True)
 class SubjectKind:
-    """The rows that a prefix of subjects and actors names. `find` returns the filters for what follows the prefix."""
+    """The rows that a prefix of subjects and actors names. `find` returns the filters for what follows the prefix.
+
+    If `is_key`, that is a number or key, and the row has another name; `related` are the relations its name needs. Then
+    `find` returns one filter, by equality.
+    """
 
     model: str
     find: Callable[[str], dict[str, Any]]
+    is_key: bool = False
+    related: tuple[str, ...] = ()
 
 
 def by_number(text: str) -> dict[str, Any]:
@@ -39,12 +45,21 @@ def by_number(text: str) -> dict[str, Any]:
 SUBJECTS: dict[str, SubjectKind] = {
     "user": SubjectKind("auth.user", lambda name: {"username": name}),
     "group": SubjectKind("auth.group", lambda name: {"name": name}),
-    "token": SubjectKind("portal.apitoken", lambda key: {"key": key}),
+    "token": SubjectKind("portal.apitoken", lambda key: {"key": key}, is_key=True),
     "client": SubjectKind("portal.apitoken", lambda label: {"kind": "client", "label": label}),
     "enroll": SubjectKind("portal.apitoken", lambda label: {"kind": "enroll", "label": label}),
     "channel": SubjectKind(
-        "portal.notificationchannel", lambda key: by_number(key) if key.isdecimal() else {"environment_key": key}
+        "portal.notificationchannel",
+        lambda key: by_number(key) if key.isdecimal() else {"environment_key": key},
+        is_key=True,
     ),
+}
+
+# Actors that are no rows.
+ACTORS: dict[str, Promise] = {
+    "system": pgettext_lazy("actor", "system"),
+    "anonymous": pgettext_lazy("actor", "anonymous"),
+    "command line": pgettext_lazy("actor", "command line"),
 }
 
 # The names of recorded values that are no fields of their subject. Apps add those of their own.

@@ -12,6 +12,7 @@ from portal.access.models import Preferences as Preferences
 from portal.access.models import SecondFactorGrace as SecondFactorGrace
 from portal.access.tokens import credential
 from portal.base.findings import Severity
+from portal.base.words import format_moment
 from portal.desk.models import FindingAcknowledgement as FindingAcknowledgement
 from portal.querysets import (
     ApiTokenQuerySet,
@@ -23,6 +24,7 @@ from portal.querysets import (
     OutboxMessageQuerySet,
     TaskAttemptQuerySet,
 )
+from portal.work.names import describe_work
 
 
 class ApiToken(models.Model):
@@ -207,7 +209,7 @@ class JobRun(models.Model):
         indexes = [models.Index(fields=["status"], name="jobrun_status")]
 
     def __str__(self) -> str:
-        return f"{self.job} {self.cycle_key}"
+        return f"{describe_work(self.job)} {format_moment(self.started_at) if self.started_at else self.cycle_key}"
 
 
 class TaskAttempt(models.Model):
@@ -239,7 +241,7 @@ class TaskAttempt(models.Model):
         indexes = [models.Index(fields=["cluster", "finished_at"], name="attempt_finished")]
 
     def __str__(self) -> str:
-        return f"{self.name} {self.task_id}"
+        return f"{describe_work(self.name)} {format_moment(self.started_at)}"
 
 
 class Heartbeat(models.Model):

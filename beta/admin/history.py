@@ -17,5 +17,8 @@ EVENT_TEXTS.update(
     }
 )
 SUBJECTS.update(
-    {"beta": SubjectKind("beta.betaprogramme", by_number), "feedback": SubjectKind("beta.betafeedback", by_number)}
+    {
+        "beta": SubjectKind("beta.betaprogramme", by_number, is_key=True),
+        "feedback": SubjectKind("beta.betafeedback", by_number, is_key=True),
+    }
 )

@@ -27,8 +27,8 @@ EVENT_TEXTS.update(
 )
 SUBJECTS.update(
     {
-        "target": SubjectKind("monitoring.target", by_number),
-        "incident": SubjectKind("monitoring.incident", by_number),
-        "maintenancewindow": SubjectKind("monitoring.maintenancewindow", by_number),
+        "target": SubjectKind("monitoring.target", by_number, is_key=True),
+        "incident": SubjectKind("monitoring.incident", by_number, is_key=True, related=("target",)),
+        "maintenancewindow": SubjectKind("monitoring.maintenancewindow", by_number, is_key=True),
     }
 )

@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from monitoring.models.targets import Target
 from monitoring.querysets import MaintenanceQuerySet, RollupQuerySet, RoundQuerySet
+from portal.base.words import format_moment
 
 
 class Round(models.Model):
@@ -45,7 +46,7 @@ class Round(models.Model):
         permissions = [("export_round", _("Can export rounds"))]
 
     def __str__(self) -> str:
-        return str(self.number)
+        return f"#{self.number} {format_moment(self.started_at)}"
 
     @property
     def error_rate(self) -> float | None:

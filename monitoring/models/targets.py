@@ -215,7 +215,7 @@ class CheckResult(models.Model):
         permissions = [("export_checkresult", _("Can export checks"))]
 
     def __str__(self) -> str:
-        return f"{self.target_id} {format_moment(self.at)}"
+        return f"{self.target} {format_moment(self.at)}"
 
     @property
     def message(self) -> str:

@@ -188,6 +188,15 @@ class GuardedAdmin(Searching):
         action = f"{self.audit_name or self.opts.model_name}.{what}"
         audit.record_event(action, self.subject_of(obj), request=request, before=before or None, after=after or None)
 
+    def title_of(self, obj: Any) -> str:
+        """Return the row's name as the title of its page."""
+        return str(obj)
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        obj = kwargs.get("obj")
+        context["object_title"] = self.title_of(obj) if obj is not None else ""
+        return super().render_change_form(request, context, *args, **kwargs)
+
     def subject_of(self, obj: Model) -> str:
         """Return the row's subject in the audit trail."""
         return f"{self.audit_name or self.opts.model_name}:{obj}"[:200]

@@ -11,6 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllow
 from django.urls import path
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from portal import audit
 from portal.admin.base import SettingsAdmin
@@ -25,6 +26,7 @@ from portal.notifications.states import audit_subject
 
 # Each calls another server, so a user makes only so many.
 CALLS_PER_MINUTE = 10
+TOO_MANY = gettext_lazy("Too many tests. Wait a minute, then try again.")
 TESTED, CHATS_LISTED = "channel.tested", "channel.chats_listed"
 
 
@@ -42,10 +44,11 @@ def record_test(channel: NotificationChannel, results: list[SelfTestResult], req
     audit.record_event(TESTED, subject, request=request, after=counts)
 
 
-def has_called_too_often(request: HttpRequest) -> bool:
+def calls_left(request: HttpRequest) -> int:
+    """Return how many calls the user may make now; tests of saved channels count too."""
     since = timezone.now() - timedelta(minutes=1)
     calls = AuditEvent.objects.filter(action__in=(TESTED, CHATS_LISTED), actor=audit.request_actor(request))
-    return calls.filter(at__gt=since).count() >= CALLS_PER_MINUTE
+    return max(0, CALLS_PER_MINUTE - calls.filter(at__gt=since).count())
 
 
 def test_form(form: ChannelForm, request: HttpRequest) -> dict[str, Any]:
@@ -93,9 +96,9 @@ class ChannelTools(SettingsAdmin):
         channel = self.edited_channel(request)
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
-        if has_called_too_often(request):
-            text = _("Too many tests. Wait a minute, then try again.")
-            return JsonResponse({"errors": [text]}, status=429, headers={"Retry-After": "60"})
+        if not calls_left(request):
+            answer = {"code": "throttled", "errors": [str(TOO_MANY)]}
+            return JsonResponse(answer, status=429, headers={"Retry-After": "60"})
         form = ChannelForm(request.POST, instance=channel)
         if channel:
             del form.fields["kind"]  # as on its page, where the type is fixed

@@ -16,7 +16,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from portal import audit
-from portal.admin.channel_tools import ChannelTools, describe_result, record_test
+from portal.admin.channel_tools import TOO_MANY, ChannelTools, calls_left, describe_result, record_test
 from portal.admin.confirm import Confirmation, confirm_first
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, exact_moment, moment_column
 from portal.admin.filters import ChoiceFilter, FieldFilter
@@ -230,11 +230,17 @@ class NotificationChannelAdmin(ChannelTools):
     @admin.action(description=_("Send a test"), permissions=["change"])
     def send_test(self, request: HttpRequest, queryset: NotificationChannelQuerySet) -> None:
         request.needs_no_event = True  # type: ignore[attr-defined]
-        channels = list(queryset[: MAX_TESTED_AT_ONCE + 1])
-        if len(channels) > MAX_TESTED_AT_ONCE:
-            text = _("Only the first %(count)d channels were tested.") % {"count": MAX_TESTED_AT_ONCE}
-            self.message_user(request, text, messages.WARNING)
-        for channel in channels[:MAX_TESTED_AT_ONCE]:
+        most = min(MAX_TESTED_AT_ONCE, calls_left(request))
+        if not most:
+            self.message_user(request, TOO_MANY, messages.ERROR)
+            return
+        channels = list(queryset[: most + 1])
+        if len(channels) > most:
+            text = ngettext(
+                "Only the first channel was tested.", "Only the first %(count)d channels were tested.", most
+            )
+            self.message_user(request, text % {"count": most}, messages.WARNING)
+        for channel in channels[:most]:
             # Once the transaction is committed, so that no row is locked during network I/O.
             transaction.on_commit(partial(send_test_and_report, channel, request))
 

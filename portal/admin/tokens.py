@@ -26,7 +26,7 @@ from portal.admin.filters import ChoiceFilter
 from portal.admin.searching import search_by
 from portal.base.addresses import is_this_machine
 from portal.base.words import EMPTY_VALUE
-from portal.desk.history import history_section
+from portal.desk.history import history_section, link_subject
 from portal.desk.panels import Section, describe_token_uses
 from portal.desk.snippets import guides_for
 from portal.models import ApiToken
@@ -209,7 +209,7 @@ class StateFilter(ChoiceFilter):
 class ApiTokenAdmin(ReadOnlyAdmin):
     menu_order = 1
     ordering = ("-id",)
-    sortable_by = ("last_used_at", "expires_at", "created_by", "created_at")
+    sortable_by = ("last_used_at", "expires_at", "issued_by", "created_at")
     list_display = (
         "name",
         "kind_and_binding",
@@ -217,7 +217,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
         "uses_left",
         moment_column("last_used_at", _("last used"), ordering="last_used_at", empty=_("never")),
         moment_column("expires_at", _("expires"), ordering="expires_at", empty=_("never")),
-        "created_by",
+        "issued_by",
         moment_column("created_at", _("issued"), ordering="created_at"),
     )
     list_filter = (KindFilter, StateFilter)
@@ -241,7 +241,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
         moment_column("last_used_at", _("last used"), show=exact_moment, empty=_("never")),
         moment_column("expires_at", _("expires"), show=exact_moment, empty=_("never")),
         moment_column("created_at", _("issued"), show=exact_moment),
-        "created_by",
+        "issued_by",
         moment_column("revoked_at", _("revoked"), show=exact_moment),
         "revoked_reason",
     )
@@ -249,6 +249,10 @@ class ApiTokenAdmin(ReadOnlyAdmin):
     @admin.display(description=_("description"))
     def name(self, token: ApiToken) -> str:
         return token.name
+
+    @admin.display(description=_("issued by"), ordering="created_by")
+    def issued_by(self, token: ApiToken) -> str:
+        return link_subject(token.created_by)
 
     @admin.display(description=_("status"))
     def state(self, token: ApiToken) -> SafeString:

@@ -18,7 +18,15 @@ from portal.admin.filters import ChoiceFilter, PeriodFilter
 from portal.admin.searching import search_by
 from portal.audit import SUBJECTS
 from portal.base.words import EMPTY_VALUE
-from portal.desk.history import changes_of, chosen_keys, describe_changes, describe_event, link_subject, name_subjects
+from portal.desk.history import (
+    changes_of,
+    chosen_keys,
+    describe_changes,
+    describe_event,
+    describe_subject,
+    link_subject,
+    name_events,
+)
 from portal.desk.matching import any_of
 from portal.models import AuditEvent
 
@@ -81,18 +89,6 @@ class AuditEventAdmin(ReadOnlyAdmin):
         "code",
     )
 
-    def prepare_rows(self, rows: list[Any]) -> None:
-        """Name the targets, windows and channels, whose numbers mean nothing to people."""
-        names = name_subjects(event.subject for event in rows)
-        for event in rows:
-            event.subject_name = names.get(event.subject, "")
-
-    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        event = super().get_object(request, object_id, from_field)
-        if event is not None:
-            self.prepare_rows([event])
-        return event
-
     def indexed_matches(self, text: str) -> Q:
         """Find subjects by their beginning, with or without the kind before it, which is in small letters."""
         beginnings = {text, *(f"{kind}:{name}" for kind in SUBJECTS for name in (text, text.upper()))}
@@ -125,6 +121,18 @@ class AuditEventAdmin(ReadOnlyAdmin):
         self.message_user(request, text, messages.WARNING)
         return HttpResponseRedirect(reverse("admin:portal_auditevent_changelist", query={"q": name}))
 
+    def prepare_rows(self, rows: list[AuditEvent]) -> None:
+        name_events(rows)
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> AuditEvent | None:
+        event: AuditEvent | None = super().get_object(request, object_id, from_field)
+        name_events([event] if event else [])
+        return event
+
+    def title_of(self, obj: AuditEvent) -> str:
+        name = describe_subject(obj.subject, obj.subject_name) if obj.subject else ""  # type: ignore[attr-defined]
+        return f"{describe_event(obj)}: {name}" if name else describe_event(obj)
+
     # --- Columns and facts -------------------------------------------------------------------------------------------
 
     @admin.display(description=_("event"))
@@ -145,8 +153,8 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("object"))
     def object(self, event: AuditEvent) -> str:
-        return link_subject(event.subject, getattr(event, "subject_name", ""))
+        return link_subject(event.subject, event.subject_name)  # type: ignore[attr-defined]
 
     @admin.display(description=_("actor"))
     def who(self, event: AuditEvent) -> str:
-        return link_subject(event.actor)
+        return link_subject(event.actor, event.actor_name)  # type: ignore[attr-defined]

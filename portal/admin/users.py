@@ -187,6 +187,9 @@ class VigieGroupAdmin(ChangedBySuperusers, GroupAdmin):
             kwargs["form_class"] = PermissionsField
         return super().formfield_for_manytomany(db_field, request, **kwargs)
 
+    def title_of(self, obj: Group) -> str:
+        return name_of_group(obj)
+
     @admin.display(description=_("name"), ordering="name")
     def role(self, group: Group) -> str:
         return name_of_group(group)

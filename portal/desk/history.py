@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any
@@ -17,14 +18,15 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from portal.audit import EVENT_TEXTS, HIDDEN, SUBJECTS, VALUE_NAMES
+from portal.audit import ACTORS, EVENT_TEXTS, HIDDEN, SUBJECTS, VALUE_NAMES
+from portal.base.text import truncate_text
 from portal.base.words import EMPTY_VALUE, format_count, format_moment
 from portal.desk.panels import Section
 from portal.models import AuditEvent
 
 SHOWN = 50
-# Digits of the largest keys that every database holds.
-LONGEST_KEY = 18
+FINDING = "finding"
+LONGEST_NAME = 80
 NOT_SET: tuple[Any, ...] = (None, "", [])
 
 
@@ -137,38 +139,64 @@ def recorded_moment(text: str) -> Any:
 
 
 def name_subjects(subjects: Iterable[str]) -> dict[str, str]:
-    """Return the names of subjects that are numbers, such as `target:7`, one query for each kind of those that have."""
-    numbers: dict[str, set[int]] = {}
-    for prefix, _colon, rest in (subject.partition(":") for subject in subjects):
-        if prefix in SUBJECTS and rest.isdecimal() and len(rest) <= LONGEST_KEY:
-            numbers.setdefault(prefix, set()).add(int(rest))
-    named: dict[str, str] = {}
-    for prefix, keys in numbers.items():
-        model = apps.get_model(SUBJECTS[prefix].model)
-        if any(field.name == "name" for field in model._meta.concrete_fields):
-            rows = model._default_manager.filter(pk__in=keys).order_by().values_list("pk", "name")
-            named |= {f"{prefix}:{key}": name for key, name in rows}
-    return named
+    """Return the names of the rows that subjects refer to by a number or key: one or two queries for each kind.
+
+    Users who see the log see these names, as they see those that subjects and values contain.
+    """
+    wanted: defaultdict[tuple[str, str], set[Any]] = defaultdict(set)
+    for subject in subjects:
+        prefix, _colon, key = subject.partition(":")
+        if key and prefix in SUBJECTS and SUBJECTS[prefix].is_key:
+            for field, value in SUBJECTS[prefix].find(key).items():
+                wanted[prefix, field].add(value)
+    names = {}
+    for (prefix, field), values in wanted.items():
+        kind = SUBJECTS[prefix]
+        rows = apps.get_model(kind.model)._default_manager.select_related(*kind.related)
+        for row in rows.filter(**{f"{field}__in": values - {None}}):
+            names[f"{prefix}:{getattr(row, field)}"] = str(row)
+    return names
+
+
+def describe_subject(subject: str, name: str = "") -> str:
+    """Return a subject or actor as text: `PC-7 (machine)`."""
+    prefix, _colon, rest = subject.partition(":")
+    if prefix in SUBJECTS and rest:
+        return f"{name or rest} ({apps.get_model(SUBJECTS[prefix].model)._meta.verbose_name})"
+    return str(ACTORS.get(subject, subject)) or EMPTY_VALUE
 
 
 def link_subject(subject: str, name: str = "") -> SafeString | str:
-    """Return a subject or actor as a link to its page: `agent:PC-7` as `PC-7 machine`, `target:7` as `Target 7`.
+    """Return a subject or actor as a link to its page: `agent:PC-7` as `PC-7 (machine)`.
 
-    A `name` stands in place of a number. The link finds the row when it is followed, so that a list needs no queries
-    for its links.
+    `name` is that of a row which the subject refers to by its number or key. The link finds the row when it is
+    followed, so that a list needs no queries for its links.
     """
     prefix, colon, rest = subject.partition(":")
     own = None if colon else find_admin(subject)
     if own is not None:
         address = reverse(f"admin:{own.opts.app_label}_{own.opts.model_name}_changelist")
         return format_html('<a href="{}">{}</a>', address, capfirst(own.opts.verbose_name_plural))
+    if prefix == FINDING and rest:
+        address = reverse("admin:acknowledge", query={"key": rest})
+        return format_html('<a href="{}">{}</a>', address, name or rest)
     if prefix not in SUBJECTS or not rest:
-        return subject or EMPTY_VALUE
+        return describe_subject(subject)
     address = reverse("admin:portal_auditevent_subject", query={"name": subject})
     kind = apps.get_model(SUBJECTS[prefix].model)._meta.verbose_name
-    if rest.isdecimal() and not name:
+    if not name and rest.isdecimal():
         return format_html('<a href="{}">{} {}</a>', address, capfirst(kind), rest)
-    return format_html('<a href="{}">{}</a> <span class="quiet">{}</span>', address, name or rest, kind)
+    return format_html('<a href="{}">{}</a> <span class="quiet">({})</span>', address, name or rest, kind)
+
+
+def name_events(events: Iterable[AuditEvent]) -> None:
+    """Set `subject_name` and `actor_name` of each event; that of an issue is the text that was acknowledged."""
+    found = list(events)
+    names = name_subjects(chain.from_iterable((event.subject, event.actor) for event in found))
+    for event in found:
+        issue = recorded_values(event.after).get("finding", "") if event.subject.startswith(f"{FINDING}:") else ""
+        event.subject_name = names.get(event.subject) or truncate_text(str(issue), LONGEST_NAME)  # type: ignore[attr-defined]
+        event.actor_name = names.get(event.actor, "")  # type: ignore[attr-defined]
 
 
 def history_section(subject: str) -> Section:

@@ -30,6 +30,7 @@ from portal.base.words import EMPTY_VALUE, format_count, format_span
 from portal.desk.matching import Search
 from portal.desk.panels import Section
 from usage.admin.display import clock_note
+from usage.guardian.features import feature_title
 from usage.models import FeatureUsage, UserError, UserSession
 from usage.models.activity import PEOPLE, PORTAL
 from usage.panels import format_endpoint
@@ -227,6 +228,9 @@ class FeatureUsageAdmin(ActivityAdmin):
         clock_note,
     )
 
+    def title_of(self, obj: FeatureUsage) -> str:
+        return f"{feature_title(obj.feature_name)} {obj.user_email}".strip()
+
     @admin.display(description=_("feature"))
     def what(self, use: FeatureUsage) -> SafeString:
         return stack_lines(use.feature_name, use.endpoint)
@@ -278,6 +282,10 @@ class UserErrorAdmin(ActivityAdmin):
 
     def get_sections(self, request: HttpRequest, obj: UserError) -> list[Section]:
         return [stack_section(obj), related_errors_section(obj)]
+
+    def title_of(self, obj: UserError) -> str:
+        known = CODES.get(obj.error_type)
+        return f"{known.title if known else obj.error_type} {obj.endpoint}"
 
     @admin.display(description=_("error"))
     def what(self, error: UserError) -> SafeString:

@@ -80,4 +80,4 @@ class Run(models.Model):
         permissions = [("export_run", _("Can export runs"))]
 
     def __str__(self) -> str:
-        return self.run_id.hex
+        return " · ".join(filter(None, (self.app_name, self.machine_id, self.run_id.hex[:8])))

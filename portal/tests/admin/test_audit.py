@@ -4,15 +4,17 @@ from urllib.parse import quote
 
 import pytest
 from django.contrib.auth.models import Group, Permission, User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse, reverse_lazy
-from django.utils import timezone
+from django.utils import timezone, translation
 from django.utils.html import escape
 
 from portal import audit
 from portal.access.tokens.issuing import issue_token
 from portal.admin.changes import LONGEST, storable_change
 from portal.audit import HIDDEN
-from portal.desk.history import describe_changes, describe_event, history_section, link_subject
+from portal.desk.history import describe_changes, describe_event, describe_subject, history_section, link_subject
 from portal.models import AuditEvent, NotificationChannel
 from portal.tests.helpers.admin_pages import page_text
 
@@ -244,6 +246,56 @@ def test_link_needs_the_permission_to_view_the_row(client):
         user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
         client.force_login(user)  # a change of rights ended the session
         assert client.get(SUBJECT, {"name": "user:bo"}).status_code == 403
+
+
+def log_of(client, count):
+    """Make so many channels and tokens, with events about them, and return the log's text."""
+    now = timezone.now()
+    first = NotificationChannel.objects.count()
+    for number in range(first, first + count):
+        channel = NotificationChannel.objects.create(name=f"Pager {number}", kind="email", addresses="a@example.org")
+        issue_token("client", label=f"gui {number}")
+        AuditEvent.objects.create(at=now, last_at=now, action="channel.tested", subject=f"channel:{channel.pk}")
+    return client.get(reverse("admin:portal_auditevent_changelist")).content.decode()
+
+
+def test_log_names_the_objects_that_events_refer_to_by_number_or_key(admin_client):
+    text = log_of(admin_client, 1)
+    assert ">Pager 0</a>" in text
+    assert ">application gui 0</a>" in text
+    event = AuditEvent.objects.get(action="channel.tested")
+    page = admin_client.get(reverse("admin:portal_auditevent_change", args=[event.pk])).content.decode()
+    assert "<h1>Test sent: Pager 0 (notification channel)</h1>" in page
+    NotificationChannel.objects.all().delete()
+    assert f"Notification channel {event.subject.partition(':')[2]}</a>" in log_of(admin_client, 0)
+
+
+def test_log_takes_as_many_queries_for_many_objects_as_for_one(admin_client, django_assert_num_queries):
+    log_of(admin_client, 1)
+    with CaptureQueriesContext(connection) as queries:
+        log_of(admin_client, 0)
+    count = len(queries)
+    log_of(admin_client, 12)
+    with django_assert_num_queries(count):
+        log_of(admin_client, 0)
+
+
+def test_actors_are_shown_by_name_and_kind(admin_client):
+    assert describe_subject("user:bo") == "bo (user)"
+    assert '>bo</a> <span class="quiet">(user)</span>' in link_subject("user:bo")
+    with translation.override("fr"):
+        assert describe_subject("command line") == "ligne de commande"
+    issue_token("client", label="gui", actor="user:bo")
+    assert "user:bo" not in admin_client.get(reverse("admin:portal_apitoken_changelist")).content.decode()
+
+
+def test_event_about_an_issue_links_to_it_by_its_text(admin_client):
+    now = timezone.now()
+    after = {"finding": "The roof leaks."}
+    subject = "finding:agents.token:7"
+    AuditEvent.objects.create(at=now, last_at=now, action="finding.acknowledged", subject=subject, after=after)
+    text = admin_client.get(reverse("admin:portal_auditevent_changelist")).content.decode()
+    assert '<a href="/admin/acknowledge/?key=agents.token%3A7">The roof leaks.</a>' in text
 
 
 def test_name_with_markup_stays_text():

@@ -139,7 +139,18 @@ def test_malformed_token_is_not_sent(call, api):
 def test_calls_of_a_user_are_limited(call, api):
     for _number in range(CALLS_PER_MINUTE):
         assert call("test", kind="telegram", chat_id="-100", bot_token=TOKEN)[0] == 200
-    assert call("chats", kind="telegram", bot_token=TOKEN)[0] == 429
+    status, answer = call("chats", kind="telegram", bot_token=TOKEN)
+    assert (status, answer["code"]) == (429, "throttled")
+    assert answer["errors"] == ["Too many tests. Wait a minute, then try again."]
+    assert len(api.requests) == CALLS_PER_MINUTE
+
+
+@pytest.mark.django_db(transaction=True)
+def test_tests_of_saved_channels_count_among_the_calls_of_a_user(admin_client, channel, api):
+    page = f"{LIST}{channel.pk}/act/send_test/"
+    for _number in range(CALLS_PER_MINUTE + 2):
+        response = admin_client.post(page, follow=True)
+    assert "Too many tests. Wait a minute, then try again." in response.content.decode()
     assert len(api.requests) == CALLS_PER_MINUTE
 
 
