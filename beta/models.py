@@ -55,7 +55,7 @@ class BetaProgramme(models.Model):
         validators=[MinValueValidator(0), MaxValueValidator(BEST_SCORE)],
     )
     latency_target_ms = models.PositiveIntegerField(
-        _("latency (ms)"), default=500, validators=[MinValueValidator(1), MaxValueValidator(30_000)]
+        _("response time (ms)"), default=500, validators=[MinValueValidator(1), MaxValueValidator(30_000)]
     )
     error_percent_target = models.DecimalField(
         _("error rate (%)"),

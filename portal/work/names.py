@@ -11,7 +11,7 @@ NAMES: dict[str, Promise] = {
     "backups.scan_agent": _("Scan of one machine’s uploads"),
     "monitoring.beta_verdicts": _("Review of beta verdicts"),
     "monitoring.reminders": _("Reminders of open incidents"),
-    "monitoring.rolling_up": _("Uptime and response time figures (lock)"),
+    "monitoring.rolling_up": _("Calculation of uptime and response time figures"),
     "monitoring.rollups": _("Uptime and response time figures"),
     "monitoring.round": _("Round of checks"),
     "monitoring.rounds": _("Start of check rounds"),
@@ -22,7 +22,7 @@ NAMES: dict[str, Promise] = {
     "portal.retention": _("Deletion of expired data"),
     "privacy.erase_subject": _("Erasure of a person or a machine"),
     "usage.guardian": _("Usage digest"),
-    "usage.rolling_up": _("Usage figures (lock)"),
+    "usage.rolling_up": _("Calculation of usage figures"),
     "usage.rollups": _("Usage figures"),
 }
 

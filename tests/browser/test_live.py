@@ -117,6 +117,24 @@ def test_emptied_list_empties_and_fills_again(page):
     assert page.locator(".action-counter").inner_text() == "1 of 1 selected"
 
 
+def test_list_that_fills_gets_its_search_box_and_loses_it_when_it_empties(page):
+    rows = list(OutboxMessage.objects.all())
+    OutboxMessage.objects.all().delete()
+    page.goto(MESSAGES)
+    assert page.locator("#searchbar").count() == 0
+    OutboxMessage.objects.bulk_create(rows)
+    with page.expect_navigation():
+        page.clock.fast_forward(EVERY)
+    page.locator("#searchbar").wait_for()
+    assert page.locator("#changelist-filter").count() == 1
+    assert page.locator(ROWS).count() == len(rows)
+    OutboxMessage.objects.all().delete()
+    with page.expect_navigation():
+        page.clock.fast_forward(EVERY)
+    page.locator(".empty-list").wait_for()
+    assert page.locator("#searchbar").count() == 0
+
+
 def test_tab_of_someone_signed_out_says_so_until_they_are_signed_in_again(page):
     page.goto(MESSAGES)
     cookies = page.context.cookies()

@@ -123,6 +123,11 @@
     if (isCertain || Date.now() - current > 1.5 * EVERY) show(true, status === SIGNED_OUT);
   }
 
+  function hasFilledOrEmptied(text) {
+    const [, isEmpty] = text.match(/id="live" data-is-empty="(yes|no)"/) || [];
+    return isEmpty !== undefined && isEmpty !== document.getElementById("live").dataset.isEmpty;
+  }
+
   document.addEventListener("htmx:configRequest", function (event) {
     if (!isLive(event)) return;
     event.detail.timeout = EVERY;
@@ -138,6 +143,12 @@
     if (!isPart && xhr.status !== 304) return fail(xhr.status);
     current = Date.now();
     show(false, false);
+    if (event.detail.shouldSwap && hasFilledOrEmptied(xhr.responseText)) {
+      // The search box, the filters and the summary stand outside of the live part, and belong to a list with rows.
+      event.detail.shouldSwap = false;
+      location.reload();
+      return;
+    }
     if (event.detail.shouldSwap) {
       etag = xhr.getResponseHeader("ETag") || "";
       kept = keep();
