@@ -149,6 +149,7 @@ TEMPLATES: list[dict[str, Any]] = [
         },
     }
 ]
+FORM_RENDERER = "portal.forms.FormRenderer"
 
 # --- Signing in ------------------------------------------------------------------------------------------------------
 

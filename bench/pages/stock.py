@@ -17,6 +17,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",  # which insists
 ]
+FORM_RENDERER = "django.forms.renderers.DjangoTemplates"
 PROCESSORS = ["debug", "request", "i18n"]
 TEMPLATES[0]["OPTIONS"]["context_processors"] = [
     *(f"django.template.context_processors.{name}" for name in PROCESSORS),

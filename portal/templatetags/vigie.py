@@ -4,6 +4,9 @@ from datetime import datetime
 from typing import Any
 
 from django import template
+from django.contrib.admin.helpers import Fieldset
+from django.utils.formats import localize
+from django.utils.html import conditional_escape
 from django.utils.safestring import SafeString
 
 from portal.access.accounts.staff_tokens import staff_tokens_note
@@ -51,10 +54,43 @@ def headings(section: Section) -> list[tuple[str, bool]]:
 
 
 @register.filter
-def lines(section: Section) -> list[list[tuple[Any, bool]]]:
-    """Return the rows of a table: each value with whether its column holds numbers."""
+def table_rows(section: Section) -> SafeString:
+    """Return the rows of a table. A template takes five times as long for its many cells."""
     numeric = number_columns(section)
-    return [list(zip(row, numeric, strict=True)) for row in section.rows]
+    return SafeString("".join(f"<tr>{''.join(map(table_cell, row, numeric))}</tr>" for row in section.rows))
+
+
+def table_cell(value: Any, is_numeric: bool) -> str:
+    start = '<td class="number">' if is_numeric else "<td>"
+    return f"{start}{conditional_escape(localize(cell(value)))}</td>"
+
+
+@register.filter
+def form_rows(fieldset: Fieldset) -> SafeString:
+    """Return a row for each field of a form of the admin, marked up as Django does it for one field a line.
+
+    Django's template asks so many questions about each field that it takes half of the time of a page.
+    """
+    return SafeString("".join(form_row(field) for line in fieldset for field in line))
+
+
+def form_row(field: Any) -> str:
+    """Return the row of an `AdminField` or `AdminReadonlyField`."""
+    shown, label = field.field, field.label_tag()
+    if field.is_readonly:
+        name, is_hidden, help_text, place, errors = shown["name"], shown["is_hidden"], shown["help_text"], "", ""
+        content = f'{label}<div class="readonly">{field.contents()}</div>'
+    else:
+        name, is_hidden, help_text, place = shown.name, shown.is_hidden, shown.help_text, shown.id_for_label
+        errors, content = field.errors(), f"{shown}{label}" if field.is_checkbox else f"{label}{shown}"
+    own = f" field-{name}" if name else ""
+    hidden, box = " hidden" if is_hidden else "", " checkbox-row" if field.is_checkbox else ""
+    anchor = f' id="{place}_helptext"' if place else ""
+    note = f'<div class="help{hidden}"{anchor}><div>{help_text}</div></div>' if help_text else ""
+    return (
+        f'<div class="form-row{" errors" if errors else ""}{hidden}{own}">{errors}'
+        f'<div><div class="flex-container{box}">{content}</div>{note}</div></div>'
+    )
 
 
 @register.filter
