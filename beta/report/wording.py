@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple, cast
 
-from django.utils.formats import number_format
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -12,7 +11,7 @@ from django.utils.translation import gettext_lazy
 from beta.report.gather import Report
 from beta.report.verdict import CONDITIONS, VERDICTS, Condition, is_without_feedback
 from monitoring.figures.uptime import format_percent
-from portal.base.words import EMPTY_VALUE, format_count, format_date, format_moment, round_half_up
+from portal.base.words import EMPTY_VALUE, format_count, format_date, format_moment, format_number, round_half_up
 
 
 class Fact(NamedTuple):
@@ -40,15 +39,11 @@ class FactSource(NamedTuple):
 
 def format_score(value: float | None) -> str:
     """Format a score, such as `7.40`, or `7,40` in French."""
-    return EMPTY_VALUE if value is None else number_format(value, 2, use_l10n=True)
+    return EMPTY_VALUE if value is None else format_number(value, 2)
 
 
 def format_milliseconds(value: float | None) -> str:
-    return (
-        EMPTY_VALUE
-        if value is None
-        else _("%(count)s ms") % {"count": number_format(value, 1, use_l10n=True, force_grouping=True)}
-    )
+    return EMPTY_VALUE if value is None else _("%(count)s ms") % {"count": format_number(value, 1)}
 
 
 def format_figure(value: float | None) -> str:
@@ -68,7 +63,7 @@ def format_difference(now: float | None, before: float | None, digits: int = 0) 
         return ""
     changed = round_half_up(now - before, digits)
     sign = "+" if changed > 0 else "−"
-    return f"{sign}{number_format(abs(changed), digits, use_l10n=True, force_grouping=True)}" if changed else ""
+    return f"{sign}{format_number(abs(changed), digits)}" if changed else ""
 
 
 # --- Conditions ------------------------------------------------------------------------------------------------------

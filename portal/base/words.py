@@ -36,14 +36,18 @@ def readers_zone() -> tzinfo:
 
 def zone_abbreviation(moment: datetime) -> str:
     """Return `CET`, or `UTC+04` for zones without letters, as the reader's zone has it at the moment."""
-    name = moment.astimezone(readers_zone()).tzname() or ""
+    return abbreviate_zone(moment.astimezone(readers_zone()))
+
+
+def abbreviate_zone(local: datetime) -> str:
+    name = local.tzname() or ""
     return name if name[:1].isalpha() else f"UTC{name}"
 
 
 def format_moment(moment: datetime) -> str:
     """`2026-03-10 09:12:44 UTC`, in the reader's time zone and the same in every language."""
     local = moment.astimezone(readers_zone())
-    return f"{local:%Y-%m-%d %H:%M:%S} {zone_abbreviation(moment)}"
+    return f"{local.isoformat(' ', 'seconds')[:19]} {abbreviate_zone(local)}"
 
 
 def format_relative(moment: datetime, now: datetime) -> str:
@@ -112,6 +116,16 @@ def format_count(number: int) -> str:
 @lru_cache(KEPT_TEXTS, typed=True)
 def _count_text(number: int, language: str | None) -> str:
     return number_format(number, use_l10n=True, force_grouping=True)
+
+
+def format_number(number: float, digits: int) -> str:
+    """`1,234.5`, with so many digits, as the reader's language writes it."""
+    return _number_text(number, digits, translation.get_language())
+
+
+@lru_cache(KEPT_TEXTS, typed=True)
+def _number_text(number: float, digits: int, language: str | None) -> str:
+    return number_format(number, digits, use_l10n=True, force_grouping=True)
 
 
 def round_half_up(value: float, digits: int = 0) -> float:
