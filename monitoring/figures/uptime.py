@@ -311,7 +311,8 @@ def load_series(target: int, now: datetime, span: str) -> LatencySeries:
     step = int(chosen.step.total_seconds())
     for part in load_parts([target], chosen.period, starts[0]).get(target, ()):
         steps.get(part.start // step * step, []).append(part)
-    points = [sum_parts(parts) for parts in steps.values()]
+    nothing = UptimeFigures()
+    points = [sum_parts(parts) if parts else nothing for parts in steps.values()]
     return LatencySeries(
         starts=starts,
         p50=[point.p50_ms for point in points],

@@ -162,7 +162,7 @@ class TestList:
             found = make_target(f"t{number}", state="down")
             create_rollup(found, Period.DAY, today)
             open_incidents([IncidentOpening(found.subject, "unavailable", found)], mark())
-        assert queries() == few == 12
+        assert queries() == few == 11
 
 
 class TestSorting:

@@ -118,7 +118,7 @@ def test_window_with_targets_covers_only_them(make_target):
 @pytest.mark.django_db
 def test_window_without_targets_covers_all(target, django_assert_num_queries):
     window("weekly").save()
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(1):
         found = active_maintenance(START + timedelta(days=7))
     assert found.includes(target.pk)
     assert found.includes(None)
