@@ -150,10 +150,8 @@ class TargetAdmin(SingleDeletionAdmin, TargetActions, SettingsAdmin):
         for target in rows:
             target.listed = ListedFigures(figures[target.pk][LIST_WINDOW], bars[target.pk], covered.includes(target.pk))
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Target]:
-        """Add the uptime by which the list is sorted."""
-        found: QuerySet[Target] = super().get_queryset(request)
-        return found.annotate(days_uptime=uptime_of_days(LIST_DAYS))
+    def with_sort_keys(self, rows: QuerySet[Target]) -> QuerySet[Target]:
+        return rows.alias(days_uptime=uptime_of_days(LIST_DAYS))
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         context = {"heading": list_heading(timezone.now())} if self.has_view_permission(request) else {}

@@ -69,6 +69,7 @@ class BoundedChangeList(ChangeList):
         for name in self.model_admin.lookups:
             if not all(is_valid_value(self.opts.get_field(name), value) for value in request.GET.getlist(name)):
                 raise IncorrectLookupParameters
+        self.root_queryset = self.model_admin.with_sort_keys(self.root_queryset)
         rows = super().get_queryset(request, *args, **kwargs)
         self.search_notes: Sequence[str] = getattr(request, "search_notes", ())
         return rows
@@ -201,6 +202,10 @@ class GuardedAdmin(Searching):
         """Return the row's subject in the audit trail."""
         return f"{self.audit_name or self.opts.model_name}:{obj}"[:200]
 
+    def with_sort_keys(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        """Add to the rows of a list what it may be sorted by besides columns, which a row's own page does not need."""
+        return rows
+
     def get_sortable_by(self, request: HttpRequest) -> list[Any]:
         """Return the columns themselves: Django finds one made by `moment_column` by the function, not by its name."""
         columns = self.get_list_display(request)
@@ -240,12 +245,9 @@ def audit_action(action: Action) -> Action:
             response = action(model_admin, request, queryset)
             is_done = not (isinstance(response, TemplateResponse) or getattr(request, "needs_no_event", False))
             if is_done and audit.recorded_events(request) == earlier:
-                audit.record_event(
-                    "admin.action",
-                    queryset.model._meta.label_lower,
-                    request=request,
-                    after={"action": getattr(action, "__name__", ""), "chosen": chosen_keys(request)},
-                )
+                label, name = queryset.model._meta.label_lower, getattr(action, "__name__", "")
+                after = {"action": name, "chosen": chosen_keys(request)}
+                audit.record_event("admin.action", label, request=request, after=after)
         return response
 
     return acting

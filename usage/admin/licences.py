@@ -188,8 +188,8 @@ class LicenceAdmin(SettingsAdmin):
         for licence in rows:
             licence.quota_status = statuses[licence.ref]
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Licence]:
-        return quotas.with_month_usage(super().get_queryset(request), timezone.now())
+    def with_sort_keys(self, rows: QuerySet[Licence]) -> QuerySet[Licence]:
+        return quotas.with_month_usage(rows, timezone.now())
 
     def get_sortable_by(self, request: HttpRequest) -> list[Any]:
         """Offer the sums of the month on short lists only. An export in the usual order need not ask how long it is."""
