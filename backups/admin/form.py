@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from zoneinfo import available_timezones
 from django import forms
 from django.contrib.admin.widgets import AdminTextInputWidget
 from django.utils import timezone
+from django.utils.choices import BaseChoiceIterator
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
@@ -66,6 +68,13 @@ def list_time_zones() -> list[tuple[str, str]]:
     return [(name, name) for name in sorted(available_timezones())]
 
 
+class TimeZoneChoices(BaseChoiceIterator):
+    """The zones, read when a form first needs them. Django would examine each of a function's at each form."""
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        yield from list_time_zones()
+
+
 class JobForm(BaseJobForm):
     """Ask for a time of day in a time zone, which is stored as UTC or, for a place with a clock of its own, as cron."""
 
@@ -77,7 +86,7 @@ class JobForm(BaseJobForm):
     )
     time_zone = forms.ChoiceField(
         label=_("Time zone"),
-        choices=list_time_zones,
+        choices=TimeZoneChoices(),
         required=False,
         widget=LongSelect,
         help_text=_("UTC does not follow daylight saving time. A place such as Europe/Paris does."),
