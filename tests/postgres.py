@@ -98,31 +98,10 @@ def serve_debian() -> None:
     options: Any = {"user": user, "stdout": sys.stderr, "cwd": directory}
     data = directory / "data"
     try:
-        make = [
-            binaries / "initdb",
-            "-D",
-            data,
-            "-U",
-            "postgres",
-            "-A",
-            "trust",
-            "-E",
-            "UTF8",
-            "--locale=C.UTF-8",
-            "-N",
-        ]
-        subprocess.run(make, check=True, **options | {"stdout": subprocess.DEVNULL})
-        run = [
-            binaries / "postgres",
-            "-D",
-            data,
-            "-k",
-            directory,
-            "-c",
-            "listen_addresses=",
-            "-c",
-            "log_min_messages=fatal",
-        ]
+        made_by = [str(binaries / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8"]
+        subprocess.run([*made_by, "--locale=C.UTF-8", "-N"], check=True, **options | {"stdout": subprocess.DEVNULL})
+        run = [str(binaries / "postgres"), "-D", str(data), "-k", str(directory)]
+        run += ["-c", "listen_addresses=", "-c", "log_min_messages=fatal"]
         with subprocess.Popen(run, **options) as server:
             try:
                 url = f"postgresql://postgres@/postgres?host={directory}"

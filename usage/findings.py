@@ -56,7 +56,7 @@ def licence_quotas(now: datetime) -> Iterator[Finding]:
         )
         text = text % {"count": format_count(counts["anonymous"])}
         url = licence_list_url(customer="unnamed")
-        yield Finding(Severity.INFO, text, counts["since"], url, _("Assign customers"))
+        yield Finding(Severity.INFO, text, counts["since"], url, _("View licences without a customer"))
 
 
 def licences_over_quota(now: datetime, others: int) -> Iterator[Finding]:
