@@ -247,7 +247,7 @@ def storage_folder(job: ExpectedBackupJob) -> SafeString:
         for field in job._meta.concrete_fields
         if field.name in named and getattr(job, field.name) in ("", None)
     ]
-    note = _("_ stands for empty fields: %(fields)s") % {"fields": ", ".join(empty)} if empty else ""
+    note = _("_ marks empty fields: %(fields)s") % {"fields": ", ".join(empty)} if empty else ""
     return stack_lines(folder, note)
 
 

@@ -72,9 +72,9 @@ def describe_kept_files(job: ExpectedBackupJob) -> str:
     if not kept["count"]:
         return ""
     text = ngettext(
-        "%(count)s stored backup (%(size)s) stays in %(folder)s: no retention applies to it any more. Delete the file "
+        "%(count)s stored backup (%(size)s) stays in %(folder)s: retention no longer applies to it. Delete the file "
         "yourself if needed.",
-        "%(count)s stored backups (%(size)s) stay in %(folder)s: no retention applies to them any more. Delete the "
+        "%(count)s stored backups (%(size)s) stay in %(folder)s: retention no longer applies to them. Delete the "
         "files yourself if needed.",
         kept["count"],
     )

@@ -371,7 +371,7 @@ class TestTheForm:
     def test_page_says_what_an_underscore_of_the_storage_folder_stands_for(self, admin_client, make_job):
         text = page_text(admin_client.get(job_page(make_job("crm", company_name="", city=""))))
         assert "<code>_/_/crm</code>" in text
-        assert "_ stands for empty fields: Company, City" in text
+        assert "_ marks empty fields: Company, City" in text
         text = page_text(admin_client.get(job_page(make_job("hr", company_name="ACME", city="Lyon"))))
         assert "stands for empty fields" not in text
 
