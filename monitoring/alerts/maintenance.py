@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.db.models import F
 from django.utils import timezone
@@ -62,7 +63,7 @@ def first_instant_from(naive: datetime) -> datetime:
 
 def active_maintenance(now: datetime) -> MaintenanceScope:
     """Return what is under maintenance now. Takes one query, with a row for each window and target."""
-    windows = MaintenanceWindow.objects.relevant(now).order_by().only("starts_at", "ends_at", "repeats")
+    windows: Any = MaintenanceWindow.objects.relevant(now).order_by().only("starts_at", "ends_at", "repeats")
     named = windows.annotate(covered=F("targets"))
     covered = {window.covered for window in named if is_window_active(window, now)}
     return MaintenanceScope(everything=None in covered, targets=frozenset(covered - {None}))

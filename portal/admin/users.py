@@ -118,7 +118,7 @@ class VigieUserAdmin(Inviting, ChangedBySuperusers, UserAdmin):  # type: ignore[
     list_filter = (ActiveFilter, StaffFilter, SuperuserFilter)
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-    readonly_fields: Any = ("password_link", "own_permissions", "staff_tokens", LAST_LOGIN, JOINED)
+    readonly_fields = ("password_link", "own_permissions", "staff_tokens", LAST_LOGIN, JOINED)  # type: ignore[assignment]
 
     def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
         """Return what roles leave to choose. Permissions beside the roles are shown of users who have some."""

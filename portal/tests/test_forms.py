@@ -41,7 +41,7 @@ def test_input_is_rendered_as_by_django(widget: forms.Widget, value: object) -> 
     assert BETWEEN_TAGS.sub("><", ours) == BETWEEN_TAGS.sub("><", theirs)
 
 
-class ProfileForm(forms.ModelForm):
+class ProfileForm(forms.ModelForm):  # type: ignore[type-arg]
     error_css_class = "wrong"
 
     class Meta:
