@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models import Q
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
@@ -32,9 +33,11 @@ from portal.api.bodies import body_stream
 from portal.api.pagination import PAGE_PARAMETERS, CursorPagination
 from portal.api.schema import pattern_schema
 from portal.api.views import ApiView, Kind, request_token
+from portal.base.failures import error_line
 from portal.base.moments import format_iso, format_iso_seconds
 from portal.base.problems import Problem
 
+log = logging.getLogger("vigie.backups")
 NAMES = " ".join(f"In {name}: {area.expected}" for name, area in deposits.AREAS.items())
 # The lookup of each query parameter.
 FILTERS = {"agent_id": "agent_id__iexact", "status": "current_status", "database": "database_name"}
@@ -63,9 +66,17 @@ class DepositView(ApiView):
         with deposits.awaiting_body(request._request, agent):
             deposits.store_deposit(deposit, agent, body_stream(request._request))
         if area == "log":
-            orchestration.request_scan_after_report(agent.machine_id)
+            request_scan(agent.machine_id)
         body = {"status": "stored", "name": deposit.name, "size": deposit.size, "sha256": deposit.sha256}
         return Response(body, status=201)
+
+
+def request_scan(machine_id: str) -> None:
+    """Request a scan of a stored report. An error would have the client upload it again; the periodic scan finds it."""
+    try:
+        orchestration.request_scan_after_report(machine_id)
+    except DatabaseError as error:
+        log.error("the scan of %s could not be queued: %s", machine_id, error_line(error))
 
 
 class JobsView(ApiView):

@@ -50,12 +50,23 @@ def request_scan(source: str, agent_id: str = "") -> Scan:
 
 
 def request_scan_after_report(agent_id: str) -> None:
-    """Queue a scan of the machine that uploaded a report, unless nothing is expected of it or a scan is queued."""
+    """Queue a scan of the machine that uploaded a report, unless nothing is expected of it or a scan is queued.
+
+    A queued scan that has begun may have read the folder before the report came: another one is queued.
+    """
     machines = ExpectedBackupJob.objects.watched(timezone.now()).of_machine(agent_id).values_list("agent_id", flat=True)
     with transaction.atomic():
-        areas = DepositArea.objects.get_or_create_for(sorted(set(machines)))
-        if any(area.queued_at is None for area in areas.values()):
+        areas = list(DepositArea.objects.get_or_create_for(sorted(set(machines))).values())
+        unqueued = [area.pk for area in areas if area.queued_at is None or has_scan_begun(area)]
+        if unqueued:
+            DepositArea.objects.filter(pk__in=unqueued).update(queued_at=None)
             request_scan(Scan.Source.API, agent_id)
+
+
+def has_scan_begun(area: DepositArea) -> bool:
+    """Return True if the machine's lease was claimed since its queued scan was requested, whatever became of it."""
+    leases = JobRun.objects.filter(job=LEASE_NAME, cycle_key=lease_key(area))
+    return leases.filter(started_at__gte=area.queued_at).exists()
 
 
 def queue_periodic_scan() -> Scan:
@@ -107,12 +118,13 @@ def run_queued_scan(agent_id: str, scan_pk: int) -> None:
     Raises MachineBusy for a requested scan. A periodic one counts as done then, since the machine is being scanned.
     """
     area = DepositArea.objects.get_or_create_for([agent_id])[agent_id]
-    is_requested = not Scan.objects.filter(pk=scan_pk, source=Scan.Source.SCHEDULE).exists()
+    periodic = Scan.objects.filter(pk=scan_pk, source=Scan.Source.SCHEDULE).first()
     try:
-        scan_with_lease(area, scan_pk, timezone.now(), TASK_PATIENCE if is_requested else timedelta(0))
+        scan_with_lease(area, scan_pk, timezone.now(), timedelta(0) if periodic else TASK_PATIENCE)
     except MachineBusy:
-        if is_requested:
+        if periodic is None:
             raise
+        DepositArea.objects.filter(pk=area.pk, queued_at=periodic.at).update(queued_at=None)
         Scan.objects.add_counts(scan_pk, agents_done=1)
     finish_scan(scan_pk)
 

@@ -38,7 +38,7 @@ Promotion = BackupEntry.Promotion
 BATCH, BATCH_BYTES, BATCH_SECONDS = 200, 1024 * 1024 * 1024, 60.0
 KEEP_ALIVE_SECONDS = 20.0
 AREA_FIELDS = (
-    "trouble", "troubled_since", "unexpected", "ahead", "first_seen", "spellings", "unread", "scanned_at", "queued_at",
+    "trouble", "troubled_since", "unexpected", "ahead", "first_seen", "spellings", "unread", "scanned_at",
 )  # fmt: skip
 STORAGE_FIELDS = ("promotion", "promotion_reason", "stored_path")
 
@@ -162,8 +162,10 @@ def update_area(area: DepositArea, folders: ReportFolders, now: datetime, result
         area.unexpected, area.ahead = folders.unexpected_databases(), folders.reports_ahead(now)
         area.spellings, area.unread = folders.spellings(), folders.unread_names()
         note_first_seen(area, now)
-    area.scanned_at, area.queued_at = timezone.now(), None
+    area.scanned_at = timezone.now()
     area.save(update_fields=AREA_FIELDS)
+    # A request that came during the scan waits for another one.
+    DepositArea.objects.filter(pk=area.pk, queued_at=area.queued_at).update(queued_at=None)
 
 
 def note_first_seen(area: DepositArea, now: datetime) -> None:

@@ -77,6 +77,43 @@ def test_uploaded_report_has_its_machine_scanned_at_once_and_only_once(due, make
     assert OrmQ.objects.count() == 1
 
 
+def test_report_uploaded_during_its_machines_scan_has_it_scanned_once_more(due, put, monkeypatch):
+    due(agent_id="PC-1", deposited=False)
+    name, real, reads = "OPERATION_20250612_1300_PC-1.json", orchestration.scan_machine, []
+
+    def scanning(area, lease, now):
+        reads.append(now)
+        if len(reads) == 1:
+            put(name, area="log"), put(name, area="log")
+        return real(area, lease, now)
+
+    monkeypatch.setattr(orchestration, "scan_machine", scanning)
+    put(name, area="log")
+    assert (deliver_all(), len(reads)) == (2, 2)
+    assert DepositArea.objects.get().queued_at is None
+
+
+def test_report_is_not_left_to_a_periodic_scan_that_gave_up_on_a_busy_machine(due, put):
+    due(agent_id="PC-1", deposited=False)
+    area = DepositArea.objects.get_or_create_for(["PC-1"])["PC-1"]
+    claim_cycle(orchestration.LEASE_NAME, orchestration.lease_key(area))
+    orchestration.queue_periodic_scan()
+    deliver_all()
+    put("OPERATION_20250612_1300_PC-1.json", area="log")
+    assert Scan.objects.filter(source=Scan.Source.API).count() == OrmQ.objects.count() == 1
+
+
+def test_stored_report_is_acknowledged_although_its_scan_cannot_be_queued(due, put, monkeypatch, caplog):
+    due(agent_id="PC-1", deposited=False)
+
+    def away(*args):
+        raise OperationalError("away")
+
+    monkeypatch.setattr(orchestration, "request_scan", away)
+    assert put("OPERATION_20250612_1300_PC-1.json", area="log").status_code == 201
+    assert "the scan of PC-1 could not be queued" in caplog.text
+
+
 def test_settled_machines_get_no_task(due):
     due()
     orchestration.queue_periodic_scan()
