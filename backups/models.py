@@ -394,7 +394,10 @@ class Scan(models.Model):
         verbose_name = _("scan")
         verbose_name_plural = _("scans")
         ordering = ["-id"]
-        indexes = [models.Index(fields=["started_at"], name="scan_started")]
+        indexes = [
+            models.Index(fields=["started_at"], name="scan_started"),
+            models.Index(fields=["agent_id", "-id"], name="scan_unfinished", condition=Q(finished_at=None)),
+        ]
 
     def __str__(self) -> str:
         return words.format_moment(self.started_at)

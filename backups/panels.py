@@ -30,7 +30,7 @@ from portal.desk.panels import Section, Tile, chart_start, daily_chart, machine_
 
 FRESH_SECONDS = 60
 SHOWN_DATABASES = 50
-NEWEST_SCANS = 10
+MOST_UNFINISHED = 100
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,10 @@ def load_latest_entries(jobs: Iterable[ExpectedBackupJob]) -> dict[int, LatestEn
 
 @dataclass(frozen=True)
 class ScanStatus:
-    """The last finished scan of all machines, a running one, and a missing deposit root as the newest scan saw it."""
+    """The last finished scan of all machines, a running one, and a missing deposit root as the newest scan saw it.
+
+    A running scan of all machines comes before one of a single machine.
+    """
 
     last: Scan | None
     running: Scan | None
@@ -107,12 +110,12 @@ class ScanStatus:
 
 
 def load_scan_status(now: datetime) -> ScanStatus:
-    newest = list(Scan.objects.order_by("-id")[:NEWEST_SCANS])
-    running = find_ongoing(newest, now)
+    newest = Scan.objects.order_by("-id").first()
+    running = find_ongoing(Scan.objects.filter(finished_at=None).order_by("agent_id", "-id")[:MOST_UNFINISHED], now)
     return ScanStatus(
         last=Scan.objects.last_full(),
         running=running[0] if running else None,
-        root_is_missing=bool(newest) and newest[0].root_is_missing,
+        root_is_missing=newest is not None and newest.root_is_missing,
     )
 
 

@@ -175,6 +175,14 @@ class TestTheLastScan:
         found = load_scan_status(timezone.now())
         assert (found.last, found.running, found.root_is_missing) == (whole, running, False)
 
+    def test_running_full_scan_is_found_behind_many_scans_of_single_machines(self):
+        running = make_finished_scan(finished_at=None)
+        for number in range(12):
+            single = make_finished_scan(agent_id=f"SRV-{number}", finished_at=None)
+            enqueue("backups.scan_agent", single.agent_id, single.pk, cluster="slow")
+        enqueue("backups.scan_agent", "SRV-1", running.pk, cluster="slow")
+        assert load_scan_status(timezone.now()).running == running
+
     def test_killed_scan_is_not_running(self):
         make_finished_scan(finished_at=None)
         assert load_scan_status(timezone.now()).running is None
