@@ -43,8 +43,12 @@ def waiting_bugs(now: datetime) -> Iterator[Finding]:
         "unrated": (Q(severity="", received_at__lt=now - UNRATED_FOR), UNRATED_FOR),
     }
     counts = {kind: Count("pk", filter=condition) for kind, (condition, _delay) in kinds.items()}
-    since = {f"{kind}_since": Min(waits_since(delay), filter=condition) for kind, (condition, delay) in kinds.items()}
-    by_programme = waiting.values("programme", "programme__name").annotate(**counts, **since)
+    moments = {
+        f"{kind}_{name}": moment(waits_since(delay), filter=condition)
+        for kind, (condition, delay) in kinds.items()
+        for name, moment in (("since", Min), ("renewed_at", Max))
+    }
+    by_programme = waiting.values("programme", "programme__name").annotate(**counts, **moments)
     rows, has_others = split_shown(by_programme.filter(Q(critical__gt=0) | Q(high__gt=0) | Q(unrated__gt=0)))
     for row in rows:
         yield from bug_findings(row)
@@ -83,7 +87,8 @@ def bug_findings(row: Mapping[str, Any]) -> Iterator[Finding]:
             words = {"count": format_count(row[kind]), "programme": row["programme__name"]}
             action = _("View bugs in %(programme)s") % words
             since, url = row[f"{kind}_since"], bugs_url(row["programme"], kind)
-            yield Finding(severity, text % words, since, url, action, key=f"beta.bugs:{row['programme']}:{kind}")
+            key, renewed_at = f"beta.bugs:{row['programme']}:{kind}", row[f"{kind}_renewed_at"]
+            yield Finding(severity, text % words, since, url, action, key=key, renewed_at=renewed_at)
 
 
 def bugs_url(programme: int, kind: str) -> str:

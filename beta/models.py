@@ -135,8 +135,8 @@ class BetaFeedback(Assignable):
 
     `source` is the token that sent it (`client:<label>`, `agent:<machine_id>`), or `public` for a programme's key.
     `given_at` is the sender's time, corrected for their clock as noted in `clock`. `digest` is of the content as sent:
-    triage changes type and severity, and a repetition must still be recognized. `triaged_at` is when type, severity or
-    status last changed.
+    triage changes type and severity, and a repetition must still be recognized. `triaged_at` is when triage last
+    changed type or severity, or reopened the feedback.
     """
 
     class Type(models.TextChoices):

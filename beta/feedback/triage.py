@@ -15,8 +15,8 @@ from beta.models import BetaFeedback, BetaProgramme, FeedbackTag
 
 Status = BetaFeedback.Status
 FIELDS = ("type", "severity", "status", "duplicate_of", "assignee", "incident", "fix_version")
-# What decides which bugs wait for an operator.
-WAITING_FIELDS = {"type", "severity", "status"}
+# What decides, with the status, which bugs wait for an operator.
+RATING_FIELDS = {"type", "severity"}
 MOST_TAGS = 10
 LONGEST_TAG = 40
 
@@ -47,12 +47,14 @@ def apply_triage(feedback: BetaFeedback, wanted: Mapping[str, Any]) -> list[Tria
     fields = complete_fields(feedback, wanted)
     changes = {name: fields[name] for name in FIELDS if name in fields and getattr(feedback, name) != fields[name]}
     before = {name: audit_value(getattr(feedback, name)) for name in changes}
-    for name, value in changes.items():
+    is_reopened = feedback.status not in BetaFeedback.UNSETTLED and changes.get("status") in BetaFeedback.UNSETTLED
+    written = dict(changes)
+    if is_reopened or changes.keys() & RATING_FIELDS:
+        written["triaged_at"] = timezone.now()
+    for name, value in written.items():
         setattr(feedback, name, value)
-    if changes.keys() & WAITING_FIELDS:
-        feedback.triaged_at = timezone.now()
-    if changes:
-        feedback.save(update_fields=[*changes, "triaged_at"])
+    if written:
+        feedback.save(update_fields=written)
     after = {name: audit_value(value) for name, value in changes.items()}
     old, new = tag_changes(feedback, wanted)
     if old != new:

@@ -95,6 +95,17 @@ class TestBugs:
         (second,) = found(waiting_bugs)
         assert began <= first.since < second.since
 
+    def test_another_bug_renews_the_finding(self, programme):
+        first = bug(programme, "critical", 5 * HOUR)
+        second = bug(programme, "critical", HOUR)
+        (finding,) = found(waiting_bugs)
+        assert (finding.since, finding.renewed_at) == (first.received_at, second.received_at)
+
+    def test_planning_a_bug_does_not_date_the_finding_anew(self, programme):
+        waiting = bug(programme, "critical")
+        apply_triage(waiting, {"status": "planned"})
+        assert [finding.renewed_at for finding in found(waiting_bugs)] == [waiting.received_at]
+
     def test_triage_of_other_fields_does_not_date_the_finding_anew(self, programme):
         waiting = bug(programme, "critical")
         apply_triage(waiting, {"fix_version": "6.1"})
