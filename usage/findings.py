@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.db.models import Count, Max, Min, Q, Sum
+from django.db.models.functions import TruncDay
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from portal.base.findings import SHOWN, Finding, Severity, finding_sources
 from portal.base.words import format_count
+from portal.desk.history import describe_subject
+from portal.desk.models import VALID_FOR
 from portal.models import AuditEvent
 from usage.models import Licence, RollupProgress, Run, TrackingWriter
 from usage.models.runs import MOST_PLAUSIBLE_PAGES
@@ -21,8 +24,8 @@ BEHIND = timedelta(minutes=10)
 DROPPED_SHOWN = timedelta(days=1)
 IMPLAUSIBLE_SHOWN = timedelta(days=7)
 REFUSED_SHOWN = timedelta(days=1)
-# Refusals are recorded once an hour: so many are the 30 days for which a finding can be acknowledged.
-LONGEST_STREAK = 720
+# Longer than an acknowledgement is valid, which a streak begun before it must not lapse.
+LONGEST_STREAK = VALID_FOR + REFUSED_SHOWN
 
 
 def licence_list_url(**query: str) -> str:
@@ -127,19 +130,23 @@ def refused_runs(now: datetime) -> Iterator[Finding]:
     for caller in callers.order_by("-newest")[:SHOWN]:
         url = reverse("admin:portal_auditevent_change", args=[caller["newest"]])
         action, actor = caller["action"], caller["actor"]
-        text, since = texts[action] % {"who": actor}, refused_since(action, actor)
+        text, since = texts[action] % {"who": describe_subject(actor)}, refused_since(action, actor, now)
         key = f"usage.{action}:{actor}"
         yield Finding(Severity.WARNING, text, since, url, _("View the rejected reports"), key=key)
 
 
-def refused_since(action: str, actor: str) -> datetime | None:
-    """Return the begin of the latest streak of refusals: a day without any ends one, and with it the finding."""
-    events = AuditEvent.objects.filter(action=action, actor=actor).order_by("-pk")
+def refused_since(action: str, actor: str, now: datetime) -> datetime | None:
+    """Return the start of the latest streak of refusals: 24 hours without any end it, and with it the finding.
+
+    Such a gap lies between two days, so the first and the last refusal of each day are enough, however many there are.
+    """
+    events = AuditEvent.objects.filter(action=action, actor=actor, at__gt=now - LONGEST_STREAK)
+    days = events.values(day=TruncDay("at", tzinfo=UTC)).annotate(first=Min("at"), last=Max("at")).order_by("-day")
     since: datetime | None = None
-    for at in events.values_list("at", flat=True)[:LONGEST_STREAK]:
-        if since is not None and since - at > REFUSED_SHOWN:
+    for first, last in days.values_list("first", "last"):
+        if since is not None and since - last > REFUSED_SHOWN:
             break
-        since = at
+        since = first
     return since
 
 

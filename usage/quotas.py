@@ -195,7 +195,8 @@ def find_update(licence: Licence, status: QuotaStatus) -> LicenceUpdate | None:
     fields: dict[str, datetime | date | int | None] = {}
     until = status.period.end if status.is_used_up else None
     marked_until = licence.exceeded_until
-    if until != (marked_until if marked_until and marked_until > status.now else None):
+    is_marked_otherwise = until != (marked_until if marked_until and marked_until > status.now else None)
+    if is_marked_otherwise or (until and licence.exceeded_since is None):
         fields |= {"exceeded_until": until, "exceeded_since": status.now if until else None}
     warned = licence.told_percent if licence.told_period == status.period.first_day else 0
     reached = FULL if status.is_used_up else NEAR if (status.percent or 0) >= NEAR else 0

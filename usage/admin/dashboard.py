@@ -93,7 +93,7 @@ def read_range(query: Mapping[str, str], now: datetime) -> tuple[DayRange, Range
 
 
 def describe_range(shown: DayRange) -> str:
-    """Return `from March 2, 2026 to March 31, 2026`, in the reader's language."""
+    """Return `from 2 March 2026 to 31 March 2026`, in the reader's language."""
     words = {"since": format_date(shown.first, "DATE_FORMAT"), "until": format_date(shown.last, "DATE_FORMAT")}
     return gettext("from %(since)s to %(until)s") % words
 

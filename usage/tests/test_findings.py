@@ -6,6 +6,7 @@ import pytest
 from django.utils import timezone
 
 from portal.base.findings import Severity
+from portal.desk.models import VALID_FOR
 from portal.models import AuditEvent
 from usage import findings, metrics
 from usage.consumption import period_at
@@ -122,6 +123,23 @@ class TestRefusedRuns:
         dated = [(finding.key, finding.since) for finding in findings.refused_runs(now)]
         expected = ("usage.refused.app_mismatch:client:gui", now - timedelta(hours=oldest_hour or 0))
         assert dated == ([expected] if oldest_hour else [])
+
+    def test_refusals_from_many_addresses_keep_the_date_of_the_first(self):
+        now = timezone.now()
+        times = [now - timedelta(hours=30), *(now - timedelta(hours=10, seconds=second) for second in range(730))]
+        AuditEvent.objects.bulk_create(
+            AuditEvent(at=at, last_at=at, actor="client:gui", action="refused.app_mismatch") for at in reversed(times)
+        )
+        assert [finding.since for finding in findings.refused_runs(now)] == [times[0]]
+
+    def test_date_of_a_streak_longer_than_an_acknowledgement_does_not_lapse_it(self):
+        now = timezone.now()
+        AuditEvent.objects.bulk_create(
+            AuditEvent(at=at, last_at=at, actor="client:gui", action="refused.app_mismatch")
+            for at in (now - timedelta(hours=hours) for hours in range(40 * 24, 0, -12))
+        )
+        (finding,) = findings.refused_runs(now)
+        assert finding.since <= now - VALID_FOR
 
 
 class TestDroppedRecords:

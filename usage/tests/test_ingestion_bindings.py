@@ -61,8 +61,8 @@ def test_finding_names_the_refused_caller(call, tokens):
     call("POST", "usage/report", tokens["two apps"], body=run_payload(app_name="gui"))
     found = list(findings.refused_runs(timezone.now()))
     assert [finding.text.partition(".")[0] for finding in found] == [
-        "client:two reported runs of an application that its token does not allow",
-        "agent:PC-1 reported runs of a licence that its machine does not allow",
+        "two (token) reported runs of an application that its token does not allow",
+        "PC-1 (machine) reported runs of a licence that its machine does not allow",
     ]
     assert AuditEvent.objects.get(action="refused.licence_mismatch").count == 1
     assert not list(findings.refused_runs(timezone.now() + findings.REFUSED_SHOWN))

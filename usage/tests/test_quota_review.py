@@ -56,6 +56,14 @@ def test_mark_is_dated_anew_when_the_licence_is_over_its_quota_again(reviewed):
     assert dates == [NOON, NOON, None, NOON + timedelta(hours=3)]
 
 
+def test_mark_without_a_date_gets_one(reviewed):
+    licence = create_licence(quota=100, exceeded_until=MONTH_END, told_period="2026-03-01", told_percent=100)
+    create_rollup(NOON, pages=100)
+    reviewed()
+    licence.refresh_from_db()
+    assert (licence.exceeded_since, licence.exceeded_until) == (NOON, MONTH_END)
+
+
 class TestWarnings:
     @pytest.mark.parametrize(
         ("pages", "sent"), [(0, []), (79, []), (80, [NEAR]), (99, [NEAR]), (100, [FULL]), (500, [FULL])]
