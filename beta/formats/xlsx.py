@@ -3,6 +3,7 @@
 import io
 import math
 from collections.abc import Callable, Sequence
+from copy import copy
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
@@ -59,8 +60,11 @@ class ReportBook(Workbook):  # type: ignore[misc]  # openpyxl has no types
         super().__init__()
         self.styles: dict[Style, Any] = {}
 
-    def shared_style(self, cell: Any, style: Style) -> Any:
-        """Return a style as cells hold it. `cell` is a new one, which gets the style if it is the first with it."""
+    def cell_style(self, cell: Any, style: Style) -> Any:
+        """Return a style as a cell holds it: an object of its own, which openpyxl changes with the cell.
+
+        `cell` is a new one, which gets the style if it is the first with it.
+        """
         if style not in self.styles:
             form, bold, side, is_wrapped = style
             if form:
@@ -70,7 +74,7 @@ class ReportBook(Workbook):  # type: ignore[misc]  # openpyxl has no types
             if side or is_wrapped:
                 cell.alignment = Alignment(side, "top" if is_wrapped else None, wrap_text=is_wrapped or None)
             self.styles[style] = cell._style
-        return self.styles[style]
+        return copy(self.styles[style])
 
 
 def render_xlsx(report: Report) -> bytes:
@@ -236,7 +240,7 @@ def write_cell(sheet: Any, line: int, column: int, value: Any, style: Style) -> 
         return
     cell = sheet.cell(line, column)
     # Before the value: openpyxl gives a date without a date's format one of its own.
-    cell._style = sheet.parent.shared_style(cell, style)
+    cell._style = sheet.parent.cell_style(cell, style)
     value = limit_stacked_marks(value) if isinstance(value, str) else value
     cell.value = value if isinstance(value, date) else workbook_cell(value)
 

@@ -12,6 +12,7 @@ from django.utils import translation
 from openpyxl import load_workbook
 
 from beta.formats import FORMATS, render_report, report_response
+from beta.formats.xlsx import ReportBook, Style, write_cell
 from beta.models import BetaSnapshot
 from beta.report import wording
 from beta.report.gather import build_report
@@ -354,6 +355,13 @@ def turned_round(value):
     if isinstance(value, dict):
         return {name: turned_round(value[name]) for name in reversed(value)}
     return [turned_round(each) for each in value] if isinstance(value, list) else value
+
+
+def test_cells_of_one_style_change_apart():
+    sheet = ReportBook().active
+    write_cell(sheet, 1, 1, NOON.date(), Style(side="center"))
+    write_cell(sheet, 1, 2, "text", Style(side="center"))
+    assert (sheet["A1"].number_format, sheet["B1"].number_format) == ("yyyy-mm-dd", "General")
 
 
 @pytest.mark.parametrize("form", ["json", "csv", "txt"])
