@@ -28,7 +28,7 @@ from bench.pages.rows import create_rows
 from bench.server import SHIPPED, run_server, settings_module, sign_in_operator
 
 PAIRS, WARM, CALLS = 20, 4, 60
-# Django's list of ten million rows takes a second: fewer pairs tell enough.
+# Django's list of ten million rows takes a second: it is compared in fewer pairs.
 FEWEST_PAIRS, SECONDS_OF_PAIRS = 5, 5
 LIST_LIMIT, LANDING_LIMIT, SEARCH_LIMIT_MS, SEARCH_RATIO = 1.5, 2.0, 100, 3.0
 COLD_KB, WARM_KB = 150, 30
