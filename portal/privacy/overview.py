@@ -38,7 +38,9 @@ class HeldData:
 def overview(subject: Subject) -> list[HeldData]:
     """Return the tables with data about the subject, and those that were too long to read."""
     by_model: dict[type[models.Model], HeldData] = {}
-    for table in (source for source in personal_data.all() if isinstance(source, PersonalDataTable)):
+    for table in (
+        source for source in personal_data.all() if isinstance(source, PersonalDataTable) and source.is_shown
+    ):
         held = by_model.setdefault(table.model, HeldData(table.model, {}))
         count_table(table, subject, held)
     return [held for held in by_model.values() if held.count or not held.is_whole]

@@ -58,7 +58,8 @@ class PersonalDataTable:
     the others are searched by reading the table, unless `searched` returns the columns to search.
 
     `owned` returns a condition for rows that refer to the subject, `also` further changes of a row, `shown` what an
-    export shows instead of a column, so that it reveals nothing about others. `unread` columns are never loaded.
+    export shows instead of a column, so that it reveals nothing about others. `unread` columns are never loaded. The
+    rows of a table that is not `is_shown` are only erased: no export and no overview reads them.
     """
 
     model: type[models.Model]
@@ -74,6 +75,7 @@ class PersonalDataTable:
     shown: Callable[[Any, Subject], Row] = lambda row, subject: {}
     remarks: Callable[[Subject], Iterable[str]] = lambda subject: ()
     unread: Sequence[str] = ()
+    is_shown: bool = True
 
     @property
     def label(self) -> str:
@@ -141,7 +143,7 @@ class PersonalDataTable:
     # --- Showing -----------------------------------------------------------------------------------------------------
 
     def rows(self, subject: Subject) -> Iterator[tuple[Any, Row]]:
-        for row, is_certain in self.looked_at(subject):
+        for row, is_certain in self.looked_at(subject) if self.is_shown else ():
             if is_certain or self.changes(row, subject, SAMPLE_PSEUDONYM) or self.is_elsewhere(row, subject):
                 columns = (column.attname for column in self.model._meta.concrete_fields)
                 values = {name: getattr(row, name) for name in columns if name not in NEVER_SHOWN}

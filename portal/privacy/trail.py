@@ -1,19 +1,18 @@
 """Personal data in the audit trail: actors, addresses, and the old and new values of what was changed."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from django.db.models import Q
 
-from portal.audit import user_subject
 from portal.models import AuditEvent
 from portal.privacy.registry import PersonalDataTable, Row, personal_data
-from portal.privacy.subjects import Subject, users_of
+from portal.privacy.subjects import Subject
 
 # Recorded values that are the name of a user, which may be any word elsewhere.
 USERS = ("assignee", "acknowledged_by", "username")
-# Names of a person, in events about their account.
-OWN_NAMES = ("first_name", "last_name")
+# Names of a person, in events about their account: an earlier user name or address may be like none of today's.
+OWN_NAMES = ("first_name", "last_name", "username", "email")
 # Texts that people write. They are erased with their author, as in the tables that they were copied from.
 WRITTEN = ("comment", "cause")
 
@@ -43,51 +42,61 @@ def rename_user(values: Any, cleared: tuple[str, ...], rename: Callable[[str], s
 # --- Texts -----------------------------------------------------------------------------------------------------------
 
 
-class WrittenTexts(PersonalDataTable):
-    """Events that keep a text of the person, as the old value of a later one too. They are not exported twice."""
-
-    def rows(self, subject: Subject) -> Iterator[tuple[Any, Row]]:
-        return iter(())
-
-
 def events_of_author(subject: Subject) -> Q | None:
-    """Select the events about everything that the person wrote a text about."""
-    actors = [user_subject(user) for user in users_of(subject)]
-    written = Q(*((f"after__{name}__isnull", False) for name in WRITTEN), _connector=Q.OR)
-    about = AuditEvent.objects.filter(written, actor__in=actors).order_by().values_list("subject", flat=True)
-    subjects = list(about.distinct()) if actors else []
+    """Select the events about everything that the person wrote a text about.
+
+    The log tells who wrote what also after the account is gone.
+    """
+    if subject.is_machine or subject.is_participant:
+        return None
+    names = ("actor", "before__acknowledged_by", "after__acknowledged_by")
+    texts = [f"{side}__{name}__isnull" for side in ("before", "after") for name in WRITTEN]
+    written = AuditEvent.objects.filter(Q(*((text, False) for text in texts), _connector=Q.OR))
+    rows = written.order_by().values_list("subject", *names).distinct()
+    subjects = {about for about, *people in rows.iterator() if any(map(subject.is_named, people))}
     return Q(subject__in=subjects) if subjects else None
 
 
 def without_texts(event: AuditEvent, subject: Subject, pseudonym: str) -> Row:
-    """Clear the new texts of the person's own events, and the old ones that the person wrote."""
+    """Clear the texts that the person wrote, also where a later event replaced or kept them."""
     changes: Row = {}
-    if subject.is_named(event.actor):
-        changes["after"] = clear_texts(event.after, WRITTEN)
-    if isinstance(event.before, dict):
-        own = [name for name in WRITTEN if event.before.get(name) and is_author(event, name, subject)]
-        changes["before"] = clear_texts(event.before, tuple(own))
+    for side in ("before", "after"):
+        values = values_of(getattr(event, side))
+        own = [name for name in WRITTEN if values.get(name) and is_author(event, side, name, subject)]
+        if own:
+            changes[side] = values | dict.fromkeys(own, "")
     return changes
 
 
-def is_author(event: AuditEvent, name: str, subject: Subject) -> bool:
-    """Return True if the subject wrote the text that an event replaced: the event before it says who did."""
-    known = event.before.get("acknowledged_by") if isinstance(event.before, dict) else None
-    if known:
-        return subject.is_named(known)
+def is_author(event: AuditEvent, side: str, name: str, subject: Subject) -> bool:
+    """Return True if the subject wrote the text: the event's actor wrote a new one, and someone before them the old."""
+    before, after = values_of(event.before), values_of(event.after)
+    if side == "after" and before.get(name) != after[name]:
+        return subject.is_named(event.actor)
+    known = before.get("acknowledged_by") or last_author(event, name)
+    return subject.is_named(known or (event.actor if side == "after" else ""))
+
+
+def last_author(event: AuditEvent, name: str) -> str:
+    """Return the actor of the newest earlier event that changed the text, not of one that kept it."""
     earlier = AuditEvent.objects.filter(subject=event.subject, pk__lt=event.pk, **{f"after__{name}__isnull": False})
-    last = earlier.order_by("-pk").values_list("actor", flat=True).first()
-    return last is not None and subject.is_named(last)
+    rows = earlier.order_by("-pk").values_list("actor", "before", "after")
+    return next(
+        (actor for actor, old, new in rows.iterator() if values_of(old).get(name) != values_of(new).get(name)), ""
+    )
 
 
-def clear_texts(values: Any, names: tuple[str, ...]) -> Any:
-    return values | {name: "" for name in names if values.get(name)} if isinstance(values, dict) else values
+def values_of(recorded: Any) -> dict[str, Any]:
+    return recorded if isinstance(recorded, dict) else {}
 
 
 personal_data.register(
     PersonalDataTable(AuditEvent, names=("actor",), texts=("subject", "before", "after"), also=event_changes)
 )
-# Registered after the events themselves and therefore erased before them, which still name the author.
+# Registered after the events themselves and therefore erased before them, which still name the author. Other people's
+# events are not data about the person, and those of the person are shown above.
 personal_data.register(
-    WrittenTexts(AuditEvent, owned=events_of_author, also=without_texts, searched=lambda subject: ())
+    PersonalDataTable(
+        AuditEvent, owned=events_of_author, also=without_texts, searched=lambda subject: (), is_shown=False
+    )
 )
