@@ -27,14 +27,14 @@ HIDDEN = "•••"
 class SubjectKind:
     """The rows that a prefix of subjects and actors names. `find` returns the filters for what follows the prefix.
 
-    If `is_key`, that is a number or key, and the row has another name; `related` are the relations its name needs. Then
-    `find` returns one filter, by equality.
+    With `is_key`, a number or key follows the prefix, and people know the row by another name. `find` then returns one
+    filter, by equality, and `columns` are those that the name is made of.
     """
 
     model: str
     find: Callable[[str], dict[str, Any]]
     is_key: bool = False
-    related: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
 
 
 def by_number(text: str) -> dict[str, Any]:
@@ -45,13 +45,14 @@ def by_number(text: str) -> dict[str, Any]:
 SUBJECTS: dict[str, SubjectKind] = {
     "user": SubjectKind("auth.user", lambda name: {"username": name}),
     "group": SubjectKind("auth.group", lambda name: {"name": name}),
-    "token": SubjectKind("portal.apitoken", lambda key: {"key": key}, is_key=True),
+    "token": SubjectKind("portal.apitoken", lambda key: {"key": key}, is_key=True, columns=("kind", "label", "key")),
     "client": SubjectKind("portal.apitoken", lambda label: {"kind": "client", "label": label}),
     "enroll": SubjectKind("portal.apitoken", lambda label: {"kind": "enroll", "label": label}),
     "channel": SubjectKind(
         "portal.notificationchannel",
         lambda key: by_number(key) if key.isdecimal() else {"environment_key": key},
         is_key=True,
+        columns=("name",),
     ),
 }
 

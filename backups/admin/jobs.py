@@ -141,7 +141,7 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
         jobs: QuerySet[Any] = super().get_queryset(request)
         return with_standing(jobs, timezone.now())
 
-    def prepare_rows(self, rows: list[Any]) -> None:
+    def prepare_rows(self, request: HttpRequest, rows: list[Any]) -> None:
         newest = load_latest_entries(rows)
         for job in rows:
             job.newest = newest.get(job.pk, LatestEntries())

@@ -113,7 +113,7 @@ class FeedbackAdmin(FeedbackActions, SettingsAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return FeedbackChangeList
 
-    def prepare_rows(self, rows: list[Any]) -> None:
+    def prepare_rows(self, request: HttpRequest, rows: list[Any]) -> None:
         """Prefetch the tags of the rows."""
         prefetch_related_objects(rows, "tags")
 

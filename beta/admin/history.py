@@ -18,7 +18,7 @@ EVENT_TEXTS.update(
 )
 SUBJECTS.update(
     {
-        "beta": SubjectKind("beta.betaprogramme", by_number, is_key=True),
+        "beta": SubjectKind("beta.betaprogramme", by_number, is_key=True, columns=("name",)),
         "feedback": SubjectKind("beta.betafeedback", by_number, is_key=True),
     }
 )

@@ -105,7 +105,7 @@ class BetaProgrammeAdmin(SingleDeletionAdmin, ReportExportAdmin, SettingsAdmin):
         ),
     )
 
-    def prepare_rows(self, rows: list[Any]) -> None:
+    def prepare_rows(self, request: HttpRequest, rows: list[Any]) -> None:
         """Attach the status of each programme."""
         found = recent_statuses(rows, timezone.now())
         for programme in rows:

@@ -27,8 +27,10 @@ EVENT_TEXTS.update(
 )
 SUBJECTS.update(
     {
-        "target": SubjectKind("monitoring.target", by_number, is_key=True),
-        "incident": SubjectKind("monitoring.incident", by_number, is_key=True, related=("target",)),
-        "maintenancewindow": SubjectKind("monitoring.maintenancewindow", by_number, is_key=True),
+        "target": SubjectKind("monitoring.target", by_number, is_key=True, columns=("name",)),
+        "incident": SubjectKind(
+            "monitoring.incident", by_number, is_key=True, columns=("rule", "subject", "target__name")
+        ),
+        "maintenancewindow": SubjectKind("monitoring.maintenancewindow", by_number, is_key=True, columns=("name",)),
     }
 )

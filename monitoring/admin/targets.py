@@ -142,7 +142,7 @@ class TargetAdmin(SingleDeletionAdmin, TargetActions, SettingsAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return [name for _title, fields in self.state_fieldsets for name in fields]
 
-    def prepare_rows(self, rows: list[Any]) -> None:
+    def prepare_rows(self, request: HttpRequest, rows: list[Any]) -> None:
         """Add figures and bars to each target."""
         now, targets = timezone.now(), [target.pk for target in rows]
         figures = uptime.load_figures(targets, now, [LIST_WINDOW])

@@ -45,7 +45,7 @@ class MaintenanceWindowAdmin(MonitoringAdmin):
         (_("Targets"), {"fields": ("targets",), "classes": ["whole"]}),
     )
 
-    def prepare_rows(self, rows: list[Any]) -> None:
+    def prepare_rows(self, request: HttpRequest, rows: list[Any]) -> None:
         """Add to each window how many targets it names, and the first of them."""
         named = MaintenanceWindow.objects.filter(pk__in=[window.pk for window in rows]).order_by()
         counts = named.annotate(count=Count("targets"), first=Min("targets__name")).values_list("pk", "count", "first")

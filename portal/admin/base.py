@@ -99,7 +99,7 @@ class BoundedChangeList(ChangeList):
         super().get_results(request)
         self.result_list = list(self.result_list[: self.list_max_show_all])
         if isinstance(self.model_admin, Exporting):
-            self.model_admin.prepare_rows(self.result_list)
+            self.model_admin.prepare_rows(request, self.result_list)
 
 
 class GuardedAdmin(Searching):

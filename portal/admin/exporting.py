@@ -129,7 +129,7 @@ class Exporting(admin.ModelAdmin):  # type: ignore[type-arg]
     def address(self, name: str, *args: Any) -> str:
         raise NotImplementedError
 
-    def prepare_rows(self, rows: list[Any]) -> None:
+    def prepare_rows(self, request: HttpRequest, rows: list[Any]) -> None:
         """Attach to rows what columns show beside the row's own fields, by queries for all rows at once.
 
         Called with the rows of a page, or with a part of those of an export.
@@ -139,7 +139,7 @@ class Exporting(admin.ModelAdmin):  # type: ignore[type-arg]
         columns = [name for name in self.get_list_display(request) if name != "action_checkbox"]
         cells = [cell for name in columns for cell in self.column_cells(name)]
         titles = [capfirst(str(title)) for title, _value in cells]
-        return answer(file_stem(rows), titles, self.iterate_values(rows, [value for _title, value in cells]))
+        return answer(file_stem(rows), titles, self.iterate_values(request, rows, [value for _title, value in cells]))
 
     def column_cells(self, name: Any) -> list[tuple[Any, Callable[[Any], Any]]]:
         """Return title and function of each cell that an export holds of this column."""
@@ -156,18 +156,22 @@ class Exporting(admin.ModelAdmin):  # type: ignore[type-arg]
             value = getattr(row, f"get_{field.name}_display")()
         return text_of(value)
 
-    def iterate_values(self, rows: QuerySet[Any], values: list[Callable[[Any], Any]]) -> Iterator[list[Any]]:
+    def iterate_values(
+        self, request: HttpRequest, rows: QuerySet[Any], values: list[Callable[[Any], Any]]
+    ) -> Iterator[list[Any]]:
         """Yield the cells of each row. The answer is sent after the request, whose language and zone have ended."""
         language, zone = translation.get_language(), timezone.get_current_timezone()
         part: list[Any] = []
         for row in rows.iterator(chunk_size=ROWS_AT_A_TIME):
             part.append(row)
             if len(part) == ROWS_AT_A_TIME:
-                yield from self.cells(part, values, language, zone)
+                yield from self.cells(request, part, values, language, zone)
                 part = []
-        yield from self.cells(part, values, language, zone)
+        yield from self.cells(request, part, values, language, zone)
 
-    def cells(self, rows: list[Any], values: list[Callable[[Any], Any]], language: Any, zone: Any) -> list[list[Any]]:
+    def cells(
+        self, request: HttpRequest, rows: list[Any], values: list[Callable[[Any], Any]], language: Any, zone: Any
+    ) -> list[list[Any]]:
         with translation.override(language), timezone.override(zone):
-            self.prepare_rows(rows)
+            self.prepare_rows(request, rows)
             return [[value(row) for value in values] for row in rows]

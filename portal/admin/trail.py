@@ -121,12 +121,12 @@ class AuditEventAdmin(ReadOnlyAdmin):
         self.message_user(request, text, messages.WARNING)
         return HttpResponseRedirect(reverse("admin:portal_auditevent_changelist", query={"q": name}))
 
-    def prepare_rows(self, rows: list[AuditEvent]) -> None:
-        name_events(rows)
+    def prepare_rows(self, request: HttpRequest, rows: list[AuditEvent]) -> None:
+        name_events(request, rows)
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> AuditEvent | None:
         event: AuditEvent | None = super().get_object(request, object_id, from_field)
-        name_events([event] if event else [])
+        name_events(request, [event] if event else [])
         return event
 
     def title_of(self, obj: AuditEvent) -> str:
@@ -153,7 +153,8 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("object"))
     def object(self, event: AuditEvent) -> str:
-        return link_subject(event.subject, event.subject_name)  # type: ignore[attr-defined]
+        own: Any = event
+        return link_subject(own.subject, own.subject_name, links_issues=own.links_issues)
 
     @admin.display(description=_("actor"))
     def who(self, event: AuditEvent) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from django.apps import apps
 from django.contrib import admin
 from django.core.exceptions import FieldDoesNotExist
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html
@@ -21,6 +22,7 @@ from django.utils.translation import ngettext
 from portal.audit import ACTORS, EVENT_TEXTS, HIDDEN, SUBJECTS, VALUE_NAMES
 from portal.base.text import truncate_text
 from portal.base.words import EMPTY_VALUE, format_count, format_moment
+from portal.desk.acknowledging import PERMISSION as ACKNOWLEDGE
 from portal.desk.panels import Section
 from portal.models import AuditEvent
 
@@ -138,24 +140,32 @@ def recorded_moment(text: str) -> Any:
 # --- Subjects and actors ---------------------------------------------------------------------------------------------
 
 
-def name_subjects(subjects: Iterable[str]) -> dict[str, str]:
-    """Return the names of the rows that subjects refer to by a number or key: one or two queries for each kind.
+def name_subjects(request: HttpRequest, subjects: Iterable[str]) -> dict[str, str]:
+    """Return the names of the rows that subjects refer to by a number or key, of kinds that the user may view.
 
-    Users who see the log see these names, as they see those that subjects and values contain.
+    One or two queries for each kind.
     """
     wanted: defaultdict[tuple[str, str], set[Any]] = defaultdict(set)
     for subject in subjects:
         prefix, _colon, key = subject.partition(":")
-        if key and prefix in SUBJECTS and SUBJECTS[prefix].is_key:
+        if key and prefix in SUBJECTS and SUBJECTS[prefix].is_key and may_view(request, prefix):
             for field, value in SUBJECTS[prefix].find(key).items():
                 wanted[prefix, field].add(value)
     names = {}
     for (prefix, field), values in wanted.items():
         kind = SUBJECTS[prefix]
-        rows = apps.get_model(kind.model)._default_manager.select_related(*kind.related)
+        related = {path.partition("__")[0] for path in kind.columns if "__" in path}
+        rows = apps.get_model(kind.model)._default_manager.only(field, *kind.columns, *related)
+        if related:
+            rows = rows.select_related(*related)
         for row in rows.filter(**{f"{field}__in": values - {None}}):
             names[f"{prefix}:{getattr(row, field)}"] = str(row)
     return names
+
+
+def may_view(request: HttpRequest, prefix: str) -> bool:
+    model_admin = find_admin(SUBJECTS[prefix].model)
+    return model_admin is not None and bool(model_admin.has_view_permission(request))
 
 
 def describe_subject(subject: str, name: str = "") -> str:
@@ -166,11 +176,12 @@ def describe_subject(subject: str, name: str = "") -> str:
     return str(ACTORS.get(subject, subject)) or EMPTY_VALUE
 
 
-def link_subject(subject: str, name: str = "") -> SafeString | str:
+def link_subject(subject: str, name: str = "", *, links_issues: bool = False) -> SafeString | str:
     """Return a subject or actor as a link to its page: `agent:PC-7` as `PC-7 (machine)`.
 
     `name` is that of a row which the subject refers to by its number or key. The link finds the row when it is
-    followed, so that a list needs no queries for its links.
+    followed, so that a list needs no queries for its links. `links_issues` is for users who may acknowledge issues: the
+    link leads to where they do.
     """
     prefix, colon, rest = subject.partition(":")
     own = None if colon else find_admin(subject)
@@ -178,6 +189,8 @@ def link_subject(subject: str, name: str = "") -> SafeString | str:
         address = reverse(f"admin:{own.opts.app_label}_{own.opts.model_name}_changelist")
         return format_html('<a href="{}">{}</a>', address, capfirst(own.opts.verbose_name_plural))
     if prefix == FINDING and rest:
+        if not links_issues:
+            return name or rest
         address = reverse("admin:acknowledge", query={"key": rest})
         return format_html('<a href="{}">{}</a>', address, name or rest)
     if prefix not in SUBJECTS or not rest:
@@ -189,13 +202,17 @@ def link_subject(subject: str, name: str = "") -> SafeString | str:
     return format_html('<a href="{}">{}</a> <span class="quiet">({})</span>', address, name or rest, kind)
 
 
-def name_events(events: Iterable[AuditEvent]) -> None:
-    """Set `subject_name` and `actor_name` of each event; that of an issue is the text that was acknowledged."""
-    found = list(events)
-    names = name_subjects(chain.from_iterable((event.subject, event.actor) for event in found))
+def name_events(request: HttpRequest, events: Iterable[AuditEvent]) -> None:
+    """Set `subject_name` and `actor_name` of each event, and `links_issues` for the user.
+
+    The name of an issue is the text that was acknowledged.
+    """
+    found, links_issues = list(events), request.user.has_perm(ACKNOWLEDGE)
+    names = name_subjects(request, chain.from_iterable((event.subject, event.actor) for event in found))
     for event in found:
         issue = recorded_values(event.after).get("finding", "") if event.subject.startswith(f"{FINDING}:") else ""
         event.subject_name = names.get(event.subject) or truncate_text(str(issue), LONGEST_NAME)  # type: ignore[attr-defined]
+        event.links_issues = links_issues  # type: ignore[attr-defined]
         event.actor_name = names.get(event.actor, "")  # type: ignore[attr-defined]
 
 

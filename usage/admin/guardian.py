@@ -36,7 +36,7 @@ from usage.guardian.mail import bar_percent
 from usage.guardian.summary import build_digest
 from usage.models import GuardianReport
 
-SUBJECTS["report"] = SubjectKind("usage.guardianreport", by_number, is_key=True)
+SUBJECTS["report"] = SubjectKind("usage.guardianreport", by_number, is_key=True, columns=("period_start", "period_end"))
 EVENT_TEXTS.update({"usage.report_asked": _("Usage report created")})
 HOURS = {2: _("last 2 hours"), 24: _("last 24 hours"), 168: _("last 7 days"), 720: _("last 30 days")}
 DATE = re.compile(r"\d{4}-\d\d-\d\d")

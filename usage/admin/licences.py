@@ -182,7 +182,7 @@ class LicenceAdmin(SettingsAdmin):
         """The reference of an existing licence is read-only, since its runs carry it."""
         return [*self.status_fields, "ref"] if obj else []
 
-    def prepare_rows(self, rows: list[Any]) -> None:
+    def prepare_rows(self, request: HttpRequest, rows: list[Any]) -> None:
         """Attach the quota status to each licence, with one query for all."""
         statuses = quota_statuses(rows, timezone.now())
         for licence in rows:

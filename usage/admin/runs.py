@@ -146,7 +146,7 @@ class RunAdmin(UsageDashboard):
         by_id = run_id_starts_with(text)
         return queryset.filter(found if by_id is None else found | by_id)
 
-    def prepare_rows(self, rows: list[Any]) -> None:
+    def prepare_rows(self, request: HttpRequest, rows: list[Any]) -> None:
         """Attach the licence to each run, with one query for all."""
         refs = {run.license_ref for run in rows}
         licences = {licence.ref: licence for licence in Licence.objects.filter(ref__in=refs)}

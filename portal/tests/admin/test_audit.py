@@ -14,9 +14,16 @@ from portal import audit
 from portal.access.tokens.issuing import issue_token
 from portal.admin.changes import LONGEST, storable_change
 from portal.audit import HIDDEN
-from portal.desk.history import describe_changes, describe_event, describe_subject, history_section, link_subject
+from portal.desk.history import (
+    describe_changes,
+    describe_event,
+    describe_subject,
+    history_section,
+    link_subject,
+    name_subjects,
+)
 from portal.models import AuditEvent, NotificationChannel
-from portal.tests.helpers.admin_pages import page_text
+from portal.tests.helpers.admin_pages import log_in_with_role, page_text
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "correct horse battery"
@@ -289,13 +296,40 @@ def test_actors_are_shown_by_name_and_kind(admin_client):
     assert "user:bo" not in admin_client.get(reverse("admin:portal_apitoken_changelist")).content.decode()
 
 
-def test_event_about_an_issue_links_to_it_by_its_text(admin_client):
+def test_event_about_an_issue_links_to_it_for_users_who_may_acknowledge(admin_client, client):
     now = timezone.now()
     after = {"finding": "The roof leaks."}
     subject = "finding:agents.token:7"
     AuditEvent.objects.create(at=now, last_at=now, action="finding.acknowledged", subject=subject, after=after)
-    text = admin_client.get(reverse("admin:portal_auditevent_changelist")).content.decode()
-    assert '<a href="/admin/acknowledge/?key=agents.token%3A7">The roof leaks.</a>' in text
+    log = reverse("admin:portal_auditevent_changelist")
+    link = '<a href="/admin/acknowledge/?key=agents.token%3A7">The roof leaks.</a>'
+    assert link in page_text(admin_client.get(log))
+    text = page_text(log_in_with_role(client, "viewer").get(log))
+    assert "The roof leaks." in text
+    assert "/admin/acknowledge/" not in text
+
+
+def test_log_names_only_objects_that_the_user_may_view(client):
+    channel = NotificationChannel.objects.create(name="On call", kind="email", addresses="a@example.org")
+    audit.record_event("channel.tested", f"channel:{channel.pk}", actor="system")
+    user = User.objects.create_user("bo", is_staff=True)
+    for permissions, is_named in (
+        (["view_auditevent"], False),
+        (["view_auditevent", "view_notificationchannel"], True),
+    ):
+        user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+        client.force_login(user)
+        text = page_text(client.get(reverse("admin:portal_auditevent_changelist")))
+        assert ("On call" in text, f"Notification channel {channel.pk}" in text) == (is_named, not is_named)
+
+
+def test_names_of_objects_are_read_without_the_other_columns(rf):
+    channel = NotificationChannel.objects.create(name="On call", kind="email", addresses="a@example.org")
+    request = rf.get("/")
+    request.user = User(is_superuser=True, is_active=True)
+    with CaptureQueriesContext(connection) as queries:
+        assert name_subjects(request, [f"channel:{channel.pk}"]) == {f"channel:{channel.pk}": "On call"}
+    assert [("addresses" in query["sql"]) for query in queries] == [False]
 
 
 def test_name_with_markup_stays_text():
