@@ -2,15 +2,20 @@
 
 import contextlib
 import fcntl
+import logging
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from django.conf import settings
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.utils import CursorWrapper
 
+log = logging.getLogger("vigie.locks")
 SECONDS_BETWEEN_TRIES = 0.5
+SECONDS_BEFORE_LOG_LINE = 10
+# Longer than an index of the largest tables takes.
+LONGEST_WAIT_SECONDS = 3600
 
 
 @contextlib.contextmanager
@@ -23,23 +28,41 @@ def one_at_a_time(name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def held_in_database(name: str) -> Iterator[None]:
-    """PostgreSQL's advisory lock, on a connection of its own. SQLite lives on one machine, where the file suffices.
+def held_in_database(name: str, using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
+    """Hold an advisory lock of PostgreSQL, on a connection of its own. SQLite needs none: its file is on one machine.
 
-    It is asked for again and again: a query that waits for a lock has a snapshot, and for that CREATE INDEX
-    CONCURRENTLY waits, in the process that holds the lock.
+    The lock is polled for. A query that waits for a lock would have a snapshot, and CREATE INDEX CONCURRENTLY waits
+    until older snapshots end: the process with the lock would wait for the one without it, for ever.
+
+    Raises TimeoutError.
     """
+    connection = connections[using]
     if connection.vendor != "postgresql":
         yield
         return
     own = connection.copy()
     try:
         with own.cursor() as cursor:
-            while not is_taken(cursor, name):
-                time.sleep(SECONDS_BETWEEN_TRIES)
+            wait_for_lock(name, lambda: is_taken(cursor, name))
         yield
     finally:
         own.close()
+
+
+def wait_for_lock(name: str, take: Callable[[], bool]) -> None:
+    """Try to take the lock until that succeeds, and log once that it takes long. Raises TimeoutError."""
+    started, is_logged = time.monotonic(), False
+    while not take():
+        waited = time.monotonic() - started
+        if waited >= LONGEST_WAIT_SECONDS:
+            raise TimeoutError(
+                f"The database lock {name!r} was not free for {LONGEST_WAIT_SECONDS // 60} minutes. End the process "
+                "that holds it (pg_locks, locktype 'advisory'). A connection pool in transaction mode may keep it."
+            )
+        if waited >= SECONDS_BEFORE_LOG_LINE and not is_logged:
+            log.warning("waiting for the database lock %r, which another process holds", name)
+            is_logged = True
+        time.sleep(SECONDS_BETWEEN_TRIES)
 
 
 def is_taken(cursor: CursorWrapper, name: str) -> bool:

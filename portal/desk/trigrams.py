@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
+from django.core.cache import cache
 from django.core.checks import CheckMessage, Tags, Warning, register
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
 from django.db.models import Model
@@ -27,8 +28,8 @@ STATES = """
     SELECT name, indisvalid FROM unnest(%s::text[]) AS name
     LEFT JOIN pg_index ON indexrelid = to_regclass(quote_ident(name))
 """
-# The databases that are known to have all indexes.
-indexed: set[str] = set()
+# How long the answer whether the database has all indexes is kept: each search needs it.
+FRESH_SECONDS = 60
 
 
 def trigram_indexes() -> dict[str, tuple[str, str]]:
@@ -52,13 +53,14 @@ def create_trigram_indexes(using: str = DEFAULT_DB_ALIAS, **signal: Any) -> None
     if connection.vendor != "postgresql" or not has_extension(using) or all(index_states(using).values()):
         return
     quote, columns = connection.ops.quote_name, trigram_indexes()
-    with held_in_database("trigrams"), connection.cursor() as cursor:
+    with held_in_database("trigrams", using), connection.cursor() as cursor:
         for name, is_valid in index_states(using).items():
             if is_valid is False:
                 cursor.execute(f"DROP INDEX CONCURRENTLY {quote(name)}")
             if not is_valid:
                 table, column = map(quote, columns[name])
                 cursor.execute(f"CREATE INDEX CONCURRENTLY {quote(name)} ON {table} USING gin ({column} gin_trgm_ops)")
+    cache.delete(cache_key(using))
 
 
 def index_states(using: str) -> dict[str, bool | None]:
@@ -89,10 +91,14 @@ def extension_state(using: str) -> tuple[bool, bool]:
 
 
 def has_trigram_indexes(using: str = DEFAULT_DB_ALIAS) -> bool:
-    """Return whether the database has every trigram index, valid; asked in each process until it has."""
-    if using not in indexed and connections[using].vendor == "postgresql" and all(index_states(using).values()):
-        indexed.add(using)
-    return using in indexed
+    """Return whether the database has every trigram index, valid. The answer is a minute old at most."""
+    if connections[using].vendor != "postgresql":
+        return False
+    return bool(cache.get_or_set(cache_key(using), lambda: all(index_states(using).values()), FRESH_SECONDS))
+
+
+def cache_key(using: str) -> str:
+    return f"desk.trigrams.{using}"
 
 
 def is_indexed(model: type[Model]) -> bool:

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from django.apps import apps
 from django.contrib import admin
+from django.core.cache import cache
 from django.core.management import call_command
 from django.db import connection, connections
 from django.db.utils import ConnectionHandler
@@ -52,13 +53,13 @@ def default_database(url: str, **settings: str) -> Iterator[None]:
     before, host = connections["default"], url.rpartition("host=")[2]
     given = {"ENGINE": "django.db.backends.postgresql", "NAME": "vigie", "USER": "postgres", "HOST": host} | settings
     connections["default"] = ConnectionHandler({"default": given})["default"]
-    trigrams.indexed.clear()
+    cache.clear()
     try:
         yield
     finally:
         connections["default"].close()
         connections["default"] = before
-        trigrams.indexed.clear()
+        cache.clear()
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +118,7 @@ def test_search_of_a_large_list_reads_only_its_indexes(migrated, model, text):
 
 def test_index_that_an_interrupted_run_left_invalid_is_rebuilt(database):
     database.execute(f"UPDATE pg_index SET indisvalid = false WHERE indexrelid = '{INDEX}'::regclass")
-    trigrams.indexed.clear()
+    cache.clear()
     assert not has_trigram_indexes()
     create_trigram_indexes()
     assert index_states("default")[INDEX]

@@ -1,6 +1,9 @@
 """Trigram indexes are made where PostgreSQL has the extension, and their absence is reported where it has not."""
 
+from types import SimpleNamespace
+
 import pytest
+from django.core.cache import cache
 from django.core.checks import run_checks
 from django.db import connection
 
@@ -44,3 +47,13 @@ def test_migration_goes_on_if_the_extension_is_refused(monkeypatch, statement):
     monkeypatch.setattr(trigrams, "extension_state", lambda using: (False, True))
     monkeypatch.setattr(trigrams, "INSTALL", statement)
     assert trigrams.has_extension("default") == (statement == "SELECT 1")
+
+
+def test_missing_index_is_asked_for_once_a_minute(monkeypatch):
+    asked = []
+    monkeypatch.setattr(trigrams, "connections", {"default": SimpleNamespace(vendor="postgresql")})
+    monkeypatch.setattr(trigrams, "index_states", lambda using: asked.append(using) or {"x": None})
+    cache.clear()
+    assert [has_trigram_indexes(), has_trigram_indexes()] == [False, False]
+    assert asked == ["default"]
+    cache.clear()
