@@ -44,7 +44,7 @@ class Searching(admin.ModelAdmin):  # type: ignore[type-arg]
         search = Search(search_term.strip())
         rows = self.search(request, queryset, search)
         request.search_notes = search.notes()  # type: ignore[attr-defined]
-        return rows, False
+        return rows if search.is_possible else queryset.none(), False
 
     def search(self, request: HttpRequest, queryset: QuerySet[Any], search: Search) -> QuerySet[Any]:
         """Return the rows that match a text which is not empty."""

@@ -92,10 +92,10 @@ class Search:
 
     def notes(self) -> Sequence[str]:
         """Return a sentence for each limit that hides rows, for the page of the results."""
-        notes = list(self.left_out)
         if self.uses_fragments and not self.is_possible:
-            notes.append(_("Type at least three letters or digits."))
-        elif self.uses_fragments and not self.is_narrow:
+            return [_("Type at least three letters or digits.")]
+        notes = list(self.left_out)
+        if self.uses_fragments and not self.is_narrow:
             notes.append(_("Fewer than three letters or digits match only the beginning of a name."))
         if self.is_cut:
             text = _("Only the rows of the first %(count)s matching names are shown. Type more of the name.")

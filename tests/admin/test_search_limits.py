@@ -11,6 +11,7 @@ from portal import audit
 from portal.access.tokens.issuing import issue_token
 from portal.desk import matching, search, trigrams
 from portal.models import JobRun
+from usage.tests.factories import create_run
 
 pytestmark = pytest.mark.django_db
 EVERYWHERE, MACHINES = "/admin/search/", "/admin/agents/agent/"
@@ -62,6 +63,9 @@ def test_log_says_how_older_rows_are_found(admin_client, bounded):
 @pytest.mark.parametrize("path", [EVERYWHERE, MACHINES, "/admin/usage/run/", "/admin/portal/auditevent/"])
 def test_text_without_letters_and_digits_finds_nothing_and_says_why(admin_client, make_agent, path, text):
     make_agent("--- %%% _", user_name="---")
+    for text_that_begins_so in ("--- %%% _", "%%%", "_", "- %"):
+        audit.record_event("licence.changed", text_that_begins_so)
+        create_run(machine_id=text_that_begins_so)
     response = admin_client.get(path, {"q": text})
     assert notes(admin_client, path, text) == ["Type at least three letters or digits."]
     assert not (response.context["groups"] if "groups" in response.context else response.context["cl"].result_list)
