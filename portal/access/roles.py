@@ -14,7 +14,6 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils.functional import Promise
 from django.utils.translation import gettext, pgettext_lazy
-from django.utils.translation import gettext as translate
 from django.utils.translation import gettext_lazy as _
 
 VIEWER, STAFF, OPERATOR = "viewer", "staff", "operator"
@@ -71,7 +70,7 @@ def describe_permission(permission: Permission) -> str:
     if action in DEFAULT_PERMISSIONS and model_name == model._meta.model_name:
         text = DEFAULT_PERMISSIONS[action] % {"names": model._meta.verbose_name_plural}
     else:
-        text = translate(permission.name)
+        text = gettext(permission.name)
     app = apps.get_app_config(model._meta.app_label).verbose_name
     return gettext("%(name)s: %(value)s") % {"name": app, "value": text}
 

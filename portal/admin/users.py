@@ -56,6 +56,9 @@ FLAG_HELP = {
 }
 
 
+OUTSIDE_ROLES = _("Permissions outside roles")
+
+
 class PermissionsField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
     def label_from_instance(self, obj: Permission) -> str:
         return describe_permission(obj)
@@ -121,10 +124,10 @@ class VigieUserAdmin(Inviting, ChangedBySuperusers, UserAdmin):  # type: ignore[
     readonly_fields = ("password_link", "own_permissions", "staff_tokens", LAST_LOGIN, JOINED)  # type: ignore[assignment]
 
     def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
-        """Return what roles leave to choose. Permissions beside the roles are shown of users who have some."""
+        """Return what roles leave to choose, and for users who have permissions outside their roles, those."""
         rights = ["is_active", "is_staff", "is_superuser", "groups"]
         if obj is not None and obj.user_permissions.exists():
-            rights.append("own_permissions")
+            rights.append("user_permissions" if self.has_change_permission(request, obj) else "own_permissions")
         return (
             (None, {"fields": ("username", "password_link", "first_name", "last_name", "email")}),
             (_("Roles"), {"fields": rights}),
@@ -138,9 +141,22 @@ class VigieUserAdmin(Inviting, ChangedBySuperusers, UserAdmin):  # type: ignore[
             field.help_text = FLAG_HELP[db_field.name]
         return field
 
-    @admin.display(description=_("own permissions"))
+    def get_form(self, request: HttpRequest, obj: User | None = None, **kwargs: Any) -> Any:
+        """Offer only the permissions that the user has outside their roles: they can be removed, not added."""
+        form: Any = super().get_form(request, obj, **kwargs)
+        if obj is not None and "user_permissions" in form.base_fields:
+            form.base_fields["user_permissions"].queryset = obj.user_permissions.select_related("content_type")
+        return form
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "user_permissions":
+            kwargs |= {"form_class": PermissionsField, "widget": forms.CheckboxSelectMultiple}
+            kwargs |= {"label": OUTSIDE_ROLES, "help_text": _("Clear a permission to remove it.")}
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
+
+    @admin.display(description=OUTSIDE_ROLES)
     def own_permissions(self, user: User) -> str:
-        """Return what the user may do beside their roles: granted earlier, since the portal offers only roles."""
+        """Return what the user may do outside their roles: granted earlier, since the portal offers only roles."""
         return "\n".join(map(describe_permission, user.user_permissions.select_related("content_type")))
 
     @admin.display(description=_("password"))

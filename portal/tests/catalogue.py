@@ -66,7 +66,7 @@ def texts() -> Catalog:
 def message_id(function: str, messages: Any) -> Any:
     if function in PLURALS:
         return tuple(messages[:2])
-    return messages if isinstance(messages, str) else next(iter(messages), None)
+    return messages if isinstance(messages, str) else next(iter(messages or ()), None)
 
 
 def translated() -> Catalog:

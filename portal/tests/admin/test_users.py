@@ -49,20 +49,32 @@ def test_page_that_asks_before_a_deletion_names_no_join_table(admin_client):
     assert "User_groups" not in text
 
 
-def test_permissions_beside_the_roles_are_shown_and_survive_a_saved_form(admin_client):
+def test_permissions_outside_the_roles_are_shown_and_can_be_removed(admin_client):
     user = User.objects.create_user("vera")
     page = f"/admin/auth/user/{user.pk}/change/"
-    assert "Own permissions" not in admin_client.get(page).content.decode()
+    assert "Permissions outside roles" not in admin_client.get(page).content.decode()
     user.user_permissions.set(Permission.objects.filter(codename__in=("view_group", "export_apitoken")))
     text = admin_client.get(page).content.decode()
-    for part in ("Own permissions", "Users and groups: Can view groups", "Portal: Can export tokens"):
+    for part in ("Permissions outside roles", "Users and groups: Can view groups", "Portal: Can export tokens"):
         assert part in text
-    assert 'name="user_permissions"' not in text
-    assert (
-        admin_client.post(page, {"username": "vera", "email": "vera@example.org", "is_active": "on"}).status_code == 302
-    )
+    assert text.count('name="user_permissions"') == 2
+    kept, added = (Permission.objects.get(codename=codename) for codename in ("view_group", "change_group"))
+    form = {"username": "vera", "email": "vera@example.org", "is_active": "on"}
+    assert admin_client.post(page, form | {"user_permissions": [kept.pk, added.pk]}).status_code == 200
+    assert admin_client.post(page, form | {"user_permissions": [kept.pk]}).status_code == 302
     user.refresh_from_db()
-    assert (user.email, user.user_permissions.count()) == ("vera@example.org", 2)
+    assert (user.email, list(user.user_permissions.all())) == ("vera@example.org", [kept])
+
+
+def test_permissions_outside_the_roles_are_read_only_for_others(client):
+    vera = User.objects.create_user("vera")
+    vera.user_permissions.set(Permission.objects.filter(codename="export_apitoken"))
+    viewer = User.objects.create_user("bo", is_staff=True)
+    viewer.user_permissions.set(Permission.objects.filter(codename="view_user"))
+    client.force_login(viewer)
+    text = client.get(f"/admin/auth/user/{vera.pk}/change/").content.decode()
+    assert "Portal: Can export tokens" in text
+    assert 'name="user_permissions"' not in text
 
 
 @pytest.mark.parametrize(
