@@ -152,7 +152,7 @@ class GuardedAdmin(Searching):
         return super().get_object(request, object_id, from_field)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Leave out rows of join tables, which have no names, and list others only by their number."""
+        """Leave out rows of join tables, which have no names. Rows deleted along with others are only counted."""
         deleted, counts, lacking, protected = super().get_deleted_objects(objs, request)
         models = apps.get_models(include_auto_created=True)
         joins = {model._meta.verbose_name_plural for model in models if model._meta.auto_created}

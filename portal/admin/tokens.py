@@ -69,9 +69,19 @@ class IssueForm(forms.Form):
     label = forms.CharField(
         label=_("Description"), max_length=128, help_text=_("Purpose of the token, e.g. “Paris office”.")
     )
-    lifetime = forms.ChoiceField(label=_("Expires"), choices=list(LIFETIMES.items()), required=False, initial="30")
+    lifetime = forms.ChoiceField(
+        label=_("Expires"),
+        choices=list(LIFETIMES.items()),
+        required=False,
+        initial="30",
+        help_text=_("Every installed copy of an application stops reporting when its token expires."),
+    )
     user = forms.ModelChoiceField(
-        User.objects.none(), label=_("User"), required=False, help_text=_("The token has the permissions of this user.")
+        User.objects.none(),
+        label=_("User"),
+        required=False,
+        empty_label=None,
+        help_text=_("The token has the permissions of this user."),
     )
     max_uses = forms.IntegerField(
         label=_("Max uses"), min_value=1, max_value=1_000_000, required=False, help_text=_("Leave empty for unlimited.")

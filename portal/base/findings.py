@@ -34,9 +34,9 @@ class Finding:
     """Something that needs attention: `text` says it in one sentence, `url` and `action` lead to where to fix it.
 
     With a `permission`, `url` is called by POST and fixes it: only users with that permission get the button.
-    A `key`, such as `backups.job:17`, stays the same while the finding lasts: one with a key can be acknowledged. The
-    acknowledgement lapses by `since`, or by `renewed_at`, when the newest of several causes came, so a finding without
-    `since` has no key. The landing page sets `acknowledgement`.
+    A `key`, such as `backups.job:17`, stays the same while the finding lasts. A finding with a key can be acknowledged.
+    The acknowledgement lapses if the finding began after it: by `since`, or by `renewed_at`, the time of the newest of
+    several causes. A finding without `since` gets no key. The landing page sets `acknowledgement`.
     """
 
     severity: Severity

@@ -97,10 +97,11 @@ class Source:
         return search.matching_rows(self.model, [name + FRAGMENT for name in self.fields])
 
     def candidates(self, text: str, found: QuerySet[Any]) -> list[QuerySet[Any]]:
-        """Return some exact matches and some beginnings, which no others hide, and some of all that match.
+        """Return three queries: for exact matches, for names that begin with the text, and for all that match.
 
-        Each is a query with a limit of its own: the cost does not grow with the rows that match. It has no order: the
-        database would read the whole table from its newest row if a frequent text is in the oldest ones only.
+        Each has its own limit, so that the cost does not grow with the number of matches, and many matches of the last
+        query don't displace those of the first two. None is ordered: to find the newest matches, the database would
+        read the whole table if only its oldest rows match.
         """
         rows = self.model._default_manager.order_by()
         spellings = {text, text.upper(), text.lower()}

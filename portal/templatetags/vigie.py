@@ -41,7 +41,7 @@ def is_number(value: Any) -> bool:
 
 
 def number_columns(section: Section) -> list[bool]:
-    """Return of each column whether it holds numbers, beside cells without a value: they are aligned at their right."""
+    """Return whether each column holds numbers, which are aligned right. Cells without a value don't count."""
     columns = zip(*section.rows, strict=True)
     shown = [[value for value in column if value not in (None, "", EMPTY_VALUE)] for column in columns]
     return [bool(values) and all(map(is_number, values)) for values in shown]
