@@ -39,8 +39,8 @@ def describe_pausing(model_admin: JobActions, request: HttpRequest, queryset: Jo
     count = queryset.count()
     protected_count = queryset.filter(protected(timezone.now())).count()
     counted = ngettext(
-        "%(count)d database is not monitored (protected now: %(protected)d).",
-        "%(count)d databases are not monitored (protected now: %(protected)d).",
+        "Monitoring of %(count)d database stops (%(protected)d protected now).",
+        "Monitoring of %(count)d databases stops (%(protected)d protected now).",
         count,
     )
     return Confirmation(

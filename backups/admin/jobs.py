@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin, messages
@@ -9,7 +10,7 @@ from django.contrib.admin.utils import unquote
 from django.db.models import QuerySet, Value
 from django.db.models.functions import Concat
 from django.forms import model_to_dict
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
@@ -22,10 +23,11 @@ from backups.admin.filters import AttentionFilter, FrequencyFilter, JobStatusFil
 from backups.admin.form import JobForm, shown_timetable
 from backups.admin.heading import build_heading
 from backups.admin.imports import JobImports
-from backups.history import job_subject
-from backups.models import BackupEntry, ExpectedBackupJob
+from backups.history import job_subject, job_url
+from backups.models import BackupEntry, DepositArea, ExpectedBackupJob
 from backups.panels import LatestEntries, load_latest_entries, standing_of
 from backups.protection import Standing, with_standing
+from backups.scanner.orchestration import MachineBusy, machine_lease
 from portal.admin.base import SettingsAdmin
 from portal.admin.confirm import summarize_deletion
 from portal.admin.display import exact_moment, moment_column, stack_lines
@@ -199,7 +201,7 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
     # --- Deleting ----------------------------------------------------------------------------------------------------
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Allow deleting jobs that are paused or have no entries: no scan may be recording one."""
+        """Allow deleting jobs that are paused or have no entries."""
         if obj is None or not super().has_delete_permission(request, obj):
             return super().has_delete_permission(request, obj)
         return not obj.is_watched(timezone.now()) or latest_entries_of(obj).latest is None
@@ -208,9 +210,19 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
         return summarize_deletion(self, list(objs))
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:
+        """Delete under the machine's lease: a scan that began before a pause may still record a result."""
         job = self.get_object(request, unquote(object_id))
-        context = {"kept": sections.describe_kept_files(job)} if job else {}
-        return super().delete_view(request, object_id, context | (extra_context or {}))
+        context = ({"kept": sections.describe_kept_files(job)} if job else {}) | (extra_context or {})
+        if request.method != "POST" or not job or not self.has_delete_permission(request, job):
+            return super().delete_view(request, object_id, context)
+        area = DepositArea.objects.get_or_create_for([job.agent_id])[job.agent_id]
+        try:
+            with machine_lease(area, timedelta(0)):
+                return super().delete_view(request, object_id, context)
+        except MachineBusy:
+            text = _("%(machine)s is being scanned. Delete the database once the scan has finished.")
+            self.message_user(request, text % {"machine": job.agent_id}, messages.ERROR)
+            return HttpResponseRedirect(job_url(job))
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         actions = super().get_actions(request)

@@ -68,9 +68,12 @@ def entries_section(job: ExpectedBackupJob) -> Section:
 
 def describe_kept_files(job: ExpectedBackupJob) -> str:
     """Say which stored files stay on the disk once the job is deleted; empty without any."""
-    kept = BackupEntry.objects.filter(job=job).stored().aggregate(count=Count("pk"), size=Sum("server_size"))
+    stored = BackupEntry.objects.filter(job=job).stored()
+    kept = stored.aggregate(count=Count("pk"), size=Sum("server_size"))
     if not kept["count"]:
         return ""
+    # The current template may name another folder than that of older backups.
+    folders = {path.rsplit("/", 2)[0] for path in stored.values_list("stored_path", flat=True)}
     text = ngettext(
         "%(count)s stored backup (%(size)s) stays in %(folder)s: retention no longer applies to it. Delete the file "
         "yourself if needed.",
@@ -81,7 +84,7 @@ def describe_kept_files(job: ExpectedBackupJob) -> str:
     return text % {
         "count": format_count(kept["count"]),
         "size": filesizeformat(kept["size"] or 0),
-        "folder": Path(settings.VALIDATED_ROOT, job.storage_folder),
+        "folder": ", ".join(str(Path(settings.VALIDATED_ROOT, folder)) for folder in sorted(folders)),
     }
 
 

@@ -11,8 +11,9 @@ from django.utils import timezone
 
 from backups.admin import actions, display, jobs
 from backups.admin.heading import format_length
-from backups.models import BackupEntry, ExpectedBackupJob, Status
+from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Status
 from backups.reasons import make_reason
+from backups.scanner import orchestration
 from backups.tests.admin_pages import LIST, job_page, listed_databases, post_action_on_page
 from backups.tests.factories import HASH, make_entry, make_finished_scan, set_status
 from portal.models import AuditEvent
@@ -347,20 +348,36 @@ class TestTheForm:
 
     def test_paused_job_is_deleted_with_its_entries_after_saying_which_files_stay(self, client, make_job, settings):
         job, other = make_job("a", is_active=False), make_job("b")
-        make_entry(job, promotion="promoted", server_size=3 * 1024**2)
-        make_entry(job, ago=DAY, promotion="archived", server_size=2 * 1024**2)
+        stored = {"promoted": "acme/a/current_version/a.sql.gz", "archived": "old/a/versions/a_20250612.sql.gz"}
+        make_entry(job, promotion="promoted", stored_path=stored["promoted"], server_size=3 * 1024**2)
+        make_entry(job, ago=DAY, promotion="archived", stored_path=stored["archived"], server_size=1024**2)
+        make_entry(job, ago=DAY + HOUR, promotion="archived", stored_path=stored["archived"], server_size=1024**2)
         make_entry(job, ago=2 * DAY, promotion="removed")
         kept = make_entry(other)
         log_in_with_role(client, "operator")
         address = f"{LIST}{job.pk}/delete/"
         assert address in page_text(client.get(job_page(job)))
         text = page_text(client.get(address)).replace("\xa0", " ")
-        assert f"2 stored backups (5.0 MB) stay in {settings.VALIDATED_ROOT}/{job.storage_folder}" in text
-        assert "<li>Backups: 3</li>" in text
+        root = settings.VALIDATED_ROOT
+        assert f"3 stored backups (5.0 MB) stay in {root}/acme/a, {root}/old/a:" in text
+        assert "<li>Backups: 4</li>" in text
         client.post(address, {"post": "yes"})
         assert list(ExpectedBackupJob.objects.all()) == [other]
         assert list(BackupEntry.objects.all()) == [kept]
         assert len(audit_events("expectedbackupjob.deleted")) == 1
+
+    def test_job_is_not_deleted_while_its_machine_is_scanned(self, client, make_job):
+        job = make_job(is_active=False)
+        area = DepositArea.objects.create(agent_id=job.agent_id)
+        log_in_with_role(client, "operator")
+        address = f"{LIST}{job.pk}/delete/"
+        with orchestration.machine_lease(area, timedelta(0)):
+            text = page_text(client.post(address, {"post": "yes"}, follow=True))
+        assert f"{job.agent_id} is being scanned. Delete the database once the scan has finished." in text
+        assert ExpectedBackupJob.objects.exists()
+        client.post(address, {"post": "yes"})
+        assert not ExpectedBackupJob.objects.exists()
+        assert not orchestration.active_leases(timezone.now()).exists()
 
     @pytest.mark.parametrize("role", ["viewer", "staff"])
     def test_only_operators_delete_jobs(self, client, make_job, role):
@@ -373,7 +390,7 @@ class TestTheForm:
         assert "<code>_/_/crm</code>" in text
         assert "_ marks empty fields: Company, City" in text
         text = page_text(admin_client.get(job_page(make_job("hr", company_name="ACME", city="Lyon"))))
-        assert "stands for empty fields" not in text
+        assert "_ marks empty fields" not in text
 
     def test_form_says_that_more_machines_are_enrolled_than_it_suggests(self, admin_client, make_agent, monkeypatch):
         monkeypatch.setattr(jobs, "MAX_SUGGESTED", 2)

@@ -55,7 +55,7 @@ class TestPausing:
         jobs = [make_job("a"), make_job("b")]
         set_status(jobs[0])
         text = page_text(post_action(client, "pause", *jobs))
-        assert "2 databases are not monitored (protected now: 1)." in text
+        assert "Monitoring of 2 databases stops (1 protected now)." in text
         assert all(f'value="{job.pk}"' in text for job in jobs)
         assert 'type="datetime-local"' in text
         assert audit_events("backups.paused") == []

@@ -55,7 +55,7 @@ class CheckResultAdmin(MonitoringAdmin, ReadOnlyAdmin):
         found = search.matching_values(Target, ["name__fragment"])
         if len(found) > MOST_TARGETS_FOUND:
             note = _now("Only the checks of the first %(count)d matching targets are shown. Type more of the name.")
-            search.left_out[note % {"count": MOST_TARGETS_FOUND}] = None
+            search.add_note(note % {"count": MOST_TARGETS_FOUND})
         rows = queryset.filter(target__in=found[:MOST_TARGETS_FOUND])
         if request.GET.get(CheckedFilter.parameter_name) in CheckedFilter.options:
             return rows

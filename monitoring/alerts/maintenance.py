@@ -64,6 +64,8 @@ def first_instant_from(naive: datetime) -> datetime:
 def active_maintenance(now: datetime) -> MaintenanceScope:
     """Return what is under maintenance now. Takes one query, with a row for each window and target."""
     windows: Any = MaintenanceWindow.objects.relevant(now).order_by().only("starts_at", "ends_at", "repeats")
-    named = windows.annotate(covered=F("targets"))
-    covered = {window.covered for window in named if is_window_active(window, now)}
+    named = list(windows.annotate(covered=F("targets")))
+    each = {window.pk: window for window in named}
+    active = {pk for pk, window in each.items() if is_window_active(window, now)}
+    covered = {window.covered for window in named if window.pk in active}
     return MaintenanceScope(everything=None in covered, targets=frozenset(covered - {None}))

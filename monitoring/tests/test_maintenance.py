@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.core.exceptions import ValidationError
 
+from monitoring.alerts import maintenance
 from monitoring.alerts.maintenance import MaintenanceScope, active_maintenance, is_window_active
 from monitoring.models import MaintenanceWindow
 
@@ -113,6 +114,16 @@ def test_window_with_targets_covers_only_them(make_target):
     found = active_maintenance(START)
     assert [found.includes(target.pk) for target in (api, shop, other)] == [True, True, False]
     assert active_maintenance(START + HOUR) == MaintenanceScope()
+
+
+@pytest.mark.django_db
+def test_window_of_many_targets_is_decided_once(make_target, monkeypatch):
+    saved, decided = window("daily"), []
+    saved.save()
+    saved.targets.set([make_target(name) for name in ("API", "Shop", "Other")])
+    monkeypatch.setattr(maintenance, "is_window_active", lambda window, now: decided.append(window.pk) or True)
+    assert len(active_maintenance(START).targets) == 3
+    assert decided == [saved.pk]
 
 
 @pytest.mark.django_db

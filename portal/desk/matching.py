@@ -61,9 +61,9 @@ class Search:
             self.newest[model, count] = newest
             if newest > count and rows.filter(pk__lte=newest - count).exists():
                 names = {"count": format_count(count), "name": model._meta.verbose_name_plural}
-                self.left_out[_("Searched the newest %(count)s rows (%(name)s).") % names] = None
+                self.add_note(_("Searched the newest %(count)s rows (%(name)s).") % names)
                 if finds_older:
-                    self.left_out[_("Older rows are found by the beginning of a name.")] = None
+                    self.add_note(_("Older rows are found by the beginning of a name."))
         return Q(pk__gt=self.newest[model, count] - count)
 
     def matches(self, model: type[Model], fields: Iterable[str]) -> Q:
@@ -89,6 +89,10 @@ class Search:
         newest = self.among_newest(model, LOG_ROWS, finds_older=True)
         rows = model._default_manager.filter(newest, self.condition([field + FRAGMENT]))
         return self.take(rows.order_by().values_list(field, flat=True).distinct())
+
+    def add_note(self, text: str) -> None:
+        """Add a sentence on rows that the search leaves out, once."""
+        self.left_out[text] = None
 
     def notes(self) -> Sequence[str]:
         """Return a sentence for each limit that hides rows, for the page of the results."""
