@@ -13,6 +13,7 @@ from portal.access.tokens import credential
 from portal.access.tokens.issuing import issue_token
 from portal.admin.tokens import ApiTokenAdmin
 from portal.models import ApiToken, AuditEvent
+from portal.tests.helpers.admin_pages import page_text
 
 pytestmark = pytest.mark.django_db
 ADD = "/admin/portal/apitoken/add/"
@@ -57,6 +58,14 @@ def test_token_page_is_not_cached_and_not_shown_again(ask, admin_client):
     for path in (LIST, reverse("admin:portal_apitoken_change", args=[ApiToken.objects.get().pk])):
         assert plain.split("_")[3] not in admin_client.get(path).content.decode()
     assert plain.split("_")[3] not in str(list(AuditEvent.objects.values()))
+
+
+def test_help_of_the_form_has_the_ids_that_its_fields_refer_to(admin_client):
+    text = page_text(admin_client.get(ADD))
+    described = re.findall(r'aria-describedby="([^"]+)"', text)
+    assert "id_max_uses_helptext" in described
+    assert [name for name in described if f'id="{name}"' not in text] == []
+    assert '<div class="form-row field-user" data-for="staff">' in text
 
 
 def test_issued_token_names_its_issuer(ask):
