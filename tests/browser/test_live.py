@@ -135,6 +135,25 @@ def test_list_that_fills_gets_its_search_box_and_loses_it_when_it_empties(page):
     assert page.locator("#searchbar").count() == 0
 
 
+def test_list_that_fills_waits_while_the_reader_types_in_the_header(page):
+    rows = list(OutboxMessage.objects.all())
+    OutboxMessage.objects.all().delete()
+    page.goto(MESSAGES)
+    search = page.locator("#search-box")
+    search.fill("PC-")
+    OutboxMessage.objects.bulk_create(rows)
+    wait_for_poll(page)
+    page.evaluate("document.activeElement.blur()")
+    wait_for_poll(page)
+    assert search.input_value() == "PC-"
+    assert page.locator("#searchbar").count() == 0
+    search.fill("")
+    page.evaluate("document.activeElement.blur()")
+    with page.expect_navigation():
+        page.clock.fast_forward(EVERY)
+    page.locator("#searchbar").wait_for()
+
+
 def test_tab_of_someone_signed_out_says_so_until_they_are_signed_in_again(page):
     page.goto(MESSAGES)
     cookies = page.context.cookies()

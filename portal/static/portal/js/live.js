@@ -145,8 +145,9 @@
     show(false, false);
     if (event.detail.shouldSwap && hasFilledOrEmptied(xhr.responseText)) {
       // The search box, the filters and the summary stand outside of the live part, and belong to a list with rows.
+      // A reload would lose what is typed anywhere on the page.
       event.detail.shouldSwap = false;
-      location.reload();
+      if (!isInUse(document.body)) location.reload();
       return;
     }
     if (event.detail.shouldSwap) {
