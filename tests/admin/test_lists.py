@@ -33,6 +33,7 @@ QUERIES = dict.fromkeys(ADMINS, 4) | {
     "beta.betafeedback": 7,
     "beta.betaprogramme": 11,
     "monitoring.target": 12,
+    "portal.auditevent": 5,
     "monitoring.maintenancewindow": 5,
     "usage.licence": 6,
     "usage.run": 5,
