@@ -215,10 +215,6 @@ class ExpectedBackupJob(models.Model):
         is_every_day = self.expected_frequency == self.Frequency.DAILY and not self.days_of_week
         return now - LOOK_BACK_CYCLES * (timedelta(days=1) if is_every_day else timedelta(weeks=1))
 
-    @property
-    def is_failing(self) -> bool:
-        return self.fails_as(self.current_status)
-
     def fails_as(self, status: str) -> bool:
         """Return True if a status needs an operator. An unchanged dump does if the job's policy is ALERT."""
         if status == Status.UNCHANGED:

@@ -11,7 +11,7 @@ from django.db.models import Case, CharField, F, Q, QuerySet, Value, When
 from backups.models import FAILURES, VERIFIED, ExpectedBackupJob, Status
 from backups.querysets import watched
 
-# `ExpectedBackupJob.is_failing` as a condition.
+# `ExpectedBackupJob.fails_as` its status, as a condition.
 FAILING = Q(current_status__in=FAILURES) | Q(
     current_status=Status.UNCHANGED, unchanged_policy=ExpectedBackupJob.UnchangedPolicy.ALERT
 )

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from portal import querysets
 from portal.access.models import GuessWindow as GuessWindow
 from portal.access.models import Preferences as Preferences
 from portal.access.models import SecondFactorGrace as SecondFactorGrace
@@ -14,16 +15,6 @@ from portal.access.tokens import credential
 from portal.base.findings import Severity
 from portal.base.words import format_moment
 from portal.desk.models import FindingAcknowledgement as FindingAcknowledgement
-from portal.querysets import (
-    ApiTokenQuerySet,
-    AuditEventQuerySet,
-    ChannelStateQuerySet,
-    HeartbeatQuerySet,
-    JobRunQuerySet,
-    NotificationChannelQuerySet,
-    OutboxMessageQuerySet,
-    TaskAttemptQuerySet,
-)
 from portal.work.names import describe_work
 
 
@@ -65,7 +56,7 @@ class ApiToken(models.Model):
     uses = models.PositiveIntegerField(_("uses"), default=0, editable=False)
     last_used_at = models.DateTimeField(_("last used"), null=True, editable=False)
 
-    objects = ApiTokenQuerySet.as_manager()
+    objects = querysets.ApiTokenQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("token")
@@ -152,7 +143,7 @@ class AuditEvent(models.Model):
     last_at = models.DateTimeField(_("last time"))
     dedupe_key = models.CharField(max_length=64, null=True, unique=True, editable=False)
 
-    objects = AuditEventQuerySet.as_manager()
+    objects = querysets.AuditEventQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("audit log entry")
@@ -198,7 +189,7 @@ class JobRun(models.Model):
     result = models.JSONField(_("result"), null=True)
     error = models.CharField(_("error"), max_length=500, blank=True)
 
-    objects = JobRunQuerySet.as_manager()
+    objects = querysets.JobRunQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("job run")
@@ -231,7 +222,7 @@ class TaskAttempt(models.Model):
     finished_at = models.DateTimeField(_("finished"), null=True)
     error = models.CharField(_("error"), max_length=500, blank=True)
 
-    objects = TaskAttemptQuerySet.as_manager()
+    objects = querysets.TaskAttemptQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("task")
@@ -257,7 +248,7 @@ class Heartbeat(models.Model):
     unbroken_since = models.DateTimeField(null=True, editable=False)
     where = models.CharField(_("worker"), max_length=128, blank=True)
 
-    objects = HeartbeatQuerySet.as_manager()
+    objects = querysets.HeartbeatQuerySet.as_manager()
 
     class Meta:
         db_table = "portal_beat"
@@ -294,7 +285,7 @@ class NotificationChannel(models.Model):
     secret = models.TextField(blank=True, editable=False)
     environment_key = models.CharField(max_length=16, unique=True, null=True, blank=True, editable=False)
 
-    objects = NotificationChannelQuerySet.as_manager()
+    objects = querysets.NotificationChannelQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("notification channel")
@@ -331,7 +322,7 @@ class ChannelState(models.Model):
     digest = models.CharField(max_length=64, blank=True)
     moved: Any = models.JSONField(default=dict)
 
-    objects = ChannelStateQuerySet.as_manager()
+    objects = querysets.ChannelStateQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("state of a channel")
@@ -373,7 +364,7 @@ class OutboxMessage(models.Model):
     finished_at = models.DateTimeField(_("finished"), null=True)
     error = models.CharField(_("error"), max_length=500, blank=True)
 
-    objects = OutboxMessageQuerySet.as_manager()
+    objects = querysets.OutboxMessageQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("message")

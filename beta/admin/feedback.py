@@ -29,7 +29,8 @@ from beta.admin.feedback_form import SingleTriageForm
 from beta.feedback import triage
 from beta.models import BetaFeedback, FeedbackTag
 from monitoring.admin.display import row_column
-from portal.admin.base import BoundedChangeList, SettingsAdmin
+from portal.admin.base import SettingsAdmin
+from portal.admin.changelist import BoundedChangeList
 from portal.admin.confirm import is_confirmed
 from portal.admin.display import exact_moment, moment_column, stack_lines
 from portal.admin.searching import search_by

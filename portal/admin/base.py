@@ -12,11 +12,10 @@ from django import forms
 from django.apps import apps
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import quote, unquote
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
-from django.core.exceptions import BadRequest, PermissionDenied, ValidationError
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.db import transaction
 from django.db.models import DateTimeField, ManyToManyField, Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
@@ -28,12 +27,11 @@ from django.utils.translation import gettext as translate
 from django.utils.translation import gettext_lazy as _
 
 from portal import audit
+from portal.admin.changelist import BoundedChangeList, CappedPaginator, is_valid_value
 from portal.admin.changes import Values, changed_values
 from portal.admin.confirm import is_confirmed
-from portal.admin.display import order_nulls_last
 from portal.admin.exporting import Exporting
-from portal.admin.paginator import CappedPaginator
-from portal.admin.searching import SearchForm, Searching
+from portal.admin.searching import Searching
 from portal.admin.until import MomentField, MomentInput
 from portal.desk.choices import LongChecklist
 from portal.desk.links import link_for, may_open
@@ -46,60 +44,6 @@ SELECT_ROW = "Select this object for an action - {}"
 CHECKBOX = '<input type="checkbox" name="{}" value="{}" class="action-select" aria-label="{}">'
 
 Action = Callable[[Any, HttpRequest, QuerySet[Any]], HttpResponseBase | None]
-
-
-def is_valid_value(field: Any, value: str) -> bool:
-    """Return whether a column can hold the value; a database fails on a number that is too large."""
-    try:
-        getattr(field, "target_field", field).clean(value, None)
-    except ValidationError:
-        return False
-    return True
-
-
-class BoundedChangeList(ChangeList):
-    model_admin: GuardedAdmin
-    search_form_class = SearchForm
-
-    def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet[Any]:
-        """Refuse what no row can match: Django would take an invalid search for none, and list or act on everything."""
-        values = chain.from_iterable(request.GET.getlist(name) for name in request.GET)
-        if any("\0" in value for value in values) or not self.search_form_class(request.GET).is_valid():
-            raise IncorrectLookupParameters
-        for name in self.model_admin.lookups:
-            if not all(is_valid_value(self.opts.get_field(name), value) for value in request.GET.getlist(name)):
-                raise IncorrectLookupParameters
-        self.root_queryset = self.model_admin.with_sort_keys(self.root_queryset)
-        rows = super().get_queryset(request, *args, **kwargs)
-        self.search_notes: Sequence[str] = getattr(request, "search_notes", ())
-        return rows
-
-    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
-        """Sort rows without a value last in both directions, which databases do differently."""
-        return [order_nulls_last(self.model, part) for part in super().get_ordering(request, queryset)]
-
-    def get_ordering_field(self, field_name: Any) -> Any:
-        """Sort by `sortable_by` alone: Django offers no other column, but sorts by any that a query names."""
-        return super().get_ordering_field(field_name) if field_name in (self.sortable_by or ()) else None
-
-    @property
-    def is_narrowed(self) -> bool:
-        """Return whether a search or a filter hides rows."""
-        return bool(self.query or self.get_filters_params())
-
-    @property
-    def has_no_rows(self) -> bool:
-        """Return whether the list would be empty without any search or filter too."""
-        return not self.result_list and not self.is_narrowed
-
-    def get_results(self, request: HttpRequest) -> None:
-        """Always with a LIMIT: without one SQLite reads a whole table in order to find the few rows of a search."""
-        if getattr(request, "is_export", False):
-            return  # it reads all pages itself
-        super().get_results(request)
-        self.result_list = list(self.result_list[: self.list_max_show_all])
-        if isinstance(self.model_admin, Exporting):
-            self.model_admin.prepare_rows(request, self.result_list)
 
 
 class GuardedAdmin(Searching):

@@ -5,8 +5,6 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
-from django.core.exceptions import FieldDoesNotExist
-from django.db.models import F, Model, OrderBy
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -80,30 +78,3 @@ def moment_column(
     column.__name__ = field
     column.export_value = lambda row: getattr(row, field)  # type: ignore[attr-defined]
     return column
-
-
-def order_nulls_last(model: type[Model], part: Any) -> Any:
-    """Return a part of an order in which rows without a value come last, ascending or descending.
-
-    A column that always has one keeps its name, so that an index can serve the order.
-    """
-    if isinstance(part, str):
-        name = part.removeprefix("-")
-        if not may_be_null(model, name):
-            return part
-        part = OrderBy(F(name), descending=part != name)
-    found = part.copy() if isinstance(part, OrderBy) else part.asc()
-    found.nulls_first, found.nulls_last = None, True
-    return found
-
-
-def may_be_null(model: type[Model], path: str) -> bool:
-    """Return whether a column, of a related row too, may be NULL; a name that is no column may."""
-    if path in ("pk", "?"):
-        return False
-    name, _separator, rest = path.partition("__")
-    try:
-        field: Any = model._meta.get_field(name)
-    except FieldDoesNotExist:
-        return True
-    return bool(field.null) or bool(rest and may_be_null(field.related_model, rest))

@@ -141,9 +141,9 @@ class VigieUserAdmin(Inviting, ChangedBySuperusers, UserAdmin):  # type: ignore[
             field.help_text = FLAG_HELP[db_field.name]
         return field
 
-    def get_form(self, request: HttpRequest, obj: User | None = None, **kwargs: Any) -> Any:
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         """Offer only the permissions that the user has outside their roles: they can be removed, not added."""
-        form: Any = super().get_form(request, obj, **kwargs)
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
         if obj is not None and "user_permissions" in form.base_fields:
             form.base_fields["user_permissions"].queryset = obj.user_permissions.select_related("content_type")
         return form

@@ -105,7 +105,7 @@ def test_group_leads_to_the_list_if_values_may_stand_in_rows_that_were_not_read(
 
 
 def test_list_of_a_log_does_not_claim_to_have_counted_all_that_it_found(admin_client, bounded, monkeypatch):
-    monkeypatch.setattr("portal.admin.paginator.CAP", 2)
+    monkeypatch.setattr("portal.admin.changelist.CAP", 2)
     for number in range(6):
         audit.record_event("licence.changed", f"licence:X-{number}")
     response = admin_client.get("/admin/portal/auditevent/", {"q": "licence"})

@@ -5,7 +5,7 @@ from django.db import connection
 from django.utils import timezone
 
 from portal.admin import paginator
-from portal.admin.paginator import CappedPaginator, estimated_rows
+from portal.admin.changelist import CappedPaginator, estimated_rows
 from portal.models import AuditEvent
 
 pytestmark = pytest.mark.django_db
