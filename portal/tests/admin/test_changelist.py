@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from portal.admin import paginator
+from portal.admin import changelist
 from portal.admin.changelist import CappedPaginator, estimated_rows
 from portal.models import AuditEvent
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def small_cap(monkeypatch):
-    monkeypatch.setattr(paginator, "CAP", 5)
+    monkeypatch.setattr(changelist, "CAP", 5)
 
 
 @pytest.fixture
@@ -47,12 +47,12 @@ def test_long_filtered_list_shows_that_there_are_more(make_events):
 
 
 def test_long_unfiltered_list_shows_the_estimate(make_events, monkeypatch):
-    monkeypatch.setattr(paginator, "estimated_rows", lambda rows: 10_234_000)
+    monkeypatch.setattr(changelist, "estimated_rows", lambda rows: 10_234_000)
     assert CappedPaginator(make_events(9), 2).shown_count == "≈ 10,234,000"
 
 
 def test_estimate_below_the_count_is_not_shown(make_events, monkeypatch):
-    monkeypatch.setattr(paginator, "estimated_rows", lambda rows: -1)
+    monkeypatch.setattr(changelist, "estimated_rows", lambda rows: -1)
     assert CappedPaginator(make_events(9), 2).shown_count == "5+"
 
 
