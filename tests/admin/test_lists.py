@@ -22,17 +22,18 @@ ADMINS = {model._meta.label_lower: model_admin for model, model_admin in admin.s
 OURS = {label: model_admin for label, model_admin in ADMINS.items() if isinstance(model_admin, VigieModelAdmin)}
 
 # Two queries for session and user, one to count, one for the rows. More would be a query per row, or a second count.
-# Expected backups: one for how many are safe, two for the last scans, two for what became of the rows shown.
-# Targets: three for how all of them are and one for the last round; two for figures and bars of the rows shown, and two
+# Expected backups: one for how many are protected, three for the last scans and those that run, two for what became of
+# the rows shown.
+# Targets: three for how all of them are and one for the last round; two for figures and bars of the rows shown, and one
 # for what is in maintenance. Maintenance windows: one for what they name. Feedback: one for the programmes and one for
 # the tags that its filters offer, and one for the tags of the rows shown. Programmes: two for what came since their
 # figures were made. Licences: one for the months of the rows shown, and one for whether the list is short enough to be
 # sorted by them.
 QUERIES = dict.fromkeys(ADMINS, 4) | {
-    "backups.expectedbackupjob": 9,
+    "backups.expectedbackupjob": 10,
     "beta.betafeedback": 7,
     "beta.betaprogramme": 11,
-    "monitoring.target": 12,
+    "monitoring.target": 11,
     "portal.auditevent": 5,
     "monitoring.maintenancewindow": 5,
     "usage.licence": 6,
