@@ -37,7 +37,7 @@ ALIKE = {
 
 def test_menu_of_formats_lies_within_the_card_of_the_verdict(world, open_page):
     page = open_page(world.callers["session:superuser"].session)
-    page.goto("/admin/beta/betaprogramme/1/change/")
+    page.goto(f"/admin/beta/betaprogramme/{world.rows['beta/betaprogramme']}/change/")
     menu, card = (page.locator(place).bounding_box() for place in (".verdict .download details", ".module.verdict"))
     assert card["x"] < menu["x"]
     assert menu["x"] + menu["width"] < card["x"] + card["width"]

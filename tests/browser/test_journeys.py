@@ -102,7 +102,7 @@ def test_operator_finds_a_machine_and_revokes_its_tokens_by_keyboard_alone(world
     page = open_page(world.callers["session:operator"].session)
     page.goto("/admin/")
     page.keyboard.press("/")
-    page.keyboard.type("c-1")
+    page.keyboard.type("pc-1")
     page.locator(".search-hit").first.wait_for()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
