@@ -11,7 +11,7 @@ from monitoring.alerts.incidents import acknowledge_incidents, resolve_incidents
 from monitoring.checks.active_round import MOST_NAMED
 from monitoring.clock import mark
 from monitoring.models import CheckResult, Incident, MaintenanceWindow, Round
-from monitoring.tests.helpers.admin_pages import BASE, exported_rows, list_url, listed_rows, page_url
+from monitoring.tests.helpers.admin_pages import BASE, changelist_rows, exported_rows, list_url, listed_rows, page_url
 from portal.tests.helpers.admin_pages import log_in_with_role, page_text
 
 pytestmark = pytest.mark.django_db
@@ -180,8 +180,7 @@ class TestMaintenance:
 
 
 def listed_numbers(client, **query):
-    rows = client.get(f"{BASE}round/", query).context["cl"].result_list
-    return [row.number for row in rows]
+    return [row.number for row in changelist_rows(client, Round, **query)]
 
 
 class TestRounds:
