@@ -17,10 +17,12 @@ def stock_admin(ours: Any) -> type[ModelAdmin[Any]]:
     """Return a plain admin class. Related rows are entered by key: a choice of 100,000 machines would take seconds."""
     fields = [field for field in ours.opts.concrete_fields if not isinstance(field, (JSONField, TextField))]
     related = [field for field in (*ours.opts.concrete_fields, *ours.opts.many_to_many) if field.remote_field]
+    names = {field.name for field in fields}
     attributes = {
         "list_display": [field.name for field in fields][: len(ours.list_display)],
         "list_per_page": ours.list_per_page,
-        "ordering": ours.ordering,
+        # Without what the portal computes for its own order.
+        "ordering": [part for part in ours.ordering or () if str(part).removeprefix("-") in names],
         "raw_id_fields": [field.name for field in related if field.editable],
         "lookup_allowed": lambda *arguments: True,
     }
