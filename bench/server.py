@@ -44,6 +44,8 @@ def prepared() -> Iterator[None]:
         django.setup()
         create_data_directory()
         call_command("migrate", verbosity=0)
+        # Before a server starts: it looks up then which static files there are.
+        call_command("collectstatic", verbosity=0, interactive=False)
         yield
 
 
@@ -55,8 +57,6 @@ def sign_in_operator(name: str) -> tuple[str, str]:
 
     from portal.access.tokens.issuing import issue_token  # noqa: PLC0415
 
-    # Pages name static files by their contents. The server looks them up when it first shows a page.
-    call_command("collectstatic", verbosity=0, interactive=False)
     operator, browser = User.objects.create_superuser(name), Client()
     browser.force_login(operator)
     return issue_token("staff", user=operator, actor="bench")[1], browser.cookies["sessionid"].value
