@@ -60,9 +60,8 @@ class Searching(admin.ModelAdmin):  # type: ignore[type-arg]
         rows = self.model._default_manager.order_by()
         found, matches = search.condition(self.search_fields), self.indexed_matches(search.text)
         newest = search.among_newest(self.model, matching.LOG_ROWS, finds_older=matches is not NOTHING)
-        indexed = rows.filter(matches).values("pk")[
-            : matching.LOG_ROWS + 1
-        ]  # one more than is counted, so that the list shows `10,000+`
+        # One more than is counted, so that the list shows `10,000+`.
+        indexed = rows.filter(matches).values("pk")[: matching.LOG_ROWS + 1]
         keys: QuerySet[Any] = rows.filter(newest & found).values("pk").union(rows.filter(pk__in=indexed).values("pk"))
         return keys
 

@@ -1,9 +1,3 @@
-"""Dates and times in French, wherever Django formats them; times are as `portal.base.words` writes them."""
+"""Dates and times in French: written as in English, with French names of months."""
 
-DATE_FORMAT = "j F Y"
-DATETIME_FORMAT = "Y-m-d H:i:s T"
-TIME_FORMAT = "H:i"
-MONTH_DAY_FORMAT = "j F"
-YEAR_MONTH_FORMAT = "F Y"
-SHORT_DATE_FORMAT = "Y-m-d"
-SHORT_DATETIME_FORMAT = "Y-m-d H:i"
+from portal.formats.en.formats import *  # noqa: F403
