@@ -43,7 +43,7 @@ def held_in_database(name: str, using: str = DEFAULT_DB_ALIAS) -> Iterator[None]
     own = connection.copy()
     try:
         with own.cursor() as cursor:
-            wait_for_lock(name, lambda: is_taken(cursor, name))
+            wait_for_lock(name, lambda: try_lock(cursor, name))
         yield
     finally:
         own.close()
@@ -65,7 +65,7 @@ def wait_for_lock(name: str, take: Callable[[], bool]) -> None:
         time.sleep(SECONDS_BETWEEN_TRIES)
 
 
-def is_taken(cursor: CursorWrapper, name: str) -> bool:
+def try_lock(cursor: CursorWrapper, name: str) -> bool:
     """Take the lock if it is free, and return whether it was."""
     cursor.execute("SELECT pg_try_advisory_lock(%s)", [zlib.crc32(f"vigie.{name}".encode())])
     return bool(cursor.fetchone()[0])
