@@ -1,4 +1,5 @@
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import django.contrib.admin
@@ -52,7 +53,8 @@ class ProfileForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 def fieldset(data: dict[str, str] | None, renderer: DjangoTemplates) -> Fieldset:
-    form = ProfileForm(data, instance=User(last_name=NASTY), renderer=renderer)
+    joined = datetime(2026, 3, 1, tzinfo=UTC)  # its default is now, which differs between two forms
+    form = ProfileForm(data, instance=User(last_name=NASTY, date_joined=joined), renderer=renderer)
     fields = ("last_name", "date_joined", *ProfileForm.Meta.fields)
     readonly = ("last_name", "date_joined")
     return Fieldset(form, None, readonly, fields, model_admin=admin.site._registry[User])
