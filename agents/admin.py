@@ -10,10 +10,10 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, pgettext_lazy
 
 from agents import approval, enrolment
-from agents.confirmations import describe_binding, describe_revocation, describe_uninstall
+from agents.confirmations import describe_binding, describe_discarding, describe_revocation, describe_uninstall
 from agents.models import Agent, EnrolmentRequest
 from agents.panels import heartbeat_section, token_section
 from agents.querysets import EnrolmentRequestQuerySet, liveness_condition
@@ -286,11 +286,15 @@ class EnrolmentRequestAdmin(ReadOnlyAdmin):
             text = _("Only the first %(count)d requests were allowed: choose fewer at once.")
             self.message_user(request, text % {"count": MOST_AT_ONCE}, messages.WARNING)
 
-    @admin.action(description=_("Discard"), permissions=["manage"])
+    @confirm_first(describe_discarding)
+    @admin.action(description=pgettext_lazy("request", "Discard…"), permissions=["manage"])
     def discard(self, request: HttpRequest, queryset: EnrolmentRequestQuerySet) -> HttpResponse:
         for requested in queryset:
             subject = enrolment.machine_subject(requested.machine_id)
             audit.record_event("agent.enrolment_discarded", subject, request=request)
-        queryset.delete()
-        self.message_user(request, _("Requests discarded. The machines can request enrolment again."), messages.SUCCESS)
+        count = queryset.delete()[0]
+        text = ngettext("%(count)d request was discarded.", "%(count)d requests were discarded.", count)
+        self.message_user(request, text % {"count": count}, messages.SUCCESS)
         return HttpResponseRedirect(self.address("changelist"))
+
+    discard.dangerous = True  # type: ignore[attr-defined]

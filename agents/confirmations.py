@@ -1,4 +1,4 @@
-"""Confirmations of uninstalling machines, revoking their tokens and binding them to a licence."""
+"""Confirmations of actions with machines and enrolment requests."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, pgettext
 from vigie_client.contract import IDENTIFIER
 
 from agents.models import Agent, MachineToken
+from agents.querysets import EnrolmentRequestQuerySet
 from portal.admin.confirm import RECENT, Confirmation
 from portal.base.words import format_count
 
@@ -118,4 +119,33 @@ def describe_binding(model_admin: Any, request: HttpRequest, queryset: QuerySet[
         ],
         form=functools.partial(LicenceBindingForm, initial=proposed),
         remark=lambda agent: agent.license_ref,
+    )
+
+
+def describe_discarding(model_admin: Any, request: HttpRequest, queryset: EnrolmentRequestQuerySet) -> Confirmation:
+    count, allowed = queryset.count(), queryset.allowed(timezone.now()).count()
+    lead = ngettext(
+        "This deletes %(count)s request. Its machine can request enrolment again.",
+        "This deletes %(count)s requests. Their machines can request enrolment again.",
+        count,
+    )
+    ends = ngettext(
+        "It also ends %(count)s approval: that machine needs another to enrol.",
+        "It also ends %(count)s approvals: those machines need others to enrol.",
+        allowed,
+    )
+    refuse = ngettext(
+        "To refuse further requests, revoke the enrolment token.",
+        "To refuse further requests, revoke the enrolment tokens.",
+        count,
+    )
+    return Confirmation(
+        title=ngettext("Discard enrolment request", "Discard enrolment requests", count),
+        button=pgettext("request", "Discard"),
+        consequences=[
+            lead % {"count": format_count(count)},
+            *([ends % {"count": format_count(allowed)}] if allowed else []),
+            refuse,
+        ],
+        remark=lambda requested: requested.address,
     )

@@ -292,6 +292,29 @@ def test_operator_discards_a_request(admin_client, enrol, enroll_token, expected
     asked = EnrolmentRequest.objects.get()
     for path in ("", f"{asked.pk}/change/", "?state=waiting", "?state=allowed", "?q=agent"):
         assert admin_client.get(f"/admin/agents/enrolmentrequest/{path}").status_code == 200
-    admin_client.post(f"/admin/agents/enrolmentrequest/{asked.pk}/act/discard/")
+    address = f"/admin/agents/enrolmentrequest/{asked.pk}/act/discard/"
+    assert admin_client.post(address).context["keys"] == [asked.pk]
+    assert len(waiting()) == 1
+    page = admin_client.post(address, {"confirmed": "yes"}, follow=True).content.decode()
+    assert "1 request was discarded." in page
     assert waiting() == []
     assert AuditEvent.objects.filter(action="agent.enrolment_discarded", subject=f"agent:{MACHINE}").exists()
+
+
+def test_confirmation_of_discarded_requests_counts_them_and_their_approvals(
+    admin_client, enrol, enroll_token, settings
+):
+    settings.ENROLMENT_APPROVAL = "always"
+    for machine_id in ("PC-1", "PC-2", "PC-3"):
+        enrol(enroll_token, machine_id)
+    EnrolmentRequest.objects.filter(machine_id="PC-1").update(allowed_until=timezone.now() + approval.ALLOWED_FOR)
+    chosen = EnrolmentRequest.objects.exclude(machine_id="PC-3").values_list("pk", flat=True)
+    asked = {"action": "discard", "_selected_action": list(chosen)}
+    consequences = admin_client.post("/admin/agents/enrolmentrequest/", asked).context["confirmation"].consequences
+    assert consequences[:2] == [
+        "This deletes 2 requests. Their machines can request enrolment again.",
+        "It also ends 1 approval: that machine needs another to enrol.",
+    ]
+    assert EnrolmentRequest.objects.count() == 3
+    admin_client.post("/admin/agents/enrolmentrequest/", asked | {"confirmed": "yes"})
+    assert EnrolmentRequest.objects.get().machine_id == "PC-3"

@@ -9,10 +9,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.one_database("attributes of fun
 
 HARMFUL = ("delete", "revoke", "replace", "uninstall", "discard", "deactivate", "disable", "give_up")
 # Actions that do not ask by `confirm_first`, with the reason.
-UNASKED = {
-    "delete_selected": "Django's own page asks, with numbers",
-    "agents.enrolmentrequest.discard": "the machine may ask again at once",
-}
+UNASKED = {"delete_selected": "Django's own page asks, with numbers"}
 
 
 def test_every_dangerous_action_asks_first(rf, admin_user):
