@@ -1,0 +1,132 @@
+"""The process that restores one dump: `python -m backups.drills.child`, started by `backups.drills.children`.
+
+Reads a task as one line of JSON from stdin, whose end it takes for the end of its parent. The dump is the file
+descriptor that the task names. Writes lines of JSON to stdout: `{"read": bytes}` as it goes on, then `{"outcome": ...}`
+`{"down": message}` for a sandbox that cannot be used, or `{"crashed": where}`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from backups.drills import outcomes, sqlite
+from backups.drills.assertions import Assertion, NotOneValue, holds, kept_value, only_value
+from backups.drills.limits import OUT_OF_MEMORY, Limits, limit_memory
+from backups.drills.outcomes import Aborted, Outcome, QueryFailed, SandboxDown
+from backups.drills.recognition import HEAD_BYTES, DumpKind, recognize
+from backups.drills.scripts import ScriptTooLong
+from backups.drills.streams import DumpStream
+
+REPORTED_EVERY = 0.5
+OUT_OF_PLACE = "Not one value: the query must return one row with one column."
+
+
+class Sandbox(Protocol):
+    """A restored database of one engine. `version` is that of the sandbox's server."""
+
+    version: str
+
+    def restore(self, pieces: Iterable[bytes], outcome: Outcome) -> None: ...
+    def inspect(self, outcome: Outcome) -> None: ...
+    def evaluate(self, query: str) -> list[tuple[Any, ...]]: ...
+    def close(self) -> None: ...
+
+
+def open_sandbox(kind: DumpKind, task: dict[str, Any], limits: Limits) -> Sandbox | None:
+    """Return an empty database for a dump of this kind, or None without a sandbox for it. Raises SandboxDown."""
+    if kind.engine == outcomes.SQLITE:
+        return sqlite.Sandbox(Path(task["folder"]), kind, limits)
+    return None
+
+
+def main() -> None:
+    limit_memory()
+    task = json.loads(sys.stdin.readline())
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    try:
+        report({"outcome": drill(task).as_json()})
+    except SandboxDown as error:
+        report({"down": str(error)})
+    except Exception as error:  # its text may hold rows of the dump
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        report({"crashed": f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"})
+
+
+def end_with_parent() -> None:
+    sys.stdin.read()
+    os._exit(1)
+
+
+def report(line: dict[str, Any]) -> None:
+    sys.stdout.write(f"{json.dumps(line)}\n")
+    sys.stdout.flush()
+
+
+def drill(task: dict[str, Any]) -> Outcome:
+    """Restore the dump that the task names, and return what came back. Raises SandboxDown."""
+    started = time.monotonic()
+    limits = Limits(task["seconds"], task["max_bytes"] or None)
+    with open(task["descriptor"], "rb", buffering=0) as file:
+        stream = DumpStream(file, task["name"], limits, progress_reporter())
+        kind = recognize(stream.peek(HEAD_BYTES))
+        outcome = Outcome(kind.engine, kind.version, kind.format)
+        sandbox = open_sandbox(kind, task, limits)
+        try:
+            if sandbox is not None:
+                with closing(sandbox):
+                    restore(sandbox, stream, outcome, [Assertion(**given) for given in task["assertions"]])
+            for _rest in stream:
+                pass  # the doubts need the end, also of a dump that cannot be restored
+            outcome.doubts = list(stream.doubts())
+        except Aborted as error:
+            outcome.fail(str(error))
+        except (MemoryError, ScriptTooLong):
+            outcome.fail(OUT_OF_MEMORY)
+    outcome.conclude(is_restored=sandbox is not None)
+    outcome.duration_ms = round((time.monotonic() - started) * 1000)
+    return outcome
+
+
+def progress_reporter() -> Callable[[int], None]:
+    """Return a function that reports, now and then, how many bytes of the dump have been read."""
+    last = time.monotonic()
+
+    def report_progress(read: int) -> None:
+        nonlocal last
+        if time.monotonic() - last > REPORTED_EVERY:
+            last = time.monotonic()
+            report({"read": read})
+
+    return report_progress
+
+
+def restore(sandbox: Sandbox, stream: DumpStream, outcome: Outcome, assertions: list[Assertion]) -> None:
+    """Raises Aborted at a limit."""
+    outcome.restored_with = sandbox.version
+    sandbox.restore(stream, outcome)
+    sandbox.inspect(outcome)
+    outcome.assertions = [evaluate(sandbox, assertion) for assertion in assertions]
+
+
+def evaluate(sandbox: Sandbox, assertion: Assertion) -> dict[str, Any]:
+    """Return the name of the assertion, whether it holds, its value if that may be kept, and why it could not be run."""
+    try:
+        value = only_value(sandbox.evaluate(assertion.query))
+    except (QueryFailed, NotOneValue) as error:
+        why = OUT_OF_PLACE if isinstance(error, NotOneValue) else str(error)
+        return {"name": assertion.name, "ok": False, "value": None, "error": why}
+    return {"name": assertion.name, "ok": holds(assertion, value, datetime.now(UTC)), "value": kept_value(value)}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""Restore a dump in a process of its own, within limits, and read its report."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from backups.drills.assertions import Assertion
+from backups.drills.outcomes import FAILED, Outcome, SandboxDown
+from backups.drills.workspace import workspace
+
+# The child keeps its limits itself; one that hangs is killed this much later.
+PATIENCE_SECONDS = 60
+# It needs no secret of the portal.
+PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE")
+Progress = Callable[[int], None]
+
+
+def restore_dump(
+    descriptor: int, name: str, assertions: Sequence[Assertion] = (), progress: Progress = lambda read: None
+) -> Outcome:
+    """Restore the open dump into the sandbox of its engine, call `progress` with the bytes read, and return what came back.
+
+    Raises SandboxDown.
+    """
+    with workspace() as folder:
+        task = {
+            "descriptor": descriptor,
+            "name": name,
+            "folder": str(folder),
+            "seconds": settings.DRILL_TIMEOUT_SECONDS,
+            "max_bytes": settings.DRILL_MAX_BYTES,
+            "postgres_url": settings.DRILL_POSTGRES_URL,
+            "mysql_url": settings.DRILL_MYSQL_URL,
+            "assertions": [asdict(assertion) for assertion in assertions],
+        }
+        with running_child(task, descriptor) as child:
+            answer = read_answer(child, progress)
+            code = child.wait()
+    if "down" in answer:
+        raise SandboxDown(answer["down"])
+    if "outcome" in answer:
+        return Outcome(**answer["outcome"])
+    outcome = Outcome(status=FAILED)
+    outcome.fail(f"The restore ended early: {answer.get('crashed') or describe_end(code)}.")
+    return outcome
+
+
+@contextmanager
+def running_child(task: dict[str, Any], descriptor: int) -> Iterator[subprocess.Popen[str]]:
+    """Start the child with its task. It is killed at the end of the block, and ends if this process does."""
+    environment = {key: value for key, value in os.environ.items() if key in PASSED_ON}
+    with subprocess.Popen(
+        [*lowest_priority(), sys.executable, "-m", "backups.drills.child"],
+        cwd=settings.BASE_DIR,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # of libraries; it may quote rows
+        pass_fds=(descriptor,),
+        text=True,
+        start_new_session=True,
+    ) as child:
+        timer = threading.Timer(task["seconds"] + PATIENCE_SECONDS, child.kill)
+        timer.start()
+        try:
+            assert child.stdin is not None  # noqa: S101 - a pipe was asked for
+            child.stdin.write(f"{json.dumps(task)}\n")
+            child.stdin.flush()
+            yield child
+        finally:
+            timer.cancel()
+            child.kill()
+
+
+def lowest_priority() -> list[str]:
+    """Return what runs a command when nothing else needs processor or disk, as far as it is installed."""
+    commands = (["nice", "-n", "19"], ["ionice", "-c", "3"])
+    return [word for command in commands if shutil.which(command[0]) for word in command]
+
+
+def read_answer(child: subprocess.Popen[str], progress: Progress) -> dict[str, Any]:
+    """Return the last line of the child, or nothing if it ended without one."""
+    assert child.stdout is not None  # noqa: S101 - a pipe was asked for
+    for line in child.stdout:
+        found: dict[str, Any] = json.loads(line)
+        if "read" not in found:
+            return found
+        progress(found["read"])
+    return {}
+
+
+def describe_end(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"

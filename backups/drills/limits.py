@@ -1,0 +1,77 @@
+"""The limits of a drill: time and disk in the sandbox, memory in the process itself."""
+
+from __future__ import annotations
+
+import resource
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from backups.drills.outcomes import Aborted
+
+MEMORY_BYTES = 1024 * 1024 * 1024
+TIMES_UNPACKED, LEAST_BYTES = 10, 1024 * 1024 * 1024
+CHECKED_EVERY = 0.25
+TIME_IS_UP = "The time limit (DRILL_TIMEOUT_SECONDS) was reached."
+DISK_IS_FULL = "The restored database is larger than the limit (DRILL_MAX_BYTES)."
+OUT_OF_MEMORY = "A statement or its result needs too much memory."
+
+
+def limit_memory() -> None:
+    """Let this process fail with MemoryError before it takes the machine's memory."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold rows
+
+
+@dataclass
+class Limits:
+    """How long a drill may take, and how many bytes the restored database may have. `reached` names the limit.
+
+    Without `fixed_bytes`, that is ten times what has been unpacked so far, `unpacked` bytes.
+    """
+
+    seconds: float
+    fixed_bytes: int | None
+    unpacked: int = 0
+    started: float = field(default_factory=time.monotonic)
+    reached: str = ""
+
+    @property
+    def max_bytes(self) -> int:
+        return self.fixed_bytes or max(TIMES_UNPACKED * self.unpacked, LEAST_BYTES)
+
+    def is_over(self) -> bool:
+        if not self.reached and time.monotonic() > self.started + self.seconds:
+            self.reached = TIME_IS_UP
+        return bool(self.reached)
+
+    def check_size(self, size: int) -> None:
+        if not self.reached and size > self.max_bytes:
+            self.reached = DISK_IS_FULL
+
+    def raise_if_reached(self) -> None:
+        """Raises Aborted."""
+        if self.is_over():
+            raise Aborted(self.reached)
+
+    @contextmanager
+    def watch(self, measure: Callable[[], int], abort: Callable[[], None]) -> Iterator[None]:
+        """Measure the restored database from another thread during the block, and abort it at a limit."""
+        done = threading.Event()
+
+        def watching() -> None:
+            while not done.wait(CHECKED_EVERY):
+                if not self.is_over():
+                    self.check_size(measure())
+                if self.reached:
+                    abort()
+
+        watcher = threading.Thread(target=watching, daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watcher.join()

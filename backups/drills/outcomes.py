@@ -1,0 +1,83 @@
+"""What one drill found: built by the child process, sent as JSON, read by the portal.
+
+No text of the dump is kept but names of tables, columns and the like: see `describe` of each engine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+PROVEN, FAILED, UNSUPPORTED = "PROVEN", "FAILED", "UNSUPPORTED"
+SQLITE, POSTGRESQL, MYSQL, MARIADB = "sqlite", "postgresql", "mysql", "mariadb"
+
+# Doubts about an unpacked dump that no restore dispels.
+FATAL_DOUBTS = frozenset({"empty", "not_a_dump", "incomplete", "truncated_gzip", "truncated_zstd", "not_unpacked"})
+MAX_ERRORS = 50
+MAX_MESSAGE = 300
+# A schema is kept to try assertions on. Larger ones are rare.
+MAX_SCHEMA_BYTES = 2 * 1024 * 1024
+
+
+class SandboxDown(Exception):
+    """The sandbox's server cannot be used. This says nothing about the dump."""
+
+
+class Aborted(Exception):
+    """The dump reached a limit, which the message names."""
+
+
+class QueryFailed(Exception):
+    """The query of an assertion failed; the message is the server's, and may hold values of rows."""
+
+
+@dataclass
+class Outcome:
+    """The report of a drill.
+
+    `version` is that of the server that was dumped, `restored_with` that of the sandbox. Errors are `{"line",
+    "message"}`, with None for a line that is not known. `doubts` and the codes of warnings are those of
+    `backups.reasons`. Assertions are `{"name", "ok", "value"}`, where only numbers, truth values and times are kept as
+    values. `size` is in bytes, `duration_ms` in milliseconds. `schema` holds the statements that made the tables.
+    """
+
+    engine: str = ""
+    version: str = ""
+    format: str = ""
+    restored_with: str = ""
+    status: str = FAILED
+    rows: dict[str, int] = field(default_factory=dict)
+    size: int = 0
+    duration_ms: int = 0
+    errors: list[dict[str, Any]] = field(default_factory=list)
+    errors_omitted: int = 0
+    doubts: list[str] = field(default_factory=list)
+    warnings: list[dict[str, Any]] = field(default_factory=list)
+    assertions: list[dict[str, Any]] = field(default_factory=list)
+    schema: str = ""
+
+    def fail(self, message: str, line: int | None = None) -> None:
+        """Add an error. Beyond MAX_ERRORS they are only counted."""
+        if len(self.errors) < MAX_ERRORS:
+            self.errors.append({"line": line, "message": message[:MAX_MESSAGE]})
+        else:
+            self.errors_omitted += 1
+
+    def warn(self, code: str, **values: Any) -> None:
+        """Add a warning once."""
+        if (reason := {"code": code, **values}) not in self.warnings:
+            self.warnings.append(reason)
+
+    def keep_schema(self, statement: str) -> None:
+        if len(self.schema) + len(statement) < MAX_SCHEMA_BYTES:
+            self.schema += f"{statement}\n"
+
+    def conclude(self, *, is_restored: bool) -> None:
+        """Set the status, once everything has been tried."""
+        if self.errors or not FATAL_DOUBTS.isdisjoint(self.doubts):
+            self.status = FAILED
+        else:
+            self.status = PROVEN if is_restored else UNSUPPORTED
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)

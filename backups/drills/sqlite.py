@@ -1,0 +1,200 @@
+"""Restore dumps of SQLite into a temporary file.
+
+The script runs with an authorizer that allows no other file, no extension and few pragmas. Its deadline is checked by
+SQLite's progress handler, its size by `max_page_count`.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from backups.drills import scripts
+from backups.drills.limits import DISK_IS_FULL, OUT_OF_MEMORY, Limits
+from backups.drills.outcomes import Aborted, Outcome, QueryFailed
+from backups.drills.recognition import DumpKind
+
+PAGE_BYTES = 4096
+CHUNK_BYTES = 1024 * 1024
+HEAP_BYTES = 512 * 1024 * 1024
+# What `.dump` writes, and what has an effect on the file alone.
+PRAGMAS = frozenset(
+    {
+        "foreign_keys", "writable_schema", "user_version", "application_id", "encoding", "auto_vacuum",
+        "integrity_check", "foreign_key_check", "page_count", "max_page_count",
+    }
+)  # fmt: skip
+REFUSED_ACTIONS = frozenset({sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH})
+REFUSED_FUNCTIONS = frozenset({"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer"})
+# Tables in which the extensions FTS3, FTS5 and R-Tree keep the content of a virtual table.
+SHADOWS = ("config", "content", "data", "docsize", "idx", "node", "parent", "rowid", "segdir", "segments", "stat")
+TABLES = (
+    "SELECT name, sql FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
+)
+SCHEMA = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY rowid"
+# Errors about rows that name tables, columns and constraints only. The text of others may hold a value.
+HARMLESS = re.compile(
+    r"(?:UNIQUE|NOT NULL|CHECK|FOREIGN KEY) constraint failed|no such table: |table \S+ has \d+ columns? but \d+ values?"
+    r"|not authorized|datatype mismatch|database or disk is full|out of memory|interrupted"
+)
+ABOUT_ROWS = re.compile(rb"(?i)(?:INSERT|REPLACE|UPDATE|DELETE|SELECT|WITH|VALUES)\b")
+TRANSACTION = re.compile(rb"(?i)(?:BEGIN|COMMIT|END)\b[\sA-Z]*;?\Z")
+Rows = list[tuple[Any, ...]]
+
+
+def authorize(action: int, first: str | None, second: str | None, database: str | None, trigger: str | None) -> int:
+    """Refuse other databases, extensions, and pragmas beyond PRAGMAS: `sqlite3.Connection.set_authorizer`."""
+    is_refused = (
+        action in REFUSED_ACTIONS
+        or (action == sqlite3.SQLITE_PRAGMA and (first or "").lower() not in PRAGMAS)
+        or (action == sqlite3.SQLITE_FUNCTION and (second or "").lower() in REFUSED_FUNCTIONS)
+    )
+    return sqlite3.SQLITE_DENY if is_refused else sqlite3.SQLITE_OK
+
+
+def authorize_reading(action: int, first: str | None, second: str | None, *rest: str | None) -> int:
+    """Allow queries alone, as an assertion needs them."""
+    if action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE):
+        return sqlite3.SQLITE_OK
+    if action == sqlite3.SQLITE_FUNCTION and (second or "").lower() not in REFUSED_FUNCTIONS:
+        return sqlite3.SQLITE_OK
+    return sqlite3.SQLITE_DENY
+
+
+class Sandbox:
+    """One restored database in `folder`, which the caller removes."""
+
+    def __init__(self, folder: Path, kind: DumpKind, limits: Limits) -> None:
+        self.kind, self.limits = kind, limits
+        self.version = sqlite3.sqlite_version
+        self.connection = sqlite3.connect(folder / "restored.sqlite3", isolation_level=None, cached_statements=0)
+        self.connection.text_factory = lambda text: text.decode("utf-8", "replace")
+        for pragma in (
+            f"page_size = {PAGE_BYTES}",
+            f"hard_heap_limit = {HEAP_BYTES}",
+            "journal_mode = MEMORY",  # a failing chunk is rolled back; nothing need survive the process
+            "synchronous = OFF",
+            "locking_mode = EXCLUSIVE",
+            "temp_store = MEMORY",
+            "cache_size = -16000",
+            "trusted_schema = OFF",
+        ):
+            self.query(f"PRAGMA {pragma}")
+        self.connection.set_progress_handler(limits.is_over, 10_000)
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def query(self, sql: str) -> Rows:
+        return self.connection.execute(sql).fetchall()
+
+    # --- Restore -----------------------------------------------------------------------------------------------------
+
+    def restore(self, pieces: Iterable[bytes], outcome: Outcome) -> None:
+        """Run the script. Raises Aborted at a limit."""
+        self.connection.set_authorizer(authorize)
+        line = 1
+        for chunk in cut_chunks(pieces):
+            self.limits.raise_if_reached()
+            self.connection.execute(f"PRAGMA max_page_count = {self.limits.max_bytes // PAGE_BYTES}")
+            self.run_chunk(chunk, line, outcome)
+            line += chunk.count(b"\n")
+        if self.connection.in_transaction:
+            self.query("COMMIT")
+
+    def run_chunk(self, chunk: bytes, line: int, outcome: Outcome) -> None:
+        """Run many statements at once; if one fails, each on its own, which is slow but tells which and why."""
+        # `executescript` commits first what is open. Later chunks begin anew, or each row would be a transaction.
+        begin = "" if line == 1 else "BEGIN;"
+        try:
+            self.connection.executescript(begin + chunk.decode("utf-8"))
+        except (sqlite3.Error, MemoryError, ValueError):
+            self.limits.raise_if_reached()
+            if self.connection.in_transaction:
+                self.query("ROLLBACK")
+            self.query("BEGIN")
+            self.run_statements(chunk, line, outcome)
+
+    def run_statements(self, chunk: bytes, line: int, outcome: Outcome) -> None:
+        for statement in scripts.Script(iter([chunk]), scripts.SQLITE):
+            if TRANSACTION.match(statement.text):
+                continue
+            try:
+                self.connection.execute(str(statement))
+            except (sqlite3.Error, MemoryError, ValueError) as error:
+                self.limits.raise_if_reached()
+                if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
+                    raise Aborted(DISK_IS_FULL) from None
+                outcome.fail(describe(error, statement.text), line + statement.line - 1)
+
+    # --- Inspection --------------------------------------------------------------------------------------------------
+
+    def inspect(self, outcome: Outcome) -> None:
+        """Count rows, keep the schema, and check the file and its references. Raises Aborted at a limit."""
+        try:
+            for (problem,) in self.query("PRAGMA integrity_check(10)"):
+                if problem != "ok":
+                    outcome.fail("integrity_check: the restored database is damaged")
+            for (table,) in self.query('SELECT DISTINCT "table" FROM pragma_foreign_key_check'):
+                outcome.warn("foreign_keys_violated", table=table)
+            outcome.size = self.query("PRAGMA page_count")[0][0] * PAGE_BYTES
+            for (sql,) in self.query(SCHEMA):
+                outcome.keep_schema(f"{sql};")
+            outcome.rows = self.count_rows()
+        except (sqlite3.Error, MemoryError) as error:
+            self.limits.raise_if_reached()
+            outcome.fail(describe(error, b"SELECT"))
+
+    def count_rows(self) -> dict[str, int]:
+        tables = self.query(TABLES)
+        virtual = [name for name, sql in tables if sql.upper().startswith("CREATE VIRTUAL TABLE")]
+        shadows = {f"{name}_{suffix}" for name in virtual for suffix in SHADOWS}
+        names = [name for name, _sql in tables if name not in shadows]
+        return {name: self.query(f"SELECT count(*) FROM {quote(name)}")[0][0] for name in names}  # noqa: S608
+
+    def evaluate(self, query: str) -> Rows:
+        """Return the first two rows of an assertion's query. Raises QueryFailed."""
+        self.connection.set_authorizer(authorize_reading)
+        try:
+            return self.connection.execute(query).fetchmany(2)
+        except (sqlite3.Error, sqlite3.Warning, MemoryError, ValueError) as error:
+            raise QueryFailed(str(error)) from None
+        finally:
+            self.connection.set_authorizer(authorize)
+
+
+def cut_chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the script in chunks of about CHUNK_BYTES that end with a statement. Raises ScriptTooLong."""
+    kept, wanted = b"", CHUNK_BYTES
+    for piece in pieces:
+        kept += piece
+        if len(kept) < wanted:
+            continue
+        end = kept.rfind(b";\n") + 2
+        if end > 1 and sqlite3.complete_statement(kept[:end].replace(b"\0", b" ").decode("latin-1")):
+            yield kept[:end]
+            kept, wanted = kept[end:], CHUNK_BYTES
+        else:
+            wanted = 2 * len(kept)  # a long text: twice as much is searched next time
+        if len(kept) > scripts.MAX_STATEMENT_BYTES:
+            raise scripts.ScriptTooLong
+    if kept:
+        yield kept
+
+
+def quote(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def describe(error: Exception, statement: bytes) -> str:
+    """Return what went wrong, without values of rows."""
+    if isinstance(error, MemoryError):
+        return OUT_OF_MEMORY
+    verb = statement.split(None, 1)[0].decode("ascii", "replace").upper()[:20]
+    if not isinstance(error, sqlite3.Error):
+        return f"{verb}: not valid UTF-8, or a zero byte"
+    is_harmless = not ABOUT_ROWS.match(statement) or HARMLESS.match(str(error))
+    return f"{verb}: {error if is_harmless else getattr(error, 'sqlite_errorname', type(error).__name__)}"
