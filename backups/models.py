@@ -1,4 +1,4 @@
-"""Expected backups, the entry of each cycle, deposit areas, and scans."""
+"""Expected backups and the entry of each cycle."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ from django.utils.translation import pgettext_lazy
 from vigie_client.contract import MACHINE_ID
 
 from backups import cycles, querysets, reasons, validators
+from backups.drills.models import DrillAssertion as DrillAssertion
+from backups.drills.models import DrillSandbox as DrillSandbox
+from backups.drills.models import RestoreDrill as RestoreDrill
 from backups.scanner.disk import paths
+from backups.scanner.models import DepositArea as DepositArea
+from backups.scanner.models import Scan as Scan
 from portal.base import cron, words
 
 LOOK_BACK_CYCLES = 22  # 14 to catch up with, the current one, and 7 to compare sizes with
@@ -47,7 +52,8 @@ class ExpectedBackupJob(models.Model):
     Cycles count from `watched_since`: its creation, or the last change of its timetable. A machine whose jobs are all
     settled is not scanned until the cycle after `settled_at` opens. `alerted_severity` is set from the notice of a
     failure until that of its recovery. With `in_doubt`, the latest backup is verified with doubts about its content. A
-    verified backup protects for `fresh_for`. New dumps are stored in `storage_folder`.
+    verified backup protects for `fresh_for`. New dumps are stored in `storage_folder`. Its backups were last proven at
+    `proven_at` by a restore drill, which counts until `proven_until` (None: for ever) unless `proof_lost` says why not.
     """
 
     class Frequency(models.TextChoices):
@@ -125,6 +131,9 @@ class ExpectedBackupJob(models.Model):
     keep_monthly = models.PositiveSmallIntegerField(
         _("monthly versions to keep"), default=12, validators=[KEPT_VALIDATOR]
     )
+    drill_every_days = models.PositiveSmallIntegerField(
+        _("restore drill every (days)"), default=7, db_default=7, validators=[MaxValueValidator(365)]
+    )
     is_active = models.BooleanField(_("enabled"), default=True)
     paused_until = models.DateTimeField(
         _("paused until"), null=True, blank=True, validators=[validators.validate_moment]
@@ -147,6 +156,12 @@ class ExpectedBackupJob(models.Model):
     reverified_at = models.DateTimeField(_("current version re-verified"), null=True, editable=False)
     damage: Any = models.JSONField(_("corruption of the current version"), null=True, editable=False)
     damaged_since = models.DateTimeField(null=True, editable=False)
+    next_drill_at = models.DateTimeField(_("next restore drill"), default=timezone.now, null=True, editable=False)
+    drill_requested_at = models.DateTimeField(null=True, editable=False)
+    proven_at = models.DateTimeField(_("proven"), null=True, editable=False)
+    proven_until = models.DateTimeField(null=True, editable=False)
+    proof_lost: Any = models.JSONField(_("reason without proof"), null=True, editable=False)
+    proof_lost_at = models.DateTimeField(null=True, editable=False)
 
     objects = querysets.ExpectedBackupJobQuerySet.as_manager()
 
@@ -162,11 +177,13 @@ class ExpectedBackupJob(models.Model):
             models.Index(fields=["database_name"], name="backupjob_database", opclasses=["varchar_pattern_ops"]),
             models.Index(fields=["company_name"], name="backupjob_company", opclasses=["varchar_pattern_ops"]),
             models.Index(Upper("storage_folder"), name="backupjob_storage"),
+            models.Index(fields=["next_drill_at"], name="backupjob_next_drill"),
         ]
         permissions = [
             ("export_expectedbackupjob", _("Can export expected backups")),
             ("scan_expectedbackupjob", _("Can start scans")),
             ("download_expectedbackupjob", _("Can download backups")),
+            ("drill_expectedbackupjob", _("Can start restore drills")),
         ]
 
     def __str__(self) -> str:
@@ -322,78 +339,3 @@ class BackupEntry(models.Model):
         """The stored path once the dump is a version in the folder it is in."""
         folder = self.stored_path.split("/")[:-2]
         return "/".join([*folder, paths.VERSIONS, self.version_name])
-
-
-class DepositArea(models.Model):
-    """The folders of one machine's reports and dumps, as the last scan found them.
-
-    `queued_at` is the time of the oldest request of a scan. `unexpected` are databases without a job, `unread`
-    unknown JSON files, `spellings` codes of variants: `first_seen` dates them, `ahead` reports before their time.
-    """
-
-    agent_id = models.CharField(_("machine"), max_length=128, unique=True)
-    queued_at = models.DateTimeField(null=True, editable=False)
-    scanned_at = models.DateTimeField(_("scanned"), null=True)
-    trouble: Any = models.JSONField(_("problem"), null=True)
-    troubled_since = models.DateTimeField(_("since"), null=True)
-    unexpected: Any = models.JSONField(_("unknown databases"), default=list)
-    unread: Any = models.JSONField(_("unread files"), default=list)
-    spellings: Any = models.JSONField(_("report variants"), default=list)
-    ahead: Any = models.JSONField(default=dict, editable=False)
-    first_seen: Any = models.JSONField(default=dict, null=True, editable=False)
-
-    objects = querysets.DepositAreaQuerySet.as_manager()
-
-    class Meta:
-        verbose_name = _("upload area")
-        verbose_name_plural = _("upload areas")
-        ordering = ["agent_id"]
-
-    def __str__(self) -> str:
-        return self.agent_id
-
-
-class Scan(models.Model):
-    """One scan of all machines, or of one, with its counters.
-
-    With `root_is_missing`, nothing could be scanned. `holder` is the process of a command.
-    """
-
-    class Source(models.TextChoices):
-        SCHEDULE = "schedule", _("schedule")
-        ADMIN = "admin", _("operator")
-        API = "api", _("API")
-        COMMAND = "command", _("command")
-
-    source = models.CharField(_("requested by"), max_length=8, choices=Source.choices)
-    at = models.DateTimeField(_("as of"))
-    agent_id = models.CharField(_("machine"), max_length=128, blank=True)
-    started_at = models.DateTimeField(_("started"), default=timezone.now)
-    finished_at = models.DateTimeField(_("finished"), null=True)
-    agents = models.PositiveIntegerField(_("machines"), default=0)
-    agents_done = models.PositiveIntegerField(_("machines done"), default=0)
-    jobs = models.PositiveIntegerField(_("expected backups"), default=0)
-    settled = models.PositiveIntegerField(_("already settled"), default=0)
-    recorded = models.PositiveIntegerField(_("recorded"), default=0)
-    pending = models.PositiveIntegerField(_("pending"), default=0)
-    failures = models.PositiveIntegerField(_("failures"), default=0)
-    promoted = models.PositiveIntegerField(_("stored"), default=0)
-    errors = models.PositiveIntegerField(_("errors"), default=0)
-    files_read = models.PositiveBigIntegerField(_("dumps read"), default=0)
-    bytes_hashed = models.PositiveBigIntegerField(_("bytes hashed"), default=0)
-    root_is_missing = models.BooleanField(_("upload area unavailable"), default=False)
-    holder = models.CharField(max_length=128, blank=True, editable=False)
-
-    objects = querysets.ScanQuerySet.as_manager()
-
-    class Meta:
-        verbose_name = _("scan")
-        verbose_name_plural = _("scans")
-        ordering = ["-id"]
-        indexes = [
-            models.Index(fields=["started_at"], name="scan_started"),
-            models.Index(fields=["agent_id", "-id"], name="scan_unfinished", condition=Q(finished_at=None)),
-        ]
-
-    def __str__(self) -> str:
-        return words.format_moment(self.started_at)

@@ -99,6 +99,13 @@ SENTENCES: dict[str, Any] = {
     "current_absent": _("the current version is missing"),
     "current_differs": _("checksum mismatch: the current version’s SHA-256 is no longer the verified one"),
     "current_unreadable": _("the current version can’t be read"),
+    # Restore drills: without proof, and warnings
+    "not_restorable": _("it can’t be restored: %(error)s"),
+    "table_gone": _("table %(table)s is gone"),
+    "rows_lost": _("table %(table)s has only %(now)s rows; it had %(before)s"),
+    "assertion_false": _("assertion “%(name)s” is false"),
+    "proof_expired": _("the last proof is too old"),
+    "foreign_keys_violated": _("rows of table %(table)s refer to rows that don’t exist"),
 }
 
 # About the content of a dump: an older version may be the better one.

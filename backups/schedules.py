@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import models
 
 from backups import digest
+from backups.drills import runs
 from backups.models import Scan
 from backups.scanner import orchestration
 from portal.work.jobs import Lease
@@ -20,10 +21,15 @@ def run_periodic_scan(lease: Lease) -> dict[str, int]:
     return {"scan": orchestration.queue_periodic_scan().pk}
 
 
+def queue_drills(lease: Lease) -> dict[str, int]:
+    return {"expired": runs.queue_due()}
+
+
 def outdated_scans(now: datetime) -> models.QuerySet[Any]:
     return Scan.objects.filter(started_at__lt=now - timedelta(days=settings.JOB_RETENTION_DAYS))
 
 
 jobs.register(Job("backups.scan", run_periodic_scan, every=timedelta(minutes=15)))
+jobs.register(Job("backups.drills", queue_drills, every=timedelta(minutes=15), offset=timedelta(minutes=5)))
 jobs.register(Job("backups.digest", digest.send_weekly_digest, every=timedelta(days=7), offset=timedelta(hours=7)))
 retentions.register(Retention("backup_scans", outdated_scans))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from backups.drills import runs
 from backups.scanner import orchestration, reverify
 from portal.work.queue import enqueue, task
 
@@ -28,3 +29,8 @@ def scan_agent(agent_id: str, scan: int) -> None:
 def reverify_current(job: int) -> None:
     with requeue_if_busy("backups.reverify", job):
         reverify.reverify_job(job)
+
+
+@task(runs.TASK)
+def run_drills() -> None:
+    runs.run_due()

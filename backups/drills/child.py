@@ -2,7 +2,7 @@
 
 Reads a task as one line of JSON from stdin, whose end it takes for the end of its parent. The dump is the file
 descriptor that the task names. Writes lines of JSON to stdout: `{"read": bytes}` as it goes on, then `{"outcome": ...}`
-`{"down": message}` for a sandbox that cannot be used, or `{"crashed": where}`.
+`{"down": [engine, message]}` for a sandbox that cannot be used, or `{"crashed": where}`.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def main() -> None:
     try:
         report({"outcome": drill(task).as_json()})
     except SandboxDown as error:
-        report({"down": str(error)})
+        report({"down": [error.engine, str(error)]})
     except Exception as error:  # its text may hold rows of the dump
         frame = traceback.extract_tb(error.__traceback__)[-1]
         report({"crashed": f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"})
@@ -119,7 +119,7 @@ def restore(sandbox: Sandbox, stream: DumpStream, outcome: Outcome, assertions: 
 
 
 def evaluate(sandbox: Sandbox, assertion: Assertion) -> dict[str, Any]:
-    """Return the name of the assertion, whether it holds, its value if that may be kept, and why it could not be run."""
+    """Return the name of the assertion, whether it holds, and its value if that may be kept."""
     try:
         value = only_value(sandbox.evaluate(assertion.query))
     except (QueryFailed, NotOneValue) as error:

@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -31,9 +30,9 @@ Progress = Callable[[int], None]
 def restore_dump(
     descriptor: int, name: str, assertions: Sequence[Assertion] = (), progress: Progress = lambda read: None
 ) -> Outcome:
-    """Restore the open dump into the sandbox of its engine, call `progress` with the bytes read, and return what came back.
+    """Restore the open dump into the sandbox of its engine, and return what came back. Raises SandboxDown.
 
-    Raises SandboxDown.
+    `progress` is called with the bytes read so far; what it raises ends the drill.
     """
     with workspace() as folder:
         task = {
@@ -50,7 +49,7 @@ def restore_dump(
             answer = read_answer(child, progress)
             code = child.wait()
     if "down" in answer:
-        raise SandboxDown(answer["down"])
+        raise SandboxDown(*answer["down"])
     if "outcome" in answer:
         return Outcome(**answer["outcome"])
     outcome = Outcome(status=FAILED)

@@ -22,6 +22,10 @@ MAX_SCHEMA_BYTES = 2 * 1024 * 1024
 class SandboxDown(Exception):
     """The sandbox's server cannot be used. This says nothing about the dump."""
 
+    def __init__(self, engine: str, why: str) -> None:
+        super().__init__(why)
+        self.engine = engine
+
 
 class Aborted(Exception):
     """The dump reached a limit, which the message names."""

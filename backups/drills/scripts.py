@@ -96,7 +96,8 @@ MYSQL = Dialect(
     # A comment `/*!` is code.
     blank=rb"\s++|--[\s][^\n]*+\n?|#[^\n]*+\n|/\*(?![!M])[^*]*+(?:\*(?!/)[^*]*+)*+\*/|;",
     token=rb"""[^'"`#;/-]++|"""
-    + rb"|".join([_ESCAPED_STRING, _ESCAPED_QUOTED, _BACKQUOTED, rb"--\s[^\n]*+\n|#[^\n]*+\n", _BLOCK_COMMENT, rb"[-/]"]),
+    + rb"|".join([_ESCAPED_STRING, _ESCAPED_QUOTED, _BACKQUOTED, rb"--\s[^\n]*+\n|#[^\n]*+\n", _BLOCK_COMMENT])
+    + rb"|[-/]",
     command=rb"(?i)DELIMITER[ \t]++[^\n]*+\n|\\[^\n]*+\n?",
 )  # fmt: skip
 

@@ -37,8 +37,9 @@ TABLES = (
 SCHEMA = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY rowid"
 # Errors about rows that name tables, columns and constraints only. The text of others may hold a value.
 HARMLESS = re.compile(
-    r"(?:UNIQUE|NOT NULL|CHECK|FOREIGN KEY) constraint failed|no such table: |table \S+ has \d+ columns? but \d+ values?"
-    r"|not authorized|datatype mismatch|database or disk is full|out of memory|interrupted"
+    r"(?:UNIQUE|NOT NULL|CHECK|FOREIGN KEY) constraint failed|no such table: "
+    r"|table \S+ has \d+ columns? but \d+ values?|not authorized"
+    r"|datatype mismatch|database or disk is full|out of memory|interrupted"
 )
 ABOUT_ROWS = re.compile(rb"(?i)(?:INSERT|REPLACE|UPDATE|DELETE|SELECT|WITH|VALUES)\b")
 TRANSACTION = re.compile(rb"(?i)(?:BEGIN|COMMIT|END)\b[\sA-Z]*;?\Z")

@@ -1,0 +1,140 @@
+"""What a drill proves: compare it with the last proof, and record both in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import override
+
+from backups import querysets
+from backups.drills.outcomes import FATAL_DOUBTS, Outcome
+from backups.models import DrillSandbox, ExpectedBackupJob, RestoreDrill
+from backups.reasons import Reason, format_reasons, format_warnings, make_reason
+from backups.scanner.notices import describe_job, job_notice
+from portal.notifications import Severity, State, in_portal_language, notify
+from portal.work.jobs import Lease
+
+# How much longer than the period between two drills a proof counts.
+EXTRA = timedelta(days=2)
+RETRY_AFTER = timedelta(days=1)
+RETRY_SANDBOX_AFTER = timedelta(hours=1)
+MOST_EXPIRED = 500
+PROOF_FIELDS = ("proven_at", "proven_until", "proof_lost", "proof_lost_at", "next_drill_at", "drill_requested_at")
+
+
+def record_outcome(drill: RestoreDrill, outcome: Outcome, lease: Lease) -> None:
+    """Record the end of a drill and what it means for the proof of its database. Raises LeaseLost."""
+    job, now = drill.job, timezone.now()
+    copy_outcome(drill, outcome)
+    drill.finished_at = now
+    drill.losses = list_losses(job, drill)
+    with transaction.atomic(), in_portal_language():
+        lease.extend()
+        RestoreDrill.objects.filter(job=job).exclude(schema="").update(schema="")
+        drill.save()
+        DrillSandbox.objects.filter(engine=outcome.engine).delete()
+        if drill.is_proof:
+            record_proof(job, now)
+        elif drill.status != RestoreDrill.Status.UNSUPPORTED:
+            record_loss(job, drill.losses, now)
+        plan_next(job, now, is_good=drill.is_proof or drill.status == RestoreDrill.Status.UNSUPPORTED)
+        job.drill_requested_at = None
+        ExpectedBackupJob.objects.write_fields([job], PROOF_FIELDS)
+
+
+def copy_outcome(drill: RestoreDrill, outcome: Outcome) -> None:
+    """Copy a report into the row. Its doubts become errors, in English as all errors of servers."""
+    for name in (
+        "status", "engine", "version", "restored_with", "format", "duration_ms", "rows", "errors_omitted",
+        "warnings", "assertions", "schema",
+    ):  # fmt: skip
+        setattr(drill, name, getattr(outcome, name))
+    with override("en"):
+        doubts = [format_warnings([code]) for code in outcome.doubts if code in FATAL_DOUBTS]
+    drill.errors = [*outcome.errors, *({"line": None, "message": text} for text in doubts)]
+    drill.size = outcome.size or None
+    drill.tables = len(outcome.rows)
+
+
+def list_losses(job: ExpectedBackupJob, drill: RestoreDrill) -> list[Reason]:
+    """Return why the drill is no proof; nothing for one that is, or that no sandbox supports."""
+    if drill.status == RestoreDrill.Status.UNSUPPORTED:
+        return []
+    if drill.status == RestoreDrill.Status.FAILED:
+        return [make_reason("not_restorable", error=drill.errors[0]["message"] if drill.errors else "")]
+    proofs = RestoreDrill.objects.filter(job=job, status=RestoreDrill.Status.PROVEN, losses=[])
+    proof = proofs.exclude(pk=drill.pk).order_by("-id").first()
+    found = compare_rows(proof.rows, drill.rows, job.max_shrink_percent) if proof else []
+    false = [result["name"] for result in drill.assertions if not result["ok"]]
+    return [*found, *(make_reason("assertion_false", name=name) for name in false)]
+
+
+def compare_rows(before: Mapping[str, int], now: Mapping[str, int], max_shrink_percent: int | None) -> list[Reason]:
+    """Return which tables are gone or have lost more rows than allowed."""
+    losses = [make_reason("table_gone", table=table) for table in before if table not in now]
+    if max_shrink_percent is None:
+        return losses
+    return losses + [
+        make_reason("rows_lost", table=table, before=rows, now=now[table])
+        for table, rows in before.items()
+        if table in now and now[table] * 100 < rows * (100 - max_shrink_percent)
+    ]
+
+
+# --- Proofs ----------------------------------------------------------------------------------------------------------
+
+
+def record_proof(job: ExpectedBackupJob, now: datetime) -> None:
+    if job.proof_lost is not None:
+        title = _("Backup of %(job)s can be restored again") % {"job": describe_job(job)}
+        text = _("A restore drill has proven the stored backup.")
+        notify(job_notice(job, Severity.CRITICAL, title, text, f"proof:{now:%Y%m%dT%H%M%S}", State.CLOSED))
+    job.proven_at, job.proof_lost, job.proof_lost_at = now, None, None
+    job.proven_until = proof_end(job)
+
+
+def record_loss(job: ExpectedBackupJob, losses: list[Reason], now: datetime) -> None:
+    """Note why the proof is lost, and send a notice unless the same was sent before."""
+    if job.proof_lost != losses:
+        title = _("Backup of %(job)s is not proven") % {"job": describe_job(job)}
+        key = f"proof:{now:%Y%m%dT%H%M%S}"
+        notify(job_notice(job, Severity.CRITICAL, title, format_reasons(losses), key, State.OPENED))
+    job.proof_lost, job.proof_lost_at = losses, job.proof_lost_at or now
+
+
+def proof_end(job: ExpectedBackupJob) -> datetime | None:
+    """Return until when the last proof counts; None is for ever, as without drills."""
+    if job.proven_at is None or not job.drill_every_days:
+        return None
+    return job.proven_at + timedelta(days=job.drill_every_days) + EXTRA
+
+
+def plan_next(job: ExpectedBackupJob, now: datetime, *, is_good: bool) -> None:
+    """Set when the next drill is due: after a failure tomorrow, since another backup will have come by then."""
+    every = timedelta(days=job.drill_every_days)
+    job.next_drill_at = now + (every if is_good else min(every, RETRY_AFTER)) if every else None
+
+
+def expire_proofs(now: datetime) -> int:
+    """Record the proofs of monitored databases that have grown too old. Return their number."""
+    old = ExpectedBackupJob.objects.filter(querysets.watched(now), proven_until__lt=now, proof_lost=None)
+    expired = list(old.order_by("proven_until")[:MOST_EXPIRED])
+    for job in expired:
+        with transaction.atomic(), in_portal_language():
+            record_loss(job, [make_reason("proof_expired")], now)
+            ExpectedBackupJob.objects.write_fields([job], PROOF_FIELDS)
+    return len(expired)
+
+
+def record_down(drill: RestoreDrill, engine: str, trouble: str) -> None:
+    """Forget a drill whose sandbox cannot be used, which says nothing about the backup, and try again later."""
+    now = timezone.now()
+    with transaction.atomic():
+        DrillSandbox.objects.update_or_create(engine=engine, defaults={"trouble": trouble[:300]})
+        RestoreDrill.objects.filter(pk=drill.pk).delete()
+        later = {"next_drill_at": now + RETRY_SANDBOX_AFTER, "drill_requested_at": None}
+        ExpectedBackupJob.objects.filter(pk=drill.job_id).update(**later)

@@ -1,0 +1,160 @@
+"""Drills of stored backups: which are due, one after the other, and of any file."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.utils import timezone
+from django.utils.translation import override
+
+from backups.drills import children, proofs
+from backups.drills.assertions import Assertion
+from backups.drills.outcomes import FAILED, Outcome, SandboxDown
+from backups.models import BackupEntry, ExpectedBackupJob, RestoreDrill
+from backups.querysets import watched
+from backups.reasons import format_reasons
+from backups.scanner.disk.opening import UnusablePath
+from backups.scanner.disk.storage import open_dump
+from portal.work.jobs import AlreadyRunning, Lease, LeaseLost, claim_cycle
+from portal.work.queue import enqueue, queued_calls
+
+log = logging.getLogger("vigie.backups")
+PATIENCE = timedelta(minutes=30)
+LEASE, TASK = "backups.drill", "backups.drills"
+LEASE_LENGTH = timedelta(minutes=5)
+SAVED_EVERY = 2.0
+# No further drill is begun after so long, so that a task with the longest drill ends before its time is up.
+BUDGET_SECONDS = 1_200
+WAIT_SECONDS = 0.5
+
+
+def stored_version() -> Exists:
+    return Exists(BackupEntry.objects.filter(job=OuterRef("pk"), promotion=BackupEntry.Promotion.PROMOTED))
+
+
+def due(now: datetime) -> QuerySet[ExpectedBackupJob]:
+    """Select the jobs whose current version should be restored now: requested ones first, then the oldest proof."""
+    planned = watched(now) & Q(next_drill_at__lte=now, drill_every_days__gt=0)
+    jobs = ExpectedBackupJob.objects.filter(planned | Q(drill_requested_at__isnull=False))
+    oldest_first = (F("drill_requested_at").asc(nulls_last=True), F("proven_at").asc(nulls_first=True), "pk")
+    return jobs.filter(stored_version()).order_by(*oldest_first)
+
+
+def request_drill(job: ExpectedBackupJob) -> None:
+    """Have a worker restore the current version, before those that are due."""
+    ExpectedBackupJob.objects.filter(pk=job.pk).update(drill_requested_at=timezone.now())
+    enqueue(TASK, cluster="slow")
+
+
+def queue_due() -> int:
+    """Expire old proofs, and queue what is due unless that is queued already. Return the number of expired proofs."""
+    now = timezone.now()
+    if due(now).exists() and not queued_calls(TASK, claimed=True):
+        enqueue(TASK, cluster="slow")
+    return proofs.expire_proofs(now)
+
+
+def run_due() -> int:
+    """Run what is due, unless another process does. Return the number of drills."""
+    ends_at, count = time.monotonic() + BUDGET_SECONDS, 0
+    try:
+        with waiting_lease(timedelta(0)) as lease:
+            while time.monotonic() < ends_at and (job := due(timezone.now()).first()) is not None:
+                with postponing_errors(job):
+                    drill_job(job, lease)
+                count += 1
+    except AlreadyRunning:
+        pass
+    return count
+
+
+@contextmanager
+def postponing_errors(job: ExpectedBackupJob) -> Iterator[None]:
+    """Log an error of ours and put the job off, so that the others are drilled. LeaseLost ends all."""
+    try:
+        yield
+    except LeaseLost:
+        raise
+    except Exception:
+        log.exception("the backup %s could not be drilled", job.pk)
+        later = {"next_drill_at": timezone.now() + proofs.RETRY_AFTER, "drill_requested_at": None}
+        ExpectedBackupJob.objects.filter(pk=job.pk).update(**later)
+
+
+@contextmanager
+def waiting_lease(patience: timedelta = PATIENCE) -> Iterator[Lease]:
+    """Hold the lease on drills, waiting up to `patience` for it. Raises AlreadyRunning."""
+    deadline = time.monotonic() + patience.total_seconds()
+    while (lease := claim_cycle(LEASE, "all", LEASE_LENGTH)) is None:
+        if time.monotonic() > deadline:
+            raise AlreadyRunning(LEASE)
+        time.sleep(WAIT_SECONDS)
+    try:
+        yield lease
+    finally:
+        lease.release()
+
+
+def drill_job(job: ExpectedBackupJob, lease: Lease) -> RestoreDrill | None:
+    """Restore the current version of a job, and record it. Return None without a version, or without its sandbox.
+
+    Raises LeaseLost.
+    """
+    RestoreDrill.objects.filter(status=RestoreDrill.Status.RUNNING).delete()  # of processes that were killed
+    entry = BackupEntry.objects.filter(job=job).current()
+    if entry is None:
+        return None
+    drill = RestoreDrill.objects.create(job=job, entry=entry)
+    try:
+        outcome = restore_entry(entry, job, ProgressWriter(drill, lease))
+    except SandboxDown as error:
+        proofs.record_down(drill, error.engine, str(error))
+        return None
+    proofs.record_outcome(drill, outcome, lease)
+    return drill
+
+
+def restore_entry(entry: BackupEntry, job: ExpectedBackupJob, progress: Callable[[int], None]) -> Outcome:
+    """Raises SandboxDown, and what `progress` raises."""
+    assertions = [
+        Assertion(asserted.name, asserted.query, asserted.comparison, asserted.expected)
+        for asserted in job.assertions.all()
+    ]
+    try:
+        descriptor = open_dump(entry)
+    except UnusablePath as error:
+        outcome = Outcome(status=FAILED)
+        with override("en"):
+            outcome.fail(format_reasons([error.why]))
+        return outcome
+    try:
+        return children.restore_dump(descriptor, entry.staged_name, assertions, progress)
+    finally:
+        os.close(descriptor)
+
+
+def restore_file(path: Path) -> Outcome:
+    """Restore any file, without a record. Raises OSError, SandboxDown and AlreadyRunning."""
+    with open(path, "rb", buffering=0) as file, waiting_lease():
+        return children.restore_dump(file.fileno(), path.name)
+
+
+class ProgressWriter:
+    """Writes the bytes read to the row, and extends the lease, at most once in SAVED_EVERY seconds."""
+
+    def __init__(self, drill: RestoreDrill, lease: Lease) -> None:
+        self.drill, self.lease, self.last = drill, lease, time.monotonic()
+
+    def __call__(self, read: int) -> None:
+        """Raises LeaseLost."""
+        if time.monotonic() - self.last >= SAVED_EVERY:
+            self.last = time.monotonic()
+            self.lease.extend()
+            RestoreDrill.objects.filter(pk=self.drill.pk).update(bytes_read=read)
