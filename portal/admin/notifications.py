@@ -221,6 +221,8 @@ class NotificationChannelAdmin(ChannelTools):
 
     def can_act(self, obj: Any, action: str) -> bool:
         possible: dict[str, bool] = {
+            # The other channels have a form, which tests with its values.
+            "send_test": obj.environment_key is not None,
             "enable_again": obj.is_active and (obj.state_disabled_at is not None or bool(obj.state_failures)),
             "activate": not (obj.is_active or obj.environment_key),
             "deactivate": obj.is_active and not obj.environment_key,

@@ -76,6 +76,17 @@ def act(admin_client):
     return acting
 
 
+@pytest.fixture
+def send_test(admin_client):
+    """Send a test from the list of channels and return the messages of the next page."""
+
+    def sending(*channels):
+        chosen = {"action": "send_test", "_selected_action": [channel.pk for channel in channels]}
+        return messages_of(admin_client.post(LIST, chosen, follow=True))
+
+    return sending
+
+
 def messages_of(response):
     assert "K4NARI" not in response.content.decode()
     return [str(message) for message in response.context["messages"]]
@@ -289,9 +300,9 @@ def test_viewer_sees_no_form_and_no_buttons(client, channel):
 
 
 @WITH_TRANSACTIONS
-def test_test_message_is_sent_at_once_and_reported(act, api, channel):
+def test_test_message_is_sent_at_once_and_reported(send_test, api, channel):
     ChannelState.objects.create(channel=channel.key)
-    assert act(channel, "send_test") == ["Test sent to -100."]
+    assert send_test(channel) == ["Test sent to -100."]
     assert "Test notification from Vigie" in api.texts[0]
     assert ChannelState.objects.get().last_success_at
     assert AuditEvent.objects.get(action="channel.tested").after == {"sent": 1, "failed": 0, "error": ""}
@@ -299,19 +310,23 @@ def test_test_message_is_sent_at_once_and_reported(act, api, channel):
 
 
 @WITH_TRANSACTIONS
-def test_failed_test_message_is_reported_with_its_reason(act, api, channel):
+def test_failed_test_message_is_reported_with_its_reason(send_test, api, channel):
     api.script = [refusal(403, f"Forbidden: bot {TOKEN} was kicked")]
-    (text,) = act(channel, "send_test")
+    (text,) = send_test(channel)
     assert text == "Test to -100 failed: Telegram answered 403: “Forbidden: bot … was kicked”"
     assert AuditEvent.objects.get(action="channel.tested").after["failed"] == 1
 
 
-def test_test_message_is_sent_outside_transactions(admin_client, transactional_db, channel, monkeypatch):
+def test_test_message_is_sent_outside_transactions(act, send_test, transactional_db, telegram, channel, monkeypatch):
     inside = []
     monkeypatch.setattr(selftest, "send", lambda *args: inside.append(connection.in_atomic_block))
-    admin_client.post(reverse("admin:portal_notificationchannel_act", args=[channel.pk, "send_test"]))
-    admin_client.post(LIST, {"action": "send_test", "_selected_action": [channel.pk]})
+    act(telegram, "send_test")
+    send_test(channel)
     assert inside == [False, False]
+
+
+def test_page_of_a_channel_has_one_button_that_sends_a_test(admin_client, channel):
+    assert page(admin_client, channel).count(">Send a test<") == 1
 
 
 def test_test_message_goes_to_each_recipient_within_the_time_limit(monkeypatch):
@@ -330,7 +345,7 @@ def test_test_message_goes_to_each_recipient_within_the_time_limit(monkeypatch):
     assert [outcome.error for outcome in selftest.send_test_messages(team)] == ["550", ""]
 
 
-def test_only_a_few_channels_are_tested_at_once(admin_client, monkeypatch, django_capture_on_commit_callbacks):
+def test_only_a_few_channels_are_tested_at_once(send_test, monkeypatch, django_capture_on_commit_callbacks):
     tested = []
     monkeypatch.setattr(selftest, "send", lambda *args: tested.append(args))
     channels = [
@@ -338,7 +353,7 @@ def test_only_a_few_channels_are_tested_at_once(admin_client, monkeypatch, djang
         for number in range(5)
     ]
     with django_capture_on_commit_callbacks(execute=True):
-        admin_client.post(LIST, {"action": "send_test", "_selected_action": [channel.pk for channel in channels]})
+        send_test(*channels)
     assert len(tested) == 3
 
 
@@ -464,10 +479,10 @@ def test_message_is_given_up_by_the_action(act, message, status):
 
 
 @WITH_TRANSACTIONS
-def test_webhook_is_tested_from_its_page(act):
+def test_webhook_is_tested_from_the_list(send_test):
     with Receiver() as receiver:
         hook = NotificationChannel.objects.create(
             name="H", kind="webhook", addresses=receiver.url, secret=encrypt("K4NARI" * 3)
         )
-        assert act(hook, "send_test") == [f"Test sent to {receiver.url}."]
+        assert send_test(hook) == [f"Test sent to {receiver.url}."]
         assert receiver.bodies[0]["title"] == "Test notification from Vigie"

@@ -147,9 +147,9 @@ def test_calls_of_a_user_are_limited(call, api):
 
 @pytest.mark.django_db(transaction=True)
 def test_tests_of_saved_channels_count_among_the_calls_of_a_user(admin_client, channel, api):
-    page = f"{LIST}{channel.pk}/act/send_test/"
+    chosen = {"action": "send_test", "_selected_action": channel.pk}
     for _number in range(CALLS_PER_MINUTE + 2):
-        response = admin_client.post(page, follow=True)
+        response = admin_client.post(LIST, chosen, follow=True)
     assert "Too many tests. Wait a minute, then try again." in response.content.decode()
     assert len(api.requests) == CALLS_PER_MINUTE
 
