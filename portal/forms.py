@@ -46,6 +46,21 @@ def write_select(context: Mapping[str, Any]) -> str:
     return f"{start}{''.join(parts)}\n</select>"
 
 
+def write_box(option: Mapping[str, Any]) -> str:
+    place = option["attrs"].get("id")
+    start = f'<label for="{escape(place)}">' if place else "<label>"
+    return f"<div>{start}{write_input({'widget': option})}\n {escape(option['label'])}</label></div>"
+
+
+def write_checklist(context: Mapping[str, Any]) -> str:
+    widget, parts = context["widget"], list[str]()
+    for group, options, _index in widget["optgroups"]:
+        boxes = "".join(write_box(option) for option in options)
+        parts.append(f"<div><label>{escape(group)}</label>{boxes}</div>" if group else boxes)
+    shared = {name: widget["attrs"][name] for name in ("id", "class") if widget["attrs"].get(name)}
+    return f"<div{write_attributes(shared)}>{''.join(parts)}</div>"
+
+
 def write_label(context: Mapping[str, Any]) -> str:
     label = escape(context["label"])
     if not context["use_tag"]:
@@ -57,6 +72,7 @@ WRITERS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     **{f"{WIDGETS}{name}.html": write_input for name in INPUTS},
     f"{WIDGETS}textarea.html": write_textarea,
     f"{WIDGETS}select.html": write_select,
+    f"{WIDGETS}checkbox_select.html": write_checklist,
     "django/forms/label.html": write_label,
 }
 ERRORS = ("django/forms/errors/list/default.html", "django/forms/errors/list/ul.html")

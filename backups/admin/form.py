@@ -19,7 +19,6 @@ from backups import cycles
 from backups.models import ExpectedBackupJob
 from backups.scanner.disk import paths
 from portal.admin.until import UntilForm
-from portal.desk.choices import LongSelect
 
 if TYPE_CHECKING:
     BaseJobForm = forms.ModelForm[ExpectedBackupJob]
@@ -88,7 +87,6 @@ class JobForm(BaseJobForm):
         label=_("Time zone"),
         choices=TimeZoneChoices(),
         required=False,
-        widget=LongSelect,
         help_text=_("UTC does not follow daylight saving time. A place such as Europe/Paris does."),
     )
     days_of_week = WeekdaysField(

@@ -33,7 +33,6 @@ from portal.admin.confirm import is_confirmed
 from portal.admin.exporting import Exporting
 from portal.admin.searching import Searching
 from portal.admin.until import MomentField, MomentInput
-from portal.desk.choices import LongChecklist
 from portal.desk.links import link_for, may_open
 from portal.desk.panels import Section
 
@@ -60,7 +59,7 @@ class GuardedAdmin(Searching):
     lookups: ClassVar[Sequence[str]] = ()
     formfield_overrides = {
         DateTimeField: {"form_class": MomentField, "widget": MomentInput},
-        ManyToManyField: {"widget": LongChecklist(attrs={"class": "choices"})},
+        ManyToManyField: {"widget": forms.CheckboxSelectMultiple(attrs={"class": "choices"})},
     }
     # Fields whose values the audit log does not keep; those of password inputs are never kept.
     secret_fields: ClassVar[Sequence[str]] = ()

@@ -17,7 +17,6 @@ from django.views.decorators.http import require_POST
 
 from portal import audit
 from portal.access.preferences import load_preferences, save_preferences
-from portal.desk.choices import LongSelect
 
 # The regions of the time zone database; names outside of them are old names of the same zones.
 REGIONS = {
@@ -54,7 +53,6 @@ class ProfileForm(forms.ModelForm):  # type: ignore[type-arg]
     time_zone = forms.ChoiceField(
         label=gettext_lazy("Time zone"),
         required=False,
-        widget=LongSelect,
         help_text=gettext_lazy("Times are shown and entered in it."),
     )
     language = forms.ChoiceField(label=gettext_lazy("Language"), required=False)

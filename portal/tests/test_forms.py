@@ -22,7 +22,7 @@ WIDGETS = [
     *(forms.TextInput(), forms.NumberInput(attrs={"min": 0}), forms.EmailInput(), forms.PasswordInput()),
     *(forms.HiddenInput(), forms.CheckboxInput(), forms.DateInput(), forms.TimeInput(), forms.DateTimeInput()),
     *(forms.Textarea(attrs={"rows": 3}), forms.Select(choices=CHOICES), forms.SelectMultiple(choices=CHOICES)),
-    *(forms.URLInput(), forms.CheckboxSelectMultiple(choices=CHOICES)),
+    *(forms.URLInput(), forms.CheckboxSelectMultiple(attrs={"class": "choices"}, choices=CHOICES)),
 ]
 BETWEEN_TAGS = re.compile(r">\s+<")
 ATTRIBUTES = {"id": "id_x", "required": True, "disabled": False, "placeholder": NASTY, "maxlength": 10}
