@@ -155,12 +155,15 @@ def unescape_cell(text: str) -> str:
     return text[1:] if text.startswith("'") and FORMULA.match(text) else text
 
 
-def workbook_cell(value: Any) -> str | int | float:
-    """Return a cell of a workbook: as in CSV, but numbers stay numbers, and long texts are cut."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+def workbook_cell(value: Any) -> str | int | float | date:
+    """Return a cell of a workbook: as in CSV, but numbers and dates stay what they are, and long texts are cut.
+
+    A moment becomes a text with its time zone, which a spreadsheet's own moments lack.
+    """
+    is_typed = isinstance(value, (int, float, date)) and not isinstance(value, (bool, datetime))
     return (
         value
-        if is_number
+        if is_typed
         else fit_cell(escape_cell(NOT_IN_XML.sub("", value if isinstance(value, str) else escape_cell(value))))
     )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from datetime import date
 from typing import IO, Any
 
 from openpyxl import Workbook
@@ -16,7 +17,7 @@ BOLD, WRAPPED = Font(bold=True), Alignment(wrap_text=True)
 
 
 def write_workbook(
-    file: IO[bytes], title: str, header: Sequence[str], rows: Iterable[Sequence[str | float | int]]
+    file: IO[bytes], title: str, header: Sequence[str], rows: Iterable[Sequence[str | float | int | date]]
 ) -> None:
     """Write rows of escaped cells below a header. A list that is too long for a sheet continues on the next."""
     book = Workbook(write_only=True)
@@ -47,7 +48,7 @@ def header_cell(sheet: Any, name: str) -> Any:
     return cell
 
 
-def wrapped_cell(sheet: Any, value: str | float | int) -> Any:
+def wrapped_cell(sheet: Any, value: str | float | int | date) -> Any:
     """Return a cell that shows each line of a text, or any other value as it is."""
     if not isinstance(value, str) or "\n" not in value:
         return value

@@ -5,7 +5,7 @@ import io
 import re
 import sys
 import unicodedata
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pytest
 from django.contrib import admin
@@ -72,8 +72,10 @@ def test_ordinary_text_is_exported_unchanged(text):
     assert unescape_cell(text) == text
 
 
-def test_workbook_cell_keeps_numbers_and_writes_a_boolean_as_a_word():
-    assert [workbook_cell(value) for value in (7, 2.5, True)] == [7, 2.5, "true"]
+def test_workbook_cell_keeps_numbers_and_dates_and_writes_others_as_words():
+    day, moment = date(2026, 3, 1), datetime(2026, 3, 1, 8, tzinfo=UTC)
+    cells = [workbook_cell(value) for value in (7, 2.5, True, day, moment)]
+    assert cells == [7, 2.5, "true", day, "2026-03-01T08:00:00Z"]
 
 
 @pytest.mark.parametrize("letter", ["x", "\U0001f600", "=x"])

@@ -124,11 +124,14 @@ class TestExports:
         shown = admin_client.get(DASHBOARD, {"days": "7"}).context["tiles"][0].figure
         assert shown == str(sum(int(row[8]) for row in rows))
 
-    def test_workbook_has_numbers(self, admin_client):
+    def test_workbook_has_numbers_and_dates(self, admin_client):
         response = admin_client.get(f"{LIST}usage/xlsx/")
         sheet = openpyxl.load_workbook(io.BytesIO(b"".join(response.streaming_content))).active
         rows = list(sheet.iter_rows(values_only=True))
         assert [row[5:] for row in rows[1:]] == [(2, 4, 1, 30, 100, 30), (2, 4, 1, 7, None, None)]
+        month = period_at(timezone.now(), 1)
+        assert [value.date() for value in rows[1][3:5]] == [month.first_day, month.last_day]
+        assert sheet["D2"].number_format == "yyyy-mm-dd"
 
     def test_export_is_recorded(self, admin_client):
         admin_client.get(f"{LIST}usage/csv/", {"standing": "none"})
