@@ -75,7 +75,7 @@ def test_ordinary_text_is_exported_unchanged(text):
 def test_workbook_cell_keeps_numbers_and_dates_and_writes_others_as_words():
     day, moment = date(2026, 3, 1), datetime(2026, 3, 1, 8, tzinfo=UTC)
     cells = [workbook_cell(value) for value in (7, 2.5, True, day, moment)]
-    assert cells == [7, 2.5, "true", day, "2026-03-01T08:00:00Z"]
+    assert cells == [7, 2.5, "true", day, "2026-03-01T08:00:00.000Z"]
 
 
 @pytest.mark.parametrize("letter", ["x", "\U0001f600", "=x"])
