@@ -16,7 +16,7 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
 from typing import IO
@@ -47,24 +47,43 @@ def clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in foreign}
 
 
+def uses_workers(given: list[str]) -> bool:
+    """Return whether the whole suite runs, not the tests of named paths."""
+    return not any((ROOT / argument.partition("::")[0]).exists() for argument in given)
+
+
 def arguments(given: list[str], *, is_second: bool) -> list[str]:
     """Return the arguments of one leg's pytest."""
-    if any((ROOT / argument.partition("::")[0]).exists() for argument in given):
+    if not uses_workers(given):
         return given
     if is_second:
         return [*IN_WORKERS, "-n", str(WORKERS_ON_POSTGRESQL), "--what-databases-differ-in", *given]
     return [*IN_WORKERS, "-n", str(WORKERS), *given]
 
 
+def compile_once() -> None:
+    """Let one process compile all modules and tests the first time; each worker would do it for itself."""
+    if not COMPILED.exists():
+        with pytest_process(["--collect-only"], None, subprocess.DEVNULL) as running:
+            running.wait()
+
+
+def leg(database_url: str | None, output: IO[bytes] | None) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    """Run the tests on one database."""
+    return pytest_process(arguments(sys.argv[1:], is_second=database_url is not None), database_url, output)
+
+
 @contextmanager
-def leg(database_url: str | None, output: IO[bytes] | None) -> Iterator[subprocess.Popen[bytes]]:
+def pytest_process(
+    given: list[str], database_url: str | None, output: IO[bytes] | int | None
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run pytest in a data directory of its own; it is ended with the block."""
     with tempfile.TemporaryDirectory(prefix="vigie-test-") as directory:
         environment = clean_environment() | {"VIGIE_DATA_DIR": directory, "PYTHONPYCACHEPREFIX": str(COMPILED)}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         if database_url:
             environment["DATABASE_URL"] = database_url
-        command = [sys.executable, "-m", "pytest", *arguments(sys.argv[1:], is_second=database_url is not None)]
+        command = [sys.executable, "-m", "pytest", *given]
         with subprocess.Popen(command, env=environment, stdout=output, stderr=output) as running:
             try:
                 yield running
@@ -91,6 +110,8 @@ def stop(number: int, frame: FrameType | None) -> None:
 def main() -> int:
     signal.signal(signal.SIGTERM, stop)
     given = os.environ.get("TEST_DATABASE_URL")
+    if uses_workers(sys.argv[1:]):
+        compile_once()
     with (
         nullcontext(given) if given else temporary_postgres(is_durable=False) as url,
         tempfile.TemporaryFile() as kept,

@@ -2,8 +2,10 @@
 
 import ast
 import re
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
+from unittest.mock import Mock
 
 import pytest
 
@@ -106,3 +108,12 @@ def test_suite_runs_in_workers_and_on_postgresql_without_what_cannot_differ(give
     assert "--what-databases-differ-in" not in first
     assert "--what-databases-differ-in" in second
     assert [first[-len(given) :], second[-len(given) :]] == [given, given] or not given
+
+
+@pytest.mark.parametrize("is_compiled", [False, True])
+def test_modules_are_compiled_by_one_process_before_the_first_run(monkeypatch, tmp_path, is_compiled):
+    collecting = Mock(return_value=nullcontext(Mock()))
+    monkeypatch.setattr(legs, "pytest_process", collecting)
+    monkeypatch.setattr(legs, "COMPILED", tmp_path if is_compiled else tmp_path / "compiled")
+    legs.compile_once()
+    assert [call.args[0] for call in collecting.call_args_list] == ([] if is_compiled else [["--collect-only"]])
