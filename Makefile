@@ -39,7 +39,7 @@ check: $(VENV)/dev ## Check style, types, migrations, deployment settings and im
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
-	$(BIN)/python -m tests.check
+	$(BIN)/python -m tests.check $(ARGS)
 
 smoke: ## Install, start and stop the portal in a fresh environment of PYTHON=python3
 	$(or $(PYTHON),false) tests/smoke.py
