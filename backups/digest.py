@@ -13,7 +13,8 @@ from backups import panels, protection
 from backups.history import job_list_url
 from backups.models import ExpectedBackupJob, Scan, Status
 from backups.panels import ProtectionCounts
-from backups.reasons import format_warnings
+from backups.querysets import watched
+from backups.reasons import format_reasons, format_warnings
 from backups.scanner import notices
 from portal.notifications import Notice, Severity, in_portal_language, notify
 from portal.work.jobs import Lease
@@ -34,7 +35,7 @@ def send_weekly_digest(lease: Lease) -> dict[str, int]:
 
 
 def list_problems(now: datetime) -> list[str]:
-    """Return a line for each failing database, then for each suspicious one with its doubts."""
+    """Return a line for each failing database, then for each suspicious one, then for each that lost its proof."""
     jobs = ExpectedBackupJob.objects.order_by("agent_id", "database_name")
     failing, suspicious = list(jobs.filter(protection.failing(now))), list(jobs.filter(protection.suspicious(now)))
     newest = panels.load_latest_entries(suspicious[:MAX_LISTED])
@@ -43,16 +44,19 @@ def list_problems(now: datetime) -> list[str]:
         entry = newest[job.pk].latest if job.pk in newest else None
         why = format_warnings(entry.doubts) if entry else ""
         lines.append(_("%(job)s: suspicious. %(why)s") % {"job": notices.describe_job(job), "why": why})
+    for job in jobs.filter(watched(now), protection.proof_lost()):
+        why = format_reasons(job.proof_lost)
+        lines.append(_("%(job)s: not proven. %(why)s") % {"job": notices.describe_job(job), "why": why})
     more = len(lines) - MAX_LISTED
     return [*lines[:MAX_LISTED], *([_("and %(count)d more") % {"count": more}] if more > 0 else [])]
 
 
 def digest_notice(counts: ProtectionCounts, lines: list[str], scan: Scan | None, now: datetime) -> Notice:
     title = ngettext(
-        "Backups: %(protected)d of %(all)d database is protected",
-        "Backups: %(protected)d of %(all)d databases are protected",
+        "Backups: %(protected)d of %(all)d database is protected, %(proven)d proven",
+        "Backups: %(protected)d of %(all)d databases are protected, %(proven)d proven",
         counts.watched,
-    ) % {"protected": counts.protected, "all": counts.watched}
+    ) % {"protected": counts.protected, "all": counts.watched, "proven": counts.proven}
     if counts.overdue or counts.pending:
         lines = [*lines, _("Pending or overdue: %(count)d") % {"count": counts.overdue + counts.pending}]
     if scan is None or scan.root_is_missing or scan.started_at < now - SILENT_FOR:

@@ -13,9 +13,9 @@ from django.utils.translation import ngettext
 
 from backups import reasons
 from backups.history import job_list_url, job_url
-from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Scan, Status
+from backups.models import BackupEntry, DepositArea, DrillSandbox, ExpectedBackupJob, Scan, Status
 from backups.panels import load_latest_entries
-from backups.protection import DAMAGED, FAILING, overdue, suspicious
+from backups.protection import DAMAGED, FAILING, overdue, proof_lost, suspicious
 from backups.querysets import STORED, UNSTORED, watched
 from backups.scanner.disk import paths
 from backups.scanner.orchestration import active_leases, lease_key
@@ -150,6 +150,34 @@ def doubtful_backups(now: datetime) -> Iterator[Finding]:
             others,
         )
         yield count_finding(Severity.WARNING, text, others, url=job_list_url(attention="doubts"))
+
+
+@finding_sources.register
+def unproven_databases(now: datetime) -> Iterator[Finding]:
+    """Report databases whose backup a restore drill could not restore, or whose last proof is too old."""
+    jobs = ExpectedBackupJob.objects.filter(watched(now), proof_lost())
+    worst, has_others = split_shown(jobs.order_by("proof_lost_at", "pk"))
+    for job in worst:
+        text = _("%(job)s: backup not proven. %(why)s")
+        values = {"job": describe_names(job), "why": reasons.format_reasons(job.proof_lost)}
+        yield job_finding(job, Severity.CRITICAL, text % values, job.proof_lost_at, "proof")
+    if has_others:
+        others = jobs.count() - SHOWN
+        text = ngettext(
+            "The backup of %(count)s more database is not proven.",
+            "The backups of %(count)s more databases are not proven.",
+            others,
+        )
+        yield count_finding(Severity.CRITICAL, text, others, url=job_list_url(proof="lost"))
+
+
+@finding_sources.register
+def sandboxes_down(now: datetime) -> Iterator[Finding]:
+    """Report sandboxes that cannot be used, which says nothing about the backups."""
+    for sandbox in DrillSandbox.objects.order_by("engine"):
+        text = _("No restore drills for %(engine)s: the sandbox can’t be used. %(why)s")
+        values = {"engine": sandbox.engine, "why": sandbox.trouble}
+        yield list_finding(Severity.WARNING, text % values, sandbox.troubled_since, f"sandbox:{sandbox.engine}")
 
 
 @finding_sources.register

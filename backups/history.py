@@ -20,6 +20,11 @@ EVENT_TEXTS.update(
         "backups.paused": _("Paused"),
         "backups.resumed": _("Resumed"),
         "backups.reverify_asked": _("Re-verification requested"),
+        "backups.drill_asked": _("Restore drill requested"),
+        "backups.changes_accepted": _("Changes since the last proof accepted"),
+        "drillassertion.added": _("Assertion added"),
+        "drillassertion.changed": _("Assertion changed"),
+        "drillassertion.deleted": _("Assertion deleted"),
         "backups.downloaded": _("Current version downloaded"),
     }
 )

@@ -10,7 +10,7 @@ from prometheus_client.metrics_core import Metric
 
 from backups.findings import unstored_entries
 from backups.models import ExpectedBackupJob, Scan, Status
-from backups.protection import failing, protected, suspicious
+from backups.protection import failing, proof_lost, protected, proven, suspicious
 from backups.querysets import watched
 from portal.status.metrics import age_seconds, gauge, metric_sources, single_gauge
 
@@ -25,6 +25,8 @@ def expected_backups(now: datetime) -> Iterator[Metric]:
         failing=Count("pk", filter=failing(now)),
         protected=Count("pk", filter=protected(now)),
         suspicious=Count("pk", filter=suspicious(now)),
+        proven=Count("pk", filter=is_watched & proven()),
+        proof_lost=Count("pk", filter=is_watched & proof_lost()),
         unverified=Count("pk", filter=is_watched & Q(last_verified_at=None)),
         oldest=Min("last_verified_at", filter=is_watched),
     )
@@ -35,6 +37,10 @@ def expected_backups(now: datetime) -> Iterator[Metric]:
     yield single_gauge("backups_protected", text, counts["protected"])
     text = "Expected backups whose latest one is verified with doubts about its content."
     yield single_gauge("backups_suspicious", text, counts["suspicious"])
+    text = "Expected backups whose last restore drill proves that they can be restored."
+    yield single_gauge("backups_proven", text, counts["proven"])
+    text = "Expected backups that a restore drill could not restore, or whose last proof is too old."
+    yield single_gauge("backups_proof_lost", text, counts["proof_lost"])
     yield single_gauge("backups_never_verified", "Expected backups that have no good one yet.", counts["unverified"])
     text = "Since the last good backup was verified, of the database for which that is longest ago."
     yield single_gauge("backups_oldest_verified_seconds", text, age_seconds(counts["oldest"], now))

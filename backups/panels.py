@@ -21,7 +21,8 @@ from django.utils.translation import ngettext
 from backups.cycles import next_expected_time
 from backups.history import job_list_url, job_url
 from backups.models import VERIFIED, BackupEntry, ExpectedBackupJob, Scan, Status
-from backups.protection import CONDITIONS, Standing, with_standing
+from backups.protection import CONDITIONS, Standing, proven, with_standing
+from backups.querysets import watched
 from backups.scanner.orchestration import find_ongoing
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge
 from portal.base.words import EMPTY_VALUE, format_count, format_relative
@@ -43,6 +44,7 @@ class ProtectionCounts:
     pending: int
     protected: int
     paused: int
+    proven: int
 
     @property
     def watched(self) -> int:
@@ -56,9 +58,16 @@ class ProtectionCounts:
         values = {"protected": format_count(self.protected), "watched": format_count(self.watched)}
         return _("%(protected)s of %(watched)s") % values
 
+    @property
+    def caption(self) -> str:
+        """Return the words below the summary: `databases protected, 2 proven`."""
+        text = ngettext("database protected, %(proven)s proven", "databases protected, %(proven)s proven", self.watched)
+        return text % {"proven": format_count(self.proven)}
+
 
 def count_jobs(now: datetime) -> ProtectionCounts:
     counts = {standing.value: Count("pk", filter=condition(now)) for standing, condition in CONDITIONS.items()}
+    counts["proven"] = Count("pk", filter=watched(now) & proven())
     return ProtectionCounts(**ExpectedBackupJob.objects.aggregate(**counts))
 
 
@@ -153,6 +162,13 @@ def describe_job_state(job: ExpectedBackupJob, now: datetime) -> tuple[str, str]
     return describe_status(job, job.current_status, has_doubts=job.in_doubt)
 
 
+def describe_proof(job: ExpectedBackupJob) -> tuple[str, str]:
+    """Return the word and the tone of what restore drills found; quiet if none has run."""
+    if job.proof_lost:
+        return _("not proven"), BAD
+    return (_("proven"), GOOD) if job.proven_at else (_("not drilled yet"), QUIET)
+
+
 def job_badge(job: ExpectedBackupJob, now: datetime) -> SafeString:
     return badge(*describe_job_state(job, now))
 
@@ -197,9 +213,7 @@ def backups_tile(now: datetime) -> Tile:
     return Tile(
         title=_("Backups"),
         figure=counts.summary,
-        caption=ngettext("database protected", "databases protected", counts.watched)
-        if counts.watched
-        else _("no database is monitored"),
+        caption=counts.caption if counts.watched else _("no database is monitored"),
         url=job_list_url(),
         facts=[
             (_("failing"), format_count(counts.failing)),
@@ -222,6 +236,7 @@ def machine_databases_section(machine_id: str) -> Section:
         [
             link_to_job(job),
             job_badge(job, now),
+            badge(*describe_proof(job)),
             job.last_verified_at or _("never"),
             format_size(newest[job.pk].size),
             find_next_expected(job, now),
@@ -230,7 +245,7 @@ def machine_databases_section(machine_id: str) -> Section:
     ]
     return Section(
         title=_("Databases"),
-        columns=[_("Database"), _("Status"), _("Last verified backup"), _("Size"), _("Next scheduled")],
+        columns=[_("Database"), _("Status"), _("Restore"), _("Last verified backup"), _("Size"), _("Next scheduled")],
         rows=rows,
         url=job_list_url(q=machine_id),
         empty=_("No expected backups for this machine."),

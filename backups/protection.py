@@ -101,3 +101,20 @@ def standing_case(now: datetime) -> Case:
 def with_standing(jobs: QuerySet[ExpectedBackupJob], now: datetime) -> QuerySet[ExpectedBackupJob]:
     """Annotate jobs with `standing`: the one rule that pages, findings and figures share."""
     return jobs.annotate(standing=standing_case(now))
+
+
+# --- Proofs ----------------------------------------------------------------------------------------------------------
+
+
+def proven() -> Q:
+    """Select jobs whose last restore drill proves that their backups can be restored."""
+    return Q(proven_at__isnull=False, proof_lost__isnull=True)
+
+
+def proof_lost() -> Q:
+    """Select jobs whose last drill found that a backup cannot be restored, or whose proof is too old."""
+    return Q(proof_lost__isnull=False)
+
+
+def never_drilled() -> Q:
+    return Q(proven_at=None, proof_lost__isnull=True)

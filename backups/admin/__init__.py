@@ -1,6 +1,6 @@
 """Admin pages of expected backups and their entries."""
 
 from backups import history
-from backups.admin import entries, jobs
+from backups.admin import drills, entries, jobs
 
-__all__ = ["entries", "history", "jobs"]
+__all__ = ["drills", "entries", "history", "jobs"]

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -15,6 +16,7 @@ from agents.models import Agent
 from backups import reasons
 from backups.admin.delivery import enrolment_token_url
 from backups.admin.form import PauseForm
+from backups.drills import runs
 from backups.history import job_subject
 from backups.models import ExpectedBackupJob, Scan
 from backups.protection import protected
@@ -58,10 +60,13 @@ def describe_pausing(model_admin: JobActions, request: HttpRequest, queryset: Jo
 
 class JobActions(VigieModelAdmin):
     actions = (
-        "scan_now", "pause", "resume", "reverify", "download", "duplicate", "issue_enrolment_token",
-        "export_chosen", "export_chosen_xlsx",
+        "scan_now", "restore_now", "pause", "resume", "reverify", "download", "duplicate", "add_assertion",
+        "issue_enrolment_token", "export_chosen", "export_chosen_xlsx",
     )  # fmt: skip
-    object_actions = ("scan_now", "download", "reverify", "pause", "resume", "duplicate", "issue_enrolment_token")
+    object_actions = (
+        "scan_now", "restore_now", "download", "reverify", "add_assertion", "pause", "resume", "duplicate",
+        "issue_enrolment_token",
+    )  # fmt: skip
 
     def has_scan_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("backups.scan_expectedbackupjob"))
@@ -69,11 +74,17 @@ class JobActions(VigieModelAdmin):
     def has_download_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("backups.download_expectedbackupjob"))
 
+    def has_drill_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("backups.drill_expectedbackupjob"))
+
+    def has_assert_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("backups.add_drillassertion"))
+
     def has_enrol_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("portal.add_apitoken"))
 
     def can_act(self, obj: ExpectedBackupJob, action: str) -> bool:
-        if action == "duplicate":
+        if action in ("duplicate", "add_assertion"):
             return True
         if action == "issue_enrolment_token":
             return not Agent.objects.active().named(obj.agent_id).exists()
@@ -171,6 +182,28 @@ class JobActions(VigieModelAdmin):
             len(jobs),
         )
         self.message_user(request, text % {"count": len(jobs)}, messages.SUCCESS if jobs else messages.WARNING)
+
+    @admin.action(description=_("Restore now"), permissions=["drill"])
+    def restore_now(self, request: HttpRequest, queryset: Jobs) -> None:
+        jobs = self.limit_selection(request, queryset.filter(runs.stored_version()))
+        for job in jobs:
+            runs.request_drill(job)
+            audit.record_event("backups.drill_asked", job_subject(job), request=request)
+        text = ngettext(
+            "Restore drill of %(count)d stored backup requested. Its page will show the result.",
+            "Restore drills of %(count)d stored backups requested. Their pages will show the results.",
+            len(jobs),
+        )
+        self.message_user(request, text % {"count": len(jobs)}, messages.SUCCESS if jobs else messages.WARNING)
+
+    @admin.action(description=_("Add assertion"), permissions=["assert"])
+    def add_assertion(self, request: HttpRequest, queryset: Jobs) -> HttpResponse | None:
+        """Lead to the form of an assertion on this database."""
+        jobs = list(queryset[:2])
+        if len(jobs) != 1:
+            self.message_user(request, _("Choose one database."), messages.ERROR)
+            return None
+        return HttpResponseRedirect(reverse("admin:backups_drillassertion_add", query={"job": jobs[0].pk}))
 
     @admin.action(description=_("Download current version"), permissions=["download"])
     def download(self, request: HttpRequest, queryset: Jobs) -> HttpResponseBase | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any
 
@@ -21,8 +21,16 @@ from django.utils.translation import gettext_lazy, ngettext, pgettext
 
 from backups import reasons
 from backups.admin.form import shown_timetable
-from backups.models import BackupEntry, ExpectedBackupJob, Status
-from backups.panels import LatestEntries, describe_status, find_next_expected, job_badge, link_to_job, standing_of
+from backups.models import BackupEntry, DrillAssertion, ExpectedBackupJob, RestoreDrill, Status
+from backups.panels import (
+    LatestEntries,
+    describe_proof,
+    describe_status,
+    find_next_expected,
+    job_badge,
+    link_to_job,
+    standing_of,
+)
 from backups.protection import Standing
 from backups.scanner.disk import paths
 from portal.admin.display import (
@@ -37,7 +45,7 @@ from portal.admin.display import (
     stack_lines,
 )
 from portal.admin.exporting import exported
-from portal.base.words import EMPTY_VALUE, format_count, format_moment
+from portal.base.words import EMPTY_VALUE, format_count, format_moment, format_span
 
 Promotion = BackupEntry.Promotion
 SHORT_HASH = 10
@@ -95,6 +103,23 @@ def protection(job: ExpectedBackupJob) -> SafeString:
     return badge(_("protected"), GOOD) if is_protected else badge(_("not protected"), WARNING)
 
 
+@exported(attrgetter("proven_at"))
+@admin.display(description=gettext_lazy("proven"), ordering="proven_at")
+def proof(job: ExpectedBackupJob) -> SafeString | str:
+    """Return what restore drills found, and below it when the backup was last restored."""
+    return show_proof(job, relative_moment)
+
+
+@admin.display(description=gettext_lazy("restore drill"))
+def proof_in_full(job: ExpectedBackupJob) -> SafeString | str:
+    why = reasons.format_reasons(job.proof_lost) if job.proof_lost else ""
+    return stack_lines(show_proof(job, exact_moment), why)
+
+
+def show_proof(job: ExpectedBackupJob, show: Callable[[datetime], SafeString]) -> SafeString | str:
+    return stack_lines(badge(*describe_proof(job)), show(job.proven_at) if job.proven_at else "")
+
+
 @admin.display(description=gettext_lazy("re-verified"))
 def hashed_again(job: ExpectedBackupJob) -> SafeString | str:
     if job.reverified_at is None:
@@ -144,6 +169,75 @@ def why_short(entry: BackupEntry) -> SafeString | str:
     """Return the reasons of a status in a list, where a plain success needs none."""
     is_remarkable = entry.warnings or entry.status != Status.SUCCESS or entry.first_status != entry.status
     return explain_status(entry) if is_remarkable else EMPTY_VALUE
+
+
+# --- Restore drills --------------------------------------------------------------------------------------------------
+
+DRILL_TONES = {
+    RestoreDrill.Status.RUNNING: QUIET,
+    RestoreDrill.Status.PROVEN: GOOD,
+    RestoreDrill.Status.FAILED: BAD,
+    RestoreDrill.Status.UNSUPPORTED: QUIET,
+}
+
+
+@admin.display(description=gettext_lazy("status"))
+def drill_state(drill: RestoreDrill) -> SafeString:
+    if drill.losses and drill.status == drill.Status.PROVEN:
+        return badge(_("not proven"), BAD)
+    status = RestoreDrill.Status(drill.status)
+    return badge(status.label, DRILL_TONES[status])
+
+
+@admin.display(description=gettext_lazy("database, machine"))
+def drilled_database(drill: RestoreDrill) -> SafeString:
+    return stack_lines(drill.job.database_name, drill.job.agent_id)
+
+
+@admin.display(description=gettext_lazy("result"))
+def drill_result(drill: RestoreDrill) -> SafeString | str:
+    """Return what came back, and below it why that is no proof; while it runs, how much has been read."""
+    if drill.status == drill.Status.RUNNING:
+        return drill_progress(drill)
+    count = drill.tables or 0
+    tables = ngettext("%(count)s table", "%(count)s tables", count) % {"count": format_count(count)}
+    rows = ngettext("%(count)s row", "%(count)s rows", drill.row_count) % {"count": format_count(drill.row_count)}
+    return stack_lines(f"{tables}, {rows}", drill_reasons(drill))
+
+
+@admin.display(description=gettext_lazy("reason"))
+def drill_reasons(drill: RestoreDrill) -> SafeString | str:
+    why = drill.warnings if drill.status == drill.Status.UNSUPPORTED else drill.losses
+    return reasons.format_reasons(why) or EMPTY_VALUE
+
+
+def drill_progress(drill: RestoreDrill) -> SafeString:
+    total = max(drill.entry.server_size or 0, drill.bytes_read, 1)
+    words = {"read": filesizeformat(drill.bytes_read), "total": filesizeformat(total)}
+    text = _("%(read)s of %(total)s read") % words
+    return format_html('<progress value="{}" max="{}"></progress> {}', drill.bytes_read, total, text)
+
+
+@admin.display(description=gettext_lazy("time to restore"))
+def drill_duration(drill: RestoreDrill) -> str:
+    return EMPTY_VALUE if drill.duration_ms is None else format_span(timedelta(milliseconds=drill.duration_ms))
+
+
+def assertion_result(result: dict[str, Any] | None) -> SafeString | str:
+    """Return whether an assertion held in a drill, and below it its value."""
+    if result is None:
+        return EMPTY_VALUE
+    state = badge(_("true"), GOOD) if result["ok"] else badge(_("false"), BAD)
+    return stack_lines(state, "" if result["value"] is None else str(result["value"]), result.get("error", ""))
+
+
+def link_to_drill(drill: RestoreDrill) -> SafeString:
+    url = reverse("admin:backups_restoredrill_change", args=[drill.pk])
+    return format_html('<a href="{}">{}</a>', url, format_moment(drill.started_at))
+
+
+def describe_expectation(asserted: DrillAssertion) -> str:
+    return f"{asserted.get_comparison_display()} {asserted.expected}"
 
 
 # --- Moments ---------------------------------------------------------------------------------------------------------

@@ -11,8 +11,19 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from backups.models import ExpectedBackupJob, Status
-from backups.protection import failing, overdue, paused, pending, protected, suspicious, waiting
+from backups.models import ExpectedBackupJob, RestoreDrill, Status
+from backups.protection import (
+    failing,
+    never_drilled,
+    overdue,
+    paused,
+    pending,
+    proof_lost,
+    protected,
+    proven,
+    suspicious,
+    waiting,
+)
 from backups.querysets import HAS_DOUBTS, UNSTORED
 from portal.admin.filters import ChoiceFilter, FieldFilter, PeriodFilter
 
@@ -52,6 +63,16 @@ class AttentionFilter(ChoiceFilter):
         return super().queryset(request, queryset)
 
 
+class ProofFilter(ChoiceFilter):
+    title = _("restore drill")
+    parameter_name = "proof"
+    options = {"lost": _("not proven"), "yes": _("proven"), "never": _("not drilled yet")}
+    conditions = {"lost": proof_lost, "yes": proven, "never": never_drilled}
+
+    def condition(self, value: str, now: datetime) -> Q:
+        return self.conditions[value]()
+
+
 class StaleFilter(ChoiceFilter):
     title = _("no verified backup in")
     parameter_name = "stale"
@@ -78,6 +99,13 @@ class FrequencyFilter(ChoiceFilter):
 
     def condition(self, value: str, now: datetime) -> Q:
         return ~Q(schedule="") if value == "cron" else Q(schedule="", expected_frequency=value)
+
+
+class DrillStatusFilter(FieldFilter):
+    title = _("status")
+    parameter_name = "status"
+    field = "status"
+    options = dict(RestoreDrill.Status.choices)
 
 
 # --- Entries ---------------------------------------------------------------------------------------------------------

@@ -28,9 +28,7 @@ def build_heading(now: datetime) -> dict[str, Any]:
     counts, scans = cached_counts(now), load_scan_status(now)
     return {
         "figure": counts.summary,
-        "caption": ngettext("database protected", "databases protected", counts.watched)
-        if counts.watched
-        else _("No database is monitored yet."),
+        "caption": counts.caption if counts.watched else _("No database is monitored yet."),
         "tone": rate_counts(counts),
         "unprotected": describe_unprotected(counts),
         "facts": describe_scans(scans),

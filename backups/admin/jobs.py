@@ -19,18 +19,26 @@ from agents.models import Agent
 from backups.admin import display, sections
 from backups.admin.actions import JobActions
 from backups.admin.delivery import describe_delivery
-from backups.admin.filters import AttentionFilter, FrequencyFilter, JobStatusFilter, PausedFilter, StaleFilter
+from backups.admin.filters import (
+    AttentionFilter,
+    FrequencyFilter,
+    JobStatusFilter,
+    PausedFilter,
+    ProofFilter,
+    StaleFilter,
+)
 from backups.admin.form import JobForm, shown_timetable
 from backups.admin.heading import build_heading
 from backups.admin.imports import JobImports
+from backups.drills import proofs
 from backups.history import job_subject, job_url
-from backups.models import BackupEntry, DepositArea, ExpectedBackupJob
+from backups.models import BackupEntry, DepositArea, DrillAssertion, ExpectedBackupJob, RestoreDrill
 from backups.panels import LatestEntries, load_latest_entries, standing_of
 from backups.protection import Standing, with_standing
 from backups.scanner.orchestration import MachineBusy, machine_lease
 from portal.admin.base import SettingsAdmin
 from portal.admin.confirm import summarize_deletion
-from portal.admin.display import exact_moment, moment_column, stack_lines
+from portal.admin.display import exact_moment, moment_column, relative_moment, stack_lines
 from portal.admin.searching import search_by
 from portal.base.words import EMPTY_VALUE
 from portal.desk.history import history_section
@@ -43,7 +51,7 @@ BASICS = (
 ADVANCED = (
     (_("Identification"), ("company_name", "city", "neighborhood", "year")),
     (_("Timing"), ("window_minutes", "early_minutes", "schedule")),
-    (_("Validation"), ("min_size_bytes", "max_shrink_percent", "unchanged_policy", "deep_check")),
+    (_("Validation"), ("min_size_bytes", "max_shrink_percent", "unchanged_policy", "deep_check", "drill_every_days")),
     (_("Retention"), ("keep_last", "keep_daily", "keep_weekly", "keep_monthly")),
     (
         _("Folders"),
@@ -88,15 +96,15 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
     change_list_template = "backups/jobs.html"
     change_form_template = "backups/job.html"
     delete_confirmation_template = "backups/delete_job.html"
-    counted = ((BackupEntry, "job"),)
+    counted = ((BackupEntry, "job"), (RestoreDrill, "job"), (DrillAssertion, "job"))
     add_label = _("Add expected backup")
     ordering = (display.BY_STANDING, "agent_id", "database_name")
-    sortable_by = ("state", "database", "last_good", "size", "place")
+    sortable_by = ("state", "database", "last_good", "proof", "size", "place")
     list_display = (
-        "state", display.database, display.last_good, "size", display.schedule, "place",
+        "state", display.database, display.last_good, display.proof, "size", display.schedule, "place",
     )  # fmt: skip
     list_display_links = (display.database,)
-    list_filter = (AttentionFilter, JobStatusFilter, StaleFilter, PausedFilter, FrequencyFilter)
+    list_filter = (AttentionFilter, ProofFilter, JobStatusFilter, StaleFilter, PausedFilter, FrequencyFilter)
     purpose = _(
         "Databases whose backups should arrive on a schedule. The portal verifies each upload, stores it, and alerts if"
         " one is missing."
@@ -110,7 +118,8 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
         "agent_deposit_path_template", "agent_log_deposit_path_template", "final_storage_path_template",
         "min_size_bytes", "max_shrink_percent", "unchanged_policy", "deep_check", "keep_last", "keep_daily",
         "keep_weekly", "keep_monthly", "is_active", "paused_until", "current_status", "status_since",
-        "last_checked_at", "last_success_at", "last_verified_at", "previous_successful_hash",
+        "last_checked_at", "last_success_at", "last_verified_at", "previous_successful_hash", "drill_every_days",
+        "proven_at",
     )  # fmt: skip
     status_facts = (
         (
@@ -124,6 +133,13 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
         (
             _("Last verified backup"),
             (display.last_good_in_full, "size", "previous_successful_hash", "storage", display.hashed_again),
+        ),
+        (
+            _("Last restore"),
+            (
+                display.proof_in_full, "time_to_restore",
+                moment_column("next_drill_at", _("next restore drill"), show=relative_moment),
+            ),
         ),
     )  # fmt: skip
 
@@ -181,7 +197,9 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         if change:
-            obj.save(update_fields=form.changed_columns)
+            if "drill_every_days" in form.changed_data:
+                proofs.replan(obj)
+            obj.save(update_fields=[*form.changed_columns, *proofs.PLANNED])
         else:
             super().save_model(request, obj, form, change)
         is_new_name = not change or "agent_id" in form.changed_data
@@ -193,7 +211,13 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
             self.message_user(request, text % {"machine": obj.agent_id}, messages.WARNING)
 
     def get_sections(self, request: HttpRequest, obj: ExpectedBackupJob) -> list[Section]:
-        return [sections.entries_section(obj), sections.versions_section(obj), history_section(job_subject(obj))]
+        return [
+            sections.entries_section(obj),
+            sections.drills_section(obj),
+            sections.assertions_section(obj),
+            sections.versions_section(obj),
+            history_section(job_subject(obj)),
+        ]
 
     def subject_of(self, obj: Any) -> str:
         return job_subject(obj)
@@ -255,6 +279,12 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
         if standing_of(job) == Standing.OVERDUE:
             return str(_("There is no verified backup within the time that the schedule allows."))
         return display.explain_status(latest_entries_of(job).latest)
+
+    @admin.display(description=_("time to restore"))
+    def time_to_restore(self, job: ExpectedBackupJob) -> str:
+        """Return how long the last successful drill took, for planning a recovery."""
+        drill = RestoreDrill.objects.filter(job=job, status=RestoreDrill.Status.PROVEN).order_by("-id").first()
+        return display.drill_duration(drill) if drill else EMPTY_VALUE
 
     @admin.display(description=_("stored in"))
     def storage(self, job: ExpectedBackupJob) -> SafeString:

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from backups.admin import display
-from backups.models import BackupEntry, ExpectedBackupJob, Status
+from backups.models import BackupEntry, ExpectedBackupJob, RestoreDrill, Status
 from backups.querysets import BackupEntryQuerySet
 from portal.admin.display import stack_lines
 from portal.base.words import format_count
@@ -22,6 +22,8 @@ from portal.desk.panels import Chart, Section
 
 MAX_ENTRIES = 20
 MAX_VERSIONS = 50
+MAX_DRILLS = 10
+MAX_ASSERTIONS = 50
 CHART_SUCCESSES = 30
 FEWEST_BARS = 2
 UNITS = (("GB", 1024**3), ("MB", 1024**2), ("KB", 1024))
@@ -63,6 +65,50 @@ def entries_section(job: ExpectedBackupJob) -> Section:
         url=reverse("admin:backups_backupentry_changelist", query={"job": job.pk}),
         empty=_("No backups yet."),
         note=_("Older ones are not shown.") if len(found) > MAX_ENTRIES else "",
+    )
+
+
+def drills_section(job: ExpectedBackupJob) -> Section:
+    found = list(RestoreDrill.objects.filter(job=job).select_related("entry__job").order_by("-id")[: MAX_DRILLS + 1])
+    rows = [
+        [
+            display.link_to_drill(drill),
+            display.drill_state(drill),
+            display.link_to_entry(drill.entry),
+            format_html('<div class="why">{}</div>', display.drill_result(drill)),
+            display.drill_duration(drill),
+        ]
+        for drill in found[:MAX_DRILLS]
+    ]
+    return Section(
+        title=_("Restore drills"),
+        columns=[_("Started"), _("Status"), _("Backup"), _("Result"), _("Time to restore")],
+        rows=rows,
+        url=reverse("admin:backups_restoredrill_changelist", query={"job": job.pk}),
+        empty=_("No restore drills yet. The stored backup is restored into a sandbox to prove that it can be."),
+        note=_("Older ones are not shown.") if len(found) > MAX_DRILLS else "",
+    )
+
+
+def assertions_section(job: ExpectedBackupJob) -> Section:
+    last = RestoreDrill.objects.filter(job=job).exclude(assertions=[]).order_by("-id").first()
+    results = {result["name"]: result for result in last.assertions} if last else {}
+    rows = [
+        [
+            format_html(
+                '<a href="{}">{}</a>', reverse("admin:backups_drillassertion_change", args=[asserted.pk]), asserted.name
+            ),
+            display.describe_expectation(asserted),
+            display.assertion_result(results.get(asserted.name)),
+        ]
+        for asserted in job.assertions.all()[:MAX_ASSERTIONS]
+    ]
+    return Section(
+        title=_("Assertions"),
+        columns=[_("Name"), _("Expectation"), _("Last result")],
+        rows=rows,
+        url=reverse("admin:backups_drillassertion_changelist", query={"job": job.pk}),
+        empty=_("No assertions: a drill counts tables and rows only."),
     )
 
 

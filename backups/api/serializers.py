@@ -38,6 +38,8 @@ class JobSerializer(serializers.Serializer[None]):
     last_checked_at = serializers.DateTimeField(allow_null=True)
     last_success_at = serializers.DateTimeField(allow_null=True)
     last_verified_at = serializers.DateTimeField(allow_null=True)
+    proven = serializers.BooleanField(help_text="The last restore drill restored the backup.")
+    proven_at = serializers.DateTimeField(allow_null=True)
     is_active = serializers.BooleanField()
     paused_until = serializers.DateTimeField(allow_null=True)
 

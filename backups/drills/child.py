@@ -78,7 +78,7 @@ def drill(task: dict[str, Any]) -> Outcome:
     limits = Limits(task["seconds"], task["max_bytes"] or None)
     with open(task["descriptor"], "rb", buffering=0) as file:
         stream = DumpStream(file, task["name"], limits, progress_reporter())
-        kind = recognize(stream.peek(HEAD_BYTES))
+        kind = DumpKind(**task["kind"]) if task["kind"] else recognize(stream.peek(HEAD_BYTES))
         outcome = Outcome(kind.engine, kind.version, kind.format)
         sandbox = open_sandbox(kind, task, limits)
         try:

@@ -28,18 +28,26 @@ Progress = Callable[[int], None]
 
 
 def restore_dump(
-    descriptor: int, name: str, assertions: Sequence[Assertion] = (), progress: Progress = lambda read: None
+    descriptor: int,
+    name: str,
+    assertions: Sequence[Assertion] = (),
+    progress: Progress = lambda read: None,
+    *,
+    kind: dict[str, str] | None = None,
+    seconds: int | None = None,
 ) -> Outcome:
     """Restore the open dump into the sandbox of its engine, and return what came back. Raises SandboxDown.
 
-    `progress` is called with the bytes read so far; what it raises ends the drill.
+    `progress` is called with the bytes read so far; what it raises ends the drill. `kind` are the fields of a
+    `DumpKind` for a script that does not say so itself.
     """
     with workspace() as folder:
         task = {
             "descriptor": descriptor,
             "name": name,
             "folder": str(folder),
-            "seconds": settings.DRILL_TIMEOUT_SECONDS,
+            "kind": kind,
+            "seconds": seconds or settings.DRILL_TIMEOUT_SECONDS,
             "max_bytes": settings.DRILL_MAX_BYTES,
             "postgres_url": settings.DRILL_POSTGRES_URL,
             "mysql_url": settings.DRILL_MYSQL_URL,

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import override
 
-from backups import querysets
+from backups import protection, querysets
 from backups.drills.outcomes import FATAL_DOUBTS, Outcome
 from backups.models import DrillSandbox, ExpectedBackupJob, RestoreDrill
 from backups.reasons import Reason, format_reasons, format_warnings, make_reason
@@ -23,6 +23,9 @@ EXTRA = timedelta(days=2)
 RETRY_AFTER = timedelta(days=1)
 RETRY_SANDBOX_AFTER = timedelta(hours=1)
 MOST_EXPIRED = 500
+PLANNED = ("proven_until", "next_drill_at")
+# Reasons about what changed since the last proof, which may be intended.
+CHANGES = frozenset({"table_gone", "rows_lost"})
 PROOF_FIELDS = ("proven_at", "proven_until", "proof_lost", "proof_lost_at", "next_drill_at", "drill_requested_at")
 
 
@@ -66,11 +69,16 @@ def list_losses(job: ExpectedBackupJob, drill: RestoreDrill) -> list[Reason]:
         return []
     if drill.status == RestoreDrill.Status.FAILED:
         return [make_reason("not_restorable", error=drill.errors[0]["message"] if drill.errors else "")]
-    proofs = RestoreDrill.objects.filter(job=job, status=RestoreDrill.Status.PROVEN, losses=[])
-    proof = proofs.exclude(pk=drill.pk).order_by("-id").first()
+    proof = previous_proof(drill)
     found = compare_rows(proof.rows, drill.rows, job.max_shrink_percent) if proof else []
     false = [result["name"] for result in drill.assertions if not result["ok"]]
     return [*found, *(make_reason("assertion_false", name=name) for name in false)]
+
+
+def previous_proof(drill: RestoreDrill) -> RestoreDrill | None:
+    """Return the last proof of the database before this drill."""
+    proofs = RestoreDrill.objects.filter(job=drill.job_id, status=RestoreDrill.Status.PROVEN, losses=[])
+    return proofs.filter(pk__lt=drill.pk).order_by("-id").first()
 
 
 def compare_rows(before: Mapping[str, int], now: Mapping[str, int], max_shrink_percent: int | None) -> list[Reason]:
@@ -83,6 +91,21 @@ def compare_rows(before: Mapping[str, int], now: Mapping[str, int], max_shrink_p
         for table, rows in before.items()
         if table in now and now[table] * 100 < rows * (100 - max_shrink_percent)
     ]
+
+
+def may_accept(drill: RestoreDrill) -> bool:
+    """Return True for the latest drill of its database if only changes keep it from being a proof."""
+    is_latest = not RestoreDrill.objects.filter(job=drill.job_id, pk__gt=drill.pk).exists()
+    return is_latest and bool(drill.losses) and {loss["code"] for loss in drill.losses} <= CHANGES
+
+
+def accept_changes(drill: RestoreDrill) -> None:
+    """Take a drill as proof, with which later ones are compared."""
+    drill.losses = []
+    drill.save(update_fields=["losses"])
+    with in_portal_language():
+        record_proof(drill.job, timezone.now())
+    ExpectedBackupJob.objects.write_fields([drill.job], PROOF_FIELDS)
 
 
 # --- Proofs ----------------------------------------------------------------------------------------------------------
@@ -119,9 +142,16 @@ def plan_next(job: ExpectedBackupJob, now: datetime, *, is_good: bool) -> None:
     job.next_drill_at = now + (every if is_good else min(every, RETRY_AFTER)) if every else None
 
 
+def replan(job: ExpectedBackupJob) -> None:
+    """Set PLANNED of a job whose `drill_every_days` has changed, without saving it."""
+    job.proven_until = proof_end(job)
+    last = RestoreDrill.objects.filter(job=job, finished_at__isnull=False).order_by("-id").first()
+    plan_next(job, last.finished_at if last and last.finished_at else timezone.now(), is_good=last is not None)
+
+
 def expire_proofs(now: datetime) -> int:
     """Record the proofs of monitored databases that have grown too old. Return their number."""
-    old = ExpectedBackupJob.objects.filter(querysets.watched(now), proven_until__lt=now, proof_lost=None)
+    old = ExpectedBackupJob.objects.filter(querysets.watched(now), protection.proven(), proven_until__lt=now)
     expired = list(old.order_by("proven_until")[:MOST_EXPIRED])
     for job in expired:
         with transaction.atomic(), in_portal_language():

@@ -1,0 +1,60 @@
+"""Try the query of an assertion on an empty copy of the schema that the last drill has kept."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from dataclasses import dataclass
+
+from django.utils.translation import gettext as _
+
+from backups.drills import children
+from backups.drills.assertions import AT_LEAST, Assertion
+from backups.drills.outcomes import SandboxDown
+from backups.models import ExpectedBackupJob, RestoreDrill
+from backups.reasons import to_single_line
+
+# The user waits for it, and a thread of the web server with them.
+SECONDS = 20
+running = threading.BoundedSemaphore(1)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Whether a query returns one value, and a sentence about it."""
+
+    is_ok: bool
+    text: str
+
+
+def try_query(job: ExpectedBackupJob, query: str) -> Trial:
+    drill = RestoreDrill.objects.filter(job=job).exclude(schema="").order_by("-id").first()
+    if drill is None:
+        return Trial(False, _("There is no schema to try it on yet: the backup must be restored once."))
+    if not running.acquire(blocking=False):
+        return Trial(False, _("Another query is being tried. Try again in a moment."))
+    try:
+        return run_query(drill, query)
+    except SandboxDown as error:
+        return Trial(False, _("The sandbox can’t be used: %(why)s") % {"why": error})
+    finally:
+        running.release()
+
+
+def run_query(drill: RestoreDrill, query: str) -> Trial:
+    """Restore the schema alone, and run the query on it. Raises SandboxDown."""
+    with tempfile.TemporaryFile() as file:
+        file.write(drill.schema.encode())
+        file.flush()
+        os.lseek(file.fileno(), 0, os.SEEK_SET)
+        kind = {"engine": drill.engine, "version": drill.version}
+        assertion = Assertion("", query, AT_LEAST, "0")
+        outcome = children.restore_dump(file.fileno(), "schema.dump", [assertion], kind=kind, seconds=SECONDS)
+    if not outcome.assertions:
+        why = outcome.errors[0]["message"] if outcome.errors else ""
+        return Trial(False, _("The copy of the schema can’t be made. %(why)s") % {"why": why})
+    result = outcome.assertions[0]
+    if "error" in result:
+        return Trial(False, _("The query fails: %(why)s") % {"why": to_single_line(result["error"])})
+    return Trial(True, _("The query returns one value; on the empty copy: %(value)s") % {"value": result["value"]})
