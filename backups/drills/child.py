@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from backups.drills import outcomes, sqlite
+from backups.drills import outcomes, postgresql, sqlite
 from backups.drills.assertions import Assertion, NotOneValue, holds, kept_value, only_value
 from backups.drills.limits import OUT_OF_MEMORY, Limits, limit_memory
 from backups.drills.outcomes import Aborted, Outcome, QueryFailed, SandboxDown
@@ -46,6 +46,8 @@ def open_sandbox(kind: DumpKind, task: dict[str, Any], limits: Limits) -> Sandbo
     """Return an empty database for a dump of this kind, or None without a sandbox for it. Raises SandboxDown."""
     if kind.engine == outcomes.SQLITE:
         return sqlite.Sandbox(Path(task["folder"]), kind, limits)
+    if kind.engine == outcomes.POSTGRESQL:
+        return postgresql.open_sandbox(kind, task, limits)
     return None
 
 

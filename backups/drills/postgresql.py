@@ -1,0 +1,260 @@
+"""Restore dumps of PostgreSQL into databases that are dropped afterwards.
+
+The statements run as a role that owns those databases and may do nothing else, in a session of its own: the server
+refuses what reaches beyond them. Nothing that psql would interpret is run.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from backups.drills import postgresql_statements as statements
+from backups.drills import scripts
+from backups.drills.limits import Limits
+from backups.drills.outcomes import POSTGRESQL, Outcome, QueryFailed, SandboxDown
+from backups.drills.postgresql_roles import MAX_DATABASES, DrillRole
+from backups.drills.postgresql_session import ConnectionLost, Session, is_failed
+from backups.drills.recognition import CLUSTER, DumpKind
+
+QUERY_SECONDS = 30
+COPY_FROM_STDIN = re.compile(rb"(?is)COPY\s.*\sFROM\s+STDIN\b")
+CONNECT = re.compile(rb'\\connect\s+(?:-reuse-previous=on\s+)?(?:"dbname=\'([^\']+)\'"|"([^"]+)"|([^\s"]+))\s*\Z')
+CREATE_DATABASE = re.compile(rb'(?is)CREATE\s+DATABASE\s+("(?:[^"]|"")*"|[^\s";]+)')
+GUARDS = re.compile(rb"\\(?:un)?restrict\s")
+LOST = "The server ended the session."
+DOWN = "The server of the sandbox ended all sessions."
+LARGE_OBJECTS = "pg_catalog.pg_largeobject"
+Rows = list[tuple[Any, ...]]
+
+TABLES = """
+    SELECT n.nspname, c.relname, c.relkind::text, c.relrowsecurity OR c.relforcerowsecurity
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
+      AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'
+      AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::regclass
+                      AND d.objid = c.oid AND d.deptype = 'e')
+    ORDER BY 1, 2
+"""
+READABLE = """
+    SELECT pg_catalog.format('GRANT USAGE ON SCHEMA %1$I TO %2$I; GRANT SELECT ON ALL TABLES IN SCHEMA %1$I TO %2$I',
+                             nspname, %(reader)s::text)
+    FROM pg_catalog.pg_namespace
+    WHERE nspname <> 'information_schema' AND nspname NOT LIKE 'pg\\_%%'
+      AND pg_catalog.pg_has_role(nspowner, 'USAGE')
+"""
+
+
+class Sandbox:
+    """The databases of one drill on the server of `url`. Raises SandboxDown."""
+
+    def __init__(self, url: str, kind: DumpKind, limits: Limits, folder: Path) -> None:
+        self.kind, self.limits, self.folder = kind, limits, folder
+        self.role = DrillRole(url, limits.max_bytes)
+        self.version = (self.role.admin.info.parameter_status("server_version") or "").split()[0]
+        self.database = self.role.name
+        # The names that a dump gives to its databases, and the first one until it names it.
+        self.named: dict[str, str] = {}
+        self.created = ""
+        self.schemas: dict[str, list[str]] = {self.database: []}
+        try:
+            self.session = self.open_session()
+        except (psycopg.Error, ConnectionLost) as error:
+            self.role.close()
+            raise SandboxDown(POSTGRESQL, str(error).strip()) from None
+
+    def open_session(self) -> Session:
+        return Session(self.role.address(self.database, self.role.name))
+
+    def close(self) -> None:
+        self.session.close()
+        self.role.close()
+
+    # --- Restore -----------------------------------------------------------------------------------------------------
+
+    def restore(self, pieces: Iterable[bytes], outcome: Outcome) -> None:
+        """Run the statements of the dump. Raises Aborted at a limit, SandboxDown."""
+        with self.guarded(outcome):
+            self.run_script(scripts.Script(iter(pieces), scripts.POSTGRESQL), outcome)
+
+    @contextmanager
+    def guarded(self, outcome: Outcome) -> Iterator[None]:
+        """Watch the limits during the block, and tell what ended a session."""
+        with self.limits.watch(self.measure, self.abort):
+            try:
+                yield
+            except (ConnectionLost, psycopg.OperationalError):
+                self.limits.raise_if_reached()
+                if not self.role.is_up():
+                    raise SandboxDown(POSTGRESQL, DOWN) from None
+                outcome.fail(LOST)
+            except QueryFailed as error:
+                outcome.fail(str(error))
+        self.limits.raise_if_reached()
+
+    def measure(self) -> int:
+        with suppress(psycopg.Error):
+            return self.role.measure()
+        return 0
+
+    def abort(self) -> None:
+        self.session.interrupt()
+        self.role.drop()
+
+    def run_script(self, script: scripts.Script, outcome: Outcome) -> None:
+        for statement in script:
+            text = statement.text
+            if text.startswith(b"\\"):
+                self.interpret(text, statement.line, outcome)
+            elif left_out := statements.left_out(text):
+                self.note_database(text)
+                warn(outcome, left_out)
+            else:
+                self.run(script, statement, outcome)
+                self.limits.raise_if_reached()
+
+    def run(self, script: scripts.Script, statement: scripts.Statement, outcome: Outcome) -> None:
+        text, is_copied = statement.text, False
+
+        def rows() -> Iterator[bytes]:
+            nonlocal is_copied
+            is_copied = True
+            yield from script.copy_rows()
+
+        try:
+            result = self.session.run(text, rows)
+            if not is_copied and COPY_FROM_STDIN.match(text):
+                for _piece in script.copy_rows():
+                    pass  # of a table that could not be made; its rows are no statements
+        except EOFError:
+            outcome.fail("COPY: the dump ends before its rows do", statement.line)
+            raise ConnectionLost from None
+        if not is_failed(result):
+            if statements.is_schema(text):
+                self.schemas[self.database].append(str(statement))
+        elif forgiven := statements.forgiven(text, statements.sqlstate_of(result)):
+            warn(outcome, forgiven)
+        else:
+            outcome.fail(statements.describe(result, text), statement.line + statements.copied_line(result))
+
+    # --- What psql would interpret -----------------------------------------------------------------------------------
+
+    def interpret(self, command: bytes, line: int, outcome: Outcome) -> None:
+        """Follow a dump to its next database, and refuse any other command of psql."""
+        if GUARDS.match(command):
+            return
+        found = CONNECT.match(command)
+        name = statements.to_name(found[1] or found[2] or found[3]) if found else ""
+        if found and self.may_connect(name):
+            self.connect(name, outcome, line)
+        else:
+            shown = re.match(rb"\\[a-zA-Z!?]*", command)
+            outcome.fail(f"psql command {shown[0].decode() if shown else ''} is not run", line)
+
+    def note_database(self, statement: bytes) -> None:
+        if found := CREATE_DATABASE.match(statement):
+            self.created = statements.to_name(found[1])
+
+    def may_connect(self, name: str) -> bool:
+        """Return True in a dump of a cluster, and once in a dump that creates its database (`pg_dump -C`)."""
+        return self.kind.format == CLUSTER or (not self.named and name == self.created)
+
+    def connect(self, name: str, outcome: Outcome, line: int) -> None:
+        """Go on in the database that stands for this name, which is made at the first time."""
+        if name not in self.named:
+            if self.named and len(self.role.databases) >= MAX_DATABASES:
+                outcome.fail(f"more than {MAX_DATABASES} databases", line)
+                raise ConnectionLost
+            self.named[name] = self.role.create_database() if self.named else self.database
+        self.session.close()
+        self.database = self.named[name]
+        self.schemas.setdefault(self.database, [])
+        self.session = self.open_session()
+
+    # --- Inspection --------------------------------------------------------------------------------------------------
+
+    def inspect(self, outcome: Outcome) -> None:
+        """Count rows, and keep the schema. Raises Aborted at a limit, SandboxDown."""
+        names = {database: name for name, database in self.named.items()}
+        with self.guarded(outcome):
+            outcome.size = self.role.measure()
+            found = {}
+            for database in self.role.databases:
+                self.database = database
+                self.session.close()
+                self.session = self.open_session()
+                found[database] = self.count_rows(outcome)
+            full = [database for database, counted in found.items() if counted]
+            for database in full:
+                prefix = f"{names.get(database, database)}." if len(full) > 1 else ""
+                outcome.rows |= {f"{prefix}{table}": count for table, count in found[database].items()}
+            self.database = next(iter(full), self.role.name)
+            for statement in self.schemas[self.database]:
+                outcome.keep_schema(statement)
+
+    def count_rows(self, outcome: Outcome) -> dict[str, int]:
+        """Return the rows of each table of the session's database, and let the reader see them."""
+        self.query(b"SET search_path = pg_catalog, pg_temp")
+        self.query(b"SET row_security = off")
+        counted = {}
+        for schema, table, kind, is_secured in self.query(TABLES.encode()):
+            name = sql.Identifier(schema, table).as_bytes(None)
+            if is_secured == "t":
+                self.query(b"ALTER TABLE %b DISABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY" % name)
+            rows = self.query(b"SELECT count(*) FROM %b%b" % (b"ONLY " if kind == "r" else b"", name))
+            counted[f"{schema}.{table}"] = int(rows[0][0])
+        ((large_objects,),) = self.query(b"SELECT count(*) FROM pg_largeobject_metadata")
+        if int(large_objects):
+            counted[LARGE_OBJECTS] = int(large_objects)
+        for (grant,) in self.query(READABLE.replace("%(reader)s", f"'{self.role.reader}'").replace("%%", "%").encode()):
+            self.query(grant.encode())
+        return counted
+
+    def query(self, statement: bytes) -> list[list[str]]:
+        """Return rows as text. Raises QueryFailed."""
+        result = self.session.run(statement)
+        if is_failed(result):
+            raise QueryFailed(statements.describe(result, statement))
+        return [
+            [(result.get_value(row, column) or b"").decode("utf-8", "replace") for column in range(result.nfields)]
+            for row in range(result.ntuples)
+        ]
+
+    def evaluate(self, query: str) -> Rows:
+        """Return the first two rows of an assertion's query, run by a role that may only read. Raises QueryFailed."""
+        address = self.role.address(self.database, self.role.reader)
+        try:
+            with psycopg.connect(address, autocommit=True) as connection:
+                connection.read_only = True
+                connection.execute(f"SET statement_timeout = '{QUERY_SECONDS}s'")
+                # A function of the dump may ignore the timeout, but not the end of its session.
+                ends = threading.Timer(QUERY_SECONDS + 5, self.role.end_session, [connection.info.backend_pid])
+                ends.start()
+                try:
+                    with connection.transaction(), connection.cursor() as cursor:
+                        return list(islice(cursor.stream(query.encode()), 2))
+                finally:
+                    ends.cancel()
+        except (psycopg.Error, MemoryError, ValueError, OverflowError) as error:
+            self.limits.raise_if_reached()
+            raise QueryFailed(str(error).strip()) from None
+
+
+def warn(outcome: Outcome, left_out: statements.LeftOut) -> None:
+    if left_out.code:
+        outcome.warn(left_out.code, **left_out.values)
+
+
+def open_sandbox(kind: DumpKind, task: dict[str, Any], limits: Limits) -> Sandbox | None:
+    """Return an empty database on the server that is set, or None without one. Raises SandboxDown."""
+    if url := task["postgres_url"]:
+        return Sandbox(url, kind, limits, Path(task["folder"]))
+    return None

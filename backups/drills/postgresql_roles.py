@@ -1,0 +1,219 @@
+"""Create and drop what a drill needs on a PostgreSQL server: a role that may do little, and databases of its own.
+
+An advisory lock, which the connection of the administrator holds, says that a drill is alive. Whatever bears the name
+of a drill whose lock is free was left by a kill, and is swept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from backups.drills.outcomes import POSTGRESQL, SandboxDown
+
+OLDEST_VERSION = 130000  # DROP DATABASE ... WITH (FORCE)
+GRANT_OPTIONS_SINCE = 160000
+CONNECT_SECONDS = 10
+NAME = re.compile(r"(vigie_drill_[0-9a-f]{16})(?:_[a-z0-9]+)?")
+# A dump may create databases by the thousand.
+MAX_DATABASES = 100
+LEFTOVERS = (
+    "SELECT datname FROM pg_catalog.pg_database WHERE datname LIKE 'vigie\\_drill\\_%'"
+    " UNION SELECT rolname FROM pg_catalog.pg_roles WHERE rolname LIKE 'vigie\\_drill\\_%'"
+)
+SIZE = (
+    "SELECT pg_catalog.sum(pg_catalog.pg_database_size(oid))::bigint FROM pg_catalog.pg_database"
+    " WHERE datname = ANY (%s)"
+)
+TEMPORARY_SIZE = (
+    "SELECT pg_catalog.sum(f.size)::bigint FROM pg_catalog.pg_ls_tmpdir() f WHERE EXISTS (SELECT FROM"
+    " pg_catalog.pg_stat_activity a WHERE a.datname = ANY (%s) AND f.name LIKE 'pgsql\\_tmp' || a.pid || '.%%')"
+)
+# What only a superuser may set for a role: nothing of the dump goes to the server's log.
+UNLOGGED = {
+    "log_statement": "none",
+    "log_min_messages": "fatal",
+    "log_min_error_statement": "panic",
+    "log_min_duration_statement": "-1",
+    "log_min_duration_sample": "-1",
+    "log_duration": "off",
+}
+
+
+def connect_as_admin(url: str) -> psycopg.Connection:
+    """Raises SandboxDown."""
+    try:
+        connection = psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_SECONDS)
+        connection.execute("SET search_path = pg_catalog, pg_temp")
+    except psycopg.Error as error:
+        raise SandboxDown(POSTGRESQL, str(error).strip()) from None
+    if connection.info.server_version < OLDEST_VERSION:
+        connection.close()
+        raise SandboxDown(POSTGRESQL, "The server of DRILL_POSTGRES_URL is older than PostgreSQL 13.")
+    return connection
+
+
+def lock_key(name: str) -> int:
+    """Return the key of the advisory lock of a drill."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+
+
+def sweep(url: str) -> None:
+    """Drop the databases and roles of drills that were killed. Raises SandboxDown."""
+    with connect_as_admin(url) as admin:
+        sweep_leftovers(admin)
+
+
+def sweep_leftovers(admin: psycopg.Connection) -> None:
+    found = (NAME.fullmatch(row[0]) for row in admin.execute(LEFTOVERS))
+    for name in {match[1] for match in found if match}:
+        with only_if_free(admin, name) as is_free:
+            if is_free:
+                drop_all(admin, name)
+
+
+@contextmanager
+def only_if_free(admin: psycopg.Connection, name: str) -> Iterator[bool]:
+    """Hold the lock of a drill during the block if nobody else does."""
+    key = lock_key(name)
+    is_free = admin.execute("SELECT pg_try_advisory_lock(%s)", [key]).fetchall() == [(True,)]
+    try:
+        yield is_free
+    finally:
+        if is_free:
+            with suppress(psycopg.Error):
+                admin.execute("SELECT pg_advisory_unlock(%s)", [key])
+
+
+def drop_all(admin: psycopg.Connection, name: str) -> None:
+    """Drop the databases and roles of a drill, and end their sessions. What fails now is left to a sweep."""
+    databases = "SELECT datname FROM pg_database WHERE datname = %(name)s OR starts_with(datname, %(prefix)s)"
+    roles = "SELECT rolname FROM pg_roles WHERE rolname = %(name)s OR starts_with(rolname, %(prefix)s)"
+    for kind, query in (("DATABASE", databases), ("ROLE", roles)):
+        for (found,) in admin.execute(query, {"name": name, "prefix": f"{name}_"}).fetchall():
+            force = " WITH (FORCE)" if kind == "DATABASE" else ""
+            with suppress(psycopg.Error):
+                if kind == "DATABASE":
+                    roll_back_prepared(admin, name, found)
+                admin.execute(sql.SQL(f"DROP {kind} IF EXISTS {{}}{force}").format(sql.Identifier(found)))
+
+
+def roll_back_prepared(admin: psycopg.Connection, role: str, database: str) -> None:
+    """Roll back prepared transactions, which would keep the database from being dropped."""
+    prepared = admin.execute("SELECT gid FROM pg_prepared_xacts WHERE database = %s", [database]).fetchall()
+    if not prepared:
+        return
+    dsn = make_conninfo(admin.info.dsn, password=admin.info.password, dbname=database)
+    with psycopg.connect(dsn, autocommit=True, connect_timeout=CONNECT_SECONDS) as inside:
+        inside.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
+        for (gid,) in prepared:
+            inside.execute(sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid)))
+
+
+class DrillRole:
+    """The roles and databases of one drill, whose lock is held until `close`. Raises SandboxDown.
+
+    `name` is the role that owns the databases, of which the first has the same name; `reader` may only read.
+    """
+
+    def __init__(self, url: str, max_bytes: int) -> None:
+        self.url = url
+        self.admin = connect_as_admin(url)
+        self.name = f"vigie_drill_{secrets.token_hex(8)}"
+        self.reader = f"{self.name}_reader"
+        self.databases: list[str] = []
+        self._password = secrets.token_hex(24)
+        try:
+            self._create(max_bytes)
+        except psycopg.Error as error:
+            self.close()
+            raise SandboxDown(POSTGRESQL, str(error).strip()) from None
+
+    def _create(self, max_bytes: int) -> None:
+        sweep_leftovers(self.admin)
+        self.admin.execute("SELECT pg_advisory_lock(%s)", [lock_key(self.name)])
+        self.is_superuser = self.admin.info.parameter_status("is_superuser") == "on"
+        for role in (self.name, self.reader):
+            self._create_role(role, max_bytes)
+        self.create_database()
+
+    def _create_role(self, role: str, max_bytes: int) -> None:
+        self._execute(
+            "CREATE ROLE {role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD {password}", role
+        )
+        if not self.is_superuser:
+            # Since 16, whoever creates a role may administer it, but not use it.
+            options = " WITH INHERIT TRUE, SET TRUE" if self.server_version >= GRANT_OPTIONS_SINCE else ""
+            self._execute(f"GRANT {{role}} TO CURRENT_USER{options}", role)
+            return
+        for setting, value in (UNLOGGED | {"temp_file_limit": str(max_bytes // 1024)}).items():
+            self._execute(f"ALTER ROLE {{role}} SET {setting} = '{value}'", role)
+
+    def _execute(self, statement: str, role: str) -> None:
+        names = {"role": sql.Identifier(role), "password": sql.Literal(self._password)}
+        self.admin.execute(sql.SQL(statement).format(**names))
+
+    @property
+    def server_version(self) -> int:
+        return self.admin.info.server_version
+
+    def create_database(self) -> str:
+        """Return the name of a new empty database. Raises psycopg.Error."""
+        name = f"{self.name}_{len(self.databases) + 1}" if self.databases else self.name
+        create = "CREATE DATABASE {name} OWNER {role} TEMPLATE template0 ENCODING 'UTF8'"
+        names = {"name": sql.Identifier(name), "role": sql.Identifier(self.name)}
+        try:
+            self.admin.execute(sql.SQL(create).format(**names))
+        except psycopg.errors.InvalidParameterValue:  # the server's own locale has another encoding
+            self.admin.execute(sql.SQL(f"{create} LOCALE 'C'").format(**names))
+        self.databases.append(name)
+        return name
+
+    def address(self, database: str, role: str) -> str:
+        """Return the connection string of a role for a database of this drill."""
+        given: dict[str, Any] = {
+            "user": role,
+            "password": self._password,
+            "dbname": database,
+            "connect_timeout": CONNECT_SECONDS,
+        }
+        return make_conninfo(self.url, **given)
+
+    def measure(self) -> int:
+        """Return the bytes of the databases, and of their temporary files where these may be seen."""
+        size = self._sum(SIZE)
+        with suppress(psycopg.Error):  # a privilege that the administrator need not have
+            size += self._sum(TEMPORARY_SIZE)
+        return size
+
+    def _sum(self, query: str) -> int:
+        return int(self.admin.execute(query, [self.databases]).fetchall()[0][0] or 0)
+
+    def is_up(self) -> bool:
+        """Return whether the server still answers."""
+        try:
+            self.admin.execute("SELECT 1")
+        except psycopg.Error:
+            return False
+        return True
+
+    def end_session(self, pid: int) -> None:
+        with suppress(psycopg.Error):
+            self.admin.execute("SELECT pg_terminate_backend(%s)", [pid])
+
+    def drop(self) -> None:
+        """Drop the databases and roles, which ends whatever runs in them."""
+        with suppress(psycopg.Error):
+            drop_all(self.admin, self.name)
+
+    def close(self) -> None:
+        self.drop()
+        self.admin.close()

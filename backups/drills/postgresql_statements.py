@@ -1,0 +1,192 @@
+"""Decide what becomes of each statement of a PostgreSQL dump, and say what went wrong without values of rows.
+
+Nothing here contains a hostile dump: the role that runs the statements may do nothing outside its database. What a dump
+says about roles, owners and the like is left out because a sandbox has only one role.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from psycopg import errors
+from psycopg.pq import DiagnosticField
+from psycopg.pq.abc import PGresult
+
+_NAME = rb'("(?:[^"]|"")*"|[^\s";]+)'
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A statement that is not sent, with the code and values of a warning, or without one."""
+
+    code: str = ""
+    values: dict[str, str] = field(default_factory=dict)
+
+
+ROLES, TABLESPACES, DATABASES = "roles_left_out", "tablespaces_left_out", "databases_left_out"
+OUTSIDE = "outside_left_out"
+_LEFT_OUT = [
+    (re.compile(rb"(?is)" + pattern), code)
+    for code, patterns in {
+        # Every dump has owners and a default tablespace, so they are no news.
+        "": (
+            rb"ALTER\s.*\sOWNER\s+TO\s+" + _NAME + rb"\s*;?\Z",
+            rb"SET\s+default_tablespace\b",
+            rb"COMMENT\s+ON\s+(?:EXTENSION|DATABASE|ROLE|TABLESPACE|EVENT\s+TRIGGER|SUBSCRIPTION|SERVER)\b",
+            rb'CREATE\s+(?:OR\s+REPLACE\s+)?(?:TRUSTED\s+)?(?:PROCEDURAL\s+)?LANGUAGE\s+"?plpgsql\b',
+            rb"DROP\s+(?:EXTENSION|DATABASE|ROLE|USER|GROUP|TABLESPACE|EVENT\s+TRIGGER|SUBSCRIPTION|SERVER)\b",
+            # The role that restores owns the table, and would be subject to policies.
+            rb"ALTER\s+TABLE\s.*\sFORCE\s+ROW\s+LEVEL\s+SECURITY\s*;?\Z",
+        ),
+        ROLES: (
+            rb"(?:CREATE|ALTER)\s+(?:ROLE|USER|GROUP)\b(?!\s+MAPPING)",
+            rb"(?:GRANT|REVOKE|REASSIGN|SECURITY\s+LABEL|ALTER\s+DEFAULT\s+PRIVILEGES)\b",
+            rb"SET\s+(?:(?:SESSION|LOCAL)\s+)?(?:SESSION\s+AUTHORIZATION|ROLE)\b",
+            rb"RESET\s+(?:SESSION\s+AUTHORIZATION|ROLE)\b",
+        ),
+        TABLESPACES: (rb"(?:CREATE|ALTER)\s+TABLESPACE\b", rb"ALTER\s.*\sSET\s+TABLESPACE\s+" + _NAME + rb"\s*;?\Z"),
+        DATABASES: (rb"(?:CREATE|ALTER)\s+DATABASE\b",),
+        OUTSIDE: (
+            rb"(?:CREATE|ALTER)\s+"
+            rb"(EVENT\s+TRIGGER|SUBSCRIPTION|FOREIGN\s+(?:TABLE|DATA\s+WRAPPER)|SERVER|USER\s+MAPPING)\b",
+        ),
+    }.items()
+    for pattern in patterns
+]
+_FIRST_WORD = re.compile(rb"[A-Za-z]+")
+# Statements with rows are many, and begin with none of these.
+_WORDS_LEFT_OUT = frozenset(b"ALTER COMMENT CREATE DROP GRANT REASSIGN RESET REVOKE SECURITY SET".split())
+# Longer ones are no statement about owners, and need not be searched for one.
+_LONGEST_LEFT_OUT = 10_000
+
+
+def left_out(statement: bytes) -> LeftOut | None:
+    """Return why a statement is not sent to the server, or None for one that is."""
+    word = _FIRST_WORD.match(statement)
+    if not word or word[0].upper() not in _WORDS_LEFT_OUT or len(statement) > _LONGEST_LEFT_OUT:
+        return None
+    for pattern, code in _LEFT_OUT:
+        if found := pattern.match(statement):
+            return LeftOut(code, {"kind": " ".join(found[1].decode().upper().split())} if code == OUTSIDE else {})
+    return None
+
+
+# --- Errors ----------------------------------------------------------------------------------------------------------
+
+# What a dump of `pg_dump --clean` or `-n public` does in an empty database.
+_ABSENT = frozenset({"42P01", "42704", "42883", "3F000", "42703"})
+_DROPS = re.compile(rb"(?is)DROP\b|ALTER\s+TABLE\s.*\sDROP\s+CONSTRAINT\b|ALTER\s.*\sDETACH\s+PARTITION\b")
+_PUBLIC = re.compile(
+    rb'(?is)CREATE\s+SCHEMA\s+(?:IF\s+NOT\s+EXISTS\s+)?"?public"?\s*;|COMMENT\s+ON\s+SCHEMA\s+"?public\b'
+)
+_SETTING = re.compile(rb"(?is)SET\s+(?:SESSION\s+|LOCAL\s+)?([\w.]+)")
+_EXTENSION = re.compile(rb"(?is)CREATE\s+EXTENSION\s+(?:IF\s+NOT\s+EXISTS\s+)?" + _NAME)
+_POLICY = re.compile(rb"(?is)(?:CREATE|ALTER)\s+POLICY\b")
+_PUBLICATION = re.compile(rb"(?is)(?:CREATE|ALTER)\s+PUBLICATION\b")
+_REFUSED, _UNDEFINED, _DUPLICATE_SCHEMA, _ABORTED = "42501", "42704", "42P06", "25P02"
+
+
+def forgiven(statement: bytes, sqlstate: str) -> LeftOut | None:
+    """Return the warning instead of an error that says nothing about the dump, or None for any other error."""
+    if sqlstate == _ABORTED:
+        return LeftOut()  # the error that aborted the transaction has been counted
+    if _DROPS.match(statement) and sqlstate in _ABSENT:
+        return LeftOut()
+    if _PUBLIC.match(statement) and sqlstate in (_DUPLICATE_SCHEMA, _REFUSED):
+        return LeftOut()
+    if found := _EXTENSION.match(statement):
+        is_missing = sqlstate in (_REFUSED, _UNDEFINED, "0A000", "58P01", "22023")
+        return LeftOut("extension_missing", {"extension": to_name(found[1])}) if is_missing else None
+    if found := _SETTING.match(statement):
+        return LeftOut("setting_ignored", {"setting": to_name(found[1])})
+    if _POLICY.match(statement) and sqlstate == _UNDEFINED:
+        return LeftOut(ROLES)
+    if _PUBLICATION.match(statement) and sqlstate == _REFUSED:
+        return LeftOut(OUTSIDE, {"kind": "PUBLICATION"})
+    return None
+
+
+def to_name(quoted: bytes) -> str:
+    """Return an identifier without its quotes, as one short line."""
+    text = quoted.decode("utf-8", "replace")
+    text = text[1:-1].replace('""', '"') if text.startswith('"') else text
+    return "".join(char if char.isprintable() else " " for char in text)[:100]
+
+
+# Statements that describe tables and the like. What the server says about others may quote a row.
+_DEFINITIONS = frozenset({"ALTER", "COMMENT", "CREATE", "DROP", "GRANT", "LOAD", "REVOKE", "SECURITY", "SET"})
+_OTHERS = frozenset(
+    {
+        "ANALYZE", "BEGIN", "CALL", "CHECKPOINT", "CLUSTER", "COMMIT", "COPY", "DELETE", "DO", "END", "EXECUTE",
+        "EXPLAIN", "IMPORT", "INSERT", "LISTEN", "LOCK", "MERGE", "NOTIFY", "PREPARE", "REFRESH", "REINDEX", "RESET",
+        "ROLLBACK", "SELECT", "START", "TABLE", "TRUNCATE", "UPDATE", "VACUUM", "VALUES", "WITH",
+    }
+)  # fmt: skip
+_NAMES = (
+    ("table", DiagnosticField.TABLE_NAME), ("column", DiagnosticField.COLUMN_NAME),
+    ("constraint", DiagnosticField.CONSTRAINT_NAME), ("type", DiagnosticField.DATATYPE_NAME),
+)  # fmt: skip
+# Of the classes "data exception", "syntax error" and "PL/pgSQL error", whose texts quote values.
+_QUOTING = ("22", "42601", "P0", "XX")
+_COPY_LINE = re.compile(r"COPY .*?, line ([0-9]+)", re.DOTALL)
+
+
+def verb_of(statement: bytes) -> str:
+    word = _FIRST_WORD.match(statement)
+    verb = word[0].decode("ascii").upper() if word else ""
+    return verb if verb in _DEFINITIONS or verb in _OTHERS else "Statement"
+
+
+def sqlstate_of(result: PGresult) -> str:
+    return (result.error_field(DiagnosticField.SQLSTATE) or b"").decode("ascii", "replace")
+
+
+def describe(result: PGresult, statement: bytes) -> str:
+    """Return what went wrong: the server's text for definitions, else the condition and the names it has."""
+    verb, sqlstate = verb_of(statement), sqlstate_of(result)
+    is_quoting = sqlstate.startswith(_QUOTING) or result.error_field(DiagnosticField.CONTEXT)
+    if verb in _DEFINITIONS and not is_quoting and sqlstate:
+        return f"{verb}: {text_of(result, DiagnosticField.MESSAGE_PRIMARY)}"
+    schema = text_of(result, DiagnosticField.SCHEMA_NAME)
+    names = {word: text_of(result, which) for word, which in _NAMES}
+    if schema and names["table"]:
+        names["table"] = f"{schema}.{names['table']}"
+    listed = ", ".join(f"{word} {name}" for word, name in names.items() if name)
+    return f"{verb}: {condition(sqlstate)}" + (f" ({listed})" if listed else "")
+
+
+def text_of(result: PGresult, which: DiagnosticField) -> str:
+    return (result.error_field(which) or b"").decode("utf-8", "replace")
+
+
+def condition(sqlstate: str) -> str:
+    """Return the name that PostgreSQL gives to an error, such as unique_violation."""
+    if not sqlstate:
+        return "out of memory for the result"  # libpq's own error has no SQLSTATE
+    try:
+        name = errors.lookup(sqlstate).__name__
+    except KeyError:
+        return f"SQLSTATE {sqlstate}"
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def copied_line(result: PGresult) -> int:
+    """Return the number of the row that COPY refused, or 0."""
+    found = _COPY_LINE.match(text_of(result, DiagnosticField.CONTEXT))
+    return int(found[1]) if found else 0
+
+
+# --- Schema ----------------------------------------------------------------------------------------------------------
+
+_SCHEMA = re.compile(
+    rb"(?is)(?:CREATE|ALTER)\s|SET\s+\w+\s*=|SELECT\s+(?:pg_catalog\.)?set_config\('search_path', '[^']*', false\);"
+)
+_MADE_OF_ROWS = re.compile(
+    rb"(?is)CREATE\s+(?:(?:GLOBAL|LOCAL|TEMP|TEMPORARY|UNLOGGED)\s+)*TABLE\s.*\bAS\b[\s(]*(?:SELECT|VALUES|TABLE|WITH|EXECUTE)\b"
+)
+
+
+def is_schema(statement: bytes) -> bool:
+    """Return whether a statement belongs to the script that makes the tables anew, and holds no row."""
+    return bool(_SCHEMA.match(statement)) and not _MADE_OF_ROWS.match(statement[:_LONGEST_LEFT_OUT])
