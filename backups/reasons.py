@@ -104,6 +104,9 @@ SENTENCES: dict[str, Any] = {
     "table_gone": _("table %(table)s is gone"),
     "rows_lost": _("table %(table)s has only %(now)s rows; it had %(before)s"),
     "assertion_false": _("assertion “%(name)s” is false"),
+    "engine_unknown": _("the database system of the dump isn’t recognized"),
+    "no_postgresql_sandbox": _("there is no PostgreSQL to restore into: set DRILL_POSTGRES_URL or install PostgreSQL"),
+    "no_mysql_sandbox": _("there is no MySQL or MariaDB to restore into: set DRILL_MYSQL_URL"),
     "proof_expired": _("the last proof is too old"),
     "foreign_keys_violated": _("rows of table %(table)s refer to rows that don’t exist"),
 }

@@ -28,6 +28,11 @@ from backups.drills.scripts import ScriptTooLong
 from backups.drills.streams import DumpStream
 
 REPORTED_EVERY = 0.5
+NO_SANDBOX = {
+    outcomes.POSTGRESQL: "no_postgresql_sandbox",
+    outcomes.MYSQL: "no_mysql_sandbox",
+    outcomes.MARIADB: "no_mysql_sandbox",
+}
 OUT_OF_PLACE = "Not one value: the query must return one row with one column."
 
 
@@ -87,6 +92,8 @@ def drill(task: dict[str, Any]) -> Outcome:
             if sandbox is not None:
                 with closing(sandbox):
                     restore(sandbox, stream, outcome, [Assertion(**given) for given in task["assertions"]])
+            else:
+                outcome.warn(NO_SANDBOX.get(kind.engine, "engine_unknown"))
             for _rest in stream:
                 pass  # the doubts need the end, also of a dump that cannot be restored
             outcome.doubts = list(stream.doubts())

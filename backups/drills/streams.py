@@ -43,12 +43,12 @@ class DumpStream:
         self.check.content = self.tap = _Tap()
         self.read = 0
         self._first: list[bytes] = []
+        self._pieces = self._read_all()
 
     def peek(self, size: int) -> bytes:
         """Return up to `size` first bytes, which the iteration yields again. Raises Aborted."""
-        pieces = self._read_all()
         while sum(map(len, self._first)) < size:
-            piece = next(pieces, None)
+            piece = next(self._pieces, None)
             if piece is None:
                 break
             self._first.append(piece)
@@ -61,7 +61,8 @@ class DumpStream:
         """
         while self._first:
             yield self._first.pop(0)
-        yield from self._read_all()
+        for piece in self._pieces:  # `yield from` would close it with an iteration that is given up
+            yield piece
 
     def _read_all(self) -> Iterator[bytes]:
         while not self.check.is_over and (data := self.file.read(READ_BYTES)):
