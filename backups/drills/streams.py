@@ -61,7 +61,7 @@ class DumpStream:
         """
         while self._first:
             yield self._first.pop(0)
-        for piece in self._pieces:  # `yield from` would close it with an iteration that is given up
+        for piece in self._pieces:  # noqa: UP028 - `yield from` would close it with an iteration that is given up
             yield piece
 
     def _read_all(self) -> Iterator[bytes]:

@@ -60,7 +60,8 @@ def test_stream_ends_at_its_deadline(tmp_path: Path) -> None:
 
 
 def test_progress_is_reported_in_bytes_of_the_file(tmp_path: Path) -> None:
-    path, seen = tmp_path / "a.gz", []
+    path = tmp_path / "a.gz"
+    seen: list[int] = []
     path.write_bytes(gzip.compress(CONTENT))
 
     with open(path, "rb", buffering=0) as file:
