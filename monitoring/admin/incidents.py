@@ -15,6 +15,7 @@ from monitoring.admin.filters import AssigneeFilter, IncidentStateFilter, Opened
 from monitoring.admin.incident_actions import IncidentActions
 from monitoring.alerts.notices import incident_headline, incident_reason
 from monitoring.models import Incident, Target
+from monitoring.models.incidents import IS_RESOLVED
 from portal.admin.base import Button
 from portal.admin.display import exact_moment, moment_column, stack_lines
 from portal.admin.searching import search_by
@@ -35,7 +36,7 @@ class IncidentAdmin(IncidentActions):
     )
     empty_link = ("admin:monitoring_target_changelist", _("View targets"))
     change_form_template = "monitoring/incident.html"
-    ordering = ("-id",)
+    ordering = (IS_RESOLVED, "-id")
     sortable_by = ("opened_at",)
     list_select_related = ("target", "assignee")
     list_display = (

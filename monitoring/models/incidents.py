@@ -1,7 +1,8 @@
 """Incidents and their timelines."""
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
+from django.db.models.lookups import IsNull
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
@@ -11,6 +12,9 @@ from monitoring.models.targets import Target
 from monitoring.querysets import IncidentQuerySet
 from portal.base.findings import Severity
 from portal.desk.models import Assignable
+
+# Sorts open incidents before the others, by an index.
+IS_RESOLVED = IsNull(F("resolved_at"), False)
 
 
 class Incident(Assignable):
@@ -66,7 +70,8 @@ class Incident(Assignable):
         ]
         indexes = [
             models.Index(fields=["-id"], name="incident_unresolved", condition=Q(resolved_at__isnull=True)),
-            models.Index(fields=["rule", "-id"], name="incident_rule_newest"),
+            models.Index(IS_RESOLVED, F("id").desc(), name="incident_open_first"),
+            models.Index("rule", IS_RESOLVED, F("id").desc(), name="incident_rule_open_first"),
         ]
         permissions = [
             ("export_incident", _("Can export incidents")),

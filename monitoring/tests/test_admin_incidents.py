@@ -1,8 +1,10 @@
 """Incidents, maintenance, rounds and checks in the admin."""
 
+import re
 from datetime import timedelta
 
 import pytest
+from django.contrib import admin
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -77,10 +79,22 @@ class TestList:
         assert (first["Duration (s)"], second["Duration (s)"]) == ("", "301")
         assert (first["Assigned to"], first["Acknowledged by"], first["Comment"]) == ("", "olga", "Provider called")
 
-    def test_newest_incidents_come_first(self, admin_client, opened):
-        opened("a")
-        opened("b")
-        assert listed_rows(admin_client, "incident") == ["b: down", "a: down"]
+    def test_open_incidents_come_first_then_the_newest(self, admin_client, opened):
+        over = [opened(name) for name in ("a", "b", "c", "d")][1::2]
+        resolve_incidents(over, mark())
+        assert listed_rows(admin_client, "incident") == ["c: down", "a: down", "d: down", "b: down"]
+
+    @pytest.mark.parametrize("query", [{}, {"rule": "slow"}])
+    def test_order_of_the_list_comes_from_an_index(self, rf, admin_user, query):
+        request = rf.get("/", query)
+        request.user = admin_user
+        rows = admin.site.get_model_admin(Incident).get_changelist_instance(request).queryset.select_related(None)
+        with connection.cursor() as cursor:
+            if connection.vendor == "postgresql":  # which reads the whole of a small table
+                cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+        plan = rows[:50].explain()
+        assert "open_first" in plan
+        assert not re.search(r"(?i)\bsort\b|temp b-tree", plan)
 
 
 class TestPage:
