@@ -112,7 +112,14 @@ def proof(job: ExpectedBackupJob) -> SafeString | str:
 
 @admin.display(description=gettext_lazy("restore drill"))
 def proof_in_full(job: ExpectedBackupJob) -> SafeString | str:
-    why = reasons.format_reasons(job.proof_lost) if job.proof_lost else ""
+    """Return what restore drills found, when, and why it is no proof."""
+    last = RestoreDrill.objects.filter(job=job).order_by("-id").first()
+    if job.drill_requested_at:
+        why = _("A restore drill is requested.")
+    elif job.proof_lost:
+        why = reasons.format_reasons(job.proof_lost)
+    else:
+        why = reasons.format_reasons(last.warnings) if last and last.status == last.Status.UNSUPPORTED else ""
     return stack_lines(show_proof(job, exact_moment), why)
 
 
@@ -173,6 +180,7 @@ def why_short(entry: BackupEntry) -> SafeString | str:
 
 # --- Restore drills --------------------------------------------------------------------------------------------------
 
+MILLISECONDS_BELOW = 1_000
 DRILL_TONES = {
     RestoreDrill.Status.RUNNING: QUIET,
     RestoreDrill.Status.PROVEN: GOOD,
@@ -186,7 +194,8 @@ def drill_state(drill: RestoreDrill) -> SafeString:
     if drill.losses and drill.status == drill.Status.PROVEN:
         return badge(_("not proven"), BAD)
     status = RestoreDrill.Status(drill.status)
-    return badge(status.label, DRILL_TONES[status])
+    progress = drill_progress(drill) if status == RestoreDrill.Status.RUNNING else ""
+    return stack_lines(badge(status.label, DRILL_TONES[status]), progress)
 
 
 @admin.display(description=gettext_lazy("database, machine"))
@@ -196,13 +205,15 @@ def drilled_database(drill: RestoreDrill) -> SafeString:
 
 @admin.display(description=gettext_lazy("result"))
 def drill_result(drill: RestoreDrill) -> SafeString | str:
-    """Return what came back, and below it why that is no proof; while it runs, how much has been read."""
+    """Return what came back, and below it why that is no proof."""
     if drill.status == drill.Status.RUNNING:
-        return drill_progress(drill)
+        return EMPTY_VALUE
+    if drill.status == drill.Status.UNSUPPORTED:
+        return drill_reasons(drill)
     count = drill.tables or 0
     tables = ngettext("%(count)s table", "%(count)s tables", count) % {"count": format_count(count)}
     rows = ngettext("%(count)s row", "%(count)s rows", drill.row_count) % {"count": format_count(drill.row_count)}
-    return stack_lines(f"{tables}, {rows}", drill_reasons(drill))
+    return stack_lines(f"{tables}, {rows}", reasons.format_reasons(drill.losses))
 
 
 @admin.display(description=gettext_lazy("reason"))
@@ -220,7 +231,10 @@ def drill_progress(drill: RestoreDrill) -> SafeString:
 
 @admin.display(description=gettext_lazy("time to restore"))
 def drill_duration(drill: RestoreDrill) -> str:
-    return EMPTY_VALUE if drill.duration_ms is None else format_span(timedelta(milliseconds=drill.duration_ms))
+    if drill.duration_ms is None:
+        return EMPTY_VALUE
+    is_short = drill.duration_ms < MILLISECONDS_BELOW
+    return f"{drill.duration_ms} ms" if is_short else format_span(timedelta(milliseconds=drill.duration_ms))
 
 
 def assertion_result(result: dict[str, Any] | None) -> SafeString | str:

@@ -66,7 +66,7 @@ class RestoreDrillAdmin(ReadOnlyAdmin):
             (
                 display.drill_state, display.drill_reasons, "expected_backup", "backup",
                 moment_column("started_at", gettext_lazy("started"), show=exact_moment),
-                display.drill_duration, "progress",
+                display.drill_duration,
             ),
         ),
         (
@@ -106,10 +106,6 @@ class RestoreDrillAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("backup"))
     def backup(self, drill: RestoreDrill) -> SafeString:
         return display.link_to_entry(drill.entry)
-
-    @admin.display(description=gettext_lazy("read"))
-    def progress(self, drill: RestoreDrill) -> SafeString | str:
-        return display.drill_progress(drill) if drill.status == drill.Status.RUNNING else EMPTY_VALUE
 
     @admin.display(description=gettext_lazy("rows"))
     def row_total(self, drill: RestoreDrill) -> str:
@@ -196,6 +192,11 @@ class DrillAssertionAdmin(SettingsAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return ("job",) if obj else ()
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """List the databases by machine; the order of their own list needs what only that list computes."""
+        kwargs["queryset"] = ExpectedBackupJob.objects.order_by("agent_id", "database_name")
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def subject_of(self, obj: Any) -> str:
         return job_subject(obj.job)

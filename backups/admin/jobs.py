@@ -137,7 +137,7 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
         (
             _("Last restore"),
             (
-                display.proof_in_full, "time_to_restore",
+                display.proof_in_full, "time_to_restore", "restored",
                 moment_column("next_drill_at", _("next restore drill"), show=relative_moment),
             ),
         ),
@@ -283,8 +283,13 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
     @admin.display(description=_("time to restore"))
     def time_to_restore(self, job: ExpectedBackupJob) -> str:
         """Return how long the last successful drill took, for planning a recovery."""
-        drill = RestoreDrill.objects.filter(job=job, status=RestoreDrill.Status.PROVEN).order_by("-id").first()
+        drill = proofs.last_restore(job)
         return display.drill_duration(drill) if drill else EMPTY_VALUE
+
+    @admin.display(description=_("restored"))
+    def restored(self, job: ExpectedBackupJob) -> SafeString | str:
+        drill = proofs.last_restore(job)
+        return display.drill_result(drill) if drill else EMPTY_VALUE
 
     @admin.display(description=_("stored in"))
     def storage(self, job: ExpectedBackupJob) -> SafeString:

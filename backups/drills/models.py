@@ -12,6 +12,13 @@ from django.utils.translation import gettext_lazy as _
 from backups.drills import assertions, outcomes
 from portal.base import words
 
+ENGINES = [
+    (outcomes.SQLITE, "SQLite"),
+    (outcomes.POSTGRESQL, "PostgreSQL"),
+    (outcomes.MYSQL, "MySQL"),
+    (outcomes.MARIADB, "MariaDB"),
+]
+
 
 class RestoreDrill(models.Model):
     """One attempt to restore a stored dump, and what came back: see `backups.drills.outcomes`.
@@ -34,7 +41,7 @@ class RestoreDrill(models.Model):
     started_at = models.DateTimeField(_("started"), default=timezone.now)
     finished_at = models.DateTimeField(_("finished"), null=True)
     bytes_read = models.BigIntegerField(_("bytes read"), default=0)
-    engine = models.CharField(_("engine"), max_length=12, blank=True)
+    engine = models.CharField(_("engine"), max_length=12, blank=True, choices=ENGINES)
     version = models.CharField(_("version of the dumped server"), max_length=32, blank=True)
     restored_with = models.CharField(_("version of the sandbox"), max_length=64, blank=True)
     format = models.CharField(_("format"), max_length=12, blank=True)
@@ -103,7 +110,7 @@ class DrillAssertion(models.Model):
 class DrillSandbox(models.Model):
     """A sandbox that could not be used, until it can."""
 
-    engine = models.CharField(_("engine"), max_length=12, unique=True)
+    engine = models.CharField(_("engine"), max_length=12, unique=True, choices=ENGINES)
     trouble = models.CharField(_("problem"), max_length=300)
     troubled_since = models.DateTimeField(_("since"), default=timezone.now)
 
@@ -112,4 +119,4 @@ class DrillSandbox(models.Model):
         verbose_name_plural = _("sandboxes out of order")
 
     def __str__(self) -> str:
-        return self.engine
+        return self.get_engine_display()

@@ -68,7 +68,8 @@ def list_losses(job: ExpectedBackupJob, drill: RestoreDrill) -> list[Reason]:
     if drill.status == RestoreDrill.Status.UNSUPPORTED:
         return []
     if drill.status == RestoreDrill.Status.FAILED:
-        return [make_reason("not_restorable", error=drill.errors[0]["message"] if drill.errors else "")]
+        first = drill.errors[0]["message"].rstrip(".") if drill.errors else ""
+        return [make_reason("not_restorable", error=first)]
     proof = previous_proof(drill)
     found = compare_rows(proof.rows, drill.rows, job.max_shrink_percent) if proof else []
     false = [result["name"] for result in drill.assertions if not result["ok"]]
@@ -91,6 +92,11 @@ def compare_rows(before: Mapping[str, int], now: Mapping[str, int], max_shrink_p
         for table, rows in before.items()
         if table in now and now[table] * 100 < rows * (100 - max_shrink_percent)
     ]
+
+
+def last_restore(job: ExpectedBackupJob) -> RestoreDrill | None:
+    """Return the last drill that restored the backup, proof or not."""
+    return RestoreDrill.objects.filter(job=job, status=RestoreDrill.Status.PROVEN).order_by("-id").first()
 
 
 def may_accept(drill: RestoreDrill) -> bool:

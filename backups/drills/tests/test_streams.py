@@ -15,9 +15,9 @@ from backups.drills.streams import READ_BYTES, DumpStream
 CONTENT = b"BEGIN TRANSACTION;\n" + random.Random(1).randbytes(3 * READ_BYTES) + b"\nCOMMIT;\n"
 
 
-def open_stream(path: Path, content: bytes, **given: int | None) -> DumpStream:
+def open_stream(path: Path, content: bytes, seconds: float = 60) -> DumpStream:
     path.write_bytes(content)
-    return DumpStream(open(path, "rb", buffering=0), path.name, Limits(**{"seconds": 60, "fixed_bytes": None} | given))
+    return DumpStream(open(path, "rb", buffering=0), path.name, Limits(seconds, None))
 
 
 @pytest.mark.parametrize(
