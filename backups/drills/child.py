@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from backups.drills import outcomes, postgresql, sqlite
+from backups.drills import mysql, outcomes, postgresql, sqlite
 from backups.drills.assertions import Assertion, NotOneValue, holds, kept_value, only_value
 from backups.drills.limits import OUT_OF_MEMORY, Limits, limit_memory
 from backups.drills.outcomes import Aborted, Outcome, QueryFailed, SandboxDown
@@ -53,6 +53,8 @@ def open_sandbox(kind: DumpKind, task: dict[str, Any], limits: Limits) -> Sandbo
         return sqlite.Sandbox(Path(task["folder"]), kind, limits)
     if kind.engine == outcomes.POSTGRESQL:
         return postgresql.open_sandbox(kind, task, limits)
+    if kind.engine in (outcomes.MYSQL, outcomes.MARIADB) and task["mysql_url"]:
+        return mysql.Sandbox(task["mysql_url"], kind, limits)
     return None
 
 

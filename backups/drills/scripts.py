@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 MAX_STATEMENT_BYTES = 256 * 1024 * 1024
+MARK_BYTES = len(b"/*M!999999")
 
 
 class ScriptTooLong(Exception):
@@ -32,14 +33,17 @@ class Statement:
 class Dialect:
     """The lexical rules of an engine.
 
-    `blank` matches blanks and comments before a statement. `token` matches what may stand in a statement up to its
-    delimiter, which is `delimiter`. `command` matches a line at the beginning of a statement that is for the dump's own
-    client. `quote` matches the tag of a quoted text, which ends with the same tag. `goes_on` says of a text that ends
-    with a delimiter whether the statement goes on.
+    `blank` matches blanks and comments before a statement, and `comment` the beginning of such a comment. In a
+    statement, up to its `delimiter`, stand characters other than `special` (a set of them) and what `token` matches.
+    `command` matches a line at the beginning of a statement that is for the dump's own client. `quote` matches the tag
+    of a quoted text, which ends with the same tag. `goes_on` says of a text that ends with a delimiter whether the
+    statement goes on.
     """
 
     blank: bytes
+    special: bytes
     token: bytes
+    comment: bytes = rb"--|/\*"
     command: bytes = rb"(?!)"
     quote: bytes = rb"(?!)"
     delimiter: bytes = b";"
@@ -80,7 +84,8 @@ def is_in_trigger(text: bytes) -> bool:
 
 POSTGRESQL = Dialect(
     blank=rb"\s++|" + _LINE_COMMENT + rb"|" + _BLOCK_COMMENT + rb"|;",
-    token=rb"""[^'"$;/\\A-Za-z_\x80-\xff-]++|[eE]""" + _ESCAPED_STRING + rb"|"
+    special=rb"""'"$;/\\A-Za-z_\x80-\xff-""",
+    token=rb"[eE]" + _ESCAPED_STRING + rb"|"
     + rb"|".join([_WORD, _STRING, _QUOTED_NAME, _LINE_COMMENT, _BLOCK_COMMENT, rb"[-/\\]|\$(?!" + _TAG[2:] + rb")"]),
     command=rb"\\[^\n]*+\n?",
     quote=_TAG,
@@ -88,17 +93,18 @@ POSTGRESQL = Dialect(
 )  # fmt: skip
 SQLITE = Dialect(
     blank=rb"\s++|" + _LINE_COMMENT + rb"|" + _BLOCK_COMMENT + rb"|;",
-    token=rb"""[^'"`\[;/-]++|"""
-    + rb"|".join([_STRING, _QUOTED_NAME, _BACKQUOTED, rb"\[[^\]]*+\]", _LINE_COMMENT, _BLOCK_COMMENT, rb"[-/\[]"]),
+    special=rb"""'"`\[;/-""",
+    token=rb"|".join([_STRING, _QUOTED_NAME, _BACKQUOTED, rb"\[[^\]]*+\]", _LINE_COMMENT, _BLOCK_COMMENT, rb"[-/\[]"]),
     goes_on=is_in_trigger,
 )  # fmt: skip
 MYSQL = Dialect(
-    # A comment `/*!` is code.
-    blank=rb"\s++|--[\s][^\n]*+\n?|#[^\n]*+\n|/\*(?![!M])[^*]*+(?:\*(?!/)[^*]*+)*+\*/|;",
-    token=rb"""[^'"`#;/-]++|"""
-    + rb"|".join([_ESCAPED_STRING, _ESCAPED_QUOTED, _BACKQUOTED, rb"--\s[^\n]*+\n|#[^\n]*+\n", _BLOCK_COMMENT])
-    + rb"|[-/]",
-    command=rb"(?i)DELIMITER[ \t]++[^\n]*+\n|\\[^\n]*+\n?",
+    # A comment `/*!` is code, unless it's for a version that will never be.
+    blank=rb"\s++|--(?=\s)[^\n]*+\n|#[^\n]*+\n|/\*(?!M?!(?!999999))[^*]*+(?:\*(?!/)[^*]*+)*+\*/|;",
+    comment=rb"--(?=\s)|#|/\*(?!M?!(?!999999))",
+    special=rb"""'"`#;/-""",
+    token=rb"--(?=\s)[^\n]*+\n|#[^\n]*+\n|"
+    + rb"|".join([_ESCAPED_STRING, _ESCAPED_QUOTED, _BACKQUOTED, _BLOCK_COMMENT, rb"[-/]"]),
+    command=rb"(?i)DELIMITER[ \t]++[^\n]*+\n?|\\[^\n]*+\n?",
 )  # fmt: skip
 
 
@@ -110,14 +116,17 @@ class Script:
         self.data, self.position, self.line = b"", 0, 1
         self.is_at_end = False
         self.blank = re.compile(rb"(?s)(?:" + dialect.blank + rb")*+")
-        self.command, self.quote = (re.compile(rb"(?s)" + part) for part in (dialect.command, dialect.quote))
+        patterns = (dialect.comment, dialect.command, dialect.quote)
+        self.comment, self.command, self.quote = (re.compile(rb"(?s)" + part) for part in patterns)
         self.set_delimiter(dialect.delimiter)
 
     def set_delimiter(self, delimiter: bytes) -> None:
         self.delimiter = delimiter
-        text = re.escape(delimiter)
+        text, first = re.escape(delimiter), re.escape(delimiter[:1])
+        plain = rb"[^" + first + self.dialect.special + rb"]++"
         # What a token may begin with is a delimiter first.
-        self.body = re.compile(rb"(?s)(?:(?!" + text + rb")(?:" + self.dialect.token + rb"|;))*+")
+        parts = rb"|".join([plain, self.dialect.token, rb"[;" + first + rb"]"])
+        self.body = re.compile(rb"(?s)(?:(?!" + text + rb")(?:" + parts + rb"))*+")
 
     def __iter__(self) -> Iterator[Statement]:
         """Yield statements, and lines for the dump's own client, which begin with a backslash or DELIMITER.
@@ -149,20 +158,19 @@ class Script:
             found = self.blank.match(self.data, self.position)
             end = found.end() if found else self.position
             self._advance(end)
-            # A comment that is not whole, or a word of which one byte is known, needs what follows.
-            if len(self.data) - self.position > 2 and not self._is_cut_comment():
+            # A comment that is not whole, or the first bytes of what may be one, need what follows.
+            if len(self.data) - self.position > MARK_BYTES and not self._is_cut_comment():
                 return True
             if not self._read_more():
                 return self._has_rest()
 
     def _is_cut_comment(self) -> bool:
-        return not self.is_at_end and self.data.startswith((b"--", b"/*", b"#"), self.position)
+        return not self.is_at_end and self.comment.match(self.data, self.position) is not None
 
     def _has_rest(self) -> bool:
         """Return True if the end of the script is more than a comment without its own end."""
         rest = self.data[self.position :]
-        is_comment = rest.startswith((b"--", b"#")) or (rest.startswith(b"/*") and b"*/" not in rest)
-        return bool(rest.strip()) and not is_comment
+        return bool(rest.strip()) and not self.comment.match(rest)
 
     def _find_end(self) -> int:
         """Return where the statement ends in `data`, its delimiter included."""

@@ -12,6 +12,7 @@ from django.test import override_settings
 
 from backups.drills.children import restore_dump
 from backups.drills.outcomes import Outcome
+from tests.mariadb import is_installed, temporary_mariadb
 from tests.postgres import debian_binaries, temporary_postgres
 
 
@@ -46,4 +47,15 @@ def postgres_debian() -> Iterator[str]:
             "PostgreSQL is not installed (Debian: apt install postgresql)"
         )
     with temporary_postgres(is_durable=False, is_debian=True) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[str]:
+    """The address of Debian's MariaDB server. Without one a test is skipped, but fails in CI, which must install it."""
+    if not is_installed():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(
+            "MariaDB is not installed (Debian: apt install mariadb-server)"
+        )
+    with temporary_mariadb() as url:
         yield url

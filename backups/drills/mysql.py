@@ -1,0 +1,299 @@
+"""Restore dumps of MySQL and MariaDB into databases of their own on the server of DRILL_MYSQL_URL.
+
+A user that has rights on these databases alone runs the script; one that can only read counts and evaluates. The
+databases that a dump names become databases of the sandbox. What it says about the server itself is left out.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, closing, suppress
+from typing import Any
+
+import pymysql
+from pymysql.cursors import SSCursor
+
+from backups.drills import mysql_errors as errors
+from backups.drills import mysql_statements as statements
+from backups.drills import scripts
+from backups.drills.limits import Limits
+from backups.drills.mysql_server import (
+    ANSWER_SECONDS,
+    PREFIX,
+    Meter,
+    Rows,
+    Server,
+    connect,
+    drop_leftovers,
+    escape_pattern,
+    fetch,
+    parse_url,
+    quote,
+    sweep,
+    users_of,
+)
+from backups.drills.outcomes import MARIADB, MYSQL, Outcome, QueryFailed, SandboxDown
+from backups.drills.recognition import DumpKind
+
+__all__ = ["Sandbox", "sweep"]
+
+QUERY_SECONDS = 30
+MAX_DATABASES = 1000
+DELIMITER = re.compile(rb"(?i)DELIMITER[ \t]+(\S+)")
+TABLES = (
+    "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA LIKE %s"
+    " AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') ORDER BY 1, 2"
+)
+# Tables stay within the sandbox's folders on the server, whatever a statement says.
+IN_PLACE = b"SET SESSION sql_mode = CONCAT(@@sql_mode, ',NO_DIR_IN_CREATE')"
+CLIENT_COMMAND = "A command of the client program: not run in a sandbox"
+NOT_RUN = "{}: not run in a sandbox"
+
+
+class Sandbox:
+    """The databases of one drill. `databases` maps their names in the dump to those on the server."""
+
+    def __init__(self, url: str, kind: DumpKind, limits: Limits) -> None:
+        self.kind, self.limits = kind, limits
+        self.name = f"{PREFIX}{secrets.token_hex(8)}"
+        self.writer_name, self.reader_name = users_of(self.name)
+        self.databases: dict[str, str] = {}
+        self.current = self.default = f"{self.name}_0"
+        self.is_left_out = False
+        try:
+            self.admin = connect(parse_url(url), read_timeout=ANSWER_SECONDS)
+            try:
+                self.open(url)
+            except BaseException:
+                self.close()
+                raise
+        except (pymysql.Error, OSError) as error:
+            raise SandboxDown(MYSQL, errors.describe_refusal(error)) from None
+
+    def open(self, url: str) -> None:
+        self.server = Server(url, self.admin)
+        self.version = self.server.version
+        with suppress(pymysql.Error):  # a session may still be ending: the next drill sweeps again
+            drop_leftovers(self.server)
+        self.server.create(self.name)
+        # Its results are thrown away, so nothing in them is decoded.
+        self.writer = self.server.log_in(self.writer_name, conv={}, use_unicode=False, database=self.default)
+        self.server.refuse_unsafe(self.reader_name)
+        self.cursor = self.writer.cursor(SSCursor)
+        self.meter = Meter(self.server, self.name)
+        ((self.max_packet,),) = fetch(self.admin, "SELECT @@max_allowed_packet")
+
+    def close(self) -> None:
+        """Drop everything. What cannot be dropped now is left to the next sweep."""
+        with suppress(pymysql.Error, OSError, AttributeError), closing(self.admin):
+            self.server.drop(self.name)
+
+    def watched(self) -> AbstractContextManager[None]:
+        """Keep the limits during the block, in which another thread uses `admin`."""
+        return self.limits.watch(self.meter.measure, self.end_sessions)
+
+    def end_sessions(self) -> None:
+        with suppress(pymysql.Error, OSError):
+            self.server.end_sessions((self.writer_name, self.reader_name))
+
+    # --- Restore -----------------------------------------------------------------------------------------------------
+
+    def restore(self, pieces: Iterable[bytes], outcome: Outcome) -> None:
+        """Run the script. Raises Aborted at a limit."""
+        with self.watched():
+            failed = self.run_script(scripts.Script(iter(pieces), scripts.MYSQL), outcome)
+        if failed is not None:
+            try:
+                fetch(self.admin, "SELECT 1")
+            except (pymysql.Error, OSError):
+                raise SandboxDown(MYSQL, "The server went away during the restore.") from None
+            outcome.fail("The script has ended its own connection.", failed)
+        with suppress(pymysql.Error):
+            self.writer.close()
+
+    def run_script(self, script: scripts.Script, outcome: Outcome) -> int | None:
+        """Return the line of the statement that has ended the connection, if one has."""
+        for statement in script:
+            if found := DELIMITER.match(statement.text):
+                script.set_delimiter(found[1])
+                continue
+            self.limits.raise_if_reached()
+            text = statement.text.removesuffix(script.delimiter)
+            try:
+                self.run(text, script.delimiter, statement.line, outcome)
+            except (pymysql.Error, OSError) as error:
+                self.limits.raise_if_reached()
+                if errors.is_lost(error):
+                    return statement.line
+                self.record(error, text, statement.line, outcome)
+        return None
+
+    def record(self, error: Exception, text: bytes, line: int, outcome: Outcome) -> None:
+        """Add the error of a statement, and whether it's the sandbox that lacks something. Raises SandboxDown."""
+        if why := errors.blames_server(error):
+            raise SandboxDown(MYSQL, why)
+        words = statements.leading_words(text)
+        is_other = self.server.is_other_than(self.kind)
+        if errors.blames_product(error, words, is_other=is_other):
+            outcome.warn("sandbox_differs", dumped=errors.label(self.kind), sandbox=self.server.label)
+        message = errors.describe(error, words, statements.named_table(statements.read_head(text)))
+        outcome.fail(self.with_names_of_dump(message), line + errors.line_within(error))
+
+    def run(self, text: bytes, delimiter: bytes, line: int, outcome: Outcome) -> None:
+        words = statements.leading_words(text)
+        if not words:
+            return
+        if text.startswith(b"\\"):
+            outcome.fail(CLIENT_COMMAND, line)
+        elif not statements.SENT.issuperset(words):
+            if statements.is_about_users(statements.read_head(text)):
+                outcome.warn("users_left_out")
+            else:
+                outcome.fail(NOT_RUN.format(statements.show_word(words) or "Unknown statement"), line)
+        elif statements.ROWS.issuperset(words):
+            if not self.is_left_out:
+                self.send(text)
+        else:
+            self.run_other(text, words, delimiter, line, outcome)
+
+    def run_other(self, text: bytes, words: list[str], delimiter: bytes, line: int, outcome: Outcome) -> None:
+        """Run what is not about rows."""
+        head = statements.read_head(text)
+        if statements.is_compound(head):
+            outcome.fail(NOT_RUN.format("Compound statement"), line)
+        elif (name := statements.used_database(head)) is not None:
+            self.use(name, outcome)
+        elif change := statements.changed_database(head):
+            self.change_database(*change, outcome)
+        elif statements.is_about_users(head):
+            outcome.warn("users_left_out")
+        elif statements.is_about_server(head):
+            outcome.warn("server_left_out")
+        elif self.is_left_out and words != ["SET"]:
+            pass
+        elif self.server.has_events and statements.is_about_events(head):
+            outcome.warn("events_left_out")
+        else:
+            self.send_other(text, words)
+            if statements.makes_schema(words, head):
+                self.keep(text, delimiter, outcome)
+
+    def send_other(self, text: bytes, words: list[str]) -> None:
+        """Run a statement without its DEFINER. Its names of databases are replaced if it fails with them."""
+        if not statements.SESSION.issuperset(words):
+            self.send(IN_PLACE)
+        text = statements.drop_definer(text)
+        try:
+            self.send(text)
+        except pymysql.Error as error:
+            if not (self.databases and errors.misses_database(error)):
+                raise
+            self.send(statements.rename_databases(text, self.databases))
+
+    def send(self, text: bytes) -> None:
+        if len(text) >= self.max_packet:
+            raise pymysql.DataError(errors.PACKET_TOO_LARGE, f"larger than max_allowed_packet, {self.max_packet}")
+        self.cursor.execute(text)
+        while self.cursor.description and self.cursor.fetchmany(100):
+            pass
+
+    def keep(self, text: bytes, delimiter: bytes, outcome: Outcome) -> None:
+        statement = text.decode("utf-8", "replace").strip()
+        if delimiter == b";":
+            outcome.keep_schema(f"{statement}\n;")
+        else:
+            mark = delimiter.decode("utf-8", "replace")
+            outcome.keep_schema(f"DELIMITER {mark}\n{statement}\n{mark}\nDELIMITER ;")
+
+    # --- Databases ---------------------------------------------------------------------------------------------------
+
+    def use(self, name: str, outcome: Outcome) -> None:
+        self.is_left_out = name.lower() in statements.SERVER_DATABASES
+        if self.is_left_out:
+            outcome.warn("server_left_out")
+            return
+        if name not in self.databases:
+            self.make_database(name)
+        self.current = self.databases[name]
+        self.send(f"USE {quote(self.current)}".encode())
+        outcome.keep_schema(f"USE {quote(name)};")
+
+    def change_database(self, verb: str, name: str, options: str, outcome: Outcome) -> None:
+        if name.lower() in statements.SERVER_DATABASES:
+            outcome.warn("server_left_out")
+        elif verb == "DROP":
+            if name in self.databases:
+                self.send(f"DROP DATABASE IF EXISTS {quote(self.databases[name])}".encode())
+        else:
+            if verb == "CREATE":
+                self.make_database(name)
+            # A dump of a single database names it only here, around routines of another character set.
+            target = self.databases.get(name, self.current)
+            if options:
+                self.send(f"ALTER DATABASE {quote(target)} {options}".encode())
+
+    def make_database(self, name: str) -> None:
+        if name not in self.databases and len(self.databases) >= MAX_DATABASES:
+            raise pymysql.DataError(0, f"more than {MAX_DATABASES} databases")
+        target = self.databases.setdefault(name, f"{self.name}_{len(self.databases) + 1}")
+        self.send(f"CREATE DATABASE IF NOT EXISTS {quote(target)}".encode())
+
+    def with_names_of_dump(self, message: str) -> str:
+        for name, database in self.databases.items():
+            message = re.sub(rf"{database}(?!\d)", name.replace("\\", r"\\"), message)
+        return re.sub(rf"`?{self.name}_0`?\.|{self.name}_?", "", message)
+
+    # --- Inspection --------------------------------------------------------------------------------------------------
+
+    def inspect(self, outcome: Outcome) -> None:
+        """Count rows and measure the databases. Raises Aborted at a limit."""
+        reader = self.server.log_in(self.reader_name)
+        try:
+            with closing(reader), self.watched():
+                tables = fetch(reader, TABLES, escape_pattern(f"{self.name}_") + "%")
+                self.count_rows(reader, tables, outcome)
+        except (pymysql.Error, OSError) as error:
+            self.limits.raise_if_reached()
+            outcome.fail(errors.describe(error, ["SELECT"], ""))
+        outcome.size = self.meter.measure_tables()
+
+    def count_rows(self, reader: Any, tables: Rows, outcome: Outcome) -> None:
+        holding = list(dict.fromkeys(database for database, _table in tables))
+        self.default = next(iter(holding), self.default)
+        names = {database: f"{name}." for name, database in self.databases.items()} if len(holding) > 1 else {}
+        for database, table in tables:
+            try:
+                ((count,),) = fetch(reader, f"SELECT COUNT(*) FROM {quote(database)}.{quote(table)}")  # noqa: S608
+            except pymysql.Error as error:
+                self.limits.raise_if_reached()
+                if errors.is_lost(error):
+                    raise
+                outcome.fail(errors.describe(error, ["SELECT"], quote(table)))
+            else:
+                outcome.rows[f"{names.get(database, '')}{table}"] = count
+
+    def evaluate(self, query: str) -> Rows:
+        """Return the first two rows of an assertion's query. Raises QueryFailed."""
+        with closing(
+            self.server.log_in(self.reader_name, database=self.default, read_timeout=2 * QUERY_SECONDS)
+        ) as reader:
+            fetch(reader, "SET SESSION TRANSACTION READ ONLY")
+            is_mariadb = self.server.product == MARIADB
+            limit = "max_statement_time = %s" if is_mariadb else "max_execution_time = %s"
+            fetch(reader, f"SET SESSION {limit}", QUERY_SECONDS if is_mariadb else 1000 * QUERY_SECONDS)
+            try:
+                return self.first_rows(reader, query)
+            except (pymysql.Error, OSError, MemoryError, UnicodeError) as error:
+                raise QueryFailed(self.with_names_of_dump(str(error.args[-1] if error.args else error))) from None
+
+    def first_rows(self, reader: Any, query: str) -> Rows:
+        cursor = reader.cursor(SSCursor)
+        try:
+            cursor.execute(query)
+        except pymysql.Error as error:
+            if not (self.databases and errors.misses_database(error)):
+                raise
+            cursor.execute(statements.rename_databases(query.encode(), self.databases))
+        return list(cursor.fetchmany(2)) if cursor.description else []

@@ -1,0 +1,215 @@
+"""Make and remove the databases and users of a drill on a server of MySQL or MariaDB.
+
+Those of one drill share a name. An empty database of that name marks them: it is made first and dropped last. Whoever
+holds the lock of that name (`GET_LOCK`) is at work on them; what nobody holds was left by a kill, and is swept.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterable
+from contextlib import closing, suppress
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pymysql
+
+from backups.drills import mysql_errors as errors
+from backups.drills.outcomes import MARIADB, MYSQL, SandboxDown
+from backups.drills.recognition import DumpKind
+
+PREFIX = "vigie_drill_"
+NAME = re.compile(PREFIX + "[0-9a-f]{16}")
+CONNECT_SECONDS, ANSWER_SECONDS, LOCK_SECONDS = 10, 60, 20
+# They read files or connect to other machines without asking for a privilege.
+REFUSED_ENGINES = ("CONNECT", "FEDERATED", "MROONGA", "OQGRAPH", "S3", "SPIDER", "SPHINX")
+OPEN_TO_ALL = frozenset({"information_schema", "performance_schema"})
+MARIADB_TABLESPACES, MYSQL_TABLESPACES = "INNODB_SYS_TABLESPACES", "INNODB_TABLESPACES"
+Connection = Any  # PyMySQL has no types
+Rows = list[tuple[Any, ...]]
+
+
+def parse_url(url: str) -> dict[str, Any]:
+    """Return arguments of a connection from `mysql://user:password@host:port?unix_socket=path`. Raises SandboxDown."""
+    try:
+        parts = urlsplit(url)
+        options = {"host": parts.hostname or "localhost", "port": parts.port or 3306}
+    except ValueError:
+        raise SandboxDown(MYSQL, "DRILL_MYSQL_URL isn't of the form mysql://user:password@host.") from None
+    found = {"user": unquote(parts.username or ""), "password": unquote(parts.password or "")}
+    socket = parse_qs(parts.query).get("unix_socket")
+    return options | found | ({"unix_socket": socket[0]} if socket else {})
+
+
+def connect(arguments: dict[str, Any], **options: Any) -> Connection:
+    """Raises pymysql.Error."""
+    defaults = {"charset": "utf8mb4", "autocommit": True, "local_infile": False, "connect_timeout": CONNECT_SECONDS}
+    return pymysql.connect(**defaults | arguments | options)
+
+
+def fetch(connection: Connection, sql: str, *values: Any) -> Rows:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values or None)
+        return list(cursor.fetchall())
+
+
+def quote(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"
+
+
+def escape_pattern(name: str) -> str:
+    return name.replace("\\", "\\\\").replace("_", "\\_").replace("%", "\\%")
+
+
+def sweep(url: str) -> None:
+    """Drop what drills that were killed have left on the server. Raises SandboxDown."""
+    try:
+        with closing(connect(parse_url(url), read_timeout=ANSWER_SECONDS)) as admin:
+            drop_leftovers(Server(url, admin))
+    except (pymysql.Error, OSError) as error:
+        raise SandboxDown(MYSQL, errors.describe_refusal(error)) from None
+
+
+def drop_leftovers(server: Server) -> None:
+    databases = fetch(server.admin, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA")
+    names = {found[0] for (database,) in databases if (found := NAME.match(database))}
+    for name in sorted(names):
+        if fetch(server.admin, "SELECT GET_LOCK(%s, 0)", name) == [(1,)]:
+            try:
+                server.drop(name)
+            finally:
+                fetch(server.admin, "SELECT RELEASE_LOCK(%s)", name)
+
+
+class Server:
+    """The server, as its administrator sees it. Methods raise pymysql.Error."""
+
+    def __init__(self, url: str, admin: Connection) -> None:
+        self.arguments, self.admin = parse_url(url), admin
+        # Accounts of a drill connect from where the administrator does.
+        ((version, account, has_events),) = fetch(admin, "SELECT VERSION(), CURRENT_USER(), @@event_scheduler <> 'OFF'")
+        self.product = MARIADB if "mariadb" in version.lower() else MYSQL
+        self.version = "-".join(version.split("-")[:2]) if self.product == MARIADB else version.split("-")[0]
+        self.has_events, self.host = bool(has_events), account.rpartition("@")[2]
+        fetch(admin, f"SET SESSION lock_wait_timeout = {LOCK_SECONDS}")
+
+    @property
+    def label(self) -> str:
+        return f"{'MariaDB' if self.product == MARIADB else 'MySQL'} {self.version.partition('-')[0]}"
+
+    def is_other_than(self, kind: DumpKind) -> bool:
+        """Return True if the dump is of another product or of a later version."""
+        return self.product != kind.engine or to_numbers(kind.version) > to_numbers(self.version)
+
+    def account(self, user: str) -> str:
+        return f"{quote(user)}@{quote(self.host)}"
+
+    def create(self, name: str) -> None:
+        """Make the databases `name` and `name_0`, and two users of the databases `name_...`.
+
+        Events would change rows while they are counted, so there are none where the server runs them.
+        """
+        writer, reader = users_of(name)
+        pattern = f"{quote(escape_pattern(name + '_') + '%')}.*"
+        fetch(self.admin, "SELECT GET_LOCK(%s, 0)", name)
+        fetch(self.admin, f"CREATE DATABASE {quote(name)}")
+        for user in (writer, reader):
+            fetch(self.admin, f"CREATE USER {self.account(user)} IDENTIFIED BY '{secrets.token_urlsafe(24)}aA1-'")
+        fetch(self.admin, f"GRANT ALL ON {pattern} TO {self.account(writer)}")
+        if self.has_events:
+            fetch(self.admin, f"REVOKE EVENT ON {pattern} FROM {self.account(writer)}")
+        fetch(self.admin, f"GRANT SELECT, SHOW VIEW ON {pattern} TO {self.account(reader)}")
+        fetch(self.admin, f"CREATE DATABASE {quote(name + '_0')}")
+
+    def log_in(self, user: str, **options: Any) -> Connection:
+        """Return a connection of a drill's user, whose password is a new one each time."""
+        password = secrets.token_urlsafe(24) + "aA1-"
+        fetch(self.admin, f"ALTER USER {self.account(user)} IDENTIFIED BY '{password}'")
+        return connect(self.arguments | {"user": user, "password": password}, **options)
+
+    def refuse_unsafe(self, user: str) -> None:
+        """Raises SandboxDown for a server on which a drill's user could reach something outside its databases."""
+        engines = fetch(self.admin, "SELECT ENGINE FROM information_schema.ENGINES WHERE SUPPORT IN ('YES', 'DEFAULT')")
+        if refused := sorted(set(REFUSED_ENGINES).intersection(engine.upper() for (engine,) in engines)):
+            raise SandboxDown(
+                MYSQL, f"The server has storage engines that reach outside its databases: {', '.join(refused)}."
+            )
+        with closing(self.log_in(user)) as session:
+            others = {name for (name,) in fetch(session, "SHOW DATABASES")} - OPEN_TO_ALL
+        if others := {name for name in others if not name.startswith(PREFIX)}:
+            raise SandboxDown(MYSQL, f"Every user of the server may use its databases {', '.join(sorted(others))}.")
+        with suppress(pymysql.Error):  # not every administrator may read it
+            if fetch(self.admin, "SELECT name FROM mysql.func"):
+                raise SandboxDown(
+                    MYSQL, "The server has functions of shared libraries (mysql.func), which dumps could call."
+                )
+
+    # --- Removal -----------------------------------------------------------------------------------------------------
+
+    def end_sessions(self, users: Iterable[str]) -> None:
+        """Kill what the users run, as these users: that needs no privilege."""
+        for user in users:
+            try:
+                session = self.log_in(user)
+            except pymysql.Error:  # not yet made, or dropped
+                continue
+            with closing(session):
+                found = "SELECT ID FROM information_schema.PROCESSLIST WHERE USER = %s AND ID <> CONNECTION_ID()"
+                for (number,) in fetch(session, found, user):
+                    with suppress(pymysql.Error):  # it has ended
+                        fetch(session, f"KILL {number:d}")
+
+    def drop(self, name: str) -> None:
+        """Drop everything of the drill of that name, whatever of it there is."""
+        users = users_of(name)
+        self.end_sessions(users)
+        databases = "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME LIKE %s"
+        for (database,) in fetch(self.admin, databases, escape_pattern(name + "_") + "%"):
+            fetch(self.admin, f"DROP DATABASE IF EXISTS {quote(database)}")
+        for user in users:
+            fetch(self.admin, f"DROP USER IF EXISTS {self.account(user)}")
+        fetch(self.admin, f"DROP DATABASE IF EXISTS {quote(name)}")
+
+
+def users_of(name: str) -> tuple[str, str]:
+    """Return the users of a drill: the one that restores, and the one that reads."""
+    return name, f"{name}_r"
+
+
+class Meter:
+    """Measures the databases of a drill, in bytes, beside the connection that restores."""
+
+    def __init__(self, server: Server, name: str) -> None:
+        self.admin, self.pattern = server.admin, escape_pattern(name + "_") + "%"
+        self.last = 0
+        table = MARIADB_TABLESPACES if server.product == MARIADB else MYSQL_TABLESPACES
+        self.tablespaces = f"SELECT COALESCE(SUM(FILE_SIZE), 0) FROM information_schema.{table} WHERE NAME LIKE %s"  # noqa: S608
+        try:
+            fetch(self.admin, self.tablespaces, "")
+        except pymysql.Error:  # it takes the privilege PROCESS
+            self.tablespaces = ""
+        self.spilled_before = self._spilled()
+
+    def measure(self) -> int:
+        """Return what tables take and statements have written to temporary tables; on error, the last size."""
+        with suppress(pymysql.Error, OSError):
+            self.last = self.measure_tables() + self._spilled() - self.spilled_before
+        return self.last
+
+    def measure_tables(self) -> int:
+        sums = "SELECT COALESCE(SUM(DATA_LENGTH + INDEX_LENGTH), 0) FROM information_schema.TABLES"
+        sums += " WHERE TABLE_SCHEMA LIKE %s AND TABLE_TYPE <> 'VIEW'"
+        if not self.tablespaces:
+            return int(fetch(self.admin, sums, self.pattern)[0][0])
+        size = int(fetch(self.admin, self.tablespaces, self.pattern)[0][0])
+        return size + int(fetch(self.admin, sums + " AND ENGINE <> 'InnoDB'", self.pattern)[0][0])
+
+    def _spilled(self) -> int:
+        """Return the bytes that MariaDB has written to temporary tables, of all its users."""
+        found: dict[str, str] = dict(fetch(self.admin, "SHOW GLOBAL STATUS LIKE 'Aria\\_pagecache\\_writes'"))
+        return int(found.get("Aria_pagecache_writes", 0)) * 8192
+
+
+def to_numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)[:2]]

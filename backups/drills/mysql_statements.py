@@ -1,0 +1,170 @@
+"""Recognize what a statement of a MySQL dump does, and contain it.
+
+Only kinds of statements that dumps consist of are sent to the server. Those that can hide others (dynamic SQL, CALL,
+compound statements) or outlive the sandbox (XA) are refused, so that the rest is what it seems to be.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+ROWS = frozenset({"INSERT", "REPLACE", "UPDATE", "DELETE", "SELECT", "WITH", "VALUES", "DO"})
+SCHEMA = frozenset({"CREATE", "ALTER", "DROP", "RENAME", "TRUNCATE"})
+SESSION = frozenset(
+    {"SET", "USE", "LOCK", "UNLOCK", "START", "BEGIN", "COMMIT", "ROLLBACK", "ANALYZE", "CHECK", "OPTIMIZE", "REPAIR"}
+)
+LEFT_OUT = frozenset({"GRANT", "REVOKE", "FLUSH", "CHANGE", "INSTALL", "UNINSTALL", "STOP", "RESET", "PURGE"})
+SENT = ROWS | SCHEMA | SESSION | LEFT_OUT
+# Words that may be shown. Any other first word may be part of a value, in a script whose quotes are wrong.
+REFUSED = frozenset(
+    {
+        "BACKUP", "BINLOG", "CALL", "CASE", "CONNECT", "DEALLOCATE", "DECLARE", "DELIMITER", "EDIT", "EXECUTE",
+        "EXPLAIN", "FOR", "HANDLER", "HELP", "IF", "IMPORT", "KILL", "LOAD", "LOOP", "NOPAGER", "NOTEE", "PAGER",
+        "PREPARE", "RELEASE", "REPEAT", "RESTART", "SAVEPOINT", "SHOW", "SHUTDOWN", "SIGNAL", "SOURCE", "SYSTEM",
+        "TEE", "WHILE", "XA",
+    }
+)  # fmt: skip
+SERVER_DATABASES = frozenset({"information_schema", "mysql", "performance_schema", "sys"})
+HEAD_BYTES = 4096
+
+_GAP = re.compile(rb"(?s)(?:[\s(;]++|--(?=\s)[^\n]*+\n?|#[^\n]*+\n?|/\*(?!M?!).*?\*/)*+")
+_EXECUTABLE = re.compile(rb"/\*M?!\d*+")
+# Every version of both products reads these: 5.7 is older than any that a sandbox has.
+_ALWAYS_READ = re.compile(rb"/\*!(?:[0-4]\d{4}|50[0-6]\d\d)?\Z")
+_WORD = re.compile(rb"[A-Za-z_]+")
+_MARKS = re.compile(rb"(?s)/\*M?!\d*+|\*/|/\*.*?\*/")
+_NAME = r"(?:`((?:[^`]|``)+)`|([\w$]+))"
+_USE = re.compile(rf"USE {_NAME}\Z", re.IGNORECASE)
+_DATABASE = re.compile(rf"(CREATE|DROP|ALTER) (?:DATABASE|SCHEMA) (?:IF (?:NOT )?EXISTS )?{_NAME}", re.IGNORECASE)
+_CHARSET = re.compile(r"(?:CHARACTER SET|CHARSET|(COLLATE))[ =]+'?(\w+)", re.IGNORECASE)
+_USERS = re.compile(
+    r"(?:CREATE (?:OR REPLACE )?|ALTER |DROP |RENAME )(?:USER|ROLE)\b|GRANT\b|REVOKE\b|FLUSH PRIVILEGES\b"
+    r"|SET (?:PASSWORD|ROLE|DEFAULT ROLE)\b"
+    # What `mariadb-dump --system=users` ends with.
+    r"|EXECUTE IMMEDIATE CONCAT\('SET ROLE ', @current_role\)\Z",
+    re.IGNORECASE,
+)
+_SERVER = re.compile(
+    r"(?:CHANGE|INSTALL|UNINSTALL|STOP|RESET|PURGE|FLUSH)\b|START (?:SLAVE|REPLICA|ALL)\b"
+    r"|(?:CREATE (?:OR REPLACE )?|ALTER |DROP )(?:SERVER|TABLESPACE|LOGFILE|UNDO)\b"
+    r"|CREATE (?:OR REPLACE )?(?:AGGREGATE )?FUNCTION [^(]{1,300} SONAME\b"
+    # What dump programs set for the server.
+    r"|SET (?:@@)?GLOBAL[ .](?:GTID_PURGED|GTID_SLAVE_POS|INNODB_STATS_AUTO_RECALC)\b"
+    r"|SET (?:@@)?(?:SESSION[ .])?SQL_LOG_BIN\b|SET @MYSQLDUMP_TEMP_LOG_BIN\b",
+    re.IGNORECASE,
+)
+_EVENT = re.compile(r"(?:CREATE (?:OR REPLACE )?|ALTER |DROP )(?:DEFINER ?= ?\S+ )?EVENT\b", re.IGNORECASE)
+_COMPOUND = re.compile(r"BEGIN(?! WORK\Z)\b.|SET STATEMENT\b", re.IGNORECASE)
+_MODE = re.compile(r"SET\b.*\b(?:sql_mode|foreign_key_checks)\b", re.IGNORECASE)
+_ACCOUNT = rb"(?:`[^`]*+`|'[^']*+'|\"[^\"]*+\"|[\w$.%-]++)"
+_DEFINER = re.compile(
+    rb"(?i)\A((?:\s|/\*M?!\d*|\*/|CREATE\b|ALTER\b|OR\s+REPLACE\b|ALGORITHM\s*=\s*\w+)*)"
+    rb"DEFINER\s*=\s*(?:CURRENT_USER(?:\s*\(\s*\))?|CURRENT_ROLE\b|" + _ACCOUNT + rb"(?:\s*@\s*" + _ACCOUNT + rb")?)"
+)
+_NOT_QUALIFYING = rb"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|\.\s*`[^`]*`|\.\s*\w+"
+_TABLE = re.compile(
+    r"(?:INTO|UPDATE|FROM|TABLE|VIEW)(?: IF (?:NOT )?EXISTS)? (`[^`]{1,64}`(?:\.`[^`]{1,64}`)?)", re.IGNORECASE
+)
+
+
+def leading_words(text: bytes) -> list[str]:
+    """Return the first word of the statement and, before it, those of executable comments that not every version reads.
+
+    Whatever the server reads, the verb of the statement is one of these words. None is an empty statement.
+    """
+    words, position = [], _skip_gap(text, 0)
+    while opened := _EXECUTABLE.match(text, position):
+        position = _skip_gap(text, opened.end())
+        if _EXECUTABLE.match(text, position):
+            continue
+        if not text.startswith(b"*/", position):
+            words.append(_word_at(text, position))
+            if _ALWAYS_READ.match(opened[0]):
+                return words
+        end = text.find(b"*/", position)
+        position = _skip_gap(text, end + 2) if end >= 0 else len(text)
+    return [*words, _word_at(text, position)] if position < len(text) else words
+
+
+def _skip_gap(text: bytes, position: int) -> int:
+    found = _GAP.match(text, position)
+    return found.end() if found else position
+
+
+def _word_at(text: bytes, position: int) -> str:
+    found = _WORD.match(text, position)
+    return found[0].decode().upper() if found else ""
+
+
+def show_word(words: list[str]) -> str:
+    """Return the word that a statement of this kind may be named by."""
+    return next((word for word in words if word not in SENT), words[0]) if SENT.union(REFUSED).issuperset(words) else ""
+
+
+def read_head(text: bytes) -> str:
+    """Return the beginning of a statement on one line, with the content of executable comments and without others."""
+    return " ".join(_MARKS.sub(b" ", text[:HEAD_BYTES]).decode("utf-8", "replace").split()).lstrip("(; ")
+
+
+def used_database(head: str) -> str | None:
+    found = _USE.match(head)
+    return _unquote(found[1], found[2]) if found else None
+
+
+def changed_database(head: str) -> tuple[str, str, str] | None:
+    """Return the verb, the database and its options of CREATE, DROP or ALTER DATABASE."""
+    if not (found := _DATABASE.match(head)):
+        return None
+    options = [
+        f"{'COLLATE' if collate else 'CHARACTER SET'} {name}" for collate, name in _CHARSET.findall(head[found.end() :])
+    ]
+    return found[1].upper(), _unquote(found[2], found[3]), " ".join(options)
+
+
+def _unquote(quoted: str | None, plain: str) -> str:
+    return quoted.replace("``", "`") if quoted is not None else plain
+
+
+def is_about_users(head: str) -> bool:
+    return _USERS.match(head) is not None
+
+
+def is_about_server(head: str) -> bool:
+    """Return True for settings, plugins and links of the server itself, also those that dump programs write."""
+    return _SERVER.match(head) is not None
+
+
+def is_about_events(head: str) -> bool:
+    return _EVENT.match(head) is not None
+
+
+def is_compound(head: str) -> bool:
+    """Return True for statements that hold others: BEGIN NOT ATOMIC and SET STATEMENT ... FOR."""
+    return _COMPOUND.match(head) is not None
+
+
+def makes_schema(words: list[str], head: str) -> bool:
+    """Return True for a statement that an empty copy of the schema needs."""
+    if _MODE.match(head):
+        return "SELECT" not in head.upper()
+    return not {"CREATE", "ALTER", "DROP", "RENAME"}.isdisjoint(words)
+
+
+def drop_definer(text: bytes) -> bytes:
+    """Remove the DEFINER of a view, trigger, routine or event: its user isn't on the sandbox's server."""
+    return _DEFINER.sub(rb"\1", text, count=1)
+
+
+def rename_databases(text: bytes, names: Mapping[str, str]) -> bytes:
+    """Replace the names of databases that qualify another name, outside quotes."""
+    renamed = {old.encode(): new.encode() for old, new in names.items()}
+    either = b"|".join(rb"`%s`|\b%s\b" % (re.escape(old), re.escape(old)) for old in renamed)
+    pattern = re.compile(rb"(?s)" + _NOT_QUALIFYING + rb"|(?P<name>" + either + rb")(?=\s*\.)")
+    return pattern.sub(lambda found: renamed[found[0].strip(b"`")] if found["name"] else found[0], text)
+
+
+def named_table(head: str) -> str:
+    """Return the quoted name of the table of a statement about rows, or nothing."""
+    found = _TABLE.search(head[:300])
+    return found[1] if found else ""
