@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from backups.drills import mysql, outcomes, postgresql, sqlite
 from backups.drills.assertions import Assertion, NotOneValue, holds, kept_value, only_value
 from backups.drills.limits import OUT_OF_MEMORY, Limits, limit_memory
-from backups.drills.outcomes import Aborted, Outcome, QueryFailed, SandboxDown
+from backups.drills.outcomes import Aborted, Outcome, QueryFailed, SandboxDown, Unsupported
 from backups.drills.recognition import HEAD_BYTES, DumpKind, recognize
 from backups.drills.scripts import ScriptTooLong
 from backups.drills.streams import DumpStream
@@ -63,7 +63,10 @@ def main() -> None:
     task = json.loads(sys.stdin.readline())
     threading.Thread(target=end_with_parent, daemon=True).start()
     try:
-        report({"outcome": drill(task).as_json()})
+        if task.get("sweep"):
+            postgresql.sweep(task)
+        else:
+            report({"outcome": drill(task).as_json()})
     except SandboxDown as error:
         report({"down": [error.engine, str(error)]})
     except Exception as error:  # its text may hold rows of the dump
@@ -89,11 +92,13 @@ def drill(task: dict[str, Any]) -> Outcome:
         stream = DumpStream(file, task["name"], limits, progress_reporter())
         kind = DumpKind(**task["kind"]) if task["kind"] else recognize(stream.peek(HEAD_BYTES))
         outcome = Outcome(kind.engine, kind.version, kind.format)
-        sandbox = open_sandbox(kind, task, limits)
+        sandbox, is_restored = open_sandbox(kind, task, limits), False
         try:
             if sandbox is not None:
                 with closing(sandbox):
-                    restore(sandbox, stream, outcome, [Assertion(**given) for given in task["assertions"]])
+                    is_restored = restore(
+                        sandbox, stream, outcome, [Assertion(**given) for given in task["assertions"]]
+                    )
             else:
                 outcome.warn(NO_SANDBOX.get(kind.engine, "engine_unknown"))
             for _rest in stream:
@@ -103,7 +108,7 @@ def drill(task: dict[str, Any]) -> Outcome:
             outcome.fail(str(error))
         except (MemoryError, ScriptTooLong):
             outcome.fail(OUT_OF_MEMORY)
-    outcome.conclude(is_restored=sandbox is not None)
+    outcome.conclude(is_restored=is_restored)
     outcome.duration_ms = round((time.monotonic() - started) * 1000)
     return outcome
 
@@ -121,12 +126,17 @@ def progress_reporter() -> Callable[[int], None]:
     return report_progress
 
 
-def restore(sandbox: Sandbox, stream: DumpStream, outcome: Outcome, assertions: list[Assertion]) -> None:
-    """Raises Aborted at a limit."""
+def restore(sandbox: Sandbox, stream: DumpStream, outcome: Outcome, assertions: list[Assertion]) -> bool:
+    """Return False with a warning for a dump that this sandbox cannot restore. Raises Aborted at a limit."""
+    try:
+        sandbox.restore(stream, outcome)
+    except Unsupported as error:
+        outcome.warn(error.code, **error.values)
+        return False
     outcome.restored_with = sandbox.version
-    sandbox.restore(stream, outcome)
     sandbox.inspect(outcome)
     outcome.assertions = [evaluate(sandbox, assertion) for assertion in assertions]
+    return True
 
 
 def evaluate(sandbox: Sandbox, assertion: Assertion) -> dict[str, Any]:

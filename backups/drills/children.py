@@ -53,9 +53,14 @@ def restore_dump(
             "mysql_url": settings.DRILL_MYSQL_URL,
             "assertions": [asdict(assertion) for assertion in assertions],
         }
-        with running_child(task, descriptor) as child:
-            answer = read_answer(child, progress)
-            code = child.wait()
+        answer: dict[str, Any] = {}
+        try:
+            with running_child(task, descriptor) as child:
+                answer = read_answer(child, progress)
+                code = child.wait()
+        finally:
+            if not answer:  # it could not clean up
+                sweep_leftovers(task, descriptor)
     if "down" in answer:
         raise SandboxDown(*answer["down"])
     if "outcome" in answer:
@@ -63,6 +68,12 @@ def restore_dump(
     outcome = Outcome(status=FAILED)
     outcome.fail(f"The restore ended early: {answer.get('crashed') or describe_end(code)}.")
     return outcome
+
+
+def sweep_leftovers(task: dict[str, Any], descriptor: int) -> None:
+    """Let another child remove what a killed one has left on servers. What fails now is left to the next drill."""
+    with running_child(task | {"sweep": True, "seconds": 0}, descriptor) as child:
+        child.wait()
 
 
 @contextmanager

@@ -29,6 +29,14 @@ class SandboxDown(Exception):
         self.engine = engine
 
 
+class Unsupported(Exception):
+    """This sandbox cannot restore the dump, which says nothing about it. Has the code and values of a warning."""
+
+    def __init__(self, code: str, **values: str) -> None:
+        super().__init__(code)
+        self.code, self.values = code, values
+
+
 class Aborted(Exception):
     """The dump reached a limit, which the message names."""
 

