@@ -83,6 +83,13 @@ class GuardedAdmin(Searching):
         """Return whether a popup may refer to rows by this field: only by the primary key."""
         return to_field == self.opts.pk.attname
 
+    def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
+        """Leave out the links that open pop-ups of related rows."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None and isinstance(field.widget, RelatedFieldWidgetWrapper):
+            field.widget = field.widget.widget
+        return field
+
     def render_page(self, request: HttpRequest, template: str, title: Any, **context: Any) -> TemplateResponse:
         """Return a page of this model beside Django's own, in the frame of the admin."""
         frame = {"title": title, "opts": self.opts, **self.admin_site.each_context(request)}
@@ -232,13 +239,6 @@ class VigieModelAdmin(GuardedAdmin, Exporting):
         media: Any = super().media
         used = [script for script in media._js if not any(name in str(script) for name in UNUSED_SCRIPTS)]
         return forms.Media(css=media._css, js=used)
-
-    def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
-        """Leave out the links that open pop-ups of related rows."""
-        field = super().formfield_for_dbfield(db_field, request, **kwargs)
-        if field is not None and isinstance(field.widget, RelatedFieldWidgetWrapper):
-            field.widget = field.widget.widget
-        return field
 
     def get_urls(self) -> list[Any]:
         wrap, name = self.admin_site.admin_view, f"{self.opts.app_label}_{self.opts.model_name}"

@@ -40,6 +40,17 @@ def test_page_of_a_user_shows_dates_as_lists_do(admin_client):
     assert "2026-03-10 09:12:00 UTC" in admin_client.get(f"/admin/auth/user/{user.pk}/change/").content.decode()
 
 
+def test_page_of_a_user_has_no_link_that_adds_a_role(admin_client, admin_user):
+    text = admin_client.get(f"/admin/auth/user/{admin_user.pk}/change/").content.decode()
+    assert "/admin/auth/group/add/" not in text
+
+
+def test_page_that_asks_before_a_deletion_has_the_colons_of_its_language(admin_client, admin_user):
+    address = f"/admin/auth/user/{admin_user.pk}/delete/"
+    page = admin_client.get(address, headers={"accept-language": "fr"}).content.decode()
+    assert "<li>Utilisateurs\N{NO-BREAK SPACE}: 1</li>" in page
+
+
 def test_page_that_asks_before_a_deletion_names_no_join_table(admin_client):
     user = User.objects.create_user("vera")
     user.groups.add(Group.objects.get_or_create(name="night shift")[0])
