@@ -27,6 +27,7 @@ MOST_MODULES = 3
 INTERFACES = {
     "Command": "Django's management commands",
     "Meta": "Django's inner class",
+    "Sandbox": "the protocol, and each engine's own",
     "main": "the entry of a program",
     "measure": "each bench's own measurement, called by `python -m bench`",
     "play": "each part of the demo plays by it",

@@ -19,9 +19,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from backups.drills import mysql, outcomes, postgresql, sqlite
+from backups.drills import outcomes, postgresql, sqlite
 from backups.drills.assertions import Assertion, NotOneValue, holds, kept_value, only_value
 from backups.drills.limits import OUT_OF_MEMORY, Limits, limit_memory
+from backups.drills.mysql import sandbox as mysql
 from backups.drills.outcomes import Aborted, Outcome, QueryFailed, SandboxDown, Unsupported
 from backups.drills.recognition import HEAD_BYTES, DumpKind, recognize
 from backups.drills.scripts import ScriptTooLong
@@ -64,7 +65,10 @@ def main() -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
     try:
         if task.get("sweep"):
-            postgresql.sweep(task)
+            try:
+                postgresql.sweep(task)
+            finally:
+                mysql.sweep_databases(task)
         else:
             report({"outcome": drill(task).as_json()})
     except SandboxDown as error:

@@ -13,8 +13,6 @@ SQLITE, POSTGRESQL, MYSQL, MARIADB = "sqlite", "postgresql", "mysql", "mariadb"
 
 # Doubts about an unpacked dump that no restore dispels.
 FATAL_DOUBTS = frozenset({"empty", "not_a_dump", "incomplete", "truncated_gzip", "truncated_zstd", "not_unpacked"})
-# The sandbox's server lacks what the dump uses, so errors say nothing about the backup.
-INCONCLUSIVE = "sandbox_differs"
 MAX_ERRORS = 50
 MAX_MESSAGE = 300
 # A schema is kept to try assertions on. Larger ones are rare.
@@ -88,11 +86,10 @@ class Outcome:
 
     def conclude(self, *, is_restored: bool) -> None:
         """Set the status, once everything has been tried."""
-        is_conclusive = all(warning["code"] != INCONCLUSIVE for warning in self.warnings)
-        if (self.errors and is_conclusive) or not FATAL_DOUBTS.isdisjoint(self.doubts):
+        if self.errors or not FATAL_DOUBTS.isdisjoint(self.doubts):
             self.status = FAILED
         else:
-            self.status = PROVEN if is_restored and is_conclusive else UNSUPPORTED
+            self.status = PROVEN if is_restored else UNSUPPORTED
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from backups.drills import mysql_server
 from backups.drills.assertions import Assertion
+from backups.drills.mysql import server
 from backups.drills.outcomes import FAILED, PROVEN, Outcome
 
 pytestmark = [pytest.mark.slow, pytest.mark.one_database("drills have a server of their own")]
@@ -29,8 +29,8 @@ def restored(restore: Callable[..., Outcome], mariadb: str) -> Callable[..., Out
 
 
 def leftovers(url: str) -> list[str]:
-    with closing(mysql_server.connect(mysql_server.parse_url(url))) as admin:
-        found = mysql_server.fetch(
+    with closing(server.connect(server.parse_url(url))) as admin:
+        found = server.fetch(
             admin,
             "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME LIKE 'vigie%'"
             " UNION ALL SELECT USER FROM mysql.user WHERE USER LIKE 'vigie%'",

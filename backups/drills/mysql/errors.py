@@ -7,7 +7,7 @@ import re
 import pymysql
 from pymysql.constants import CR, ER
 
-from backups.drills import mysql_statements as statements
+from backups.drills.mysql import statements
 from backups.drills.outcomes import MARIADB
 from backups.drills.recognition import DumpKind
 

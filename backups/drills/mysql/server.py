@@ -15,7 +15,6 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pymysql
 
-from backups.drills import mysql_errors as errors
 from backups.drills.outcomes import MARIADB, MYSQL, SandboxDown
 from backups.drills.recognition import DumpKind
 
@@ -60,15 +59,6 @@ def quote(name: str) -> str:
 
 def escape_pattern(name: str) -> str:
     return name.replace("\\", "\\\\").replace("_", "\\_").replace("%", "\\%")
-
-
-def sweep(url: str) -> None:
-    """Drop what drills that were killed have left on the server. Raises SandboxDown."""
-    try:
-        with closing(connect(parse_url(url), read_timeout=ANSWER_SECONDS)) as admin:
-            drop_leftovers(Server(url, admin))
-    except (pymysql.Error, OSError) as error:
-        raise SandboxDown(MYSQL, errors.describe_refusal(error)) from None
 
 
 def drop_leftovers(server: Server) -> None:

@@ -15,11 +15,10 @@ from typing import Any
 import pymysql
 from pymysql.cursors import SSCursor
 
-from backups.drills import mysql_errors as errors
-from backups.drills import mysql_statements as statements
 from backups.drills import scripts
 from backups.drills.limits import Limits
-from backups.drills.mysql_server import (
+from backups.drills.mysql import errors, statements
+from backups.drills.mysql.server import (
     ANSWER_SECONDS,
     PREFIX,
     Meter,
@@ -31,13 +30,10 @@ from backups.drills.mysql_server import (
     fetch,
     parse_url,
     quote,
-    sweep,
     users_of,
 )
-from backups.drills.outcomes import MARIADB, MYSQL, Outcome, QueryFailed, SandboxDown
+from backups.drills.outcomes import MARIADB, MYSQL, Outcome, QueryFailed, SandboxDown, Unsupported
 from backups.drills.recognition import DumpKind
-
-__all__ = ["Sandbox", "sweep"]
 
 QUERY_SECONDS = 30
 MAX_DATABASES = 1000
@@ -101,7 +97,7 @@ class Sandbox:
     # --- Restore -----------------------------------------------------------------------------------------------------
 
     def restore(self, pieces: Iterable[bytes], outcome: Outcome) -> None:
-        """Run the script. Raises Aborted at a limit."""
+        """Run the script. Raises Aborted at a limit, Unsupported, SandboxDown."""
         with self.watched():
             failed = self.run_script(scripts.Script(iter(pieces), scripts.MYSQL), outcome)
         if failed is not None:
@@ -131,15 +127,16 @@ class Sandbox:
         return None
 
     def record(self, error: Exception, text: bytes, line: int, outcome: Outcome) -> None:
-        """Add the error of a statement, and whether it's the sandbox that lacks something. Raises SandboxDown."""
+        """Add the error of a statement. Raises Unsupported or SandboxDown if the cause is the server."""
         if why := errors.blames_server(error):
             raise SandboxDown(MYSQL, why)
         words = statements.leading_words(text)
-        is_other = self.server.is_other_than(self.kind)
-        if errors.blames_product(error, words, is_other=is_other):
-            outcome.warn("sandbox_differs", dumped=errors.label(self.kind), sandbox=self.server.label)
         message = errors.describe(error, words, statements.named_table(statements.read_head(text)))
-        outcome.fail(self.with_names_of_dump(message), line + errors.line_within(error))
+        message = self.with_names_of_dump(message)
+        if errors.blames_product(error, words, is_other=self.server.is_other_than(self.kind)):
+            names = {"dumped": errors.label(self.kind), "sandbox": self.server.label}
+            raise Unsupported("sandbox_differs", **names, message=message)
+        outcome.fail(message, line + errors.line_within(error))
 
     def run(self, text: bytes, delimiter: bytes, line: int, outcome: Outcome) -> None:
         words = statements.leading_words(text)
@@ -297,3 +294,14 @@ class Sandbox:
                 raise
             cursor.execute(statements.rename_databases(query.encode(), self.databases))
         return list(cursor.fetchmany(2)) if cursor.description else []
+
+
+def sweep_databases(task: dict[str, Any]) -> None:
+    """Drop what drills that were killed have left on the server, if there is one. Raises SandboxDown."""
+    if not (url := task["mysql_url"]):
+        return
+    try:
+        with closing(connect(parse_url(url), read_timeout=ANSWER_SECONDS)) as admin:
+            drop_leftovers(Server(url, admin))
+    except (pymysql.Error, OSError) as error:
+        raise SandboxDown(MYSQL, errors.describe_refusal(error)) from None
