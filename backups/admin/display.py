@@ -43,9 +43,10 @@ from portal.admin.display import (
     join_inline,
     relative_moment,
     stack_lines,
+    time_element,
 )
 from portal.admin.exporting import exported
-from portal.base.words import EMPTY_VALUE, format_count, format_moment, format_span
+from portal.base.words import EMPTY_VALUE, format_count, format_moment, format_relative, format_span
 
 Promotion = BackupEntry.Promotion
 SHORT_HASH = 10
@@ -107,7 +108,7 @@ def protection(job: ExpectedBackupJob) -> SafeString:
 @admin.display(description=gettext_lazy("proven"), ordering="proven_at")
 def proof(job: ExpectedBackupJob) -> SafeString | str:
     """Return what restore drills found, and below it when the backup was last restored."""
-    return show_proof(job, relative_moment)
+    return show_proof(job, short_moment)
 
 
 @admin.display(description=gettext_lazy("restore drill"))
@@ -121,6 +122,10 @@ def proof_in_full(job: ExpectedBackupJob) -> SafeString | str:
     else:
         why = reasons.format_reasons(last.warnings) if last and last.status == last.Status.UNSUPPORTED else ""
     return stack_lines(show_proof(job, exact_moment), why)
+
+
+def short_moment(moment: datetime) -> SafeString:
+    return time_element(moment, format_relative(moment, timezone.now()))
 
 
 def show_proof(job: ExpectedBackupJob, show: Callable[[datetime], SafeString]) -> SafeString | str:
@@ -206,14 +211,14 @@ def drilled_database(drill: RestoreDrill) -> SafeString:
 @admin.display(description=gettext_lazy("result"))
 def drill_result(drill: RestoreDrill) -> SafeString | str:
     """Return what came back, and below it why that is no proof."""
-    if drill.status == drill.Status.RUNNING:
-        return EMPTY_VALUE
-    if drill.status == drill.Status.UNSUPPORTED:
-        return drill_reasons(drill)
+    if drill.status in (drill.Status.RUNNING, drill.Status.UNSUPPORTED):
+        return format_html('<div class="why">{}</div>', drill_reasons(drill))
     count = drill.tables or 0
     tables = ngettext("%(count)s table", "%(count)s tables", count) % {"count": format_count(count)}
     rows = ngettext("%(count)s row", "%(count)s rows", drill.row_count) % {"count": format_count(drill.row_count)}
-    return stack_lines(f"{tables}, {rows}", reasons.format_reasons(drill.losses))
+    return format_html(
+        '<div class="why">{}</div>', stack_lines(f"{tables}, {rows}", reasons.format_reasons(drill.losses))
+    )
 
 
 @admin.display(description=gettext_lazy("reason"))

@@ -39,6 +39,10 @@ MOST_ACCEPTED = 500
 @admin.register(RestoreDrill)
 class RestoreDrillAdmin(ReadOnlyAdmin):
     menu_order = 3
+
+    class Media:
+        css = {"all": ("backups/backups.css",)}
+
     ordering = ("-id",)
     sortable_by = ()
     list_select_related = ("job", "entry__job")

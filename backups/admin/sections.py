@@ -75,7 +75,7 @@ def drills_section(job: ExpectedBackupJob) -> Section:
             display.link_to_drill(drill),
             display.drill_state(drill),
             display.link_to_entry(drill.entry),
-            format_html('<div class="why">{}</div>', display.drill_result(drill)),
+            display.drill_result(drill),
             display.drill_duration(drill),
         ]
         for drill in found[:MAX_DRILLS]

@@ -1,0 +1,222 @@
+import json
+from datetime import timedelta
+from io import StringIO
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.utils import timezone
+from django_q.models import OrmQ
+
+from backups import findings
+from backups.drills import children, runs
+from backups.drills.outcomes import PROVEN, SandboxDown
+from backups.drills.tests.dumps import sqlite_dump, store
+from backups.models import DrillSandbox, ExpectedBackupJob, RestoreDrill
+from portal.work.jobs import AlreadyRunning
+
+DUMP = sqlite_dump(a=2)
+HOUR = timedelta(hours=1)
+
+
+def due_names() -> list[str]:
+    return [job.database_name for job in runs.due(timezone.now())]
+
+
+@pytest.fixture
+def make_stored_job(make_job):
+    def make(name: str, dump: bytes = DUMP, **fields) -> ExpectedBackupJob:
+        job = make_job(name, **fields)
+        store(job, dump)
+        return job
+
+    return make
+
+
+# --- What is due -----------------------------------------------------------------------------------------------------
+
+
+def test_oldest_proof_is_due_first_after_requested_drills(make_stored_job) -> None:
+    now = timezone.now()
+    make_stored_job("new", proven_at=now - HOUR)
+    make_stored_job("old", proven_at=now - 2 * HOUR)
+    make_stored_job("never")
+    make_stored_job("requested", proven_at=now, next_drill_at=now + HOUR, drill_requested_at=now)
+
+    assert due_names() == ["requested", "never", "old", "new"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"is_active": False},
+        {"drill_every_days": 0},
+        {"next_drill_at": timezone.now() + timedelta(days=1)},
+        {"next_drill_at": None},
+    ],
+    ids=["paused", "without drills", "drilled lately", "not planned"],
+)
+def test_job_is_not_due_unless_a_drill_is_requested(make_stored_job, fields) -> None:
+    job = make_stored_job("a", **fields)
+    assert due_names() == []
+
+    runs.request_drill(job)
+
+    assert due_names() == ["a"]
+
+
+def test_job_without_a_stored_version_is_not_due(make_job) -> None:
+    runs.request_drill(make_job())
+
+    assert due_names() == []
+
+
+# --- Runs ------------------------------------------------------------------------------------------------------------
+
+
+def test_run_drills_what_is_due_once(make_stored_job) -> None:
+    make_stored_job("a")
+    make_stored_job("b")
+
+    assert (runs.run_due(), runs.run_due()) == (2, 0)
+
+    assert RestoreDrill.objects.filter(status=PROVEN).count() == 2
+
+
+def test_second_run_leaves_the_work_to_the_first(make_stored_job) -> None:
+    make_stored_job("a")
+
+    with runs.waiting_lease():
+        assert runs.run_due() == 0
+        with pytest.raises(AlreadyRunning), runs.waiting_lease(timedelta(0)):
+            pass
+
+
+def test_periodic_job_queues_one_task(make_stored_job) -> None:
+    make_stored_job("a")
+
+    runs.queue_due()
+    runs.queue_due()
+
+    assert OrmQ.objects.count() == 1
+
+
+def test_drill_of_a_killed_process_is_run_again_and_leaves_one_record(make_stored_job) -> None:
+    job = make_stored_job("a")
+    RestoreDrill.objects.create(job=job, entry=job.entries.get())  # what a kill leaves
+
+    runs.run_due()
+
+    assert [drill.status for drill in RestoreDrill.objects.all()] == [PROVEN]
+
+
+def test_error_of_ours_puts_the_job_off_and_the_others_are_drilled(make_stored_job, monkeypatch) -> None:
+    make_stored_job("a")
+    make_stored_job("b", agent_id="SRV-2")
+    restore = children.restore_dump
+
+    def fail_for_a(descriptor, name, *rest):
+        if name.startswith("a."):
+            raise RuntimeError
+        return restore(descriptor, name, *rest)
+
+    monkeypatch.setattr(children, "restore_dump", fail_for_a)
+
+    assert (runs.run_due(), due_names()) == (2, [])
+    assert [drill.job.database_name for drill in RestoreDrill.objects.filter(status=PROVEN)] == ["b"]
+
+
+def test_sandbox_that_is_down_is_a_finding_and_no_failed_proof(make_stored_job, monkeypatch) -> None:
+    job = make_stored_job("a")
+
+    def refuse(*args, **kwargs):
+        raise SandboxDown("postgresql", "connection refused")
+
+    monkeypatch.setattr(children, "restore_dump", refuse)
+    runs.run_due()
+    job.refresh_from_db()
+
+    assert (RestoreDrill.objects.count(), job.proof_lost) == (0, None)
+    assert HOUR - (job.next_drill_at - timezone.now()) < timedelta(minutes=1)
+    assert [finding.key for finding in findings.sandboxes_down(timezone.now())] == ["backups.sandbox:postgresql"]
+
+    monkeypatch.undo()
+    runs.request_drill(job)
+    DrillSandbox.objects.update(engine="sqlite")
+    runs.run_due()
+
+    assert not list(findings.sandboxes_down(timezone.now()))
+
+
+def test_stored_file_that_is_gone_is_a_failed_drill(make_stored_job, settings) -> None:
+    job = make_stored_job("a")
+    (settings.VALIDATED_ROOT / job.entries.get().stored_path).unlink()
+
+    runs.run_due()
+
+    drill = RestoreDrill.objects.get()
+    assert (drill.status, drill.errors[0]["message"]) == ("FAILED", "The current version is missing.")
+
+
+# --- The command -----------------------------------------------------------------------------------------------------
+
+
+def run_command(*args: str) -> tuple[list[dict], bool]:
+    """Return the results, and whether the command ended well."""
+    output = StringIO()
+    try:
+        call_command("drill", "--json", *args, stdout=output)
+    except CommandError:
+        if not output.getvalue():
+            raise
+        return json.loads(output.getvalue())["results"], False
+    return json.loads(output.getvalue())["results"], True
+
+
+def test_command_drills_the_chosen_databases_whether_due_or_not(make_stored_job) -> None:
+    make_stored_job("a", next_drill_at=None)
+    make_stored_job("b")
+    make_stored_job("c", agent_id="SRV-2")
+
+    results, is_good = run_command("--agent", "srv-douala-01", "--database", "a")
+
+    assert is_good
+    assert [(row["agent_id"], row["database_name"], row["status"]) for row in results] == [
+        ("SRV-DOUALA-01", "a", PROVEN)
+    ]
+    assert results[0]["rows"] == {"a": 2}
+    assert set(results[0]) == {
+        "agent_id", "database_name", "cycle_at", "engine", "status", "duration_ms", "tables", "rows", "errors",
+        "warnings", "assertions",
+    }  # fmt: skip
+
+
+def test_command_ends_with_an_error_if_one_is_not_proven(make_stored_job) -> None:
+    make_stored_job("a")
+    make_stored_job("b", DUMP[:-20])
+
+    results, is_good = run_command()
+
+    assert not is_good
+    assert [row["status"] for row in results] == [PROVEN, "FAILED"]
+
+
+def test_command_restores_any_file_without_a_record(tmp_path, db) -> None:
+    path = tmp_path / "some.sql"
+    path.write_bytes(DUMP)
+
+    results, is_good = run_command("--file", str(path))
+
+    assert is_good
+    assert [results[0][key] for key in ("agent_id", "database_name", "cycle_at", "tables")] == [None, None, None, 1]
+    assert not RestoreDrill.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "args",
+    [["--file", "/nowhere"], ["--file", "/", "--agent", "A"], ["--agent", "NOBODY"]],
+    ids=["absent", "both", "none"],
+)
+def test_command_refuses_what_it_cannot_drill(args, db) -> None:
+    with pytest.raises(CommandError):
+        run_command(*args)

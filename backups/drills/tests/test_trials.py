@@ -1,0 +1,48 @@
+import pytest
+
+from backups.drills import runs, trials
+from backups.drills.tests.dumps import sqlite_dump, store
+from backups.models import RestoreDrill
+
+
+@pytest.fixture
+def drilled_job(job):
+    store(job, sqlite_dump(invoice=3))
+    runs.run_due()
+    return job
+
+
+@pytest.mark.parametrize(
+    ("query", "is_ok"),
+    [
+        ("SELECT count(*) FROM invoice", True),
+        ("SELECT max(name) FROM invoice", True),
+        ("SELECT count(*) FROM other", False),
+        ("SELECT 1, 2", False),
+        ("DROP TABLE invoice", False),
+        ("SELECT count(*) FROM invoice; SELECT 1", False),
+        ("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n", False),
+    ],
+    ids=["count", "text", "no table", "two columns", "no query", "two statements", "endless"],
+)
+def test_query_is_tried_on_the_empty_schema(drilled_job, query: str, is_ok: bool, monkeypatch) -> None:
+    monkeypatch.setattr(trials, "SECONDS", 2)
+
+    assert trials.try_query(drilled_job, query).is_ok is is_ok
+
+
+def test_trial_leaves_no_record_and_no_row_is_in_its_copy(drilled_job) -> None:
+    trial = trials.try_query(drilled_job, "SELECT count(*) FROM invoice")
+
+    assert "0" in trial.text
+    assert RestoreDrill.objects.count() == 1
+
+
+def test_query_cannot_be_tried_before_the_first_restore(job) -> None:
+    assert not trials.try_query(job, "SELECT 1").is_ok
+
+
+def test_only_one_query_is_tried_at_once(drilled_job) -> None:
+    with trials.running:
+        assert not trials.try_query(drilled_job, "SELECT 1").is_ok
+    assert trials.try_query(drilled_job, "SELECT 1").is_ok
