@@ -18,7 +18,7 @@ from backups.admin.delivery import enrolment_token_url
 from backups.admin.form import PauseForm
 from backups.drills import runs
 from backups.history import job_subject
-from backups.models import ExpectedBackupJob, Scan
+from backups.models import BackupEntry, ExpectedBackupJob, Scan
 from backups.protection import protected
 from backups.querysets import watched
 from backups.scanner import orchestration
@@ -88,6 +88,8 @@ class JobActions(VigieModelAdmin):
             return True
         if action == "issue_enrolment_token":
             return not Agent.objects.active().named(obj.agent_id).exists()
+        if action == "restore_now":
+            return BackupEntry.objects.filter(job=obj).current() is not None
         is_watched = obj.is_watched(timezone.now())
         if action in ("scan_now", "pause"):
             return is_watched

@@ -247,7 +247,8 @@ def assertion_result(result: dict[str, Any] | None) -> SafeString | str:
     if result is None:
         return EMPTY_VALUE
     state = badge(_("true"), GOOD) if result["ok"] else badge(_("false"), BAD)
-    return stack_lines(state, "" if result["value"] is None else str(result["value"]), result.get("error", ""))
+    failed = _("The query fails: try it on its form.") if result["failed"] else ""
+    return stack_lines(state, "" if result["value"] is None else str(result["value"]), failed)
 
 
 def link_to_drill(drill: RestoreDrill) -> SafeString:

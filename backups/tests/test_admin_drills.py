@@ -1,0 +1,136 @@
+import pytest
+
+from backups.drills import runs
+from backups.drills.tests.dumps import sqlite_dump, store
+from backups.models import DrillAssertion, ExpectedBackupJob, RestoreDrill
+from backups.tests.admin_pages import LIST, job_page, listed_databases, post_action_on_page
+from portal.models import AuditEvent
+
+DRILLS, ASSERTIONS = "/admin/backups/restoredrill/", "/admin/backups/drillassertion/"
+NASTY = "<b>it's</b>"
+
+
+@pytest.fixture
+def drilled_job(job):
+    store(job, sqlite_dump(invoice=100))
+    runs.run_due()
+    job.refresh_from_db()
+    return job
+
+
+@pytest.fixture
+def lost_job(drilled_job):
+    store(drilled_job, sqlite_dump(invoice=1))
+    runs.request_drill(drilled_job)
+    runs.run_due()
+    return ExpectedBackupJob.objects.get(pk=drilled_job.pk)
+
+
+def drill_page(drill: RestoreDrill) -> str:
+    return f"{DRILLS}{drill.pk}/change/"
+
+
+def assertion_fields(job, **fields):
+    given = {"job": job.pk, "name": "Orders", "query": "SELECT count(*) FROM invoice", "comparison": "at_least"}
+    return given | {"expected": "1"} | fields
+
+
+def test_restore_now_requests_a_drill(admin_client, drilled_job) -> None:
+    post_action_on_page(admin_client, "restore_now", drilled_job)
+
+    drilled_job.refresh_from_db()
+    assert drilled_job.drill_requested_at is not None
+    assert AuditEvent.objects.filter(action="backups.drill_asked").count() == 1
+
+
+def test_job_without_a_stored_version_offers_no_drill(admin_client, job) -> None:
+    assert "act/restore_now/" not in admin_client.get(job_page(job)).content.decode()
+
+
+@pytest.mark.parametrize(("proof", "names"), [("yes", {"proven"}), ("lost", {"lost"}), ("never", {"new"})])
+def test_list_is_filtered_by_proof(admin_client, make_job, proof, names) -> None:
+    make_job("new")
+    make_job("proven", proven_at="2026-01-01T00:00:00Z")
+    make_job("lost", proven_at="2026-01-01T00:00:00Z", proof_lost=[{"code": "proof_expired"}])
+
+    assert listed_databases(admin_client, proof=proof) == names
+
+
+def test_page_of_a_drill_shows_its_rows_beside_those_of_the_last_proof(admin_client, lost_job) -> None:
+    page = admin_client.get(drill_page(RestoreDrill.objects.first()))
+
+    tables = page.context["sections"][-1]
+    assert [row[1:] for row in tables.rows] == [["1", "100"]]
+
+
+def test_accepted_changes_are_proof(admin_client, lost_job) -> None:
+    drill = RestoreDrill.objects.first()
+
+    admin_client.post(f"{DRILLS}{drill.pk}/act/accept_changes/", {"_selected_action": drill.pk})
+
+    lost_job.refresh_from_db()
+    drill.refresh_from_db()
+    assert (lost_job.proof_lost, drill.is_proof) == (None, True)
+    assert AuditEvent.objects.get(action="backups.changes_accepted").before == {"losses": ["rows_lost"]}
+
+
+def test_names_in_a_dump_stay_text(admin_client, job) -> None:
+    entry = store(job, sqlite_dump(a=1))
+    drill = RestoreDrill.objects.create(
+        job=job,
+        entry=entry,
+        status="FAILED",
+        rows={NASTY: 1},
+        errors=[{"line": 1, "message": NASTY}],
+        losses=[{"code": "not_restorable", "error": NASTY}],
+        assertions=[{"name": NASTY, "ok": False, "value": None, "failed": True}],
+    )
+
+    for page in (job_page(job), drill_page(drill), DRILLS):
+        assert NASTY not in admin_client.get(page).content.decode()
+
+
+def test_running_drill_shows_its_progress(admin_client, job) -> None:
+    RestoreDrill.objects.create(job=job, entry=store(job, sqlite_dump(a=1)), bytes_read=10)
+
+    assert '<progress value="10"' in admin_client.get(job_page(job)).content.decode()
+
+
+# --- Assertions ------------------------------------------------------------------------------------------------------
+
+
+def test_assertion_is_added_from_the_page_of_its_database(admin_client, drilled_job) -> None:
+    answer = post_action_on_page(admin_client, "add_assertion", drilled_job)
+    form = admin_client.get(answer["Location"])
+    admin_client.post(answer["Location"], assertion_fields(drilled_job))
+
+    assert form.context["adminform"].form.initial["job"] == str(drilled_job.pk)
+    assert DrillAssertion.objects.get().job == drilled_job
+
+
+@pytest.mark.parametrize(
+    ("query", "level"), [("SELECT count(*) FROM invoice", "success"), ("SELECT count(*) FROM other", "warning")]
+)
+def test_query_is_tried_without_being_saved(admin_client, drilled_job, query, level) -> None:
+    page = admin_client.post(f"{ASSERTIONS}add/", assertion_fields(drilled_job, query=query, name="", _test="Try"))
+
+    assert [message.level_tag for message in page.context["messages"]] == [level]
+    assert not DrillAssertion.objects.exists()
+
+
+def test_viewer_may_not_try_a_query(client, django_user_model, drilled_job) -> None:
+    client.force_login(django_user_model.objects.create_user("eve", is_staff=True))
+
+    assert client.post(f"{ASSERTIONS}add/", assertion_fields(drilled_job, _test="Try")).status_code == 403
+
+
+def test_drills_of_many_databases_take_a_fixed_number_of_queries(
+    admin_client, make_job, django_assert_max_num_queries
+) -> None:
+    for number in range(5):
+        job = make_job(f"db{number}")
+        RestoreDrill.objects.create(job=job, entry=store(job, sqlite_dump(a=1)), status="PROVEN")
+
+    for address in (DRILLS, LIST):
+        with django_assert_max_num_queries(16):
+            admin_client.get(address)
