@@ -10,7 +10,11 @@ import pytest
 from portal.tests.helpers.portal_process import Portal, database
 from tests.security import attacks
 
-pytestmark = [pytest.mark.slow, pytest.mark.one_database("connections of the web server", despite=("migrat",))]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.django_db(transaction=True),  # its database is there to be copied
+    pytest.mark.one_database("connections of the web server", despite=("transaction=True",)),
+]
 
 MEBIBYTE = 1024 * 1024
 # Seconds for a response on a busy machine. Waiting for a slow sender would take the 10 seconds allowed for its head.
@@ -19,12 +23,12 @@ NAMES = list(attacks.attacks("", "", "", ""))
 
 
 @pytest.fixture(scope="module")
-def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
+def portal(tmp_path_factory: pytest.TempPathFactory, django_db_setup: None) -> Iterator[Portal]:
     directory: Path = tmp_path_factory.mktemp("portal")
     with database(directory) as url:
         portal = Portal(directory, url)
         try:
-            portal.manage("migrate")
+            portal.copy_tables()
             portal.start()
             yield portal
         finally:

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 from django.conf import settings
+from django.db import connection, connections
 
 from portal.tests.helpers.waiting import PATIENCE, wait_for
 
@@ -91,6 +92,20 @@ class Portal:
         return subprocess.run(
             command, env=self.environment, capture_output=True, text=True, timeout=PATIENCE, check=False
         )
+
+    def copy_tables(self) -> None:
+        """Replace the database by a copy of the test's, since migrating another takes four seconds of CPU.
+
+        The test must have transactions of its own, and no rows yet.
+        """
+        connections.close_all()
+        own = str(connection.settings_dict["NAME"])
+        if self.database_url.startswith("sqlite"):
+            copy = sqlite3.connect(self.directory / "db.sqlite3")
+            with contextlib.closing(sqlite3.connect(own)) as test, contextlib.closing(copy):
+                test.backup(copy)
+            return
+        create_database(urlsplit(self.database_url).path[1:], template=own)
 
     def start(self) -> None:
         self.spawn()
@@ -186,9 +201,20 @@ def database(directory: Path) -> Iterator[str]:
         yield f"sqlite:///{directory}/db.sqlite3"
         return
     name = f"vigie_up_{secrets.token_hex(4)}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-        try:
-            yield urlsplit(server)._replace(path=f"/{name}").geturl()
-        finally:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    create_database(name)
+    try:
+        yield urlsplit(server)._replace(path=f"/{name}").geturl()
+    finally:
+        drop_database(name)
+
+
+def create_database(name: str, template: str = "template1") -> None:
+    """Create a database, or replace it, on the server in DATABASE_URL."""
+    drop_database(name)
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as server:
+        server.execute(f'CREATE DATABASE {name} TEMPLATE "{template}"'.encode())
+
+
+def drop_database(name: str) -> None:
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as server:
+        server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())

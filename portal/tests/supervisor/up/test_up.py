@@ -11,7 +11,8 @@ import pytest
 from portal.tests.helpers.portal_process import Portal, Process, database
 from portal.tests.helpers.waiting import PATIENCE, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.each_database]
+# The test's database is there to be copied.
+pytestmark = [pytest.mark.slow, pytest.mark.each_database, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +27,11 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
 
 
 @pytest.fixture
-def portal(prepared: Portal) -> Portal:
+def portal(prepared: Portal, transactional_db: None) -> Portal:
     """Return a running portal."""
+    if prepared.up is None:
+        prepared.copy_tables()
     if prepared.up is None or prepared.up.poll() is not None:
-        prepared.manage("migrate")
         prepared.start()
     return prepared
 
