@@ -31,4 +31,5 @@ def store(job: ExpectedBackupJob, dump: bytes, ago: timedelta = timedelta(hours=
     stored.parent.mkdir(parents=True, exist_ok=True)
     stored.write_bytes(content)
     fields = {"promotion": BackupEntry.Promotion.PROMOTED, "stored_path": str(path), "server_size": len(content)}
-    return make_entry(job, ago=ago, **fields)
+    entry: BackupEntry = make_entry(job, ago=ago, **fields)
+    return entry

@@ -20,6 +20,7 @@ def drilled(job, channel):
         store(job, dump)
         with runs.waiting_lease() as lease:
             drill = runs.drill_job(ExpectedBackupJob.objects.get(pk=job.pk), lease)
+        assert drill is not None
         job.refresh_from_db()
         return drill
 

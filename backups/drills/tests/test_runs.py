@@ -1,6 +1,7 @@
 import json
 from datetime import timedelta
 from io import StringIO
+from typing import Any
 
 import pytest
 from django.core.management import call_command
@@ -26,7 +27,7 @@ def due_names() -> list[str]:
 @pytest.fixture
 def make_stored_job(make_job):
     def make(name: str, dump: bytes = DUMP, **fields) -> ExpectedBackupJob:
-        job = make_job(name, **fields)
+        job: ExpectedBackupJob = make_job(name, **fields)
         store(job, dump)
         return job
 
@@ -161,7 +162,7 @@ def test_stored_file_that_is_gone_is_a_failed_drill(make_stored_job, settings) -
 # --- The command -----------------------------------------------------------------------------------------------------
 
 
-def run_command(*args: str) -> tuple[list[dict], bool]:
+def run_command(*args: str) -> tuple[list[dict[str, Any]], bool]:
     """Return the results, and whether the command ended well."""
     output = StringIO()
     try:
