@@ -1,5 +1,66 @@
-"""Fixtures of restore drills, and those of backups."""
+"""Servers and helpers for the tests of restore drills, and the fixtures of backups."""
 
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import override_settings
+
+from backups.drills.children import restore_dump
+from backups.drills.outcomes import Outcome
 from backups.tests.conftest import channel, job, make_job, roots
+from tests.mariadb import is_installed, temporary_mariadb
+from tests.postgres import debian_binaries, temporary_postgres
 
 __all__ = ["channel", "job", "make_job", "roots"]
+
+
+@pytest.fixture
+def restore(tmp_path: Path) -> Callable[..., Outcome]:
+    """Restore a dump, given as bytes or as a file, with these settings."""
+
+    def restore(
+        dump: bytes | Path, *assertions: Any, name: str = "dump.sql", kind: Any = None, **given: Any
+    ) -> Outcome:
+        path = dump if isinstance(dump, Path) else tmp_path / name
+        if isinstance(dump, bytes):
+            path.write_bytes(dump)
+        data = tmp_path / "data"
+        data.mkdir(exist_ok=True)
+        with path.open("rb") as file, override_settings(VIGIE_DATA_DIR=data, **given):
+            return restore_dump(os.dup(file.fileno()), path.name, assertions, kind=kind)
+
+    return restore
+
+
+@pytest.fixture(scope="session")
+def postgres_16() -> Iterator[str]:
+    """The address of a server of the test requirements' PostgreSQL."""
+    with temporary_postgres(is_durable=False) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgres_debian() -> Iterator[str]:
+    """The address of Debian's server. Without one a test is skipped, but fails in CI, which must install it."""
+    if debian_binaries() is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(
+            "PostgreSQL is not installed (Debian: apt install postgresql)"
+        )
+    with temporary_postgres(is_durable=False, is_debian=True) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[str]:
+    """The address of Debian's MariaDB server. Without one a test is skipped, but fails in CI, which must install it."""
+    if not is_installed():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(
+            "MariaDB is not installed (Debian: apt install mariadb-server)"
+        )
+    with temporary_mariadb() as url:
+        yield url
