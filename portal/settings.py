@@ -222,6 +222,8 @@ TIME_ZONE = env.time_zone("TIME_ZONE", "UTC")
 
 STATIC_URL, STATIC_ROOT = "/static/", VIGIE_DATA_DIR / "static"
 WHITENOISE_ALLOW_ALL_ORIGINS = False
+# Pages name files by their hash, so the copies of the original names are neither compressed nor kept.
+WHITENOISE_KEEP_ONLY_HASHED_FILES = True
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
