@@ -132,12 +132,12 @@ def progress_reporter() -> Callable[[int], None]:
 
 def restore(sandbox: Sandbox, stream: DumpStream, outcome: Outcome, assertions: list[Assertion]) -> bool:
     """Return False with a warning for a dump that this sandbox cannot restore. Raises Aborted at a limit."""
+    outcome.restored_with = sandbox.version
     try:
         sandbox.restore(stream, outcome)
     except Unsupported as error:
         outcome.warn(error.code, **error.values)
         return False
-    outcome.restored_with = sandbox.version
     sandbox.inspect(outcome)
     outcome.assertions = [evaluate(sandbox, assertion) for assertion in assertions]
     return True

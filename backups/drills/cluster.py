@@ -1,6 +1,6 @@
 """A private PostgreSQL server for one drill: `python -m backups.drills.cluster`, started by `Keeper`.
 
-The process prints a line of JSON, `{"url": ...}` or `{"down": why}`, and stops and removes the server when its stdin
+The process prints a line of JSON, `{"folder": ...}` or `{"down": why}`, and stops and removes the server when its stdin
 ends, whatever kills the drill. If it is killed itself, the kernel ends the server, and the next keeper removes the
 folder, whose lock is free then.
 """
@@ -92,7 +92,8 @@ class Keeper:
         if "down" in answer:
             self.close()
             raise SandboxDown(POSTGRESQL, answer["down"])
-        self.url: str = answer["url"]
+        self.url = f"postgresql://{SUPERUSER}@/postgres?host={quote(answer['folder'], safe='')}"
+        self.login = ["--host", answer["folder"], "--username", SUPERUSER]
 
     def close(self) -> None:
         assert self.process.stdin is not None  # noqa: S101 - a pipe was asked for
@@ -109,7 +110,7 @@ def main() -> None:
     binaries, workspace = map(Path, sys.argv[1:])
     try:
         with private_folder(base_folder(workspace)) as folder, running_server(binaries, folder):
-            announce({"url": f"postgresql://{SUPERUSER}@/postgres?host={quote(str(folder), safe='')}"})
+            announce({"folder": str(folder)})
             sys.stdin.read()
     except (OSError, subprocess.SubprocessError) as error:
         announce({"down": f"The private server did not start: {error}"})

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 import tempfile
 import threading
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,20 +19,19 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from backups.drills import archives, cluster, postgresql_roles, scripts
+from backups.drills import amcheck, archives, cluster, postgresql_roles, scripts
 from backups.drills import postgresql_statements as statements
 from backups.drills.limits import Limits
 from backups.drills.outcomes import POSTGRESQL, Outcome, QueryFailed, SandboxDown
 from backups.drills.postgresql_roles import MAX_DATABASES, DrillRole
-from backups.drills.postgresql_session import ConnectionLost, Session, is_failed
+from backups.drills.postgresql_session import LOCKED_OUT, ConnectionLost, Session, is_failed
 from backups.drills.recognition import CLUSTER, CUSTOM, TAR, DumpKind, recognize
 
-QUERY_SECONDS = 30
+QUERY_SECONDS, PATIENCE_SECONDS = 30, 5
 COPY_FROM_STDIN = re.compile(rb"(?is)COPY\s.*\sFROM\s+STDIN\b")
 CONNECT = re.compile(rb'\\connect\s+(?:-reuse-previous=on\s+)?(?:"dbname=\'([^\']+)\'"|"([^"]+)"|([^\s"]+))\s*\Z')
 CREATE_DATABASE = re.compile(rb'(?is)CREATE\s+DATABASE\s+("(?:[^"]|"")*"|[^\s";]+)')
 GUARDS = re.compile(rb"\\(?:un)?restrict\s")
-LOST = "The server ended the session."
 DOWN = "The server of the sandbox ended all sessions."
 LARGE_OBJECTS = "pg_catalog.pg_largeobject"
 Rows = list[tuple[Any, ...]]
@@ -45,13 +45,26 @@ TABLES = """
                       AND d.objid = c.oid AND d.deptype = 'e')
     ORDER BY 1, 2
 """
+# What the role owns: an extension's tables are not its own.
 READABLE = """
-    SELECT pg_catalog.format('GRANT USAGE ON SCHEMA %1$I TO %2$I; GRANT SELECT ON ALL TABLES IN SCHEMA %1$I TO %2$I',
-                             nspname, %(reader)s::text)
+    SELECT 'GRANT USAGE ON SCHEMA ' || string_agg(quote_ident(nspname), ', ') || ' TO {reader}'
     FROM pg_catalog.pg_namespace
-    WHERE nspname <> 'information_schema' AND nspname NOT LIKE 'pg\\_%%'
-      AND pg_catalog.pg_has_role(nspowner, 'USAGE')
+    WHERE nspname <> 'information_schema' AND nspname NOT LIKE 'pg\\_%' AND pg_has_role(nspowner, 'USAGE')
+    HAVING count(*) > 0
+    UNION ALL
+    SELECT 'GRANT SELECT ON ' || string_agg(oid::regclass::text, ', ') || ' TO {reader}'
+    FROM pg_catalog.pg_class
+    WHERE relkind IN ('r', 'p', 'v', 'm', 'S') AND pg_has_role(relowner, 'USAGE') AND relpersistence <> 't'
+    HAVING count(*) > 0
 """
+
+
+class Stopped(Exception):
+    """The restore cannot go on after this error on this line."""
+
+    def __init__(self, message: str, line: int | None = None) -> None:
+        super().__init__(message)
+        self.line = line
 
 
 class Sandbox:
@@ -77,6 +90,15 @@ class Sandbox:
     def open_session(self) -> Session:
         return Session(self.role.address(self.database, self.role.name))
 
+    def enter(self, database: str) -> None:
+        """Go on in another database. Raises Stopped."""
+        self.session.close()
+        self.database = database
+        try:
+            self.session = self.open_session()
+        except (psycopg.Error, ConnectionLost):
+            raise Stopped(LOCKED_OUT) from None
+
     def close(self) -> None:
         self.session.close()
         if self.keeper:
@@ -100,19 +122,21 @@ class Sandbox:
         with self.limits.watch(self.measure, self.abort):
             try:
                 yield
-            except (ConnectionLost, psycopg.OperationalError):
+            except (Stopped, ConnectionLost, QueryFailed, psycopg.Error) as error:
                 self.limits.raise_if_reached()
                 if not self.role.is_up():
                     raise SandboxDown(POSTGRESQL, DOWN) from None
-                outcome.fail(LOST)
-            except QueryFailed as error:
-                outcome.fail(str(error))
+                is_own = not isinstance(error, psycopg.Error)  # whose text may hold a row
+                outcome.fail(str(error) if is_own else type(error).__name__, getattr(error, "line", None))
         self.limits.raise_if_reached()
 
     def measure(self) -> int:
-        with suppress(psycopg.Error):
+        try:
             return self.role.measure()
-        return 0
+        except psycopg.errors.InsufficientPrivilege:
+            return self.limits.max_bytes + 1  # a dump that hides its size has no honest reason
+        except psycopg.Error:
+            return 0  # the databases have been dropped, or the server is gone
 
     def abort(self) -> None:
         self.session.interrupt()
@@ -144,8 +168,9 @@ class Sandbox:
                 for _piece in script.copy_rows():
                     pass  # of a table that could not be made; its rows are no statements
         except EOFError:
-            outcome.fail("COPY: the dump ends before its rows do", statement.line)
-            raise ConnectionLost from None
+            raise Stopped("COPY: the dump ends before its rows do", statement.line) from None
+        except ConnectionLost as error:
+            raise Stopped(f"{statements.verb_of(text)}: {error}", statement.line) from None
         if not is_failed(result):
             if statements.is_schema(text):
                 self.schemas[self.database].append(str(statement))
@@ -163,7 +188,7 @@ class Sandbox:
         found = CONNECT.match(command)
         name = statements.to_name(found[1] or found[2] or found[3]) if found else ""
         if found and self.may_connect(name):
-            self.connect(name, outcome, line)
+            self.connect(name, line)
         else:
             shown = re.match(rb"\\[a-zA-Z!?]*", command)
             outcome.fail(f"psql command {shown[0].decode() if shown else ''} is not run", line)
@@ -176,17 +201,14 @@ class Sandbox:
         """Return True in a dump of a cluster, and once in a dump that creates its database (`pg_dump -C`)."""
         return self.kind.format == CLUSTER or (not self.named and name == self.created)
 
-    def connect(self, name: str, outcome: Outcome, line: int) -> None:
+    def connect(self, name: str, line: int) -> None:
         """Go on in the database that stands for this name, which is made at the first time."""
         if name not in self.named:
             if self.named and len(self.role.databases) >= MAX_DATABASES:
-                outcome.fail(f"more than {MAX_DATABASES} databases", line)
-                raise ConnectionLost
+                raise Stopped(f"more than {MAX_DATABASES} databases", line)
             self.named[name] = self.role.create_database() if self.named else self.database
-        self.session.close()
-        self.database = self.named[name]
-        self.schemas.setdefault(self.database, [])
-        self.session = self.open_session()
+        self.schemas.setdefault(self.named[name], [])
+        self.enter(self.named[name])
 
     # --- Inspection --------------------------------------------------------------------------------------------------
 
@@ -194,23 +216,31 @@ class Sandbox:
         """Count rows, and keep the schema. Raises Aborted at a limit, SandboxDown."""
         names = {database: name for name, database in self.named.items()}
         with self.guarded(outcome):
+            for problem in self.find_damage():
+                outcome.fail(problem)
             outcome.size = self.role.measure()
             found = {}
             for database in self.role.databases:
-                self.database = database
-                self.session.close()
-                self.session = self.open_session()
-                found[database] = self.count_rows(outcome)
+                self.enter(database)
+                found[database] = self.count_rows()
             full = [database for database, counted in found.items() if counted]
             for database in full:
                 prefix = f"{names.get(database, database)}." if len(full) > 1 else ""
                 outcome.rows |= {f"{prefix}{table}": count for table, count in found[database].items()}
-            self.database = next(iter(full), self.role.name)
+            self.enter(next(iter(full), self.role.name))
+            for (statement,) in self.query(READABLE.format(reader=self.role.reader).encode()):
+                self.query(statement.encode())
             for statement in self.schemas[self.database]:
                 outcome.keep_schema(statement)
 
-    def count_rows(self, outcome: Outcome) -> dict[str, int]:
-        """Return the rows of each table of the session's database, and let the reader see them."""
+    def find_damage(self) -> Iterator[str]:
+        if self.keeper:
+            left = self.limits.started + self.limits.seconds - time.monotonic()
+            program = self.keeper.binaries / "pg_amcheck"
+            yield from amcheck.find_problems(program, self.keeper.login, self.role.databases, left)
+
+    def count_rows(self) -> dict[str, int]:
+        """Return the rows of each table of the session's database."""
         self.query(b"SET search_path = pg_catalog, pg_temp")
         self.query(b"SET row_security = off")
         counted = {}
@@ -223,8 +253,6 @@ class Sandbox:
         ((large_objects,),) = self.query(b"SELECT count(*) FROM pg_largeobject_metadata")
         if int(large_objects):
             counted[LARGE_OBJECTS] = int(large_objects)
-        for (grant,) in self.query(READABLE.replace("%(reader)s", f"'{self.role.reader}'").replace("%%", "%").encode()):
-            self.query(grant.encode())
         return counted
 
     def query(self, statement: bytes) -> list[list[str]]:
@@ -245,7 +273,9 @@ class Sandbox:
                 connection.read_only = True
                 connection.execute(f"SET statement_timeout = '{QUERY_SECONDS}s'")
                 # A function of the dump may ignore the timeout, but not the end of its session.
-                ends = threading.Timer(QUERY_SECONDS + 5, self.role.end_session, [connection.info.backend_pid])
+                ends = threading.Timer(
+                    QUERY_SECONDS + PATIENCE_SECONDS, self.role.end_session, [connection.info.backend_pid]
+                )
                 ends.start()
                 try:
                     with connection.transaction(), connection.cursor() as cursor:

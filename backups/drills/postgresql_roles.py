@@ -18,6 +18,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from backups.drills.outcomes import POSTGRESQL, SandboxDown
+from backups.drills.postgresql_sizes import Sizes
 
 OLDEST_VERSION = 130000  # DROP DATABASE ... WITH (FORCE)
 GRANT_OPTIONS_SINCE = 160000
@@ -30,14 +31,6 @@ MAX_DATABASES = 100
 LEFTOVERS = (
     "SELECT datname FROM pg_catalog.pg_database WHERE datname LIKE 'vigie\\_drill\\_%'"
     " UNION SELECT rolname FROM pg_catalog.pg_roles WHERE rolname LIKE 'vigie\\_drill\\_%'"
-)
-SIZE = (
-    "SELECT pg_catalog.sum(pg_catalog.pg_database_size(oid))::bigint FROM pg_catalog.pg_database"
-    " WHERE datname = ANY (%s)"
-)
-TEMPORARY_SIZE = (
-    "SELECT pg_catalog.sum(f.size)::bigint FROM pg_catalog.pg_ls_tmpdir() f WHERE EXISTS (SELECT FROM"
-    " pg_catalog.pg_stat_activity a WHERE a.datname = ANY (%s) AND f.name LIKE 'pgsql\\_tmp' || a.pid || '.%%')"
 )
 # What only a superuser may set for a role: nothing of the dump goes to the server's log.
 UNLOGGED = {
@@ -148,6 +141,7 @@ class DrillRole:
         sweep_leftovers(self.admin, 1)
         self.admin.execute("SELECT pg_advisory_lock(%s)", [lock_key(self.name)])
         self.is_superuser = self.admin.info.parameter_status("is_superuser") == "on"
+        self.sizes = Sizes(self.admin)
         for role in (self.name, self.reader):
             self._create_role(role, max_bytes)
         self.create_database()
@@ -196,14 +190,8 @@ class DrillRole:
         return make_conninfo(self.url, **given)
 
     def measure(self) -> int:
-        """Return the bytes of the databases, and of their temporary files where these may be seen."""
-        size = self._sum(SIZE)
-        with suppress(psycopg.Error):  # a privilege that the administrator need not have
-            size += self._sum(TEMPORARY_SIZE)
-        return size
-
-    def _sum(self, query: str) -> int:
-        return int(self.admin.execute(query, [self.databases]).fetchall()[0][0] or 0)
+        """Return the bytes of the databases and of their temporary files. Raises psycopg.Error."""
+        return self.sizes.measure(self.databases)
 
     def is_up(self) -> bool:
         """Return whether the server still answers."""

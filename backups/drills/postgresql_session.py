@@ -13,14 +13,20 @@ from psycopg import pq
 from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 
+from backups.drills.limits import OUT_OF_MEMORY
+
 _FAILED = (ExecStatus.FATAL_ERROR, ExecStatus.BAD_RESPONSE, ExecStatus.PIPELINE_ABORTED)
 _COPYING = (ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH)
 # Notices would go nowhere. A drill is not kept, so it need not wait for the disk.
 BEGINNING = b"SET synchronous_commit = off; SET client_min_messages = error; SET statement_timeout = 0"
 
 
+LOST = "the server ended the session"
+LOCKED_OUT = "the server refuses another session of the restored database"
+
+
 class ConnectionLost(Exception):
-    """The server ended the session."""
+    """The session has ended. The message says why."""
 
 
 class Session:
@@ -40,7 +46,8 @@ class Session:
             result = self._copy(result, rows)
             rows = tuple
         if self.pgconn.status != ConnStatus.OK:
-            raise ConnectionLost
+            # libpq gives up a connection for whose result it has no memory.
+            raise ConnectionLost(OUT_OF_MEMORY if b"memory" in self.pgconn.error_message else LOST)
         return result
 
     def _copy(self, begun: PGresult, rows: Callable[[], Iterable[bytes]]) -> PGresult:
@@ -68,7 +75,7 @@ class Session:
             self.pgconn.put_copy_end()
             self._flush()
         except psycopg.OperationalError:
-            raise ConnectionLost from None
+            raise ConnectionLost(LOST) from None
         finally:
             with suppress(psycopg.Error):
                 self.pgconn.nonblocking = 0

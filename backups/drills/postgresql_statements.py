@@ -13,6 +13,8 @@ from psycopg import errors
 from psycopg.pq import DiagnosticField
 from psycopg.pq.abc import PGresult
 
+from backups.drills.limits import OUT_OF_MEMORY
+
 _NAME = rb'("(?:[^"]|"")*"|[^\s";]+)'
 
 
@@ -163,7 +165,7 @@ def text_of(result: PGresult, which: DiagnosticField) -> str:
 def condition(sqlstate: str) -> str:
     """Return the name that PostgreSQL gives to an error, such as unique_violation."""
     if not sqlstate:
-        return "out of memory for the result"  # libpq's own error has no SQLSTATE
+        return OUT_OF_MEMORY  # libpq's own error: it cannot hold the result
     try:
         name = errors.lookup(sqlstate).__name__
     except KeyError:
