@@ -14,7 +14,10 @@ SQLITE, POSTGRESQL, MYSQL, MARIADB = "sqlite", "postgresql", "mysql", "mariadb"
 # Doubts about an unpacked dump that no restore dispels.
 FATAL_DOUBTS = frozenset({"empty", "not_a_dump", "incomplete", "truncated_gzip", "truncated_zstd", "not_unpacked"})
 MAX_ERRORS = 50
+MAX_WARNINGS = 50
 MAX_MESSAGE = 300
+# Of the names of all tables together.
+MAX_NAMES_BYTES = 1024 * 1024
 # A schema is kept to try assertions on. Larger ones are rare.
 MAX_SCHEMA_BYTES = 2 * 1024 * 1024
 
@@ -76,8 +79,9 @@ class Outcome:
             self.errors_omitted += 1
 
     def warn(self, code: str, **values: Any) -> None:
-        """Add a warning once."""
-        if (reason := {"code": code, **values}) not in self.warnings:
+        """Add a warning once, and no more than MAX_WARNINGS."""
+        reason = {"code": code, **values}
+        if len(self.warnings) < MAX_WARNINGS and reason not in self.warnings:
             self.warnings.append(reason)
 
     def keep_schema(self, statement: str) -> None:
@@ -86,10 +90,23 @@ class Outcome:
 
     def conclude(self, *, is_restored: bool) -> None:
         """Set the status, once everything has been tried."""
+        if sum(map(len, self.rows)) > MAX_NAMES_BYTES:
+            self.rows = {}
+            self.fail("The dump has more tables than are recorded.")
         if self.errors or not FATAL_DOUBTS.isdisjoint(self.doubts):
             self.status = FAILED
         else:
             self.status = PROVEN if is_restored else UNSUPPORTED
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """Return the fields, without zero bytes, which PostgreSQL does not store."""
+        fields: dict[str, Any] = without_zeros(asdict(self))
+        return fields
+
+
+def without_zeros(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\0", "")
+    if isinstance(value, dict):
+        return {without_zeros(key): without_zeros(item) for key, item in value.items()}
+    return [without_zeros(item) for item in value] if isinstance(value, list) else value

@@ -10,6 +10,7 @@ from vigie_client.contract import CUSTOM_ARCHIVE, DUMP_HEAD_BYTES, TAR_MAGIC, TA
 from backups.drills.outcomes import MARIADB, MYSQL, POSTGRESQL, SQLITE
 
 HEAD_BYTES = DUMP_HEAD_BYTES
+MAX_VERSION = 32
 PLAIN, CUSTOM, TAR, CLUSTER = "plain", "custom", "tar", "cluster"
 
 
@@ -57,5 +58,5 @@ def recognize(head: bytes) -> DumpKind:
     if engine == MYSQL and re.search(rb"^-- Server version\s+\S*MariaDB", text, re.MULTILINE):
         engine = MARIADB
     found = _VERSIONS[engine].search(text) if engine in _VERSIONS else None
-    version = found[1].decode("ascii") if found else ""
+    version = found[1].decode("ascii")[:MAX_VERSION] if found else ""
     return DumpKind(engine, version, CLUSTER if engine == POSTGRESQL and _CLUSTER.search(text) else PLAIN)
