@@ -10,6 +10,7 @@ from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -151,5 +152,13 @@ def versions_section(job: ExpectedBackupJob) -> Section:
         columns=[_("Scheduled"), _("Storage"), _("File"), _("Size"), _("SHA-256")],
         rows=rows,
         empty=_("No stored versions."),
-        note=_("Older ones are not shown.") if len(found) > MAX_VERSIONS else "",
+        note=versions_note(is_cut=len(found) > MAX_VERSIONS) if found else "",
     )
+
+
+def versions_note(*, is_cut: bool) -> SafeString:
+    """Return the way to the guide for restoring one, after what is not shown."""
+    guide = format_html(
+        _('To load one into a database of your own, follow <a href="{}">docs/restoring.md</a>.'), reverse("admin:help")
+    )
+    return format_html("{} {}", _("Older ones are not shown."), guide) if is_cut else guide
