@@ -175,7 +175,7 @@ def unproven_databases(now: datetime) -> Iterator[Finding]:
 def sandboxes_down(now: datetime) -> Iterator[Finding]:
     """Report sandboxes that cannot be used, which says nothing about the backups."""
     for sandbox in DrillSandbox.objects.order_by("engine"):
-        text = _("No restore drills for %(engine)s: the sandbox can’t be used. %(why)s")
+        text = _("No restore drills of %(engine)s: the sandbox can’t be used. %(why)s")
         values = {"engine": sandbox, "why": sandbox.trouble}
         yield list_finding(Severity.WARNING, text % values, sandbox.troubled_since, f"sandbox:{sandbox.engine}")
 

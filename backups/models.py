@@ -132,7 +132,7 @@ class ExpectedBackupJob(models.Model):
         _("monthly versions to keep"), default=12, validators=[KEPT_VALIDATOR]
     )
     drill_every_days = models.PositiveSmallIntegerField(
-        _("restore drill every (days)"), default=7, db_default=7, validators=[MaxValueValidator(365)]
+        _("days between restore drills"), default=7, db_default=7, validators=[MaxValueValidator(365)]
     )
     is_active = models.BooleanField(_("enabled"), default=True)
     paused_until = models.DateTimeField(
@@ -160,7 +160,7 @@ class ExpectedBackupJob(models.Model):
     drill_requested_at = models.DateTimeField(null=True, editable=False)
     proven_at = models.DateTimeField(_("proven"), null=True, editable=False)
     proven_until = models.DateTimeField(null=True, editable=False)
-    proof_lost: Any = models.JSONField(_("reason without proof"), null=True, editable=False)
+    proof_lost: Any = models.JSONField(_("why it is not proven"), null=True, editable=False)
     proof_lost_at = models.DateTimeField(null=True, editable=False)
 
     objects = querysets.ExpectedBackupJobQuerySet.as_manager()

@@ -166,7 +166,7 @@ def describe_proof(job: ExpectedBackupJob) -> tuple[str, str]:
     """Return the word and the tone of what restore drills found; quiet if none has run."""
     if job.proof_lost:
         return _("not proven"), BAD
-    return (_("proven"), GOOD) if job.proven_at else (_("not drilled yet"), QUIET)
+    return (_("proven"), GOOD) if job.proven_at else (_("no drill yet"), QUIET)
 
 
 def job_badge(job: ExpectedBackupJob, now: datetime) -> SafeString:
@@ -245,7 +245,14 @@ def machine_databases_section(machine_id: str) -> Section:
     ]
     return Section(
         title=_("Databases"),
-        columns=[_("Database"), _("Status"), _("Restore"), _("Last verified backup"), _("Size"), _("Next scheduled")],
+        columns=[
+            _("Database"),
+            _("Status"),
+            _("Restore drill"),
+            _("Last verified backup"),
+            _("Size"),
+            _("Next scheduled"),
+        ],
         rows=rows,
         url=job_list_url(q=machine_id),
         empty=_("No expected backups for this machine."),

@@ -103,11 +103,17 @@ SENTENCES: dict[str, Any] = {
     "not_restorable": _("it can’t be restored: %(error)s"),
     "table_gone": _("table %(table)s is gone"),
     "rows_lost": _("table %(table)s has only %(now)s rows; it had %(before)s"),
-    "assertion_false": _("assertion “%(name)s” is false"),
+    "assertion_false": _("assertion “%(name)s” failed"),
     "engine_unknown": _("the database system of the dump isn’t recognized"),
     "no_postgresql_sandbox": _("there is no PostgreSQL to restore into: set DRILL_POSTGRES_URL or install PostgreSQL"),
     "no_mysql_sandbox": _("there is no MySQL or MariaDB to restore into: set DRILL_MYSQL_URL"),
     "proof_expired": _("the last proof is too old"),
+    "sandbox_differs": _("the dump is from %(dumped)s, and the sandbox is %(sandbox)s: %(message)s"),
+    "pg_restore_missing": _("the program pg_restore isn’t installed; archives of pg_dump need it"),
+    "pg_restore_too_old": _("the program pg_restore is older than the archive"),
+    "users_left_out": _("users, roles and privileges of the dump were left out"),
+    "server_left_out": _("settings and tables of the server itself were left out"),
+    "events_left_out": _("events were left out: the sandbox would run them"),
     "foreign_keys_violated": _("rows of table %(table)s refer to rows that don’t exist"),
 }
 

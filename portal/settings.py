@@ -201,8 +201,7 @@ if database["ENGINE"] == SQLITE:
     # Simultaneity on an in-memory SQLite fails for its own reasons, so tests use a file too.
     database["TEST"] = {"NAME": str(VIGIE_DATA_DIR / "test.sqlite3")}
 else:
-    database["CONN_MAX_AGE"] = 600
-    database["CONN_HEALTH_CHECKS"] = True
+    database["CONN_MAX_AGE"], database["CONN_HEALTH_CHECKS"] = 600, True
     # A server that vanished without a word, with its host or its network, is given up within half a minute.
     silence = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "tcp_user_timeout": 30_000}
     database["OPTIONS"] = {"connect_timeout": 10} | silence | database["OPTIONS"]
@@ -335,11 +334,9 @@ JOB_RETENTION_DAYS = env.integer("JOB_RETENTION_DAYS", 30, least=1)
 HEARTBEAT_INTERVAL_SECONDS = env.integer("HEARTBEAT_INTERVAL_SECONDS", 300, least=10, most=86_400)
 NOTIFICATION_RETENTION_DAYS = env.integer("NOTIFICATION_RETENTION_DAYS", 90, least=1)
 DEPOSIT_MAX_BYTES = env.integer("DEPOSIT_MAX_BYTES", 2**40, least=1, most=2**50)
-# Empty: none. DRILL_MAX_BYTES 0: ten times the unpacked dump.
-DRILL_POSTGRES_URL = env.text("DRILL_POSTGRES_URL")
-DRILL_MYSQL_URL = env.text("DRILL_MYSQL_URL")
+DRILL_POSTGRES_URL, DRILL_MYSQL_URL = env.text("DRILL_POSTGRES_URL"), env.text("DRILL_MYSQL_URL")
 DRILL_TIMEOUT_SECONDS = env.integer("DRILL_TIMEOUT_SECONDS", 3_600, least=1, most=7_000)
-DRILL_MAX_BYTES = env.integer("DRILL_MAX_BYTES", 0, least=0, most=2**50)
+DRILL_MAX_BYTES = env.integer("DRILL_MAX_BYTES", 0, least=0, most=2**50)  # 0: ten times the unpacked dump
 ENROLMENT_APPROVAL = env.choice("ENROLMENT_APPROVAL", "backups", ("backups", "always", "never"))
 AGENT_LOST_DAYS = env.integer("AGENT_LOST_DAYS", 30, least=1, most=3_650)
 

@@ -116,7 +116,7 @@ def proof_in_full(job: ExpectedBackupJob) -> SafeString | str:
     """Return what restore drills found, when, and why it is no proof."""
     last = RestoreDrill.objects.filter(job=job).order_by("-id").first()
     if job.drill_requested_at:
-        why = _("A restore drill is requested.")
+        why = _("Restore drill requested")
     elif job.proof_lost:
         why = reasons.format_reasons(job.proof_lost)
     else:
@@ -186,6 +186,11 @@ def why_short(entry: BackupEntry) -> SafeString | str:
 # --- Restore drills --------------------------------------------------------------------------------------------------
 
 MILLISECONDS_BELOW = 1_000
+EXPECTATION_SIGNS = {
+    DrillAssertion.Comparison.EQUAL: "=",
+    DrillAssertion.Comparison.AT_LEAST: "≥",
+    DrillAssertion.Comparison.AT_MOST: "≤",
+}
 DRILL_TONES = {
     RestoreDrill.Status.RUNNING: QUIET,
     RestoreDrill.Status.PROVEN: GOOD,
@@ -246,8 +251,8 @@ def assertion_result(result: dict[str, Any] | None) -> SafeString | str:
     """Return whether an assertion held in a drill, and below it its value."""
     if result is None:
         return EMPTY_VALUE
-    state = badge(_("true"), GOOD) if result["ok"] else badge(_("false"), BAD)
-    failed = _("The query fails: try it on its form.") if result["failed"] else ""
+    state = badge(_("passed"), GOOD) if result["ok"] else badge(pgettext("assertion", "failed"), BAD)
+    failed = _("The query failed: edit the assertion and try it.") if result["failed"] else ""
     return stack_lines(state, "" if result["value"] is None else str(result["value"]), failed)
 
 
@@ -257,7 +262,9 @@ def link_to_drill(drill: RestoreDrill) -> SafeString:
 
 
 def describe_expectation(asserted: DrillAssertion) -> str:
-    return f"{asserted.get_comparison_display()} {asserted.expected}"
+    if asserted.comparison == DrillAssertion.Comparison.WITHIN_HOURS:
+        return _("at most %(hours)s h ago") % {"hours": asserted.expected}
+    return f"{EXPECTATION_SIGNS[asserted.comparison]} {asserted.expected}"
 
 
 # --- Moments ---------------------------------------------------------------------------------------------------------

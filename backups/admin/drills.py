@@ -46,7 +46,9 @@ class RestoreDrillAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
     sortable_by = ()
     list_select_related = ("job", "entry__job")
-    purpose = gettext_lazy("Attempts to restore stored backups: whether they came back, how fast, and with which rows.")
+    purpose = gettext_lazy(
+        "Stored backups restored into a sandbox: the result, the time it took, and the rows of each table."
+    )
     empty_link = ("admin:backups_expectedbackupjob_changelist", gettext_lazy("View expected backups"))
     list_display = (
         display.drill_state,
@@ -99,7 +101,9 @@ class RestoreDrillAdmin(ReadOnlyAdmin):
             proofs.accept_changes(drill)
             audit.record_event("backups.changes_accepted", job_subject(drill.job), request=request, before=before)
         if accepted:
-            self.message_user(request, _("The restored database is the new point of comparison."), messages.SUCCESS)
+            self.message_user(
+                request, _("Changes accepted. Later drills are compared with this one."), messages.SUCCESS
+            )
         else:
             self.message_user(request, _("No changes needed."), messages.WARNING)
 
@@ -173,8 +177,10 @@ class AssertionForm(forms.ModelForm):  # type: ignore[type-arg]
         fields = ("job", "name", "query", "comparison", "expected")
         widgets = {"query": forms.Textarea(attrs={"rows": 5, "class": "code"})}
         help_texts = {
-            "query": gettext_lazy("A SELECT that returns one row with one column. It can only read the restored copy."),
-            "expected": gettext_lazy("A number, a text, or a number of hours."),
+            "query": gettext_lazy(
+                "A SELECT that returns one row with one column. It can only read the restored database."
+            ),
+            "expected": gettext_lazy("A number or a text. For a time, the number of hours."),
         }
 
 
@@ -188,8 +194,8 @@ class DrillAssertionAdmin(SettingsAdmin):
     list_select_related = ("job",)
     lookups = ("job",)
     purpose = gettext_lazy(
-        "Questions to each restored database, such as how many orders it has. A wrong answer means that the backup is"
-        " not proven."
+        "Queries that are run on each restored database, such as the number of orders. If one returns another value"
+        " than expected, the backup is not proven."
     )
     search_fields = ("name__fragment",)
     search_help_text = search_by(gettext_lazy("name"))

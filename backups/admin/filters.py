@@ -66,7 +66,7 @@ class AttentionFilter(ChoiceFilter):
 class ProofFilter(ChoiceFilter):
     title = _("restore drill")
     parameter_name = "proof"
-    options = {"lost": _("not proven"), "yes": _("proven"), "never": _("not drilled yet")}
+    options = {"lost": _("not proven"), "yes": _("proven"), "never": _("no drill yet")}
     conditions = {"lost": proof_lost, "yes": proven, "never": never_drilled}
 
     def condition(self, value: str, now: datetime) -> Q:

@@ -152,6 +152,7 @@ class JobForm(BaseJobForm):
             "agent_log_deposit_path_template": UPLOAD_FOLDER,
             "final_storage_path_template": STORAGE_FOLDER,
             "min_size_bytes": _("Warn about smaller dumps. 0 disables the warning."),
+            "drill_every_days": _("The stored backup is restored into a sandbox. 0 disables restore drills."),
             "keep_last": _("Always kept, the current version included."),
             "is_active": _("When off, this backup is not monitored."),
             "paused_until": _("Not monitored until then. Backups missed in that time don’t count."),

@@ -86,7 +86,7 @@ def drills_section(job: ExpectedBackupJob) -> Section:
         columns=[_("Started"), _("Status"), _("Backup"), _("Result"), _("Time to restore")],
         rows=rows,
         url=reverse("admin:backups_restoredrill_changelist", query={"job": job.pk}),
-        empty=_("No restore drills yet. The stored backup is restored into a sandbox to prove that it can be."),
+        empty=_("No restore drills yet. A drill restores the stored backup into a sandbox, to prove that it works."),
         note=_("Older ones are not shown.") if len(found) > MAX_DRILLS else "",
     )
 
@@ -109,7 +109,7 @@ def assertions_section(job: ExpectedBackupJob) -> Section:
         columns=[_("Name"), _("Expectation"), _("Last result")],
         rows=rows,
         url=reverse("admin:backups_drillassertion_changelist", query={"job": job.pk}),
-        empty=_("No assertions: a drill counts tables and rows only."),
+        empty=_("No assertions. Drills only compare tables and rows."),
     )
 
 

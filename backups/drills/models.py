@@ -42,7 +42,7 @@ class RestoreDrill(models.Model):
     finished_at = models.DateTimeField(_("finished"), null=True)
     bytes_read = models.BigIntegerField(_("bytes read"), default=0)
     engine = models.CharField(_("engine"), max_length=12, blank=True, choices=ENGINES)
-    version = models.CharField(_("version of the dumped server"), max_length=32, blank=True)
+    version = models.CharField(_("version of the source server"), max_length=32, blank=True)
     restored_with = models.CharField(_("version of the sandbox"), max_length=64, blank=True)
     format = models.CharField(_("format"), max_length=12, blank=True)
     duration_ms = models.PositiveIntegerField(_("duration (ms)"), null=True)
@@ -53,7 +53,7 @@ class RestoreDrill(models.Model):
     errors_omitted = models.PositiveIntegerField(_("further errors"), default=0)
     warnings: Any = models.JSONField(_("warnings"), default=list)
     assertions: Any = models.JSONField(_("assertions"), default=list)
-    losses: Any = models.JSONField(_("reasons without proof"), default=list)
+    losses: Any = models.JSONField(_("why it is not proven"), default=list)
     schema = models.TextField(blank=True, editable=False)
 
     class Meta:
@@ -82,10 +82,10 @@ class DrillAssertion(models.Model):
     """A query on each restored database of one expected backup, and what its one value must be."""
 
     class Comparison(models.TextChoices):
-        EQUAL = assertions.EQUAL, _("is")
-        AT_LEAST = assertions.AT_LEAST, _("is at least")
-        AT_MOST = assertions.AT_MOST, _("is at most")
-        WITHIN_HOURS = assertions.WITHIN_HOURS, _("is a time within the last hours")
+        EQUAL = assertions.EQUAL, _("equal to")
+        AT_LEAST = assertions.AT_LEAST, _("at least")
+        AT_MOST = assertions.AT_MOST, _("at most")
+        WITHIN_HOURS = assertions.WITHIN_HOURS, _("a time within the last (hours)")
 
     job = models.ForeignKey(
         "backups.ExpectedBackupJob", models.CASCADE, related_name="assertions", verbose_name=_("expected backup")
@@ -93,7 +93,7 @@ class DrillAssertion(models.Model):
     name = models.CharField(_("name"), max_length=128)
     query = models.TextField(_("query"), validators=[MaxLengthValidator(4_000)])
     comparison = models.CharField(
-        _("its value"), max_length=16, choices=Comparison.choices, default=Comparison.AT_LEAST
+        _("comparison"), max_length=16, choices=Comparison.choices, default=Comparison.AT_LEAST
     )
     expected = models.CharField(_("expected"), max_length=64)
 
@@ -115,8 +115,8 @@ class DrillSandbox(models.Model):
     troubled_since = models.DateTimeField(_("since"), default=timezone.now)
 
     class Meta:
-        verbose_name = _("sandbox out of order")
-        verbose_name_plural = _("sandboxes out of order")
+        verbose_name = _("unavailable sandbox")
+        verbose_name_plural = _("unavailable sandboxes")
 
     def __str__(self) -> str:
         return self.get_engine_display()

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import override
 
 from backups import protection, querysets
-from backups.drills.outcomes import FATAL_DOUBTS, Outcome
+from backups.drills.outcomes import FATAL_DOUBTS, MARIADB, MYSQL, Outcome
 from backups.models import DrillSandbox, ExpectedBackupJob, RestoreDrill
 from backups.reasons import Reason, format_reasons, format_warnings, make_reason
 from backups.scanner.notices import describe_job, job_notice
@@ -39,7 +39,8 @@ def record_outcome(drill: RestoreDrill, outcome: Outcome, lease: Lease) -> None:
         lease.extend()
         RestoreDrill.objects.filter(job=job).exclude(schema="").update(schema="")
         drill.save()
-        DrillSandbox.objects.filter(engine=outcome.engine).delete()
+        sandbox = MYSQL if outcome.engine == MARIADB else outcome.engine  # DRILL_MYSQL_URL is for both
+        DrillSandbox.objects.filter(engine=sandbox).delete()
         if drill.is_proof:
             record_proof(job, now)
         elif drill.status != RestoreDrill.Status.UNSUPPORTED:
@@ -125,7 +126,7 @@ def accept_changes(drill: RestoreDrill) -> None:
 def record_proof(job: ExpectedBackupJob, now: datetime) -> None:
     if job.proof_lost is not None:
         title = _("Backup of %(job)s can be restored again") % {"job": describe_job(job)}
-        text = _("A restore drill has proven the stored backup.")
+        text = _("The latest restore drill succeeded.")
         notify(job_notice(job, Severity.CRITICAL, title, text, f"proof:{now:%Y%m%dT%H%M%S}", State.CLOSED))
     job.proven_at, job.proof_lost, job.proof_lost_at = now, None, None
     job.proven_until = proof_end(job)

@@ -31,9 +31,9 @@ class Trial:
 def try_query(job: ExpectedBackupJob, query: str) -> Trial:
     drill = RestoreDrill.objects.filter(job=job).exclude(schema="").order_by("-id").first()
     if drill is None:
-        return Trial(False, _("There is no schema to try it on yet: the backup must be restored once."))
+        return Trial(False, _("The query can’t be tried yet: a restore drill must restore the backup first."))
     if not running.acquire(blocking=False):
-        return Trial(False, _("Another query is being tried. Try again in a moment."))
+        return Trial(False, _("Another query is running. Try again in a few seconds."))
     try:
         return run_query(drill, query)
     except SandboxDown as error:
@@ -57,4 +57,8 @@ def run_query(drill: RestoreDrill, query: str) -> Trial:
     result = outcome.assertions[0]
     if "error" in result:
         return Trial(False, _("The query fails: %(why)s") % {"why": to_single_line(result["error"])})
-    return Trial(True, _("The query returns one value; on the empty copy: %(value)s") % {"value": result["value"]})
+    if result["value"] is None:  # or a text, which is not kept
+        return Trial(True, _("The query returns one value."))
+    return Trial(
+        True, _("The query returns one value. If all tables are empty, it is %(value)s.") % {"value": result["value"]}
+    )

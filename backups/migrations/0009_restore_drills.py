@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=128, verbose_name='name')),
                 ('query', models.TextField(validators=[django.core.validators.MaxLengthValidator(4000)], verbose_name='query')),
-                ('comparison', models.CharField(choices=[('equal', 'is'), ('at_least', 'is at least'), ('at_most', 'is at most'), ('within_hours', 'is a time within the last hours')], default='at_least', max_length=16, verbose_name='its value')),
+                ('comparison', models.CharField(choices=[('equal', 'equal to'), ('at_least', 'at least'), ('at_most', 'at most'), ('within_hours', 'a time within the last (hours)')], default='at_least', max_length=16, verbose_name='comparison')),
                 ('expected', models.CharField(max_length=64, verbose_name='expected')),
             ],
             options={
@@ -37,8 +37,8 @@ class Migration(migrations.Migration):
                 ('troubled_since', models.DateTimeField(default=django.utils.timezone.now, verbose_name='since')),
             ],
             options={
-                'verbose_name': 'sandbox out of order',
-                'verbose_name_plural': 'sandboxes out of order',
+                'verbose_name': 'unavailable sandbox',
+                'verbose_name_plural': 'unavailable sandboxes',
             },
         ),
         migrations.CreateModel(
@@ -50,7 +50,7 @@ class Migration(migrations.Migration):
                 ('finished_at', models.DateTimeField(null=True, verbose_name='finished')),
                 ('bytes_read', models.BigIntegerField(default=0, verbose_name='bytes read')),
                 ('engine', models.CharField(blank=True, choices=[('sqlite', 'SQLite'), ('postgresql', 'PostgreSQL'), ('mysql', 'MySQL'), ('mariadb', 'MariaDB')], max_length=12, verbose_name='engine')),
-                ('version', models.CharField(blank=True, max_length=32, verbose_name='version of the dumped server')),
+                ('version', models.CharField(blank=True, max_length=32, verbose_name='version of the source server')),
                 ('restored_with', models.CharField(blank=True, max_length=64, verbose_name='version of the sandbox')),
                 ('format', models.CharField(blank=True, max_length=12, verbose_name='format')),
                 ('duration_ms', models.PositiveIntegerField(null=True, verbose_name='duration (ms)')),
@@ -61,7 +61,7 @@ class Migration(migrations.Migration):
                 ('errors_omitted', models.PositiveIntegerField(default=0, verbose_name='further errors')),
                 ('warnings', models.JSONField(default=list, verbose_name='warnings')),
                 ('assertions', models.JSONField(default=list, verbose_name='assertions')),
-                ('losses', models.JSONField(default=list, verbose_name='reasons without proof')),
+                ('losses', models.JSONField(default=list, verbose_name='why it is not proven')),
                 ('schema', models.TextField(blank=True, editable=False)),
             ],
             options={
@@ -78,7 +78,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='expectedbackupjob',
             name='drill_every_days',
-            field=models.PositiveSmallIntegerField(db_default=7, default=7, validators=[django.core.validators.MaxValueValidator(365)], verbose_name='restore drill every (days)'),
+            field=models.PositiveSmallIntegerField(db_default=7, default=7, validators=[django.core.validators.MaxValueValidator(365)], verbose_name='days between restore drills'),
         ),
         migrations.AddField(
             model_name='expectedbackupjob',
@@ -93,7 +93,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='expectedbackupjob',
             name='proof_lost',
-            field=models.JSONField(editable=False, null=True, verbose_name='reason without proof'),
+            field=models.JSONField(editable=False, null=True, verbose_name='why it is not proven'),
         ),
         migrations.AddField(
             model_name='expectedbackupjob',

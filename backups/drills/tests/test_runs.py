@@ -11,7 +11,7 @@ from django_q.models import OrmQ
 
 from backups import findings
 from backups.drills import children, runs
-from backups.drills.outcomes import PROVEN, SandboxDown
+from backups.drills.outcomes import PROVEN, Outcome, SandboxDown
 from backups.drills.tests.dumps import sqlite_dump, store
 from backups.models import DrillSandbox, ExpectedBackupJob, RestoreDrill
 from portal.work.jobs import AlreadyRunning
@@ -147,6 +147,18 @@ def test_sandbox_that_is_down_is_a_finding_and_no_failed_proof(make_stored_job, 
     runs.run_due()
 
     assert not list(findings.sandboxes_down(timezone.now()))
+
+
+def test_drill_of_mariadb_ends_the_problem_of_the_sandbox_that_it_shares_with_mysql(
+    make_stored_job, monkeypatch
+) -> None:
+    make_stored_job("a")
+    DrillSandbox.objects.create(engine="mysql", trouble="connection refused")
+    monkeypatch.setattr(children, "restore_dump", lambda *args, **kwargs: Outcome(engine="mariadb", status=PROVEN))
+
+    runs.run_due()
+
+    assert not DrillSandbox.objects.exists()
 
 
 def test_stored_file_that_is_gone_is_a_failed_drill(make_stored_job, settings) -> None:
