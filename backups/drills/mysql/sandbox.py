@@ -160,6 +160,8 @@ class Sandbox:
         head = statements.read_head(text)
         if statements.is_compound(head):
             outcome.fail(NOT_RUN.format("Compound statement"), line)
+        elif statements.fills_table(text, head):
+            outcome.fail(NOT_RUN.format("CREATE TABLE ... SELECT"), line)
         elif (name := statements.used_database(head)) is not None:
             self.use(name, outcome)
         elif change := statements.changed_database(head):
@@ -235,7 +237,7 @@ class Sandbox:
         if name not in self.databases and len(self.databases) >= MAX_DATABASES:
             raise pymysql.DataError(0, f"more than {MAX_DATABASES} databases")
         target = self.databases.setdefault(name, f"{self.name}_{len(self.databases) + 1}")
-        self.send(f"CREATE DATABASE IF NOT EXISTS {quote(target)}".encode())
+        self.send(f"CREATE DATABASE IF NOT EXISTS {quote(target)} CHARACTER SET utf8mb4".encode())
 
     def with_names_of_dump(self, message: str) -> str:
         for name, database in self.databases.items():

@@ -82,7 +82,6 @@ class Server:
         self.product = MARIADB if "mariadb" in version.lower() else MYSQL
         self.version = "-".join(version.split("-")[:2]) if self.product == MARIADB else version.split("-")[0]
         self.has_events, self.host = bool(has_events), account.rpartition("@")[2]
-        fetch(admin, f"SET SESSION lock_wait_timeout = {LOCK_SECONDS}")
 
     @property
     def label(self) -> str:
@@ -98,7 +97,8 @@ class Server:
     def create(self, name: str) -> None:
         """Make the databases `name` and `name_0`, and two users of the databases `name_...`.
 
-        Events would change rows while they are counted, so there are none where the server runs them.
+        Events would change rows while they are counted, so there are none where the server runs them. Dumps have no
+        temporary tables, whose size nobody could see.
         """
         writer, reader = users_of(name)
         pattern = f"{quote(escape_pattern(name + '_') + '%')}.*"
@@ -107,10 +107,10 @@ class Server:
         for user in (writer, reader):
             fetch(self.admin, f"CREATE USER {self.account(user)} IDENTIFIED BY '{secrets.token_urlsafe(24)}aA1-'")
         fetch(self.admin, f"GRANT ALL ON {pattern} TO {self.account(writer)}")
-        if self.has_events:
-            fetch(self.admin, f"REVOKE EVENT ON {pattern} FROM {self.account(writer)}")
+        refused = "CREATE TEMPORARY TABLES, EVENT" if self.has_events else "CREATE TEMPORARY TABLES"
+        fetch(self.admin, f"REVOKE {refused} ON {pattern} FROM {self.account(writer)}")
         fetch(self.admin, f"GRANT SELECT, SHOW VIEW ON {pattern} TO {self.account(reader)}")
-        fetch(self.admin, f"CREATE DATABASE {quote(name + '_0')}")
+        fetch(self.admin, f"CREATE DATABASE {quote(name + '_0')} CHARACTER SET utf8mb4")
 
     def log_in(self, user: str, **options: Any) -> Connection:
         """Return a connection of a drill's user, whose password is a new one each time."""
@@ -153,6 +153,7 @@ class Server:
     def drop(self, name: str) -> None:
         """Drop everything of the drill of that name, whatever of it there is."""
         users = users_of(name)
+        fetch(self.admin, f"SET SESSION lock_wait_timeout = {LOCK_SECONDS}")
         self.end_sessions(users)
         databases = "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME LIKE %s"
         for (database,) in fetch(self.admin, databases, escape_pattern(name + "_") + "%"):
@@ -172,7 +173,7 @@ class Meter:
 
     def __init__(self, server: Server, name: str) -> None:
         self.admin, self.pattern = server.admin, escape_pattern(name + "_") + "%"
-        self.last = 0
+        self.product, self.parts = server.product, dict[str, int]()
         table = MARIADB_TABLESPACES if server.product == MARIADB else MYSQL_TABLESPACES
         self.tablespaces = f"SELECT COALESCE(SUM(FILE_SIZE), 0) FROM information_schema.{table} WHERE NAME LIKE %s"  # noqa: S608
         try:
@@ -180,20 +181,38 @@ class Meter:
         except pymysql.Error:  # it takes the privilege PROCESS
             self.tablespaces = ""
         self.spilled_before = self._spilled()
+        # A table may be locked while it is made. `Server.drop` waits longer.
+        fetch(self.admin, "SET SESSION lock_wait_timeout = 1")
 
     def measure(self) -> int:
-        """Return what tables take and statements have written to temporary tables; on error, the last size."""
-        with suppress(pymysql.Error, OSError):
-            self.last = self.measure_tables() + self._spilled() - self.spilled_before
-        return self.last
+        """Return what tables take and statements hold in memory and temporary tables; parts may be of last time."""
+        for part in (self._measure_tablespaces, self._measure_others, self._measure_memory, self._measure_spilled):
+            with suppress(pymysql.Error, OSError):
+                self.parts[part.__name__] = part()
+        return sum(self.parts.values())
 
     def measure_tables(self) -> int:
+        return self._measure_tablespaces() + self._measure_others()
+
+    def _measure_tablespaces(self) -> int:
+        return int(fetch(self.admin, self.tablespaces, self.pattern)[0][0]) if self.tablespaces else 0
+
+    def _measure_others(self) -> int:
+        """Return the size of the tables that have no tablespaces, as the server estimates it."""
         sums = "SELECT COALESCE(SUM(DATA_LENGTH + INDEX_LENGTH), 0) FROM information_schema.TABLES"
         sums += " WHERE TABLE_SCHEMA LIKE %s AND TABLE_TYPE <> 'VIEW'"
-        if not self.tablespaces:
-            return int(fetch(self.admin, sums, self.pattern)[0][0])
-        size = int(fetch(self.admin, self.tablespaces, self.pattern)[0][0])
-        return size + int(fetch(self.admin, sums + " AND ENGINE <> 'InnoDB'", self.pattern)[0][0])
+        sums += " AND ENGINE <> 'InnoDB'" if self.tablespaces else ""
+        return int(fetch(self.admin, sums, self.pattern)[0][0])
+
+    def _measure_memory(self) -> int:
+        """Return the bytes of memory of the drill's sessions, which MariaDB knows."""
+        if self.product != MARIADB:
+            return 0
+        used = "SELECT COALESCE(SUM(MEMORY_USED), 0) FROM information_schema.PROCESSLIST WHERE USER LIKE %s"
+        return int(fetch(self.admin, used, self.pattern.removesuffix("\\_%") + "%")[0][0])
+
+    def _measure_spilled(self) -> int:
+        return self._spilled() - self.spilled_before
 
     def _spilled(self) -> int:
         """Return the bytes that MariaDB has written to temporary tables, of all its users."""

@@ -56,6 +56,10 @@ _SERVER = re.compile(
 )
 _EVENT = re.compile(r"(?:CREATE (?:OR REPLACE )?|ALTER |DROP )(?:DEFINER ?= ?\S+ )?EVENT\b", re.IGNORECASE)
 _COMPOUND = re.compile(r"BEGIN(?! WORK\Z)\b.|SET STATEMENT\b", re.IGNORECASE)
+# The size of a table that is filled while it is made cannot be seen.
+_FILLED = re.compile(
+    rb"(?s)'(?:[^'\\]|\\.)*+'|\"(?:[^\"\\]|\\.)*+\"|`[^`]*+`|/\*(?!M?!).*?\*/|(\bSELECT\b)", re.IGNORECASE
+)
 _MODE = re.compile(r"SET\b.*\b(?:sql_mode|foreign_key_checks)\b", re.IGNORECASE)
 _ACCOUNT = rb"(?:`[^`]*+`|'[^']*+'|\"[^\"]*+\"|[\w$.%-]++)"
 _DEFINER = re.compile(
@@ -142,6 +146,13 @@ def is_about_events(head: str) -> bool:
 def is_compound(head: str) -> bool:
     """Return True for statements that hold others: BEGIN NOT ATOMIC and SET STATEMENT ... FOR."""
     return _COMPOUND.match(head) is not None
+
+
+def fills_table(text: bytes, head: str) -> bool:
+    """Return True for CREATE TABLE ... SELECT, which no dump program writes."""
+    return re.match(r"CREATE (?:OR REPLACE )?TABLE\b", head, re.IGNORECASE) is not None and any(
+        found[1] for found in _FILLED.finditer(text)
+    )
 
 
 def makes_schema(words: list[str], head: str) -> bool:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from contextlib import closing
+from itertools import count
 from typing import Any
 
 import pytest
 
 from backups.drills.assertions import Assertion
-from backups.drills.mysql import server
-from backups.drills.outcomes import FAILED, PROVEN, Outcome
+from backups.drills.limits import Limits
+from backups.drills.mysql import sandbox, server
+from backups.drills.outcomes import FAILED, PROVEN, UNSUPPORTED, Outcome, QueryFailed, SandboxDown
+from backups.drills.recognition import DumpKind
+from backups.drills.tests.mysql_factories import TABLE, ask, leftovers, make_dump
+from portal.tests.helpers.waiting import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.one_database("drills have a server of their own")]
-HEAD = b"-- MariaDB dump 10.19  Distrib 10.11.6-MariaDB\n--\n-- Server version\t10.11.6-MariaDB\n\n"
-END = b"\n-- Dump completed on 2026-11-20 13:04:00\n"
-TABLE = b"CREATE TABLE `a` (`id` int PRIMARY KEY, `name` text);\nINSERT INTO `a` VALUES (1,'Anna'),(2,'B;\\'ert');\n"
 
 
 @pytest.fixture
@@ -23,19 +27,9 @@ def restored(restore: Callable[..., Outcome], mariadb: str) -> Callable[..., Out
     """Restore statements between the first and last lines of a dump."""
 
     def restored(statements: bytes, *assertions: Any, **given: Any) -> Outcome:
-        return restore(HEAD + statements + END, *assertions, **{"DRILL_MYSQL_URL": mariadb} | given)
+        return restore(make_dump(statements), *assertions, **{"DRILL_MYSQL_URL": mariadb} | given)
 
     return restored
-
-
-def leftovers(url: str) -> list[str]:
-    with closing(server.connect(server.parse_url(url))) as admin:
-        found = server.fetch(
-            admin,
-            "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME LIKE 'vigie%'"
-            " UNION ALL SELECT USER FROM mysql.user WHERE USER LIKE 'vigie%'",
-        )
-    return [name for (name,) in found]
 
 
 def test_rows_of_each_table_are_counted_and_nothing_is_left(restored: Any, mariadb: str) -> None:
@@ -50,3 +44,128 @@ def test_error_of_a_row_names_the_table_and_no_value(restored: Any) -> None:
     outcome = restored(TABLE + b"INSERT INTO `a` VALUES (1,'secret');\n")
     assert outcome.status == FAILED
     assert outcome.errors == [{"line": 7, "message": "INSERT `a`: ER_DUP_ENTRY"}]
+
+
+def test_server_that_cannot_be_reached_is_no_failure_of_the_dump(restored: Any) -> None:
+    with pytest.raises(SandboxDown, match="Can't connect to MySQL server on"):
+        restored(TABLE, DRILL_MYSQL_URL="mysql://root:se%40cret@127.0.0.1:1")
+
+
+def test_refusal_does_not_show_the_password(restored: Any, mariadb: str) -> None:
+    with pytest.raises(SandboxDown, match="Access denied for user 'root'") as caught:
+        restored(TABLE, DRILL_MYSQL_URL=mariadb.replace("root@", "root:se%40cret@"))
+    assert "cret" not in str(caught.value)
+
+
+def test_without_an_address_the_dump_is_unsupported(restored: Any) -> None:
+    assert restored(TABLE, DRILL_MYSQL_URL="").status == UNSUPPORTED
+
+
+def test_administrator_needs_few_privileges(restored: Any, mariadb: str) -> None:
+    ask(mariadb, "CREATE USER operator@localhost IDENTIFIED BY 'a:b/c%d'")
+    ask(mariadb, "GRANT CREATE USER ON *.* TO operator@localhost")
+    ask(mariadb, "GRANT ALL ON `vigie\\_drill\\_%`.* TO operator@localhost WITH GRANT OPTION")
+    outcome = restored(TABLE, DRILL_MYSQL_URL=mariadb.replace("root@", "operator:a%3Ab%2Fc%25d@"))
+    ask(mariadb, "DROP USER operator@localhost")
+    assert (outcome.status, outcome.rows) == (PROVEN, {"a": 2})
+    assert outcome.size > 0
+
+
+def test_server_with_a_database_for_everybody_is_refused(restored: Any, mariadb: str) -> None:
+    ask(mariadb, "CREATE DATABASE open_to_all")
+    ask(mariadb, "GRANT SELECT ON open_to_all.* TO PUBLIC")
+    try:
+        with pytest.raises(SandboxDown, match="Every user of the server may use its databases open_to_all"):
+            restored(TABLE)
+    finally:
+        ask(mariadb, "DROP DATABASE open_to_all")
+        ask(mariadb, "REVOKE SELECT ON open_to_all.* FROM PUBLIC")
+    assert leftovers(mariadb) == []
+
+
+def test_assertion_can_only_read(restored: Any) -> None:
+    queries = [
+        "DELETE FROM a",
+        "INSERT INTO a VALUES (3, '')",
+        "CREATE TABLE b (i int)",
+        "SELECT 1 INTO OUTFILE '/tmp/out'",
+        "SELECT COUNT(*) FROM mysql.user",
+    ]
+    outcome = restored(TABLE, *(Assertion(query, query, "equal", "1") for query in queries))
+    assert [found["ok"] for found in outcome.assertions] == [False] * len(queries)
+    assert all("denied" in found["error"] or "READ ONLY" in found["error"] for found in outcome.assertions)
+    assert outcome.rows == {"a": 2}
+
+
+def test_assertion_with_a_million_rows_is_not_one_value(restored: Any) -> None:
+    outcome = restored(TABLE, Assertion("", "SELECT seq FROM seq_1_to_1000000", "equal", "1"))
+    assert "Not one value" in outcome.assertions[0]["error"]
+
+
+def test_assertion_has_a_time_limit(restored: Any, monkeypatch: pytest.MonkeyPatch, mariadb: str) -> None:
+    limits = Limits(60, None)
+    with closing(sandbox.Sandbox(mariadb, DumpKind("mariadb"), limits)) as opened:
+        opened.restore([make_dump(TABLE)], Outcome())
+        monkeypatch.setattr(sandbox, "QUERY_SECONDS", 0.1)
+        with pytest.raises(QueryFailed, match="max_statement_time"):
+            opened.evaluate("SELECT SLEEP(1e9) FROM a")
+
+
+def test_living_drill_is_not_swept(mariadb: str) -> None:
+    limits = Limits(60, None)
+    with closing(sandbox.Sandbox(mariadb, DumpKind("mariadb"), limits)) as opened:
+        sandbox.sweep_databases({"mysql_url": mariadb})
+        opened.restore([make_dump(TABLE)], outcome := Outcome())
+        opened.inspect(outcome)
+    assert outcome.rows == {"a": 2}
+
+
+@pytest.mark.parametrize("moment", range(12))
+def test_nothing_is_left_of_a_killed_drill(mariadb: str, moment: int) -> None:
+    child = os.fork()
+    if child == 0:
+        try:
+            kill_at(moment)
+            opened = sandbox.Sandbox(mariadb, DumpKind("mariadb"), Limits(60, None))
+            opened.restore([make_dump(TABLE)], outcome := Outcome())
+            opened.inspect(outcome)
+            os.kill(os.getpid(), signal.SIGKILL)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    wait_for("everything is swept", lambda: sweep_is_complete(mariadb))
+
+
+def kill_at(moment: int) -> None:
+    """Let this process kill itself before the statement of that number."""
+    asked = count(0)
+    real = server.fetch
+
+    def fetch(*arguments: Any) -> Any:
+        if next(asked) == 2 * moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*arguments)
+
+    server.fetch = sandbox.fetch = fetch
+
+
+def test_endless_statement_of_a_killed_drill_is_ended(mariadb: str) -> None:
+    started, told = os.pipe()
+    child = os.fork()
+    if child == 0:
+        opened = sandbox.Sandbox(mariadb, DumpKind("mariadb"), Limits(60, None))
+        os.write(told, b"!")
+        opened.restore([make_dump(TABLE + b"SELECT SLEEP(1e9) FROM a;\n")], Outcome())
+        os._exit(0)
+    assert os.read(started, 1) == b"!"
+    sleeping = "SELECT 1 FROM information_schema.PROCESSLIST WHERE INFO LIKE 'SELECT SLEEP%'"
+    wait_for("the statement runs", lambda: ask(mariadb, sleeping))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    wait_for("everything is swept", lambda: sweep_is_complete(mariadb))
+
+
+def sweep_is_complete(url: str) -> bool:
+    """Sweep. The server releases the lock of a killed drill once it notices its end."""
+    sandbox.sweep_databases({"mysql_url": url})
+    return leftovers(url) == []
