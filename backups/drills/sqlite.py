@@ -24,9 +24,11 @@ HEAP_BYTES = 512 * 1024 * 1024
 PRAGMAS = frozenset(
     {
         "foreign_keys", "writable_schema", "user_version", "application_id", "encoding", "auto_vacuum",
-        "integrity_check", "foreign_key_check", "page_count", "max_page_count",
+        "integrity_check", "foreign_key_check",
     }
 )  # fmt: skip
+# What the extensions FTS3 and FTS5 read.
+READABLE_PRAGMAS = frozenset({"data_version", "page_count", "page_size"})
 REFUSED_ACTIONS = frozenset({sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH})
 REFUSED_FUNCTIONS = frozenset({"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer"})
 # Tables in which the extensions FTS3, FTS5 and R-Tree keep the content of a virtual table.
@@ -34,7 +36,7 @@ SHADOWS = ("config", "content", "data", "docsize", "idx", "node", "parent", "row
 TABLES = (
     "SELECT name, sql FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
 )
-SCHEMA = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY rowid"
+SCHEMA = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY rowid"
 # Errors about rows that name tables, columns and constraints only. The text of others may hold a value.
 HARMLESS = re.compile(
     r"(?:UNIQUE|NOT NULL|CHECK|FOREIGN KEY) constraint failed|no such table: "
@@ -42,6 +44,15 @@ HARMLESS = re.compile(
     r"|datatype mismatch|database or disk is full|out of memory|interrupted"
 )
 ABOUT_ROWS = re.compile(rb"(?i)(?:INSERT|REPLACE|UPDATE|DELETE|SELECT|WITH|VALUES)\b")
+VERBS = frozenset(
+    {
+        "ALTER", "ANALYZE", "ATTACH", "BEGIN", "COMMIT", "CREATE", "DELETE", "DETACH", "DROP", "END", "EXPLAIN",
+        "INSERT", "PRAGMA", "REINDEX", "RELEASE", "REPLACE", "ROLLBACK", "SAVEPOINT", "SELECT", "UPDATE", "VACUUM",
+        "VALUES", "WITH",
+    }
+)  # fmt: skip
+UNKNOWN_STATEMENT = "Unknown statement: syntax error"
+STARTS_TRANSACTION = re.compile(rb"\s*(?:PRAGMA foreign_keys=OFF;\s*)?BEGIN\b")
 TRANSACTION = re.compile(rb"(?i)(?:BEGIN|COMMIT|END)\b[\sA-Z]*;?\Z")
 Rows = list[tuple[Any, ...]]
 
@@ -50,10 +61,14 @@ def authorize(action: int, first: str | None, second: str | None, database: str 
     """Refuse other databases, extensions, and pragmas beyond PRAGMAS: `sqlite3.Connection.set_authorizer`."""
     is_refused = (
         action in REFUSED_ACTIONS
-        or (action == sqlite3.SQLITE_PRAGMA and (first or "").lower() not in PRAGMAS)
+        or (action == sqlite3.SQLITE_PRAGMA and not is_harmless_pragma((first or "").lower(), second))
         or (action == sqlite3.SQLITE_FUNCTION and (second or "").lower() in REFUSED_FUNCTIONS)
     )
     return sqlite3.SQLITE_DENY if is_refused else sqlite3.SQLITE_OK
+
+
+def is_harmless_pragma(name: str, value: str | None) -> bool:
+    return name in PRAGMAS or (name in READABLE_PRAGMAS and value is None)
 
 
 def authorize_reading(action: int, first: str | None, second: str | None, *rest: str | None) -> int:
@@ -80,8 +95,7 @@ class Sandbox:
             "synchronous = OFF",
             "locking_mode = EXCLUSIVE",
             "temp_store = MEMORY",
-            "cache_size = -16000",
-            "trusted_schema = OFF",
+            "cache_size = -16000",  # trusted_schema stays ON: without it, CHECK (JSON_VALID(...)) fails before 3.41
         ):
             self.query(f"PRAGMA {pragma}")
         self.connection.set_progress_handler(limits.is_over, 10_000)
@@ -96,11 +110,12 @@ class Sandbox:
 
     def restore(self, pieces: Iterable[bytes], outcome: Outcome) -> None:
         """Run the script. Raises Aborted at a limit."""
-        self.connection.set_authorizer(authorize)
         line = 1
         for chunk in cut_chunks(pieces):
             self.limits.raise_if_reached()
-            self.connection.execute(f"PRAGMA max_page_count = {self.limits.max_bytes // PAGE_BYTES}")
+            self.connection.set_authorizer(None)
+            self.query(f"PRAGMA max_page_count = {self.limits.max_bytes // PAGE_BYTES}")
+            self.connection.set_authorizer(authorize)
             self.run_chunk(chunk, line, outcome)
             line += chunk.count(b"\n")
         if self.connection.in_transaction:
@@ -108,8 +123,8 @@ class Sandbox:
 
     def run_chunk(self, chunk: bytes, line: int, outcome: Outcome) -> None:
         """Run many statements at once; if one fails, each on its own, which is slow but tells which and why."""
-        # `executescript` commits first what is open. Later chunks begin anew, or each row would be a transaction.
-        begin = "" if line == 1 else "BEGIN;"
+        # `executescript` commits first what is open, and a failing chunk is rolled back.
+        begin = "" if line == 1 and STARTS_TRANSACTION.match(chunk) else "BEGIN;"
         try:
             self.connection.executescript(begin + chunk.decode("utf-8"))
         except (sqlite3.Error, MemoryError, ValueError):
@@ -136,6 +151,7 @@ class Sandbox:
     def inspect(self, outcome: Outcome) -> None:
         """Count rows, keep the schema, and check the file and its references. Raises Aborted at a limit."""
         try:
+            self.query("PRAGMA writable_schema = RESET")  # virtual tables that the script has written into the schema
             for (problem,) in self.query("PRAGMA integrity_check(10)"):
                 if problem != "ok":
                     outcome.fail("integrity_check: the restored database is damaged")
@@ -194,7 +210,9 @@ def describe(error: Exception, statement: bytes) -> str:
     """Return what went wrong, without values of rows."""
     if isinstance(error, MemoryError):
         return OUT_OF_MEMORY
-    verb = statement.split(None, 1)[0].decode("ascii", "replace").upper()[:20]
+    verb = statement.split(None, 1)[0].rstrip(b";").decode("ascii", "replace").upper()
+    if verb not in VERBS:  # it may be part of a value, in a script whose quotes are wrong
+        return UNKNOWN_STATEMENT
     if not isinstance(error, sqlite3.Error):
         return f"{verb}: not valid UTF-8, or a zero byte"
     is_harmless = not ABOUT_ROWS.match(statement) or HARMLESS.match(str(error))

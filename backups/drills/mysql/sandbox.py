@@ -28,6 +28,7 @@ from backups.drills.mysql.server import (
     drop_leftovers,
     escape_pattern,
     fetch,
+    forget_result,
     parse_url,
     quote,
     users_of,
@@ -83,6 +84,8 @@ class Sandbox:
 
     def close(self) -> None:
         """Drop everything. What cannot be dropped now is left to the next sweep."""
+        with suppress(AttributeError):  # not yet opened
+            forget_result(self.cursor)
         with suppress(pymysql.Error, OSError, AttributeError), closing(self.admin):
             self.server.drop(self.name)
 
@@ -106,6 +109,7 @@ class Sandbox:
             except (pymysql.Error, OSError):
                 raise SandboxDown(MYSQL, "The server went away during the restore.") from None
             outcome.fail("The script has ended its own connection.", failed)
+        forget_result(self.cursor)
         with suppress(pymysql.Error):
             self.writer.close()
 
@@ -295,7 +299,10 @@ class Sandbox:
             if not (self.databases and errors.misses_database(error)):
                 raise
             cursor.execute(statements.rename_databases(query.encode(), self.databases))
-        return list(cursor.fetchmany(2)) if cursor.description else []
+        try:
+            return list(cursor.fetchmany(2)) if cursor.description else []
+        finally:
+            forget_result(cursor)
 
 
 def sweep_databases(task: dict[str, Any]) -> None:

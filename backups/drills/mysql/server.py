@@ -53,6 +53,12 @@ def fetch(connection: Connection, sql: str, *values: Any) -> Rows:
         return list(cursor.fetchall())
 
 
+def forget_result(cursor: Any) -> None:
+    """Forget an unfinished result, which PyMySQL would try to read to its end when it is collected."""
+    if cursor._result is not None:
+        cursor._result.unbuffered_active = False
+
+
 def quote(name: str) -> str:
     return "`" + name.replace("`", "``") + "`"
 
