@@ -54,6 +54,8 @@ class Dialect:
 _STRING, _QUOTED_NAME, _BACKQUOTED = rb"'[^']*+'", rb'"[^"]*+"', rb"`[^`]*+`"
 _ESCAPED_STRING, _ESCAPED_QUOTED = rb"'(?:[^'\\]++|\\.)*+'", rb'"(?:[^"\\]++|\\.)*+"'
 _LINE_COMMENT, _BLOCK_COMMENT = rb"--[^\n]*+\n", rb"/\*[^*]*+(?:\*(?!/)[^*]*+)*+\*/"
+# Characters that do not begin a comment, whose end may not have been read yet.
+_ALONE = rb"-(?!-)|/(?!\*)"
 _WORD = rb"[A-Za-z_\x80-\xff][A-Za-z0-9_$\x80-\xff]*+"
 _TAG = rb"\$(?:[A-Za-z_\x80-\xff][A-Za-z0-9_\x80-\xff]*+)?\$"
 
@@ -86,7 +88,8 @@ POSTGRESQL = Dialect(
     blank=rb"\s++|" + _LINE_COMMENT + rb"|" + _BLOCK_COMMENT + rb"|;",
     special=rb"""'"$;/\\A-Za-z_\x80-\xff-""",
     token=rb"[eE]" + _ESCAPED_STRING + rb"|"
-    + rb"|".join([_WORD, _STRING, _QUOTED_NAME, _LINE_COMMENT, _BLOCK_COMMENT, rb"[-/\\]|\$(?!" + _TAG[2:] + rb")"]),
+    + rb"|".join([_WORD, _STRING, _QUOTED_NAME, _LINE_COMMENT, _BLOCK_COMMENT, _ALONE])
+    + rb"|\\|\$(?!" + _TAG[2:] + rb")",
     command=rb"\\[^\n]*+\n?",
     quote=_TAG,
     goes_on=is_in_body,
@@ -94,7 +97,7 @@ POSTGRESQL = Dialect(
 SQLITE = Dialect(
     blank=rb"\s++|" + _LINE_COMMENT + rb"|" + _BLOCK_COMMENT + rb"|;",
     special=rb"""'"`\[;/-""",
-    token=rb"|".join([_STRING, _QUOTED_NAME, _BACKQUOTED, rb"\[[^\]]*+\]", _LINE_COMMENT, _BLOCK_COMMENT, rb"[-/\[]"]),
+    token=rb"|".join([_STRING, _QUOTED_NAME, _BACKQUOTED, rb"\[[^\]]*+\]", _LINE_COMMENT, _BLOCK_COMMENT, _ALONE]),
     goes_on=is_in_trigger,
 )  # fmt: skip
 MYSQL = Dialect(
@@ -103,7 +106,7 @@ MYSQL = Dialect(
     comment=rb"--(?=\s)|#|/\*(?!M?!(?!999999))",
     special=rb"""'"`#;/-""",
     token=rb"--(?=\s)[^\n]*+\n|#[^\n]*+\n|"
-    + rb"|".join([_ESCAPED_STRING, _ESCAPED_QUOTED, _BACKQUOTED, _BLOCK_COMMENT, rb"[-/]"]),
+    + rb"|".join([_ESCAPED_STRING, _ESCAPED_QUOTED, _BACKQUOTED, _BLOCK_COMMENT, rb"-(?!-\s)|/(?!\*)"]),
     command=rb"(?i)DELIMITER[ \t]++[^\n]*+\n?|\\[^\n]*+\n?",
 )  # fmt: skip
 
