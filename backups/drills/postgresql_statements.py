@@ -78,7 +78,12 @@ def left_out(statement: bytes) -> LeftOut | None:
 
 # What a dump of `pg_dump --clean` or `-n public` does in an empty database.
 _ABSENT = frozenset({"42P01", "42704", "42883", "3F000", "42703"})
-_DROPS = re.compile(rb"(?is)DROP\b|ALTER\s+TABLE\s.*\sDROP\s+CONSTRAINT\b|ALTER\s.*\sDETACH\s+PARTITION\b")
+_DROPS = re.compile(
+    rb"(?is)DROP\b|ALTER\s+TABLE\s.*\sDROP\s+(?:CONSTRAINT|DEFAULT|EXPRESSION|IDENTITY)\b|ALTER\s.*\sDETACH\s+PARTITION\b"
+    rb"|SELECT\s+pg_catalog\.lo_unlink\("
+)
+# Statistics of the planner, which versions before 18 cannot take.
+_STATISTICS = re.compile(rb"(?is)SELECT\s+\*\s+FROM\s+pg_catalog\.pg_restore_\w+_stats\(")
 _PUBLIC = re.compile(
     rb'(?is)CREATE\s+SCHEMA\s+(?:IF\s+NOT\s+EXISTS\s+)?"?public"?\s*;|COMMENT\s+ON\s+SCHEMA\s+"?public\b'
 )
@@ -94,6 +99,8 @@ def forgiven(statement: bytes, sqlstate: str) -> LeftOut | None:
     if sqlstate == _ABORTED:
         return LeftOut()  # the error that aborted the transaction has been counted
     if _DROPS.match(statement) and sqlstate in _ABSENT:
+        return LeftOut()
+    if _STATISTICS.match(statement) and sqlstate == "42883":
         return LeftOut()
     if _PUBLIC.match(statement) and sqlstate in (_DUPLICATE_SCHEMA, _REFUSED):
         return LeftOut()

@@ -38,8 +38,8 @@ def restore(tmp_path: Path) -> Callable[..., Outcome]:
 
 
 @pytest.fixture(scope="session")
-def postgres_16() -> Iterator[str]:
-    """The address of a server of the test requirements' PostgreSQL."""
+def postgres_18() -> Iterator[str]:
+    """The address of a server of the test requirements' PostgreSQL, version 18."""
     with temporary_postgres(is_durable=False) as url:
         yield url
 

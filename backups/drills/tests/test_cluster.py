@@ -17,7 +17,7 @@ from backups.drills import cluster, postgresql
 from backups.drills.limits import Limits
 from backups.drills.outcomes import POSTGRESQL, PROVEN, Outcome, SandboxDown
 from backups.drills.recognition import DumpKind
-from backups.drills.tests.test_postgresql import COPY, END, HEAD, TABLE
+from backups.drills.tests.test_postgresql import COPY, END, HEAD, TABLE, leftovers
 from portal.tests.helpers.waiting import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.one_database("drills have a server of their own")]
@@ -129,3 +129,21 @@ def test_newest_installed_server_is_found(monkeypatch: pytest.MonkeyPatch, tmp_p
             (folder / "initdb").touch()
     monkeypatch.setattr(cluster, "INSTALLED", (f"{tmp_path}/*/bin",))
     assert cluster.find_binaries() == tmp_path / "15" / "bin"
+
+
+def test_prepared_transaction_does_not_keep_its_database(restore: Callable[..., Outcome], temporary: Path) -> None:
+    binaries = temporary / "bin"
+    binaries.mkdir()
+    (binaries / "postgres").symlink_to(BINARIES / "postgres")
+    settings = 'echo "max_prepared_transactions = 5" >>"$2/postgresql.conf"'
+    (binaries / "initdb").write_text(f'#!/bin/sh\n"{BINARIES}/initdb" "$@" && {settings}\n')
+    for path in (binaries, binaries / "initdb"):
+        path.chmod(0o755)
+    keeper = cluster.Keeper(binaries, temporary)
+    try:
+        dump = HEAD + TABLE + b"BEGIN;\nINSERT INTO a VALUES (1);\nPREPARE TRANSACTION 'left';\n" + END
+        outcome = restore(dump, DRILL_POSTGRES_URL=keeper.url)
+        assert (outcome.status, outcome.rows) == (PROVEN, {"public.a": 0})
+        assert leftovers(keeper.url) == []
+    finally:
+        keeper.close()

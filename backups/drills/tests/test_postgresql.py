@@ -19,11 +19,11 @@ COPY = b"COPY public.a (id, name) FROM stdin;\n1\tAnna\n2\tBert\n\\.\n"
 
 
 @pytest.fixture
-def restored(restore: Callable[..., Outcome], postgres_16: str) -> Callable[..., Outcome]:
+def restored(restore: Callable[..., Outcome], postgres_18: str) -> Callable[..., Outcome]:
     """Restore statements between the first and last lines of a dump."""
 
     def restored(statements: bytes, *assertions: Any, **given: Any) -> Outcome:
-        return restore(HEAD + statements + END, *assertions, DRILL_POSTGRES_URL=postgres_16, **given)
+        return restore(HEAD + statements + END, *assertions, DRILL_POSTGRES_URL=postgres_18, **given)
 
     return restored
 
@@ -45,9 +45,9 @@ def test_rows_of_each_table_are_counted(restored: Any) -> None:
     assert outcome.size > 0
 
 
-def test_nothing_is_left_after_a_drill(restored: Any, postgres_16: str) -> None:
+def test_nothing_is_left_after_a_drill(restored: Any, postgres_18: str) -> None:
     restored(TABLE + COPY)
-    assert leftovers(postgres_16) == []
+    assert leftovers(postgres_18) == []
 
 
 def test_error_in_a_row_names_its_line_and_no_value(restored: Any) -> None:
