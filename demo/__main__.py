@@ -147,6 +147,7 @@ def print_where_to_look(url: str, data: Path, tested: Beta) -> None:
         f"  {url}/admin/usage/guardianreport/    usage digests: active users, features, errors",
         f"  {usage.mail_folder(data)}    the same digests as mails",
         f"  {url}/admin/backups/expectedbackupjob/    expected backups: which databases are protected",
+        f"  {url}/admin/backups/restoredrill/    restore drills: which backups came back, and which did not",
         f"  {url}/admin/monitoring/target/    targets: status, uptime and response times",
         f"  {url}/admin/monitoring/incident/    incidents: status, assignee and root cause",
         *tested.where_to_look(),

@@ -6,6 +6,7 @@ Most servers deposit to a folder, as over SFTP, and one over HTTP. Past deposits
 from __future__ import annotations
 
 import csv
+import json
 import os
 import random
 import shutil
@@ -21,8 +22,10 @@ from typing import Any
 import requests
 from vigie_client import DepositFolder, DepositPortal, Dump, deposit, make_session
 
+from demo import restores
 from demo.commands import manage, portal_command
 from demo.fleet import Machine
+from demo.restores import BREST
 
 SAMPLES = Path(__file__).parent / "deposits"
 SAMPLES_AT = datetime(2025, 6, 12, 20, 30, tzinfo=UTC)
@@ -31,24 +34,28 @@ PARIS, LILLE, NANTES, BATCH = "SRV-PARIS-DB", "SRV-LILLE-DB", "SRV-NANTES-DB", "
 COLUMNS = ("agent_id", "database_name", "company_name", "city", "expected_hour_utc", "expected_minute_utc")
 
 
-class Scanner:
-    """Runs the portal's scanner as of a given time for one machine, in one process for all scans."""
+class Past:
+    """Has the portal scan as of a given time, and restore what it stored, in one process for all calls."""
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
-            portal_command("past_scans"),
+            portal_command("past_backups"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
 
     def scan(self, at: datetime, agent: str) -> None:
+        self.call("scan", at.isoformat(), agent)
+
+    def call(self, *call: str) -> None:
+        """Run a function of `past_backups`, given by its name and arguments."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.write(f"{at.isoformat()} {agent}\n")
+        self.process.stdin.write(f"{json.dumps(call)}\n")
         self.process.stdin.flush()
         if self.process.stdout.readline() != "done\n":
-            raise RuntimeError("the scan of the past failed")
+            raise RuntimeError(f"the portal failed to {call[0]}")
 
     def stop(self) -> None:
         self.process.communicate()
@@ -62,13 +69,16 @@ class Servers:
     deposits: Path
     expected: datetime
 
-    def database(self, name: str, rows: int) -> Path:
+    def database(self, name: str, rows: int, payments: int = 0) -> Path:
         """Dump a database with `rows` invoices, like `sqlite3 .dump`. Return the path."""
         rng = random.Random(name)  # noqa: S311 - a play, not a secret
         connection = sqlite3.connect(":memory:")
         connection.execute("CREATE TABLE invoice (id INTEGER PRIMARY KEY, customer TEXT, cents INTEGER)")
         invoices = ((n, f"customer {rng.randrange(900)}", rng.randrange(10**6)) for n in range(rows))
         connection.executemany("INSERT INTO invoice VALUES (?, ?, ?)", invoices)
+        if payments:
+            connection.execute("CREATE TABLE payment (id INTEGER PRIMARY KEY, invoice INTEGER REFERENCES invoice)")
+            connection.executemany("INSERT INTO payment VALUES (?, ?)", ((n, n) for n in range(payments)))
         path = self.folder / f"{name}.sql"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("\n".join(connection.iterdump()), encoding="utf-8")
@@ -91,6 +101,7 @@ class Servers:
             *((PARIS, name, "Exemple SARL", "Paris", hour, minute) for name in ("facturation", "stock", "paie", "crm")),
             (LILLE, "catalogue", "Exemple SARL", "Lille", hour, minute),
             (NANTES, "rh", "Exemple SARL", "Nantes", hour, minute),
+            *((BREST, name, "Exemple SARL", "Brest", hour, minute) for name in restores.NAMES),
             (BATCH, "traitements", "Exemple SARL", "Lyon", soon.hour, soon.minute),
         ]
         return [
@@ -108,16 +119,21 @@ def play(url: str, data: Path, fleet: list[Machine], staff_token: str) -> Iterat
     servers = Servers(data / "servers", deposits, minute - timedelta(hours=1))
     [batch] = [machine for machine in fleet if machine.machine_id == BATCH]
     api = make_session(staff_token)
-    if not list_jobs(api, url):
+    if list_jobs(api, url):
+        yield deposit_over_http(url, servers, batch, api)
+    else:
         yield import_jobs(servers, data, minute + timedelta(minutes=2))
-        scanner = Scanner()
+        past = Past()
         try:
-            yield from play_history(servers, scanner)
-            yield from play_latest_cycle(servers, scanner)
-            yield from scan_real_deposits(servers, scanner)
+            yield from play_history(servers, past)
+            yield from play_latest_cycle(servers, past)
+            yield from scan_real_deposits(servers, past)
+            yield play_restores(servers, past)
+            # The workers are asked last, so that the scan of this one does not wait.
+            yield deposit_over_http(url, servers, batch, api)
+            yield request_drills(past)
         finally:
-            scanner.stop()
-    yield deposit_over_http(url, servers, batch, api)
+            past.stop()
     yield summarize_jobs(list_jobs(api, url))
 
 
@@ -130,7 +146,7 @@ def import_jobs(servers: Servers, data: Path, soon: datetime) -> str:
     return f"the expected backups were imported: {manage('import_backup_jobs', str(path), capture=True)}"
 
 
-def play_history(servers: Servers, scanner: Scanner) -> Iterator[str]:
+def play_history(servers: Servers, past: Past) -> Iterator[str]:
     """Play weeks of successful backups, as a baseline."""
     for back in range(DAYS, 0, -1):
         moment = servers.expected - timedelta(days=back)
@@ -142,11 +158,11 @@ def play_history(servers: Servers, scanner: Scanner) -> Iterator[str]:
         ):
             dumps = [Dump(name, file=servers.database(name, rows + 300 * len(name))) for name in names]
             servers.back_up(agent, moment + timedelta(minutes=3), dumps)
-            scanner.scan(moment + timedelta(minutes=10), agent)
+            past.scan(moment + timedelta(minutes=10), agent)
     yield f"3 servers uploaded backups of 6 databases on {DAYS} days; they were verified, stored and thinned out"
 
 
-def play_latest_cycle(servers: Servers, scanner: Scanner) -> Iterator[str]:
+def play_latest_cycle(servers: Servers, past: Past) -> Iterator[str]:
     at, late = servers.expected + timedelta(minutes=4), servers.expected + timedelta(minutes=45)
     today = 2_000 + 40 * DAYS
     dumps = [
@@ -159,19 +175,40 @@ def play_latest_cycle(servers: Servers, scanner: Scanner) -> Iterator[str]:
     servers.corrupt(PARIS, "crm")
     yield f"{PARIS} uploaded one good dump, one identical to the previous, one failed command and one corrupted file"
     for agent in (PARIS, LILLE, NANTES):
-        scanner.scan(servers.expected + timedelta(minutes=40), agent)
+        past.scan(servers.expected + timedelta(minutes=40), agent)
     yield f"{LILLE} uploaded nothing: its backup is missing"
     servers.back_up(NANTES, late, [Dump("rh", file=servers.database("rh", today + 600))])
-    scanner.scan(late + timedelta(minutes=5), NANTES)
+    past.scan(late + timedelta(minutes=5), NANTES)
     yield f"the backup of {NANTES} was missing, then arrived late"
 
 
-def scan_real_deposits(servers: Servers, scanner: Scanner) -> Iterator[str]:
+def scan_real_deposits(servers: Servers, past: Past) -> Iterator[str]:
     """Scan the deposits of two real agents from June 2025."""
     for tree in sorted(SAMPLES.iterdir()):
         shutil.copytree(tree, servers.deposits / tree.name, dirs_exist_ok=True)
-        scanner.scan(SAMPLES_AT, tree.name)
+        past.scan(SAMPLES_AT, tree.name)
     yield "uploads of two real machines, in two report formats, were verified as of their date"
+
+
+def play_restores(servers: Servers, past: Past) -> str:
+    """Deposit dumps of which a restore says more than a hash, and restore yesterday's as the proof to compare with."""
+    for back, (rows, payments) in zip((1, 0), restores.TILL, strict=True):
+        at = servers.expected - timedelta(days=back)
+        till = Dump("caisse", file=servers.database("caisse", rows, payments))
+        others = restores.write_samples(servers.folder, at, is_today=not back)
+        servers.back_up(BREST, at + timedelta(minutes=4), [till, *others])
+        past.scan(at + timedelta(minutes=40), BREST)
+        if back:
+            past.call("restore", BREST, "caisse")
+    for arguments in restores.assertions(PARIS, LILLE):
+        past.call("add_assertion", *arguments)
+    return f"{BREST} uploaded backups of SQLite, PostgreSQL and MariaDB, all of them verified"
+
+
+def request_drills(past: Past) -> str:
+    for agent, database in (*((BREST, name) for name in restores.NAMES), (PARIS, "facturation"), (LILLE, "catalogue")):
+        past.call("request_drill", agent, database)
+    return f"their restore drills run now: on {BREST} caisse has lost payments, and a row of commandes is corrupted"
 
 
 def deposit_over_http(url: str, servers: Servers, batch: Machine, api: requests.Session) -> str:
