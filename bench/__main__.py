@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from bench import access, backups, beta, calls, fleet, monitoring, pages, probes, rounds, usage
+from bench import access, beta, calls, fleet, monitoring, pages, probes, rounds, usage
+from bench.backups import drills, scans
 from bench.figures import Figure
 from bench.load import Address
 from bench.server import portal
@@ -20,7 +21,7 @@ from bench.server import portal
 DEFAULT: dict[str, tuple[Callable[[Address], Iterator[Figure]], str]] = {
     "calls": (calls.measure, "heartbeats, reports and batches against a bare view of the same server"),
     "fleet": (fleet.measure, "the list of 100,000 machines"),
-    "backups": (backups.measure, "dumps of 1 GiB against openssl, and a scan of 10,000 expected backups"),
+    "backups": (scans.measure, "dumps of 1 GiB against openssl, and a scan of 10,000 expected backups"),
     "probes": (probes.measure, "rate, latency and lateness of HTTP checks"),
     "rounds": (rounds.measure, "3,300 targets watched every 10 seconds"),
     "monitoring": (monitoring.measure, "pages and calls of monitoring over a year of rollups"),
@@ -30,6 +31,7 @@ DEFAULT: dict[str, tuple[Callable[[Address], Iterator[Figure]], str]] = {
 }
 # Run by name only: the default run stays below 15 minutes.
 FULL_SCALE: dict[str, tuple[Callable[[Address], Iterator[Figure]], str]] = {
+    "drills": (drills.measure, "restores of 200 MB against psql, pg_restore, mariadb and sqlite3, and small drills"),
     "pages": (partial(pages.measure, scale=1), "each page against Django's own, with ten million runs, and the search"),
     "pages-small": (partial(pages.measure, scale=0.01), "as pages, with a hundredth of the rows"),
     "usage-full": (partial(usage.measure, runs=usage.FULL_RUNS), "as usage, with ten million runs"),

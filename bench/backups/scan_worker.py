@@ -1,4 +1,4 @@
-"""A process that scans when told to, for `bench.backups`: a machine a line on stdin, `*` for all; JSON comes back."""
+"""A process that scans for `bench.backups.scans`: a machine a line on stdin, `*` for all; JSON comes back."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class Scanner:
     def __init__(self, root: Path) -> None:
         roots = {"DEPOSITS_ROOT": str(root / "deposits"), "VALIDATED_ROOT": str(root / "validated")}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "bench.scan_worker"],
+            [sys.executable, "-m", "bench.backups.scan_worker"],
             env=os.environ | roots,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

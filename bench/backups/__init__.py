@@ -1,0 +1,1 @@
+"""Benchmarks of backups: scans, and restore drills."""
