@@ -11,7 +11,7 @@ from django.utils import timezone
 from vigie_client import Dump
 
 from backups.drills import runs
-from backups.drills.cluster import find_binaries
+from backups.drills.postgresql.cluster import find_binaries
 from backups.models import BackupEntry, ExpectedBackupJob, RestoreDrill, Status
 from demo.backups import LILLE, PARIS, Servers, play_restores, request_drills
 from demo.portal_side.past_backups import CALLS

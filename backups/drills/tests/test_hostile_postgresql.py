@@ -11,10 +11,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from backups.drills import child, postgresql
+from backups.drills import child
 from backups.drills.assertions import Assertion
 from backups.drills.limits import DISK_IS_FULL, OUT_OF_MEMORY, TIME_IS_UP
 from backups.drills.outcomes import FAILED, PROVEN, Outcome
+from backups.drills.postgresql import sandbox
 from backups.drills.tests.test_postgresql import COPY, END, HEAD, TABLE
 
 pytestmark = [pytest.mark.slow, pytest.mark.one_database("drills have a server of their own")]
@@ -327,8 +328,8 @@ def test_temporary_files_of_a_query_end_at_the_limit_of_disk(
 def test_assertion_cannot_leave_its_query(
     drill: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, query: str, error: str
 ) -> None:
-    monkeypatch.setattr(postgresql, "QUERY_SECONDS", 1)
-    monkeypatch.setattr(postgresql, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(sandbox, "QUERY_SECONDS", 1)
+    monkeypatch.setattr(sandbox, "PATIENCE_SECONDS", 0)
     outcome = drill(STUBBORN, Assertion("", query, "equal", "1"))
     assert outcome.assertions[0]["ok"] is False
     assert error in outcome.assertions[0]["error"]

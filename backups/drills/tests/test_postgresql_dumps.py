@@ -74,7 +74,7 @@ def source(request: pytest.FixtureRequest) -> Iterator[Source]:
 def drill(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], Outcome]:
     """Restore a dump in this process, with the programs of the source alone."""
     monkeypatch.setenv("PATH", str(source.binaries))
-    monkeypatch.setattr("backups.drills.archives.INSTALLED", ())
+    monkeypatch.setattr("backups.drills.postgresql.archives.INSTALLED", ())
 
     def drill(dump: bytes, **given: Any) -> Outcome:
         path = tmp_path / "dump.sql"

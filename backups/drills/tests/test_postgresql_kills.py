@@ -13,8 +13,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from backups.drills import children, postgresql_roles
+from backups.drills import children
 from backups.drills.outcomes import FAILED, PROVEN, Outcome
+from backups.drills.postgresql import roles
 from backups.drills.tests.test_cluster import processes_in
 from backups.drills.tests.test_postgresql import COPY, END, HEAD, TABLE, leftovers
 from portal.tests.helpers.waiting import wait_for
@@ -72,12 +73,12 @@ def test_drill_without_a_lock_is_swept_by_the_next(restore: Callable[..., Outcom
 
 
 def test_sweep_spares_a_living_drill_and_other_names(postgres_18: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgresql_roles, "RELEASE_MS", 1)
+    monkeypatch.setattr(roles, "RELEASE_MS", 1)
     with psycopg.connect(postgres_18, autocommit=True) as connection:
         connection.execute("CREATE ROLE vigie_drill_of_mine")
-        living = postgresql_roles.DrillRole(postgres_18, None)
+        living = roles.DrillRole(postgres_18, None)
         try:
-            postgresql_roles.sweep(postgres_18)
+            roles.sweep(postgres_18)
             assert sorted(leftovers(postgres_18)) == sorted(
                 [living.name, living.name, living.reader, "vigie_drill_of_mine"]
             )

@@ -19,12 +19,12 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from backups.drills import amcheck, archives, cluster, postgresql_roles, scripts
-from backups.drills import postgresql_statements as statements
+from backups.drills import scripts
 from backups.drills.limits import Limits
 from backups.drills.outcomes import POSTGRESQL, Outcome, QueryFailed, SandboxDown
-from backups.drills.postgresql_roles import MAX_DATABASES, DrillRole
-from backups.drills.postgresql_session import LOCKED_OUT, ConnectionLost, Session, is_failed
+from backups.drills.postgresql import amcheck, archives, cluster, roles, statements
+from backups.drills.postgresql.roles import MAX_DATABASES, DrillRole
+from backups.drills.postgresql.session import LOCKED_OUT, ConnectionLost, Session, is_failed
 from backups.drills.recognition import CLUSTER, CUSTOM, TAR, DumpKind, recognize
 
 QUERY_SECONDS, PATIENCE_SECONDS = 30, 5
@@ -304,7 +304,7 @@ def sweep(task: dict[str, Any]) -> None:
     """Remove what drills that were killed have left. Raises SandboxDown."""
     cluster.sweep(Path(tempfile.gettempdir()))
     if task["postgres_url"]:
-        postgresql_roles.sweep(task["postgres_url"])
+        roles.sweep(task["postgres_url"])
 
 
 def open_sandbox(kind: DumpKind, task: dict[str, Any], limits: Limits) -> Sandbox | None:

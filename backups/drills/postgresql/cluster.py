@@ -1,4 +1,4 @@
-"""A private PostgreSQL server for one drill: `python -m backups.drills.cluster`, started by `Keeper`.
+"""A private PostgreSQL server for one drill: `python -m backups.drills.postgresql.cluster`, started by `Keeper`.
 
 The process prints a line of JSON, `{"folder": ...}` or `{"down": why}`, and stops and removes the server when its stdin
 ends, whatever kills the drill. If it is killed itself, the kernel ends the server, and the next keeper removes the
@@ -81,7 +81,7 @@ class Keeper:
     def __init__(self, binaries: Path, folder: Path) -> None:
         self.binaries = binaries
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "backups.drills.cluster", str(binaries), str(folder)],
+            [sys.executable, "-m", "backups.drills.postgresql.cluster", str(binaries), str(folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
-from backups.drills.cluster import INSTALLED
 from backups.drills.limits import Limits
 from backups.drills.outcomes import Outcome, Unsupported
+from backups.drills.postgresql.cluster import INSTALLED
 
 READ_BYTES = 256 * 1024
 LOG_BYTES = 64 * 1024

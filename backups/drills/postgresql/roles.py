@@ -18,7 +18,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from backups.drills.outcomes import POSTGRESQL, SandboxDown
-from backups.drills.postgresql_sizes import Sizes
+from backups.drills.postgresql.sizes import Sizes
 
 OLDEST_VERSION = 130000  # DROP DATABASE ... WITH (FORCE)
 GRANT_OPTIONS_SINCE = 160000
