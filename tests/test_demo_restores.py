@@ -70,8 +70,6 @@ def test_drills_show_what_hashes_do_not(drills: dict[str, RestoreDrill]) -> None
     if find_binaries():
         assert drills["boutique"].rows == {"public.product": 12, "public.sale": 150}
         assert drills["boutique"].is_proof
-        assert [error["message"] for error in drills["commandes"].errors] == [
-            "COPY: invalid_text_representation (table public.sale)"
-        ]
+        assert [error["message"] for error in drills["commandes"].errors] == ["COPY: invalid_text_representation"]
     else:
         assert drills["commandes"].status == RestoreDrill.Status.UNSUPPORTED
