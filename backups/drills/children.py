@@ -80,6 +80,7 @@ def sweep_leftovers(task: dict[str, Any], descriptor: int) -> None:
 def running_child(task: dict[str, Any], descriptor: int) -> Iterator[subprocess.Popen[str]]:
     """Start the child with its task. It is killed at the end of the block, and ends if this process does."""
     environment = {key: value for key, value in os.environ.items() if key in PASSED_ON}
+    environment["SQLITE_TMPDIR"] = task["folder"]  # read when SQLite is loaded
     with subprocess.Popen(
         [*lowest_priority(), sys.executable, "-m", "backups.drills.child"],
         cwd=settings.BASE_DIR,

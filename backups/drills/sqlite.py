@@ -1,14 +1,16 @@
 """Restore dumps of SQLite into a temporary file.
 
 The script runs with an authorizer that allows no other file, no extension and few pragmas. Its deadline is checked by
-SQLite's progress handler, its size by `max_page_count`.
+SQLite's progress handler, its size by `max_page_count`, and that of temporary files from another thread.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +88,7 @@ class Sandbox:
     def __init__(self, folder: Path, kind: DumpKind, limits: Limits) -> None:
         self.kind, self.limits = kind, limits
         self.version = sqlite3.sqlite_version
+        self.folder, self.watching = folder, ExitStack()
         self.connection = sqlite3.connect(folder / "restored.sqlite3", isolation_level=None, cached_statements=0)
         self.connection.text_factory = lambda text: text.decode("utf-8", "replace")
         for pragma in (
@@ -94,14 +97,25 @@ class Sandbox:
             "journal_mode = MEMORY",  # a failing chunk is rolled back; nothing need survive the process
             "synchronous = OFF",
             "locking_mode = EXCLUSIVE",
-            "temp_store = MEMORY",
+            "temp_store = FILE",  # an index of a large table is sorted there
             "cache_size = -16000",  # trusted_schema stays ON: without it, CHECK (JSON_VALID(...)) fails before 3.41
         ):
             self.query(f"PRAGMA {pragma}")
         self.connection.set_progress_handler(limits.is_over, 10_000)
+        self.watching.enter_context(limits.watch(self.measure, self.connection.interrupt))
 
     def close(self) -> None:
+        self.watching.close()
         self.connection.close()
+
+    def measure(self) -> int:
+        """Return the size of the database and of SQLite's temporary files, which have no name once they are open."""
+        size = 0
+        for descriptor in Path("/proc/self/fd").iterdir():
+            with suppress(OSError):  # closed meanwhile
+                if os.readlink(descriptor).startswith(str(self.folder)):
+                    size += descriptor.stat().st_size
+        return size
 
     def query(self, sql: str) -> Rows:
         return self.connection.execute(sql).fetchall()

@@ -74,7 +74,7 @@ BOUNDED: dict[str, tuple[str, str]] = {
         f"CREATE TRIGGER x AFTER INSERT ON a BEGIN INSERT INTO a SELECT NULL, i FROM ({ENDLESS} SELECT i FROM r)"
         " WHERE i < 0; END; INSERT INTO a VALUES (2, '');", TIME_IS_UP,
     ),
-    "sorted rows": (f"{ENDLESS} SELECT i, hex(zeroblob(1000)) FROM r ORDER BY 2, 1;", OUT_OF_MEMORY),
+    "sorted rows": (f"{ENDLESS} SELECT i, hex(zeroblob(1000)) FROM r ORDER BY 2, 1;", DISK_IS_FULL),
     "long text": (f"{ENDLESS} SELECT group_concat(i) FROM r;", TIME_IS_UP),
     "huge value": ("INSERT INTO a VALUES(2, zeroblob(900000000));", DISK_IS_FULL),
     "rows without end": (f"INSERT INTO a SELECT NULL, zeroblob(9000) FROM ({ENDLESS} SELECT i FROM r);", DISK_IS_FULL),
@@ -82,7 +82,7 @@ BOUNDED: dict[str, tuple[str, str]] = {
         "PRAGMA max_page_count=1073741823;"
         f" INSERT INTO a SELECT NULL, zeroblob(9000) FROM ({ENDLESS} SELECT i FROM r);", DISK_IS_FULL,
     ),
-    "temporary table": (f"CREATE TEMP TABLE b AS {ENDLESS} SELECT i, zeroblob(1000000) FROM r;", OUT_OF_MEMORY),
+    "temporary table": (f"CREATE TEMP TABLE b AS {ENDLESS} SELECT i, zeroblob(1000000) FROM r;", DISK_IS_FULL),
     "generated value": (
         "CREATE TABLE b(i, j AS (length(hex(zeroblob(i)))) STORED); INSERT INTO b VALUES(900000000);", OUT_OF_MEMORY,
     ),
