@@ -118,6 +118,7 @@ class Script:
         self.pieces, self.dialect = pieces, dialect
         self.data, self.position, self.line = b"", 0, 1
         self.is_at_end = False
+        self.last_size = 0
         self.blank = re.compile(rb"(?s)(?:" + dialect.blank + rb")*+")
         patterns = (dialect.comment, dialect.command, dialect.quote)
         self.comment, self.command, self.quote = (re.compile(rb"(?s)" + part) for part in patterns)
@@ -177,6 +178,9 @@ class Script:
 
     def _find_end(self) -> int:
         """Return where the statement ends in `data`, its delimiter included."""
+        # The statements of a dump are of a similar size. Searching one of them twice takes most of the time.
+        while len(self.data) - self.position < self.last_size * 5 // 4 and self._read_more():
+            pass
         while True:
             if found := self.command.match(self.data, self.position):
                 if self.is_at_end or found.end() < len(self.data):
@@ -207,6 +211,7 @@ class Script:
 
     def _take(self, end: int) -> Statement:
         statement = Statement(self.data[self.position : end], self.line)
+        self.last_size = len(statement.text)
         self._advance(end)
         return statement
 

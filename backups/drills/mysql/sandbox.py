@@ -46,6 +46,7 @@ TABLES = (
 # Tables stay within the sandbox's folders on the server, whatever a statement says.
 IN_PLACE = b"SET SESSION sql_mode = CONCAT(@@sql_mode, ',NO_DIR_IN_CREATE')"
 CLIENT_COMMAND = "A command of the client program: not run in a sandbox"
+CONNECTION_ENDED = "The script has ended its own connection."
 NOT_RUN = "{}: not run in a sandbox"
 
 
@@ -108,7 +109,7 @@ class Sandbox:
                 fetch(self.admin, "SELECT 1")
             except (pymysql.Error, OSError):
                 raise SandboxDown(MYSQL, "The server went away during the restore.") from None
-            outcome.fail("The script has ended its own connection.", failed)
+            outcome.fail(CONNECTION_ENDED, failed)
         forget_result(self.cursor)
         with suppress(pymysql.Error):
             self.writer.close()

@@ -84,7 +84,7 @@ HOSTILE: dict[str, tuple[str, str, str, tuple[Any, ...]]] = {
     "kill": ("KILL 1;", FAILED, NOT_RUN.format("KILL"), ()),
     "kill in a function": (
         "DELIMITER //\nCREATE FUNCTION f() RETURNS int BEGIN KILL CONNECTION_ID(); RETURN 1; END//\nDELIMITER ;\n"
-        "SELECT f();", FAILED, "The script has ended its own connection.", (),
+        "SELECT f();", FAILED, sandbox.CONNECTION_ENDED, (),
     ),
     "flush": ("FLUSH TABLES WITH READ LOCK;", PROVEN, "", SERVER),
     "purge": ("PURGE BINARY LOGS BEFORE NOW();", PROVEN, "", SERVER),

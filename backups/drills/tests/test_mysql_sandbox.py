@@ -63,7 +63,7 @@ def test_without_an_address_the_dump_is_unsupported(restored: Any) -> None:
 
 def test_administrator_needs_few_privileges(restored: Any, mariadb: str) -> None:
     ask(mariadb, "CREATE USER operator@localhost IDENTIFIED BY 'a:b/c%d'")
-    ask(mariadb, "GRANT CREATE USER ON *.* TO operator@localhost")
+    ask(mariadb, "GRANT CREATE USER, PROCESS ON *.* TO operator@localhost")
     ask(mariadb, "GRANT ALL ON `vigie\\_drill\\_%`.* TO operator@localhost WITH GRANT OPTION")
     outcome = restored(TABLE, DRILL_MYSQL_URL=mariadb.replace("root@", "operator:a%3Ab%2Fc%25d@"))
     ask(mariadb, "DROP USER operator@localhost")
