@@ -11,13 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from vigie_client.contract import path_name
 
-from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Scan
+from backups.models import BackupEntry, DepositArea, DrillAssertion, ExpectedBackupJob, RestoreDrill, Scan
 from backups.querysets import STORED
 from portal.privacy import PersonalDataTable, Row, Subject, personal_data
+
+DRILL_TEXTS = ("errors", "warnings", "losses", "assertions", "schema")
+ASSERTION_TEXTS = ("name", "query", "expected")
 
 
 def pseudonymize(value: Any, subject: Subject, pseudonym: str) -> Any:
@@ -93,6 +97,18 @@ def area_changes(area: DepositArea, subject: Subject, pseudonym: str) -> Row:
     return {"agent_id": name, "trouble": None, "troubled_since": None, "ahead": {}, "unread": [], "first_seen": {}}
 
 
+def owned_through_job(subject: Subject) -> Q | None:
+    return subject.is_in_column("job__agent_id") if subject.is_machine else None
+
+
+def drill_changes(row: RestoreDrill | DrillAssertion, subject: Subject, pseudonym: str) -> Row:
+    """Return the changes that pseudonymize the texts about a machine's own database."""
+    if not subject.is_machine_called(row.job.agent_id):
+        return {}
+    columns = DRILL_TEXTS if isinstance(row, RestoreDrill) else ASSERTION_TEXTS
+    return {name: pseudonymize(getattr(row, name), subject, pseudonym) for name in columns}
+
+
 # Entries belong to a machine through their job, so jobs are registered first, and erased last.
 personal_data.register(
     PersonalDataTable(
@@ -108,7 +124,7 @@ personal_data.register(
     PersonalDataTable(
         BackupEntry,
         texts=("reasons", "warnings"),
-        owned=lambda subject: subject.is_in_column("job__agent_id") if subject.is_machine else None,
+        owned=owned_through_job,
         also=entry_changes,
         searched=lambda subject: () if subject.is_machine else ("reasons", "warnings"),
     )
@@ -121,5 +137,9 @@ personal_data.register(
         indexed=("agent_id",),
         also=area_changes,
     )
+)
+personal_data.register(PersonalDataTable(RestoreDrill, texts=DRILL_TEXTS, owned=owned_through_job, also=drill_changes))
+personal_data.register(
+    PersonalDataTable(DrillAssertion, texts=ASSERTION_TEXTS, owned=owned_through_job, also=drill_changes)
 )
 personal_data.register(PersonalDataTable(Scan, machines=("agent_id",)))

@@ -130,6 +130,7 @@ MAY_GO_OUT = {
     "portal/notifications/channels/apprise_urls.py": "gives them it",
     "portal/notifications/channels/mail.py": "Django sends; EMAIL_URL of the environment names the host",
     "monitoring/checks/connectivity.py": "CONNECTIVITY_PROBES of the environment names the hosts, and nothing is sent",
+    "backups/drills/": "DRILL_POSTGRES_URL and DRILL_MYSQL_URL of the environment name the servers; no dump does",
     "monitoring/probe/http.py": OPENS_NONE,
     "portal/notifications/channels/http.py": OPENS_NONE,
     "backups/drills/postgresql/session.py": OPENS_NONE,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy, ngettext, pgettext
 
 from backups import reasons
 from backups.admin.form import shown_timetable
-from backups.models import BackupEntry, DrillAssertion, ExpectedBackupJob, RestoreDrill, Status
+from backups.models import BackupEntry, ExpectedBackupJob, RestoreDrill, Status
 from backups.panels import (
     LatestEntries,
     describe_proof,
@@ -43,10 +43,9 @@ from portal.admin.display import (
     join_inline,
     relative_moment,
     stack_lines,
-    time_element,
 )
 from portal.admin.exporting import exported
-from portal.base.words import EMPTY_VALUE, format_count, format_moment, format_relative, format_span
+from portal.base.words import EMPTY_VALUE, format_count, format_moment, format_relative
 
 Promotion = BackupEntry.Promotion
 SHORT_HASH = 10
@@ -125,7 +124,8 @@ def proof_in_full(job: ExpectedBackupJob) -> SafeString | str:
 
 
 def short_moment(moment: datetime) -> SafeString:
-    return time_element(moment, format_relative(moment, timezone.now()))
+    text = format_relative(moment, timezone.now())
+    return format_html('<span title="{}">{}</span>', format_moment(moment), text)
 
 
 def show_proof(job: ExpectedBackupJob, show: Callable[[datetime], SafeString]) -> SafeString | str:
@@ -181,90 +181,6 @@ def why_short(entry: BackupEntry) -> SafeString | str:
     """Return the reasons of a status in a list, where a plain success needs none."""
     is_remarkable = entry.warnings or entry.status != Status.SUCCESS or entry.first_status != entry.status
     return explain_status(entry) if is_remarkable else EMPTY_VALUE
-
-
-# --- Restore drills --------------------------------------------------------------------------------------------------
-
-MILLISECONDS_BELOW = 1_000
-EXPECTATION_SIGNS = {
-    DrillAssertion.Comparison.EQUAL: "=",
-    DrillAssertion.Comparison.AT_LEAST: "≥",
-    DrillAssertion.Comparison.AT_MOST: "≤",
-}
-DRILL_TONES = {
-    RestoreDrill.Status.RUNNING: QUIET,
-    RestoreDrill.Status.PROVEN: GOOD,
-    RestoreDrill.Status.FAILED: BAD,
-    RestoreDrill.Status.UNSUPPORTED: QUIET,
-}
-
-
-@admin.display(description=gettext_lazy("status"))
-def drill_state(drill: RestoreDrill) -> SafeString:
-    if drill.losses and drill.status == drill.Status.PROVEN:
-        return badge(_("not proven"), BAD)
-    status = RestoreDrill.Status(drill.status)
-    progress = drill_progress(drill) if status == RestoreDrill.Status.RUNNING else ""
-    return stack_lines(badge(status.label, DRILL_TONES[status]), progress)
-
-
-@admin.display(description=gettext_lazy("database, machine"))
-def drilled_database(drill: RestoreDrill) -> SafeString:
-    return stack_lines(drill.job.database_name, drill.job.agent_id)
-
-
-@admin.display(description=gettext_lazy("result"))
-def drill_result(drill: RestoreDrill) -> SafeString | str:
-    """Return what came back, and below it why that is no proof."""
-    if drill.status in (drill.Status.RUNNING, drill.Status.UNSUPPORTED):
-        return format_html('<div class="why">{}</div>', drill_reasons(drill))
-    count = drill.tables or 0
-    tables = ngettext("%(count)s table", "%(count)s tables", count) % {"count": format_count(count)}
-    rows = ngettext("%(count)s row", "%(count)s rows", drill.row_count) % {"count": format_count(drill.row_count)}
-    return format_html(
-        '<div class="why">{}</div>', stack_lines(f"{tables}, {rows}", reasons.format_reasons(drill.losses))
-    )
-
-
-@admin.display(description=gettext_lazy("reason"))
-def drill_reasons(drill: RestoreDrill) -> SafeString | str:
-    why = drill.warnings if drill.status == drill.Status.UNSUPPORTED else drill.losses
-    return reasons.format_reasons(why) or EMPTY_VALUE
-
-
-def drill_progress(drill: RestoreDrill) -> SafeString:
-    total = max(drill.entry.server_size or 0, drill.bytes_read, 1)
-    words = {"read": filesizeformat(drill.bytes_read), "total": filesizeformat(total)}
-    text = _("%(read)s of %(total)s read") % words
-    return format_html('<progress value="{}" max="{}"></progress> {}', drill.bytes_read, total, text)
-
-
-@admin.display(description=gettext_lazy("time to restore"))
-def drill_duration(drill: RestoreDrill) -> str:
-    if drill.duration_ms is None:
-        return EMPTY_VALUE
-    is_short = drill.duration_ms < MILLISECONDS_BELOW
-    return f"{drill.duration_ms} ms" if is_short else format_span(timedelta(milliseconds=drill.duration_ms))
-
-
-def assertion_result(result: dict[str, Any] | None) -> SafeString | str:
-    """Return whether an assertion held in a drill, and below it its value."""
-    if result is None:
-        return EMPTY_VALUE
-    state = badge(_("passed"), GOOD) if result["ok"] else badge(pgettext("assertion", "failed"), BAD)
-    failed = _("The query failed: edit the assertion and try it.") if result["failed"] else ""
-    return stack_lines(state, "" if result["value"] is None else str(result["value"]), failed)
-
-
-def link_to_drill(drill: RestoreDrill) -> SafeString:
-    url = reverse("admin:backups_restoredrill_change", args=[drill.pk])
-    return format_html('<a href="{}">{}</a>', url, format_moment(drill.started_at))
-
-
-def describe_expectation(asserted: DrillAssertion) -> str:
-    if asserted.comparison == DrillAssertion.Comparison.WITHIN_HOURS:
-        return _("at most %(hours)s h ago") % {"hours": asserted.expected}
-    return f"{EXPECTATION_SIGNS[asserted.comparison]} {asserted.expected}"
 
 
 # --- Moments ---------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from backups import reasons
-from backups.admin import display
+from backups.admin import display, drill_display
 from backups.admin.filters import DrillStatusFilter
 from backups.drills import proofs, trials
 from backups.history import job_subject
@@ -51,14 +51,14 @@ class RestoreDrillAdmin(ReadOnlyAdmin):
     )
     empty_link = ("admin:backups_expectedbackupjob_changelist", gettext_lazy("View expected backups"))
     list_display = (
-        display.drill_state,
+        drill_display.drill_state,
         moment_column("started_at", gettext_lazy("started")),
-        display.drilled_database,
-        display.drill_result,
-        display.drill_duration,
+        drill_display.drilled_database,
+        drill_display.drill_result,
+        drill_display.drill_duration,
         "engine",
     )
-    list_display_links = (display.drilled_database,)
+    list_display_links = (drill_display.drilled_database,)
     list_filter = (DrillStatusFilter,)
     lookups = ("job",)
     is_log = True
@@ -70,9 +70,9 @@ class RestoreDrillAdmin(ReadOnlyAdmin):
         (
             gettext_lazy("Restore drill"),
             (
-                display.drill_state, display.drill_reasons, "expected_backup", "backup",
+                drill_display.drill_state, drill_display.drill_reasons, "expected_backup", "backup",
                 moment_column("started_at", gettext_lazy("started"), show=exact_moment),
-                display.drill_duration,
+                drill_display.drill_duration,
             ),
         ),
         (
@@ -140,7 +140,7 @@ def problem_sections(drill: RestoreDrill) -> list[Section]:
 
 
 def assertion_results(drill: RestoreDrill) -> Section:
-    rows = [[result["name"], display.assertion_result(result)] for result in drill.assertions]
+    rows = [[result["name"], drill_display.assertion_result(result)] for result in drill.assertions]
     return Section(_("Assertions"), [_("Name"), _("Result")], rows, empty=_("No assertions were checked."))
 
 
@@ -217,7 +217,7 @@ class DrillAssertionAdmin(SettingsAdmin):
 
     @admin.display(description=gettext_lazy("expectation"))
     def expectation(self, asserted: DrillAssertion) -> str:
-        return display.describe_expectation(asserted)
+        return drill_display.describe_expectation(asserted)
 
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None

@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from agents.models import Agent
-from backups.admin import display, sections
+from backups.admin import display, drill_display, sections
 from backups.admin.actions import JobActions
 from backups.admin.delivery import describe_delivery
 from backups.admin.filters import (
@@ -284,12 +284,12 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
     def time_to_restore(self, job: ExpectedBackupJob) -> str:
         """Return how long the last successful drill took, for planning a recovery."""
         drill = proofs.last_restore(job)
-        return display.drill_duration(drill) if drill else EMPTY_VALUE
+        return drill_display.drill_duration(drill) if drill else EMPTY_VALUE
 
     @admin.display(description=_("restored"))
-    def restored(self, job: ExpectedBackupJob) -> SafeString | str:
+    def restored(self, job: ExpectedBackupJob) -> str:
         drill = proofs.last_restore(job)
-        return display.drill_result(drill) if drill else EMPTY_VALUE
+        return drill_display.count_restored(drill) if drill else EMPTY_VALUE
 
     @admin.display(description=_("stored in"))
     def storage(self, job: ExpectedBackupJob) -> SafeString:

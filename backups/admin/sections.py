@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from backups.admin import display
+from backups.admin import display, drill_display
 from backups.models import BackupEntry, ExpectedBackupJob, RestoreDrill, Status
 from backups.querysets import BackupEntryQuerySet
 from portal.admin.display import stack_lines
@@ -73,11 +73,11 @@ def drills_section(job: ExpectedBackupJob) -> Section:
     found = list(RestoreDrill.objects.filter(job=job).select_related("entry__job").order_by("-id")[: MAX_DRILLS + 1])
     rows = [
         [
-            display.link_to_drill(drill),
-            display.drill_state(drill),
+            drill_display.link_to_drill(drill),
+            drill_display.drill_state(drill),
             display.link_to_entry(drill.entry),
-            display.drill_result(drill),
-            display.drill_duration(drill),
+            drill_display.drill_result(drill),
+            drill_display.drill_duration(drill),
         ]
         for drill in found[:MAX_DRILLS]
     ]
@@ -99,8 +99,8 @@ def assertions_section(job: ExpectedBackupJob) -> Section:
             format_html(
                 '<a href="{}">{}</a>', reverse("admin:backups_drillassertion_change", args=[asserted.pk]), asserted.name
             ),
-            display.describe_expectation(asserted),
-            display.assertion_result(results.get(asserted.name)),
+            drill_display.describe_expectation(asserted),
+            drill_display.assertion_result(results.get(asserted.name)),
         ]
         for asserted in job.assertions.all()[:MAX_ASSERTIONS]
     ]

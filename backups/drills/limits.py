@@ -27,7 +27,7 @@ def limit_memory() -> None:
 
 @dataclass
 class Limits:
-    """How long a drill may take, and how many bytes the restored database may have. `reached` names the limit.
+    """The longest time of a drill, and the largest size of its database in bytes. `reached` names the limit.
 
     Without `fixed_bytes`, that is ten times what has been unpacked so far, `unpacked` bytes.
     """

@@ -102,6 +102,7 @@ class DrillAssertion(models.Model):
         verbose_name_plural = _("assertions")
         ordering = ["job", "name"]
         constraints = [models.UniqueConstraint(fields=["job", "name"], name="one_assertion_per_name")]
+        permissions = [("export_drillassertion", _("Can export assertions"))]
 
     def __str__(self) -> str:
         return self.name

@@ -1,4 +1,4 @@
-"""What one drill found: built by the child process, sent as JSON, read by the portal.
+"""The report of one drill: built by the child process, sent as JSON, read by the portal.
 
 No text of the dump is kept but names of tables, columns and the like: see `describe` of each engine.
 """

@@ -1,4 +1,4 @@
-"""What a drill proves: compare it with the last proof, and record both in one transaction."""
+"""Decide what a drill proves: compare it with the last proof, and record both in one transaction."""
 
 from __future__ import annotations
 

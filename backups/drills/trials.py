@@ -22,7 +22,7 @@ running = threading.BoundedSemaphore(1)
 
 @dataclass(frozen=True)
 class Trial:
-    """Whether a query returns one value, and a sentence about it."""
+    """Result of a trial: `is_ok` if the query returns one value, and a sentence about it."""
 
     is_ok: bool
     text: str

@@ -25,6 +25,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'assertion',
                 'verbose_name_plural': 'assertions',
+                'permissions': [('export_drillassertion', 'Can export assertions')],
                 'ordering': ['job', 'name'],
             },
         ),
