@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from backups.drills.assertions import Assertion
-from backups.drills.outcomes import FAILED, PROVEN, Outcome
+from backups.drills.outcomes import FAILED, PROVEN, Outcome, SandboxDown
 
 pytestmark = [pytest.mark.slow, pytest.mark.one_database("drills have a server of their own")]
 HEAD = b"--\n-- PostgreSQL database dump\n--\n\n-- Dumped from database version 16.2\n\n"
@@ -22,8 +22,8 @@ COPY = b"COPY public.a (id, name) FROM stdin;\n1\tAnna\n2\tBert\n\\.\n"
 def restored(restore: Callable[..., Outcome], postgres_18: str) -> Callable[..., Outcome]:
     """Restore statements between the first and last lines of a dump."""
 
-    def restored(statements: bytes, *assertions: Any, **given: Any) -> Outcome:
-        return restore(HEAD + statements + END, *assertions, DRILL_POSTGRES_URL=postgres_18, **given)
+    def restored(statements: bytes, *assertions: Any, url: str = postgres_18) -> Outcome:
+        return restore(HEAD + statements + END, *assertions, DRILL_POSTGRES_URL=url)
 
     return restored
 
@@ -76,3 +76,58 @@ def test_assertion_cannot_write(restored: Any) -> None:
 def test_schema_has_no_rows(restored: Any) -> None:
     outcome = restored(TABLE + COPY + b"INSERT INTO a VALUES (3, 'Carl');\n")
     assert outcome.schema == TABLE.decode()
+
+
+def test_role_that_may_only_create_databases_and_roles_suffices(restored: Any, postgres_18: str) -> None:
+    with psycopg.connect(postgres_18, autocommit=True) as connection:
+        connection.execute("CREATE ROLE drill_admin LOGIN CREATEDB CREATEROLE")
+        try:
+            url = postgres_18.replace("postgres:@", "drill_admin:@")
+            outcome = restored(TABLE + COPY, Assertion("two", "SELECT count(*) FROM a", "equal", "2"), url=url)
+            assert (outcome.status, outcome.errors, outcome.assertions[0]["value"]) == (PROVEN, [], 2)
+            assert leftovers(postgres_18) == []
+        finally:
+            connection.execute("DROP ROLE drill_admin")
+
+
+def test_server_that_does_not_answer_is_down(restored: Any) -> None:
+    with pytest.raises(SandboxDown, match="No such file"):
+        restored(TABLE, url="postgresql://u:secret@/postgres?host=/nonexistent")
+
+
+def test_statements_after_an_error_in_a_transaction_are_not_counted(restored: Any) -> None:
+    outcome = restored(TABLE + b"BEGIN;\nSELECT 1/0;\nINSERT INTO a VALUES (1);\nSELECT 2;\nCOMMIT;\n")
+    assert outcome.errors == [{"line": 9, "message": "SELECT: division_by_zero"}]
+    assert outcome.rows == {"public.a": 0}
+
+
+RAISES = b"CREATE FUNCTION r() RETURNS integer LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'secret' USING ERRCODE = '%b'; END $$;\n"
+
+
+@pytest.mark.parametrize(
+    ("statements", "message"),
+    [
+        (b"INSERT INTO a VALUES (5, 'secret'), (5, 'secret');", "INSERT: unique_violation"),
+        (b"INSERT INTO a SELECT 'secret', 'x';", "INSERT: invalid_text_representation"),
+        (b"COPY a FROM stdin;\nsecret\tx\n\\.\n", "COPY: invalid_text_representation"),
+        (b"INSERT INTO a VALUES (5, 'secret');\nALTER TABLE a ALTER name TYPE integer USING name::integer;", "ALTER: invalid_text_representation"),
+        (b"INSERT INTO a VALUES (5, 'secret');\nCREATE INDEX ON a ((name::integer));", "CREATE: invalid_text_representation"),
+        (RAISES % b"P0001" + b"CREATE TABLE b AS SELECT r();", "CREATE: raise_exception"),
+        (RAISES % b"42P01" + b"CREATE TABLE b AS SELECT r();", "CREATE: undefined_table"),
+        (RAISES % b"25P99" + b"SELECT r();", "SELECT: SQLSTATE 25P99"),
+        (b"secret\tx;", "Statement: syntax_error"),
+        (b"CREATE secret x;", "CREATE: syntax_error"),
+    ],
+)  # fmt: skip
+def test_errors_hold_no_value_of_a_row(restored: Any, statements: bytes, message: str) -> None:
+    outcome = restored(TABLE + statements + b"\n")
+    assert outcome.status == FAILED
+    assert outcome.errors[0]["message"].startswith(message)
+    assert "secret" not in str(outcome.errors)
+
+
+def test_restored_rows_never_reach_the_servers_log(restored: Any, postgres_18: str) -> None:
+    outcome = restored(b"CREATE TABLE s AS SELECT name, setting FROM pg_settings;\n" + TABLE + b"SELECT 1;\n",
+        Assertion("", "SELECT count(*) FROM s WHERE (name, setting) IN (('log_min_messages', 'fatal'), ('log_statement', 'none'))", "equal", "2"),
+    )  # fmt: skip
+    assert outcome.assertions[0]["ok"]
