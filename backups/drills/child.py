@@ -22,9 +22,7 @@ from typing import Any, Protocol
 from backups.drills import outcomes, sqlite
 from backups.drills.assertions import Assertion, NotOneValue, holds, kept_value, only_value
 from backups.drills.limits import OUT_OF_MEMORY, Limits, limit_memory
-from backups.drills.mysql import sandbox as mysql
 from backups.drills.outcomes import Aborted, Outcome, QueryFailed, SandboxDown, Unsupported
-from backups.drills.postgresql import sandbox as postgresql
 from backups.drills.recognition import HEAD_BYTES, DumpKind, recognize
 from backups.drills.scripts import ScriptTooLong
 from backups.drills.streams import DumpStream
@@ -50,12 +48,19 @@ class Sandbox(Protocol):
 
 
 def open_sandbox(kind: DumpKind, task: dict[str, Any], limits: Limits) -> Sandbox | None:
-    """Return an empty database for a dump of this kind, or None without a sandbox for it. Raises SandboxDown."""
+    """Return an empty database for a dump of this kind, or None without a sandbox for it. Raises SandboxDown.
+
+    Only the driver that is needed is imported: each takes as long as a small drill.
+    """
     if kind.engine == outcomes.SQLITE:
         return sqlite.Sandbox(Path(task["folder"]), kind, limits)
     if kind.engine == outcomes.POSTGRESQL:
+        from backups.drills.postgresql import sandbox as postgresql  # noqa: PLC0415
+
         return postgresql.open_sandbox(kind, task, limits)
     if kind.engine in (outcomes.MYSQL, outcomes.MARIADB) and task["mysql_url"]:
+        from backups.drills.mysql import sandbox as mysql  # noqa: PLC0415
+
         return mysql.Sandbox(task["mysql_url"], kind, limits)
     return None
 
@@ -66,10 +71,7 @@ def main() -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
     try:
         if task.get("sweep"):
-            try:
-                postgresql.sweep(task)
-            finally:
-                mysql.sweep_databases(task)
+            sweep(task)
         else:
             report({"outcome": drill(task).as_json()})
     except SandboxDown as error:
@@ -77,6 +79,17 @@ def main() -> None:
     except Exception as error:  # its text may hold rows of the dump
         frame = traceback.extract_tb(error.__traceback__)[-1]
         report({"crashed": f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"})
+
+
+def sweep(task: dict[str, Any]) -> None:
+    """Remove what killed drills have left on servers. Raises SandboxDown."""
+    from backups.drills.mysql import sandbox as mysql  # noqa: PLC0415
+    from backups.drills.postgresql import sandbox as postgresql  # noqa: PLC0415
+
+    try:
+        postgresql.sweep(task)
+    finally:
+        mysql.sweep_databases(task)
 
 
 def end_with_parent() -> None:
