@@ -71,7 +71,7 @@ def main() -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
     try:
         if task.get("sweep"):
-            sweep(task)
+            remove_leftovers(task)
         else:
             report({"outcome": drill(task).as_json()})
     except SandboxDown as error:
@@ -81,7 +81,7 @@ def main() -> None:
         report({"crashed": f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"})
 
 
-def sweep(task: dict[str, Any]) -> None:
+def remove_leftovers(task: dict[str, Any]) -> None:
     """Remove what killed drills have left on servers. Raises SandboxDown."""
     from backups.drills.mysql import sandbox as mysql  # noqa: PLC0415
     from backups.drills.postgresql import sandbox as postgresql  # noqa: PLC0415
