@@ -25,7 +25,7 @@ from django_q.models import Task
 
 from agents.enrolment import issue_agent_token
 from agents.models import Agent, EnrolmentRequest
-from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Scan
+from backups.models import BackupEntry, DepositArea, DrillAssertion, ExpectedBackupJob, RestoreDrill, Scan
 from beta.models import BetaFeedback, BetaProgramme, BetaSnapshot, FeedbackTag
 from monitoring.models import Incident, IncidentEvent, MaintenanceWindow, Target
 from portal import audit
@@ -228,7 +228,9 @@ def plant_person(name, address, spelled):
     incident_of(name, address)
     MaintenanceWindow.objects.create(name=f"move of {address}", starts_at=now, ends_at=now + timedelta(hours=1))
     job = ExpectedBackupJob.objects.create(agent_id="SRV", database_name=f"db-{len(address)}", company_name=address)
-    entry(job, reasons=[{"code": "step_failed_saying", "text": f"mail to {address} failed"}])
+    drilled = entry(job, reasons=[{"code": "step_failed_saying", "text": f"mail to {address} failed"}])
+    RestoreDrill.objects.create(job=job, entry=drilled, schema=f"CREATE TABLE a (b text DEFAULT '{address}');")
+    DrillAssertion.objects.create(job=job, name="a", query=f"SELECT 1 WHERE '{address}' <> ''", expected="1")
     beta(address.lower(), address, name, assignee=user, taken_by=name)
     work(address)
     return user
