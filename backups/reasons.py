@@ -113,6 +113,11 @@ SENTENCES: dict[str, Any] = {
     "pg_restore_too_old": _("the program pg_restore is older than the archive"),
     "users_left_out": _("users, roles and privileges of the dump were left out"),
     "server_left_out": _("settings and tables of the server itself were left out"),
+    "tablespaces_left_out": _("tablespaces of the dump were left out"),
+    "databases_left_out": _("statements that create or change databases were left out"),
+    "outside_left_out": _("%(kind)s was left out: it reaches beyond the database"),
+    "extension_missing": _("the sandbox doesn’t have the extension %(extension)s"),
+    "setting_ignored": _("the sandbox’s server doesn’t have the setting %(setting)s"),
     "events_left_out": _("events were left out: the sandbox would run them"),
     "foreign_keys_violated": _("rows of table %(table)s refer to rows that don’t exist"),
 }

@@ -26,7 +26,7 @@ class LeftOut:
     values: dict[str, str] = field(default_factory=dict)
 
 
-ROLES, TABLESPACES, DATABASES = "roles_left_out", "tablespaces_left_out", "databases_left_out"
+ROLES, TABLESPACES, DATABASES = "users_left_out", "tablespaces_left_out", "databases_left_out"
 OUTSIDE = "outside_left_out"
 _LEFT_OUT = [
     (re.compile(rb"(?is)" + pattern), code)

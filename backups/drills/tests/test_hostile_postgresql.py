@@ -205,11 +205,11 @@ def test_hostile_statements_are_refused(drill: Callable[..., Outcome], statement
 
 
 LEFT_OUT: list[tuple[str, dict[str, str]]] = [
-    ("CREATE ROLE evil SUPERUSER;", {"code": "roles_left_out"}),
-    ("ALTER ROLE CURRENT_USER SUPERUSER;", {"code": "roles_left_out"}),
-    ("SET ROLE postgres;", {"code": "roles_left_out"}),
-    ("SET SESSION AUTHORIZATION postgres;", {"code": "roles_left_out"}),
-    ("GRANT ALL ON a TO PUBLIC;", {"code": "roles_left_out"}),
+    ("CREATE ROLE evil SUPERUSER;", {"code": "users_left_out"}),
+    ("ALTER ROLE CURRENT_USER SUPERUSER;", {"code": "users_left_out"}),
+    ("SET ROLE postgres;", {"code": "users_left_out"}),
+    ("SET SESSION AUTHORIZATION postgres;", {"code": "users_left_out"}),
+    ("GRANT ALL ON a TO PUBLIC;", {"code": "users_left_out"}),
     ("CREATE DATABASE evil;", {"code": "databases_left_out"}),
     ("ALTER DATABASE others SET work_mem = '1GB';", {"code": "databases_left_out"}),
     ("CREATE TABLESPACE evil LOCATION '/tmp';", {"code": "tablespaces_left_out"}),
