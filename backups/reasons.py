@@ -103,6 +103,7 @@ SENTENCES: dict[str, Any] = {
     "not_restorable": _("it can’t be restored: %(error)s"),
     "table_gone": _("table %(table)s is gone"),
     "rows_lost": _("table %(table)s has only %(now)s rows; it had %(before)s"),
+    "more_losses": _("and %(count)s more"),
     "assertion_false": _("assertion “%(name)s” failed"),
     "engine_unknown": _("the database system of the dump isn’t recognized"),
     "no_postgresql_sandbox": _("there is no PostgreSQL to restore into: set DRILL_POSTGRES_URL or install PostgreSQL"),

@@ -188,8 +188,9 @@ class JobActions(VigieModelAdmin):
     @admin.action(description=_("Restore now"), permissions=["drill"])
     def restore_now(self, request: HttpRequest, queryset: Jobs) -> None:
         jobs = self.limit_selection(request, queryset.filter(runs.stored_version()))
+        if jobs:
+            runs.request_drills(jobs)
         for job in jobs:
-            runs.request_drill(job)
             audit.record_event("backups.drill_asked", job_subject(job), request=request)
         text = ngettext(
             "Restore drill of %(count)d stored backup requested. Its page will show the result.",

@@ -197,9 +197,10 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         if change:
-            if "drill_every_days" in form.changed_data:
+            is_replanned = "drill_every_days" in form.changed_data
+            if is_replanned:
                 proofs.replan(obj)
-            obj.save(update_fields=[*form.changed_columns, *proofs.PLANNED])
+            obj.save(update_fields=[*form.changed_columns, *(proofs.PLANNED if is_replanned else ())])
         else:
             super().save_model(request, obj, form, change)
         is_new_name = not change or "agent_id" in form.changed_data

@@ -7,6 +7,9 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+# Numbers from here on are not compared: no table has as many rows.
+LARGEST = 10**15
+LONGEST_HOURS = 24 * 366 * 100
 EQUAL, AT_LEAST, AT_MOST, WITHIN_HOURS = "equal", "at_least", "at_most", "within_hours"
 Value = int | float | str | bool | None
 
@@ -25,6 +28,14 @@ class Assertion:
     expected: str
 
 
+def is_valid_expectation(comparison: str, expected: str) -> bool:
+    """Return whether something can be compared so: all but equality needs a number."""
+    number = to_number(expected)
+    if comparison == WITHIN_HOURS:
+        return number is not None and 0 <= number <= LONGEST_HOURS
+    return comparison == EQUAL or number is not None
+
+
 def only_value(rows: list[tuple[Any, ...]]) -> Any:
     """Return the value of one row with one column. Raises NotOneValue."""
     if len(rows) != 1 or len(rows[0]) != 1:
@@ -38,7 +49,7 @@ def holds(assertion: Assertion, value: Any, now: datetime) -> bool:
         return is_equal(value, assertion.expected)
     if assertion.comparison == WITHIN_HOURS:
         moment, hours = to_moment(value), to_number(assertion.expected)
-        return moment is not None and hours is not None and moment >= now - timedelta(hours=float(hours))
+        return moment is not None and hours is not None and now - moment <= timedelta(hours=float(hours))
     found, limit = to_number(value), to_number(assertion.expected)
     if found is None or limit is None:
         return False
@@ -59,7 +70,7 @@ def to_number(value: Any) -> Decimal | None:
         number = Decimal(str(value).strip())
     except InvalidOperation:
         return None
-    return number if number.is_finite() else None
+    return number if number.is_finite() and abs(number) < LARGEST else None
 
 
 def to_moment(value: Any) -> datetime | None:
@@ -77,9 +88,10 @@ def to_moment(value: Any) -> datetime | None:
 
 
 def kept_value(value: Any) -> Value:
-    """Return numbers, truth values and times; None for anything else, since a text may be personal."""
+    """Return numbers below LARGEST, truth values and times; None for anything else, since a text may be personal."""
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, int | float | Decimal):
-        return int(value) if value == int(value) else float(value)
+        number = to_number(value)
+        return None if number is None else int(number) if number == int(number) else float(number)
     return value.isoformat() if isinstance(value, datetime | date) else None

@@ -13,15 +13,15 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from backups.drills import outcomes, sqlite
 from backups.drills.assertions import Assertion, NotOneValue, holds, kept_value, only_value
-from backups.drills.limits import OUT_OF_MEMORY, Limits, limit_memory
+from backups.drills.limits import OUT_OF_MEMORY, SPACE_IS_LOW, Limits, limit_memory
 from backups.drills.outcomes import Aborted, Outcome, QueryFailed, SandboxDown, Unsupported
 from backups.drills.recognition import HEAD_BYTES, DumpKind, recognize
 from backups.drills.scripts import ScriptTooLong
@@ -33,7 +33,8 @@ NO_SANDBOX = {
     outcomes.MYSQL: "no_mysql_sandbox",
     outcomes.MARIADB: "no_mysql_sandbox",
 }
-OUT_OF_PLACE = "Not one value: the query must return one row with one column."
+NOT_ONE_VALUE = "Not one value: the query must return one row with one column."
+reporting = threading.Lock()
 
 
 class Sandbox(Protocol):
@@ -98,57 +99,69 @@ def end_with_parent() -> None:
 
 
 def report(line: dict[str, Any]) -> None:
-    sys.stdout.write(f"{json.dumps(line)}\n")
-    sys.stdout.flush()
+    with reporting:
+        sys.stdout.write(f"{json.dumps(line)}\n")
+        sys.stdout.flush()
 
 
 def drill(task: dict[str, Any]) -> Outcome:
     """Restore the dump that the task names, and return what came back. Raises SandboxDown."""
-    started = time.monotonic()
-    limits = Limits(task["seconds"], task["max_bytes"] or None)
+    limits = Limits(task["seconds"], task["max_bytes"] or None, task["folder"], task["reserve"])
+    outcome, is_restored = Outcome(), False
     with open(task["descriptor"], "rb", buffering=0) as file:
-        stream = DumpStream(file, task["name"], limits, progress_reporter())
-        kind = DumpKind(**task["kind"]) if task["kind"] else recognize(stream.peek(HEAD_BYTES))
-        outcome = Outcome(kind.engine, kind.version, kind.format)
-        sandbox, is_restored = open_sandbox(kind, task, limits), False
+        stream = DumpStream(file, task["name"], limits)
         try:
-            if sandbox is not None:
-                with closing(sandbox):
-                    is_restored = restore(
-                        sandbox, stream, outcome, [Assertion(**given) for given in task["assertions"]]
-                    )
-            else:
-                outcome.warn(NO_SANDBOX.get(kind.engine, "engine_unknown"))
-            for _rest in stream:
-                pass  # the doubts need the end, also of a dump that cannot be restored
-            outcome.doubts = list(stream.doubts())
+            with reporting_progress(stream):
+                is_restored = restore_stream(stream, task, limits, outcome)
+                for _rest in stream:
+                    pass  # the doubts need the end, also of a dump that cannot be restored
+            outcome.doubts, outcome.sha256 = list(stream.doubts()), stream.sha256
         except Aborted as error:
+            if limits.reached == SPACE_IS_LOW:
+                raise SandboxDown(outcome.engine, SPACE_IS_LOW) from None
             outcome.fail(str(error))
         except (MemoryError, ScriptTooLong):
             outcome.fail(OUT_OF_MEMORY)
     outcome.conclude(is_restored=is_restored)
-    outcome.duration_ms = round((time.monotonic() - started) * 1000)
     return outcome
 
 
-def progress_reporter() -> Callable[[int], None]:
-    """Return a function that reports, now and then, how many bytes of the dump have been read."""
-    last = time.monotonic()
+@contextmanager
+def reporting_progress(stream: DumpStream) -> Iterator[None]:
+    """Report now and then how much has been read, which also says that this process is at work."""
+    done = threading.Event()
 
-    def report_progress(read: int) -> None:
-        nonlocal last
-        if time.monotonic() - last > REPORTED_EVERY:
-            last = time.monotonic()
-            report({"read": read})
+    def reporting_on() -> None:
+        while not done.wait(REPORTED_EVERY):
+            report({"read": stream.read})
 
-    return report_progress
+    reporter = threading.Thread(target=reporting_on, daemon=True)
+    reporter.start()
+    try:
+        yield
+    finally:
+        done.set()
+        reporter.join()
+
+
+def restore_stream(stream: DumpStream, task: dict[str, Any], limits: Limits, outcome: Outcome) -> bool:
+    """Restore the dump into a sandbox. Return False with a warning if none can. Raises Aborted and SandboxDown."""
+    kind = DumpKind(**task["kind"]) if task["kind"] else recognize(stream.peek(HEAD_BYTES))
+    outcome.engine, outcome.version, outcome.format = kind.engine, kind.version, kind.format
+    sandbox = open_sandbox(kind, task, limits)
+    if sandbox is None:
+        outcome.warn(NO_SANDBOX.get(kind.engine, "engine_unknown"))
+        return False
+    with closing(sandbox):
+        return restore(sandbox, stream, outcome, [Assertion(**given) for given in task["assertions"]])
 
 
 def restore(sandbox: Sandbox, stream: DumpStream, outcome: Outcome, assertions: list[Assertion]) -> bool:
     """Return False with a warning for a dump that this sandbox cannot restore. Raises Aborted at a limit."""
-    outcome.restored_with = sandbox.version
+    outcome.restored_with, started = sandbox.version, time.monotonic()
     try:
         sandbox.restore(stream, outcome)
+        outcome.duration_ms = round((time.monotonic() - started) * 1000)
     except Unsupported as error:
         outcome.warn(error.code, **error.values)
         return False
@@ -162,7 +175,7 @@ def evaluate(sandbox: Sandbox, assertion: Assertion) -> dict[str, Any]:
     try:
         value = only_value(sandbox.evaluate(assertion.query))
     except (QueryFailed, NotOneValue) as error:
-        why = OUT_OF_PLACE if isinstance(error, NotOneValue) else str(error)
+        why = NOT_ONE_VALUE if isinstance(error, NotOneValue) else str(error)
         return {"name": assertion.name, "ok": False, "value": None, "error": why}
     return {"name": assertion.name, "ok": holds(assertion, value, datetime.now(UTC)), "value": kept_value(value)}
 

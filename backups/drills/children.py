@@ -15,10 +15,13 @@ from dataclasses import asdict
 from typing import Any
 
 from django.conf import settings
+from django.utils.translation import override
 
 from backups.drills.assertions import Assertion
-from backups.drills.outcomes import FAILED, Outcome, SandboxDown
+from backups.drills.outcomes import FAILED, FATAL_DOUBTS, Outcome, SandboxDown
 from backups.drills.workspace import workspace
+from backups.reasons import format_warnings
+from portal.base import disks
 
 # The child keeps its limits itself; one that hangs is killed this much later.
 PATIENCE_SECONDS = 60
@@ -49,6 +52,7 @@ def restore_dump(
             "kind": kind,
             "seconds": seconds or settings.DRILL_TIMEOUT_SECONDS,
             "max_bytes": settings.DRILL_MAX_BYTES,
+            "reserve": settings.DISK_RESERVE_MIB * disks.MIB,
             "postgres_url": settings.DRILL_POSTGRES_URL,
             "mysql_url": settings.DRILL_MYSQL_URL,
             "assertions": [asdict(assertion) for assertion in assertions],
@@ -64,7 +68,11 @@ def restore_dump(
     if "down" in answer:
         raise SandboxDown(*answer["down"])
     if "outcome" in answer:
-        return Outcome(**answer["outcome"])
+        outcome = Outcome(**answer["outcome"])
+        with override("en"):  # as all errors of servers
+            for doubt in sorted(FATAL_DOUBTS.intersection(outcome.doubts)):
+                outcome.fail(format_warnings([doubt]))
+        return outcome
     outcome = Outcome(status=FAILED)
     outcome.fail(f"The restore ended early: {answer.get('crashed') or describe_end(code)}.")
     return outcome

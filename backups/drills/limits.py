@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import threading
 import time
@@ -16,6 +17,7 @@ TIMES_UNPACKED, LEAST_BYTES = 10, 1024 * 1024 * 1024
 CHECKED_EVERY = 0.25
 TIME_IS_UP = "The time limit (DRILL_TIMEOUT_SECONDS) was reached."
 DISK_IS_FULL = "The restored database is larger than the limit (DRILL_MAX_BYTES)."
+SPACE_IS_LOW = "There is too little free space for restore drills (DISK_RESERVE_MIB)."
 OUT_OF_MEMORY = "A statement or its result needs too much memory."
 
 
@@ -29,22 +31,34 @@ def limit_memory() -> None:
 class Limits:
     """The longest time of a drill, and the largest size of its database in bytes. `reached` names the limit.
 
-    Without `fixed_bytes`, that is ten times what has been unpacked so far, `unpacked` bytes.
+    Without `fixed_bytes`, that is ten times what has been unpacked so far, `unpacked` bytes. The disk of `folder` keeps
+    `reserve` bytes free for the portal.
     """
 
     seconds: float
     fixed_bytes: int | None
+    folder: str = ""
+    reserve: int = 0
     unpacked: int = 0
     started: float = field(default_factory=time.monotonic)
     reached: str = ""
+    looked: float = 0.0
 
     @property
     def max_bytes(self) -> int:
         return self.fixed_bytes or max(TIMES_UNPACKED * self.unpacked, LEAST_BYTES)
 
     def is_over(self) -> bool:
-        if not self.reached and time.monotonic() > self.started + self.seconds:
+        now = time.monotonic()
+        if self.reached:
+            return True
+        if now > self.started + self.seconds:
             self.reached = TIME_IS_UP
+        elif self.folder and now > self.looked + CHECKED_EVERY:
+            self.looked = now
+            disk = os.statvfs(self.folder)
+            if disk.f_blocks and disk.f_bavail * disk.f_frsize < self.reserve:  # some network stores report none
+                self.reached = SPACE_IS_LOW
         return bool(self.reached)
 
     def check_size(self, size: int) -> None:

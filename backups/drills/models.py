@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator
 from django.db import models
 from django.utils import timezone
@@ -106,6 +107,10 @@ class DrillAssertion(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        if not assertions.is_valid_expectation(self.comparison, self.expected):
+            raise ValidationError({"expected": _("Enter a number.")})
 
 
 class DrillSandbox(models.Model):

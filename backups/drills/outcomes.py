@@ -53,7 +53,8 @@ class Outcome:
     `version` is that of the server that was dumped, `restored_with` that of the sandbox. Errors are `{"line",
     "message"}`, with None for a line that is not known. `doubts` and the codes of warnings are those of
     `backups.reasons`. Assertions are `{"name", "ok", "value"}`, where only numbers, truth values and times are kept as
-    values. `size` is in bytes, `duration_ms` in milliseconds. `schema` holds the statements that made the tables.
+    values. `size` is in bytes, `duration_ms` of the restore alone in milliseconds, and `sha256` of the file as stored,
+    empty if it was not read to its end. `schema` holds the statements that made the tables.
     """
 
     engine: str = ""
@@ -67,6 +68,7 @@ class Outcome:
     errors: list[dict[str, Any]] = field(default_factory=list)
     errors_omitted: int = 0
     doubts: list[str] = field(default_factory=list)
+    sha256: str = ""
     warnings: list[dict[str, Any]] = field(default_factory=list)
     assertions: list[dict[str, Any]] = field(default_factory=list)
     schema: str = ""
@@ -93,6 +95,8 @@ class Outcome:
         if sum(map(len, self.rows)) > MAX_NAMES_BYTES:
             self.rows = {}
             self.fail("The dump has more tables than are recorded.")
+        if is_restored and not self.rows and not self.errors:
+            self.fail("The restored database has no tables.")
         if self.errors or not FATAL_DOUBTS.isdisjoint(self.doubts):
             self.status = FAILED
         else:

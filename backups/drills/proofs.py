@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import override
 
 from backups import protection, querysets
-from backups.drills.outcomes import FATAL_DOUBTS, MARIADB, MYSQL, Outcome
+from backups.drills.outcomes import MARIADB, MYSQL, Outcome
 from backups.models import DrillSandbox, ExpectedBackupJob, RestoreDrill
-from backups.reasons import Reason, format_reasons, format_warnings, make_reason
+from backups.reasons import Reason, format_reasons, make_reason
 from backups.scanner.notices import describe_job, job_notice
 from portal.notifications import Severity, State, in_portal_language, notify
 from portal.work.jobs import Lease
@@ -25,20 +25,27 @@ RETRY_SANDBOX_AFTER = timedelta(hours=1)
 MOST_EXPIRED = 500
 PLANNED = ("proven_until", "next_drill_at")
 # Reasons about what changed since the last proof, which may be intended.
-CHANGES = frozenset({"table_gone", "rows_lost"})
+CHANGES = frozenset({"table_gone", "rows_lost", "more_losses"})
+# False assertions come first, so that what is left out are changes.
+MOST_LOSSES = 10
 PROOF_FIELDS = ("proven_at", "proven_until", "proof_lost", "proof_lost_at", "next_drill_at", "drill_requested_at")
 
 
-def record_outcome(drill: RestoreDrill, outcome: Outcome, lease: Lease) -> None:
-    """Record the end of a drill and what it means for the proof of its database. Raises LeaseLost."""
-    job, now = drill.job, timezone.now()
+def record_outcome(drill: RestoreDrill, outcome: Outcome, lease: Lease) -> bool:
+    """Record the end of a drill and what it means for the proof of its database. Raises LeaseLost.
+
+    Return False for a database that was deleted meanwhile.
+    """
     copy_outcome(drill, outcome)
-    drill.finished_at = now
-    drill.losses = list_losses(job, drill)
     with transaction.atomic(), in_portal_language():
         lease.extend()
+        job = ExpectedBackupJob.objects.select_for_update().filter(pk=drill.job_id).first()
+        if job is None:
+            return False
+        drill.finished_at = now = timezone.now()
+        drill.losses = list_losses(job, drill)
         RestoreDrill.objects.filter(job=job).exclude(schema="").update(schema="")
-        drill.save()
+        drill.save(force_update=True)
         sandbox = MYSQL if outcome.engine == MARIADB else outcome.engine  # DRILL_MYSQL_URL is for both
         DrillSandbox.objects.filter(engine=sandbox).delete()
         if drill.is_proof:
@@ -46,20 +53,19 @@ def record_outcome(drill: RestoreDrill, outcome: Outcome, lease: Lease) -> None:
         elif drill.status != RestoreDrill.Status.UNSUPPORTED:
             record_loss(job, drill.losses, now)
         plan_next(job, now, is_good=drill.is_proof or drill.status == RestoreDrill.Status.UNSUPPORTED)
-        job.drill_requested_at = None
+        if job.drill_requested_at is not None and job.drill_requested_at <= drill.started_at:
+            job.drill_requested_at = None
         ExpectedBackupJob.objects.write_fields([job], PROOF_FIELDS)
+    return True
 
 
 def copy_outcome(drill: RestoreDrill, outcome: Outcome) -> None:
-    """Copy a report into the row. Its doubts become errors, in English as all errors of servers."""
+    """Copy a report into the row."""
     for name in (
-        "status", "engine", "version", "restored_with", "format", "duration_ms", "rows", "errors_omitted",
-        "warnings", "schema",
+        "status", "engine", "version", "restored_with", "format", "duration_ms", "rows", "errors",
+        "errors_omitted", "warnings", "schema",
     ):  # fmt: skip
         setattr(drill, name, getattr(outcome, name))
-    with override("en"):
-        doubts = [format_warnings([code]) for code in outcome.doubts if code in FATAL_DOUBTS]
-    drill.errors = [*outcome.errors, *({"line": None, "message": text} for text in doubts)]
     # The text of a failed query may hold values of rows: the form of the assertion shows it, on an empty copy.
     drill.assertions = [
         {"name": found["name"], "ok": found["ok"], "value": found["value"], "failed": "error" in found}
@@ -78,8 +84,10 @@ def list_losses(job: ExpectedBackupJob, drill: RestoreDrill) -> list[Reason]:
         return [make_reason("not_restorable", error=first)]
     proof = previous_proof(drill)
     found = compare_rows(proof.rows, drill.rows, job.max_shrink_percent) if proof else []
-    false = [result["name"] for result in drill.assertions if not result["ok"]]
-    return [*found, *(make_reason("assertion_false", name=name) for name in false)]
+    false = [make_reason("assertion_false", name=result["name"]) for result in drill.assertions if not result["ok"]]
+    losses = [*false, *found]
+    more = [make_reason("more_losses", count=len(losses) - MOST_LOSSES)] if len(losses) > MOST_LOSSES else []
+    return [*losses[:MOST_LOSSES], *more]
 
 
 def previous_proof(drill: RestoreDrill) -> RestoreDrill | None:
@@ -114,10 +122,11 @@ def may_accept(drill: RestoreDrill) -> bool:
 def accept_changes(drill: RestoreDrill) -> None:
     """Take a drill as proof, with which later ones are compared."""
     drill.losses = []
-    drill.save(update_fields=["losses"])
-    with in_portal_language():
-        record_proof(drill.job, timezone.now())
-    ExpectedBackupJob.objects.write_fields([drill.job], PROOF_FIELDS)
+    with transaction.atomic(), in_portal_language():
+        job = ExpectedBackupJob.objects.select_for_update().get(pk=drill.job_id)
+        drill.save(update_fields=["losses"])
+        record_proof(job, drill.finished_at or timezone.now())
+        ExpectedBackupJob.objects.write_fields([job], PROOF_FIELDS)
 
 
 # --- Proofs ----------------------------------------------------------------------------------------------------------
@@ -127,16 +136,16 @@ def record_proof(job: ExpectedBackupJob, now: datetime) -> None:
     if job.proof_lost is not None:
         title = _("Backup of %(job)s can be restored again") % {"job": describe_job(job)}
         text = _("The latest restore drill succeeded.")
-        notify(job_notice(job, Severity.CRITICAL, title, text, f"proof:{now:%Y%m%dT%H%M%S}", State.CLOSED))
+        notify(job_notice(job, Severity.CRITICAL, title, text, f"proof:{now:%Y%m%dT%H%M%S.%f}", State.CLOSED))
     job.proven_at, job.proof_lost, job.proof_lost_at = now, None, None
     job.proven_until = proof_end(job)
 
 
 def record_loss(job: ExpectedBackupJob, losses: list[Reason], now: datetime) -> None:
-    """Note why the proof is lost, and send a notice unless the same was sent before."""
-    if job.proof_lost != losses:
+    """Note why the proof is lost, and send a notice unless the same was sent before, or the database is paused."""
+    if job.proof_lost != losses and job.is_watched(now):
         title = _("Backup of %(job)s is not proven") % {"job": describe_job(job)}
-        key = f"proof:{now:%Y%m%dT%H%M%S}"
+        key = f"proof:{now:%Y%m%dT%H%M%S.%f}"
         notify(job_notice(job, Severity.CRITICAL, title, format_reasons(losses), key, State.OPENED))
     job.proof_lost, job.proof_lost_at = losses, job.proof_lost_at or now
 
@@ -162,14 +171,21 @@ def replan(job: ExpectedBackupJob) -> None:
 
 
 def expire_proofs(now: datetime) -> int:
-    """Record the proofs of monitored databases that have grown too old. Return their number."""
+    """Record the proofs of monitored databases that have grown too old. Return their number.
+
+    After a pause, a database has EXTRA to be drilled again.
+    """
+    is_resumed = Q(watched_since__gt=now - EXTRA) | Q(paused_until__gt=now - EXTRA)
     old = ExpectedBackupJob.objects.filter(querysets.watched(now), protection.proven(), proven_until__lt=now)
-    expired = list(old.order_by("proven_until")[:MOST_EXPIRED])
-    for job in expired:
+    expired = 0
+    for pk in list(old.exclude(is_resumed).order_by("proven_until").values_list("pk", flat=True)[:MOST_EXPIRED]):
         with transaction.atomic(), in_portal_language():
-            record_loss(job, [make_reason("proof_expired")], now)
-            ExpectedBackupJob.objects.write_fields([job], PROOF_FIELDS)
-    return len(expired)
+            job = old.select_for_update().filter(pk=pk).first()
+            if job is not None:  # it was not drilled meanwhile
+                record_loss(job, [make_reason("proof_expired")], now)
+                ExpectedBackupJob.objects.write_fields([job], PROOF_FIELDS)
+                expired += 1
+    return expired
 
 
 def record_down(drill: RestoreDrill, engine: str, trouble: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,14 +19,15 @@ from backups.drills.assertions import Assertion
 from backups.drills.outcomes import FAILED, Outcome, SandboxDown
 from backups.models import BackupEntry, ExpectedBackupJob, RestoreDrill
 from backups.querysets import watched
-from backups.reasons import format_reasons
+from backups.reasons import Reason, format_reasons, make_reason
 from backups.scanner.disk.opening import UnusablePath
 from backups.scanner.disk.storage import open_dump
 from portal.work.jobs import AlreadyRunning, Lease, LeaseLost, claim_cycle
 from portal.work.queue import enqueue, queued_calls
 
 log = logging.getLogger("vigie.backups")
-PATIENCE = timedelta(minutes=30)
+# A task waits as long as another one needs to end that has found nothing more to do.
+PATIENCE, TASK_PATIENCE = timedelta(minutes=30), timedelta(seconds=5)
 LEASE, TASK = "backups.drill", "backups.drills"
 LEASE_LENGTH = timedelta(minutes=5)
 SAVED_EVERY = 2.0
@@ -47,9 +48,9 @@ def due(now: datetime) -> QuerySet[ExpectedBackupJob]:
     return jobs.filter(stored_version()).order_by(*oldest_first)
 
 
-def request_drill(job: ExpectedBackupJob) -> None:
-    """Have a worker restore the current version, before those that are due."""
-    ExpectedBackupJob.objects.filter(pk=job.pk).update(drill_requested_at=timezone.now())
+def request_drills(jobs: Iterable[ExpectedBackupJob]) -> None:
+    """Have a worker restore the current versions, before those that are due."""
+    ExpectedBackupJob.objects.filter(pk__in=[job.pk for job in jobs]).update(drill_requested_at=timezone.now())
     enqueue(TASK, cluster="slow")
 
 
@@ -62,10 +63,10 @@ def queue_due() -> int:
 
 
 def run_due() -> int:
-    """Run what is due, unless another process does. Return the number of drills."""
+    """Run what is due, unless another process does. Return the number of databases."""
     ends_at, count = time.monotonic() + BUDGET_SECONDS, 0
     try:
-        with waiting_lease(timedelta(0)) as lease:
+        with waiting_lease(TASK_PATIENCE) as lease:
             while time.monotonic() < ends_at and (job := due(timezone.now()).first()) is not None:
                 with postponing_errors(job):
                     drill_job(job, lease)
@@ -82,6 +83,8 @@ def postponing_errors(job: ExpectedBackupJob) -> Iterator[None]:
         yield
     except LeaseLost:
         raise
+    except SandboxDown as error:
+        log.warning("the sandbox for %s can’t be used: %s", error.engine, error)
     except Exception:
         log.exception("the backup %s could not be drilled", job.pk)
         later = {"next_drill_at": timezone.now() + proofs.RETRY_AFTER, "drill_requested_at": None}
@@ -103,26 +106,38 @@ def waiting_lease(patience: timedelta = PATIENCE) -> Iterator[Lease]:
 
 
 def drill_job(job: ExpectedBackupJob, lease: Lease) -> RestoreDrill | None:
-    """Restore the current version of a job, and record it. Return None without a version, or without its sandbox.
+    """Restore the current version of a job, and record it. Return None without a version.
 
-    Raises LeaseLost.
+    Raises LeaseLost and SandboxDown. If the stored file is not what was verified, another version may have taken its
+    place meanwhile.
     """
     RestoreDrill.objects.filter(status=RestoreDrill.Status.RUNNING).delete()  # of processes that were killed
-    entry = BackupEntry.objects.filter(job=job).current()
-    if entry is None:
-        return None
-    drill = RestoreDrill.objects.create(job=job, entry=entry)
-    try:
-        outcome = restore_entry(entry, job, ProgressWriter(drill, lease))
-    except SandboxDown as error:
-        proofs.record_down(drill, error.engine, str(error))
-        return None
-    proofs.record_outcome(drill, outcome, lease)
-    return drill
+    while (entry := BackupEntry.objects.filter(job=job).current()) is not None:
+        drill, _is_new = RestoreDrill.objects.update_or_create(
+            job=job, status=RestoreDrill.Status.RUNNING, defaults={"entry": entry}
+        )
+        try:
+            outcome = restore_entry(entry, job, ProgressWriter(drill, lease))
+        except SandboxDown as error:
+            proofs.record_down(drill, error.engine, str(error))
+            raise
+        if outcome.sha256 not in ("", entry.server_sha256):
+            if BackupEntry.objects.filter(job=job).current() != entry:
+                continue
+            fail(outcome, make_reason("current_differs"))
+        return drill if proofs.record_outcome(drill, outcome, lease) else None
+    return None
+
+
+def fail(outcome: Outcome, why: Reason) -> None:
+    """Add a reason as an error, in English as all errors of servers."""
+    outcome.status = FAILED
+    with override("en"):
+        outcome.fail(format_reasons([why]))
 
 
 def restore_entry(entry: BackupEntry, job: ExpectedBackupJob, progress: Callable[[int], None]) -> Outcome:
-    """Raises SandboxDown, and what `progress` raises."""
+    """Restore the stored dump of an entry. Raises SandboxDown, and what `progress` raises."""
     assertions = [
         Assertion(asserted.name, asserted.query, asserted.comparison, asserted.expected)
         for asserted in job.assertions.all()
@@ -130,9 +145,8 @@ def restore_entry(entry: BackupEntry, job: ExpectedBackupJob, progress: Callable
     try:
         descriptor = open_dump(entry)
     except UnusablePath as error:
-        outcome = Outcome(status=FAILED)
-        with override("en"):
-            outcome.fail(format_reasons([error.why]))
+        outcome = Outcome()
+        fail(outcome, error.why)
         return outcome
     try:
         return children.restore_dump(descriptor, entry.staged_name, assertions, progress)

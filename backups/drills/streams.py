@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from io import FileIO
 
 from vigie_client.contract import DumpSample
@@ -34,14 +35,13 @@ class _Tap(DumpSample):
 class DumpStream:
     """An open dump in any outer compression. `read` is how many of its bytes have been read, as stored."""
 
-    def __init__(
-        self, file: FileIO, name: str, limits: Limits, report_progress: Callable[[int], None] = lambda read: None
-    ) -> None:
-        self.file, self.limits, self.report_progress = file, limits, report_progress
+    def __init__(self, file: FileIO, name: str, limits: Limits) -> None:
+        self.file, self.limits = file, limits
         self.check = ContentCheck(name, os.pread(file.fileno(), MAGIC_BYTES, 0))
         self.check.ends_at = math.inf  # a drill has a deadline of its own
         self.check.content = self.tap = _Tap()
         self.read = 0
+        self.stored = hashlib.sha256()
         self._first: list[bytes] = []
         self._pieces = self._read_all()
 
@@ -65,19 +65,27 @@ class DumpStream:
             yield piece
 
     def _read_all(self) -> Iterator[bytes]:
-        while not self.check.is_over and (data := self.file.read(READ_BYTES)):
+        while data := self.file.read(READ_BYTES):
+            self.read += len(data)
+            self.stored.update(data)
+            if self.check.is_over:  # damaged: the rest is only hashed
+                self.limits.raise_if_reached()
+                continue
             for start in range(0, len(data), self._step):
                 self.check.feed(data[start : start + self._step])
                 self.limits.unpacked = self.check.content.size
                 self.limits.raise_if_reached()
                 yield from self.tap.take()
-            self.read += len(data)
-            self.report_progress(self.read)
 
     @property
     def _step(self) -> int:
         """A slice that a bomb cannot unpack into more than 32 MiB."""
         return self.check.format.slice if self.check.format else READ_BYTES
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of the file as stored, once all of it has been read."""
+        return self.stored.hexdigest()
 
     def doubts(self) -> tuple[str, ...]:
         """Return the codes of doubts about the content, once all of it has been read."""

@@ -21,7 +21,7 @@ def drilled_job(job):
 @pytest.fixture
 def lost_job(drilled_job):
     store(drilled_job, sqlite_dump(invoice=1))
-    runs.request_drill(drilled_job)
+    runs.request_drills([drilled_job])
     runs.run_due()
     return ExpectedBackupJob.objects.get(pk=drilled_job.pk)
 

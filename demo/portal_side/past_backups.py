@@ -23,7 +23,7 @@ def restore(agent: str, database: str) -> None:
 
 def request_drill(agent: str, database: str) -> None:
     """Have a worker restore the current version."""
-    runs.request_drill(find_job(agent, database))
+    runs.request_drills([find_job(agent, database)])
 
 
 def add_assertion(agent: str, database: str, name: str, query: str, comparison: str, expected: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from django.conf import settings
 
 from backups.models import BackupEntry, ExpectedBackupJob
-from backups.tests.factories import make_entry
+from backups.tests.factories import make_entry, sha256
 
 
 def sqlite_dump(**tables: int) -> bytes:
@@ -30,6 +30,11 @@ def store(job: ExpectedBackupJob, dump: bytes, ago: timedelta = timedelta(hours=
     stored = Path(settings.VALIDATED_ROOT) / path
     stored.parent.mkdir(parents=True, exist_ok=True)
     stored.write_bytes(content)
-    fields = {"promotion": BackupEntry.Promotion.PROMOTED, "stored_path": str(path), "server_size": len(content)}
+    fields = {
+        "promotion": BackupEntry.Promotion.PROMOTED,
+        "stored_path": str(path),
+        "server_size": len(content),
+        "server_sha256": sha256(content),
+    }
     entry: BackupEntry = make_entry(job, ago=ago, **fields)
     return entry

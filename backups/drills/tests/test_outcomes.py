@@ -45,7 +45,7 @@ def test_schema_is_bounded() -> None:
     ],
 )
 def test_status_follows_from_errors_and_doubts(errors, doubts, is_restored: bool, status: str) -> None:
-    outcome = Outcome(errors=errors, doubts=doubts)
+    outcome = Outcome(errors=errors, doubts=doubts, rows={"a": 0})
 
     outcome.conclude(is_restored=is_restored)
 
@@ -56,3 +56,11 @@ def test_zero_bytes_are_not_sent() -> None:
     outcome = Outcome(rows={"a\0b": 1}, warnings=[{"code": "x", "table": "\0"}])
 
     assert (outcome.as_json()["rows"], outcome.as_json()["warnings"]) == ({"ab": 1}, [{"code": "x", "table": ""}])
+
+
+def test_restored_database_without_tables_is_no_proof() -> None:
+    outcome = Outcome()
+
+    outcome.conclude(is_restored=True)
+
+    assert outcome.status == FAILED

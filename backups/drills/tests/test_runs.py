@@ -14,6 +14,7 @@ from backups.drills import children, runs
 from backups.drills.outcomes import PROVEN, Outcome, SandboxDown
 from backups.drills.tests.dumps import sqlite_dump, store
 from backups.models import DrillSandbox, ExpectedBackupJob, RestoreDrill
+from portal.models import OutboxMessage
 from portal.work.jobs import AlreadyRunning
 
 DUMP = sqlite_dump(a=2)
@@ -61,13 +62,13 @@ def test_job_is_not_due_unless_a_drill_is_requested(make_stored_job, fields) -> 
     job = make_stored_job("a", **fields)
     assert due_names() == []
 
-    runs.request_drill(job)
+    runs.request_drills([job])
 
     assert due_names() == ["a"]
 
 
 def test_job_without_a_stored_version_is_not_due(make_job) -> None:
-    runs.request_drill(make_job())
+    runs.request_drills([make_job()])
 
     assert due_names() == []
 
@@ -142,7 +143,7 @@ def test_sandbox_that_is_down_is_a_finding_and_no_failed_proof(make_stored_job, 
     assert [finding.key for finding in findings.sandboxes_down(timezone.now())] == ["backups.sandbox:postgresql"]
 
     monkeypatch.undo()
-    runs.request_drill(job)
+    runs.request_drills([job])
     DrillSandbox.objects.update(engine="sqlite")
     runs.run_due()
 
@@ -233,3 +234,98 @@ def test_command_restores_any_file_without_a_record(tmp_path, db) -> None:
 def test_command_refuses_what_it_cannot_drill(args, db) -> None:
     with pytest.raises(CommandError):
         run_command(*args)
+
+
+# --- What changes during a drill -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def meanwhile(monkeypatch):
+    """Return a function that has something done while the dump is restored, at the first time."""
+
+    def arrange(action) -> None:
+        restore = children.restore_dump
+        done: list[bool] = []
+
+        def restoring(*args, **kwargs):
+            outcome = restore(*args, **kwargs)
+            if not done:
+                done.append(True)
+                action()
+            return outcome
+
+        monkeypatch.setattr(children, "restore_dump", restoring)
+
+    return arrange
+
+
+def test_request_during_a_drill_is_kept(make_stored_job, meanwhile) -> None:
+    job = make_stored_job("a")
+    meanwhile(lambda: runs.request_drills([job]))
+
+    assert runs.run_due() == 2
+
+
+def test_period_that_is_changed_during_a_drill_is_kept(make_stored_job, meanwhile) -> None:
+    job = make_stored_job("a")
+    meanwhile(lambda: ExpectedBackupJob.objects.filter(pk=job.pk).update(drill_every_days=0))
+
+    runs.run_due()
+
+    job.refresh_from_db()
+    assert (job.proven_at is not None, job.proven_until, job.next_drill_at) == (True, None, None)
+
+
+def test_database_that_is_deleted_during_a_drill_leaves_nothing(make_stored_job, meanwhile) -> None:
+    job = make_stored_job("a")
+    meanwhile(job.delete)
+
+    assert (runs.run_due(), RestoreDrill.objects.count()) == (1, 0)
+
+
+def test_version_that_replaces_the_file_during_a_drill_is_drilled_instead(make_stored_job, meanwhile) -> None:
+    job = make_stored_job("a")
+    stored = job.entries.get()
+    type(stored).objects.filter(pk=stored.pk).update(server_sha256="0" * 64)  # the file is the next version's already
+    meanwhile(lambda: store(job, sqlite_dump(a=3)))
+
+    runs.run_due()
+
+    drill = RestoreDrill.objects.get()
+    assert (drill.status, drill.rows, drill.entry == stored) == (PROVEN, {"a": 3}, False)
+
+
+def test_file_that_is_no_longer_what_was_verified_is_no_proof(make_stored_job) -> None:
+    job = make_stored_job("a")
+    job.entries.update(server_sha256="0" * 64)
+
+    runs.run_due()
+
+    assert RestoreDrill.objects.get().status == "FAILED"
+
+
+def test_loss_of_a_paused_database_sends_no_notice(make_stored_job, channel) -> None:
+    job = make_stored_job("a", DUMP[:-20], is_active=False)
+    runs.request_drills([job])
+
+    runs.run_due()
+
+    job.refresh_from_db()
+    assert (job.proof_lost is not None, OutboxMessage.objects.count()) == (True, 0)
+
+
+def test_command_names_a_sandbox_that_is_down_and_drills_the_others(make_stored_job, monkeypatch, capsys) -> None:
+    make_stored_job("a")
+    make_stored_job("b")
+    restore = children.restore_dump
+
+    def refuse_a(descriptor, name, *rest):
+        if name.startswith("a."):
+            raise SandboxDown("postgresql", "refused")
+        return restore(descriptor, name, *rest)
+
+    monkeypatch.setattr(children, "restore_dump", refuse_a)
+
+    results, is_good = run_command()
+
+    assert ([row["database_name"] for row in results], is_good) == (["b"], False)

@@ -1,5 +1,5 @@
 import gzip
-import os
+import hashlib
 import random
 from pathlib import Path
 
@@ -59,13 +59,20 @@ def test_stream_ends_at_its_deadline(tmp_path: Path) -> None:
         list(stream)
 
 
-def test_progress_is_reported_in_bytes_of_the_file(tmp_path: Path) -> None:
-    path = tmp_path / "a.gz"
-    seen: list[int] = []
-    path.write_bytes(gzip.compress(CONTENT))
+def test_stream_knows_the_size_and_hash_of_the_stored_file_even_if_it_is_damaged(tmp_path: Path) -> None:
+    stored = gzip.compress(CONTENT)[:-1_000] + b"damaged" * READ_BYTES
 
-    with open(path, "rb", buffering=0) as file:
-        list(DumpStream(file, path.name, Limits(60, None), seen.append))
+    stream = open_stream(tmp_path / "a.gz", stored)
+    list(stream)
 
-    assert seen[-1] == os.path.getsize(path)
-    assert seen == sorted(set(seen))
+    assert (stream.read, stream.sha256) == (len(stored), hashlib.sha256(stored).hexdigest())
+
+
+def test_stream_ends_when_the_disk_has_too_little_free_space(tmp_path: Path) -> None:
+    stream = open_stream(tmp_path / "a.dump", CONTENT)
+    stream.limits.folder, stream.limits.reserve = str(tmp_path), 2**60
+
+    with pytest.raises(Aborted):
+        list(stream)
+
+    assert stream.limits.reached == limits.SPACE_IS_LOW

@@ -29,10 +29,14 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["file"] and (options["agent"] or options["database"]):
             raise CommandError("--file goes with neither --agent nor --database.")
+        down: dict[str, str] = {}
         try:
-            rows = list_file(options["file"]) if options["file"] else list_jobs(options["agent"], options["database"])
+            if options["file"]:
+                rows = list_file(options["file"])
+            else:
+                rows = list_jobs(options["agent"], options["database"], down)
         except SandboxDown as error:
-            raise CommandError(f"The sandbox for {error.engine} can’t be used: {error}") from None
+            rows, down = [], {error.engine: str(error)}
         except AlreadyRunning:
             raise CommandError("Another drill is running. Try again when it has ended.") from None
         if options["json"]:
@@ -40,6 +44,10 @@ class Command(BaseCommand):
         else:
             for row in rows:
                 self.stdout.write(format_row(row))
+        if down:
+            raise CommandError(
+                "\n".join(f"The sandbox for {engine} can’t be used: {why}" for engine, why in down.items())
+            )
         if any(row["status"] != PROVEN for row in rows):
             raise CommandError("Not every backup is proven.")
 
@@ -52,8 +60,11 @@ def list_file(path: Path) -> list[dict[str, Any]]:
     return [result_row(outcome) | {"agent_id": None, "database_name": None, "cycle_at": None}]
 
 
-def list_jobs(agent: str, database: str) -> list[dict[str, Any]]:
-    """Drill the current version of each job, one after the other, and return their rows. Raises AlreadyRunning."""
+def list_jobs(agent: str, database: str, down: dict[str, str]) -> list[dict[str, Any]]:
+    """Drill the current version of each job, one after the other, and return their rows. Raises AlreadyRunning.
+
+    `down` gets the sandboxes that cannot be used, with the reason.
+    """
     jobs = ExpectedBackupJob.objects.of_machine(agent).filter(runs.stored_version())
     if database:
         jobs = jobs.filter(database_name=database)
@@ -62,7 +73,11 @@ def list_jobs(agent: str, database: str) -> list[dict[str, Any]]:
     rows = []
     with runs.waiting_lease() as lease:
         for job in jobs.order_by("agent_id", "database_name"):
-            drill = runs.drill_job(job, lease)
+            try:
+                drill = runs.drill_job(job, lease)
+            except SandboxDown as error:
+                down[error.engine] = str(error)
+                continue
             if drill is not None:
                 rows.append(drill_row(drill))
     return rows
