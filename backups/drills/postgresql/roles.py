@@ -93,17 +93,47 @@ def only_if_free(admin: psycopg.Connection, name: str, patience_ms: int) -> Iter
             admin.execute("SELECT pg_advisory_unlock(%s)", [lock_key(name)])
 
 
-def drop_all(admin: psycopg.Connection, name: str) -> None:
-    """Drop the databases and roles of a drill, and end their sessions. What fails now is left to a sweep."""
+def drop_all(admin: psycopg.Connection, name: str) -> list[str]:
+    """Drop the databases and roles of a drill, and end their sessions. Return what could not be dropped, and why.
+
+    That is left to a sweep.
+    """
     databases = "SELECT datname FROM pg_database WHERE datname = %(name)s OR starts_with(datname, %(prefix)s)"
     roles = "SELECT rolname FROM pg_roles WHERE rolname = %(name)s OR starts_with(rolname, %(prefix)s)"
-    for kind, query in (("DATABASE", databases), ("ROLE", roles)):
+    left = []
+    for query, drop in ((databases, drop_database), (roles, drop_role)):
         for (found,) in admin.execute(query, {"name": name, "prefix": f"{name}_"}).fetchall():
-            force = " WITH (FORCE)" if kind == "DATABASE" else ""
-            with suppress(psycopg.Error):
-                if kind == "DATABASE":
-                    roll_back_prepared(admin, name, found)
-                admin.execute(sql.SQL(f"DROP {kind} IF EXISTS {{}}{force}").format(sql.Identifier(found)))
+            try:
+                drop(admin, name, found)
+            except psycopg.Error as error:
+                left.append(f"{found}: {error.diag.message_primary or type(error).__name__}")
+    return left
+
+
+def drop_database(admin: psycopg.Connection, role: str, database: str) -> None:
+    """Raises psycopg.Error."""
+    named = sql.Identifier(database)
+    # Its owner, the dump, may have forbidden what follows.
+    grant_role(admin, role)
+    admin.execute(
+        sql.SQL("ALTER DATABASE {} IS_TEMPLATE false ALLOW_CONNECTIONS true CONNECTION LIMIT -1").format(named)
+    )
+    roll_back_prepared(admin, role, database)
+    admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(named))
+
+
+def drop_role(admin: psycopg.Connection, _owner: str, role: str) -> None:
+    """Raises psycopg.Error."""
+    admin.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role)))
+
+
+def grant_role(admin: psycopg.Connection, role: str) -> None:
+    """Let an administrator who is no superuser act as the role. Raises psycopg.Error."""
+    if admin.info.parameter_status("is_superuser") == "on":
+        return
+    # Since 16, whoever creates a role may administer it, but not use it.
+    options = " WITH INHERIT TRUE, SET TRUE" if admin.info.server_version >= GRANT_OPTIONS_SINCE else ""
+    admin.execute(sql.SQL(f"GRANT {{}} TO CURRENT_USER{options}").format(sql.Identifier(role)))
 
 
 def roll_back_prepared(admin: psycopg.Connection, role: str, database: str) -> None:
@@ -134,7 +164,8 @@ class DrillRole:
         try:
             self._create(max_bytes)
         except psycopg.Error as error:
-            self.close()
+            with suppress(SandboxDown):  # of a consequence
+                self.close()
             raise SandboxDown(POSTGRESQL, str(error).strip()) from None
 
     def _create(self, max_bytes: int | None) -> None:
@@ -151,9 +182,7 @@ class DrillRole:
             "CREATE ROLE {role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD {password}", role
         )
         if not self.is_superuser:
-            # Since 16, whoever creates a role may administer it, but not use it.
-            options = " WITH INHERIT TRUE, SET TRUE" if self.server_version >= GRANT_OPTIONS_SINCE else ""
-            self._execute(f"GRANT {{role}} TO CURRENT_USER{options}", role)
+            grant_role(self.admin, role)
             return
         limit = {"temp_file_limit": str(max_bytes // 1024)} if max_bytes else {}
         for setting, value in (UNLOGGED | limit).items():
@@ -205,11 +234,16 @@ class DrillRole:
         with suppress(psycopg.Error):
             self.admin.execute("SELECT pg_terminate_backend(%s)", [pid])
 
-    def drop(self) -> None:
-        """Drop the databases and roles, which ends whatever runs in them."""
-        with suppress(psycopg.Error):
-            drop_all(self.admin, self.name)
+    def drop(self) -> list[str]:
+        """Drop the databases and roles, which ends whatever runs in them. Return what is left, and why."""
+        try:
+            return drop_all(self.admin, self.name)
+        except psycopg.Error as error:
+            return [f"{self.name}: {error.diag.message_primary or type(error).__name__}"]
 
     def close(self) -> None:
-        self.drop()
+        """Raises SandboxDown if rows of the dump are left on the server."""
+        left = self.drop()
         self.admin.close()
+        if left:
+            raise SandboxDown(POSTGRESQL, f"What a drill has restored could not be dropped: {'; '.join(left)}")

@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,8 @@ class Sandbox:
         try:
             self.session = self.open_session()
         except (psycopg.Error, ConnectionLost) as error:
-            self.role.close()
+            with suppress(SandboxDown):  # of a consequence
+                self.role.close()
             raise SandboxDown(POSTGRESQL, str(error).strip()) from None
 
     def open_session(self) -> Session:

@@ -14,9 +14,10 @@ import pytest
 from backups.drills import child
 from backups.drills.assertions import Assertion
 from backups.drills.limits import DISK_IS_FULL, OUT_OF_MEMORY, TIME_IS_UP
-from backups.drills.outcomes import FAILED, PROVEN, Outcome
+from backups.drills.outcomes import FAILED, PROVEN, Outcome, SandboxDown
 from backups.drills.postgresql import sandbox
-from backups.drills.tests.test_postgresql import COPY, END, HEAD, TABLE
+from backups.drills.postgresql.roles import DrillRole, sweep
+from backups.drills.tests.test_postgresql import COPY, END, HEAD, TABLE, leftovers
 
 pytestmark = [pytest.mark.slow, pytest.mark.one_database("drills have a server of their own")]
 MEGABYTE = 1024 * 1024
@@ -72,6 +73,7 @@ def unharmed(superuser: str, drill: Callable[..., Outcome]) -> Iterator[None]:
     before = state_of(superuser)
     yield
     assert state_of(superuser) == before
+    assert leftovers(superuser) == []
     assert not Path("/tmp/drill_mark").exists()
     assert drill(COPY.decode()).status == PROVEN
 
@@ -185,6 +187,22 @@ REFUSED: list[tuple[str, str, list[str]]] = [
         "no_connections",
         "DO $$ BEGIN EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC, CURRENT_USER', current_database()); END $$;",
         ["the server refuses another session"],
+    ),
+    (
+        "template",
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I IS_TEMPLATE true', current_database()); END $$;",
+        [],
+    ),
+    (
+        "closed_template",
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I IS_TEMPLATE true CONNECTION LIMIT 0',"
+        " current_database()); END $$;",
+        ["the server refuses another session"],
+    ),
+    (
+        "disowned",
+        "DO $$ BEGIN EXECUTE format('REVOKE %I FROM drill_admin', current_user); EXCEPTION WHEN OTHERS THEN END $$;",
+        [],
     ),
     ("copy_out", "COPY (SELECT repeat('x', 1000000)) TO STDOUT;", []),
     ("hidden_second", "SET standard_conforming_strings = off;\nSELECT 'a\\'; DROP DATABASE others; --';", ["SELECT: syntax_error"]),
@@ -334,3 +352,14 @@ def test_assertion_cannot_leave_its_query(
     assert outcome.assertions[0]["ok"] is False
     assert error in outcome.assertions[0]["error"]
     assert outcome.status == PROVEN
+
+
+def test_database_that_cannot_be_dropped_is_no_silent_leftover(superuser: str) -> None:
+    role = DrillRole(superuser, None)
+    role.admin.execute(f"GRANT CREATE ON DATABASE others TO {role.name}")
+    with pytest.raises(SandboxDown, match=f"{role.name}: role .* cannot be dropped"):
+        role.close()
+    with psycopg.connect(superuser, autocommit=True) as connection:
+        connection.execute(f"REVOKE ALL ON DATABASE others FROM {role.name}")
+    sweep(superuser)
+    assert leftovers(superuser) == []
