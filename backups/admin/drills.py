@@ -189,7 +189,7 @@ class DrillAssertionAdmin(SettingsAdmin):
     form = AssertionForm
     menu_order = 4
     ordering = ("job__agent_id", "job__database_name", "name")
-    sortable_by = ()
+    sortable_by = ("name",)
     list_display = ("name", "database", "expectation")
     list_select_related = ("job",)
     lookups = ("job",)

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from agents.enrolment import issue_agent_token
 from agents.models import EnrolmentRequest
-from backups.models import BackupEntry, ExpectedBackupJob
+from backups.models import BackupEntry, DrillAssertion, ExpectedBackupJob, RestoreDrill
 from beta.models import BetaProgramme, BetaSnapshot
 from beta.report.snapshots import take_snapshot
 from beta.tests.factories import create_feedback
@@ -50,9 +50,11 @@ def rows(make_agent):
         create_licence(f"LIC-{number}", quota=number or None)
         create_rollup(now, license_ref=f"LIC-{number}")
         job = ExpectedBackupJob.objects.create(agent_id="PC-0", database_name=f"db{number}")
-        BackupEntry.objects.create(
+        entry = BackupEntry.objects.create(
             job=job, cycle_at=now, status="MISSING", first_status="MISSING", recorded_at=now, changed_at=now
         )
+        RestoreDrill.objects.create(job=job, entry=entry, status="PROVEN", rows={"a": 1})
+        DrillAssertion.objects.create(job=job, name="a", query="SELECT 1", expected="1")
         programme = BetaProgramme.objects.create(name=f"PC-{number}")
         create_feedback(programme, nps_score=8, source=f"agent:PC-{number}")
         take_snapshot(programme, now, BetaSnapshot.Reason.EXPORTED)

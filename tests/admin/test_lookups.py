@@ -22,6 +22,8 @@ ADMINS = {model._meta.label_lower: model_admin for model, model_admin in admin.s
 # Fields that links within the portal filter by, besides the filters that the lists offer.
 LINKED = {
     "backups.backupentry": {"job"},
+    "backups.drillassertion": {"job"},
+    "backups.restoredrill": {"job"},
     "beta.betafeedback": {"source"},
     "beta.betasnapshot": {"programme"},
     "monitoring.checkresult": {"target"},
