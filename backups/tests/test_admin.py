@@ -218,7 +218,7 @@ class TestThePageOfADatabase:
             make_entry(
                 job, ago=number * DAY, promotion="archived" if number else "promoted", stored_path=f"ACME/{number}.gz"
             )
-        entries, versions, _history = admin_client.get(job_page(job)).context["sections"]
+        entries, _drills, _assertions, versions, _history = admin_client.get(job_page(job)).context["sections"]
         assert (len(entries.rows), entries.note) == (20, "Older ones are not shown.")
         assert len(versions.rows) == 25
         assert ["ACME/0.gz" in row[2] for row in versions.rows[:2]] == [True, False]
@@ -234,7 +234,7 @@ class TestThePageOfADatabase:
         few = queries()
         for number in range(1, 40):
             make_entry(job, ago=number * DAY, promotion="archived")
-        assert queries() == few <= 12
+        assert queries() == few <= 19
 
     def test_viewer_sees_the_page_without_actions(self, client, job):
         set_status(job)
@@ -270,10 +270,10 @@ class TestThePageOfADatabase:
             for database, page in pages.items()
         }
         assert offered == {
-            "a": ["scan_now", "download", "reverify", "pause", "duplicate", "issue_enrolment_token"],
-            "b": ["scan_now", "pause", "duplicate", "issue_enrolment_token"],
-            "c": ["resume", "duplicate", "issue_enrolment_token"],
-            "d": ["scan_now", "pause", "duplicate"],
+            "a": ["scan_now", "download", "reverify", "add_assertion", "pause", "duplicate", "issue_enrolment_token"],
+            "b": ["scan_now", "add_assertion", "pause", "duplicate", "issue_enrolment_token"],
+            "c": ["add_assertion", "resume", "duplicate", "issue_enrolment_token"],
+            "d": ["scan_now", "add_assertion", "pause", "duplicate"],
         }
 
 
@@ -283,7 +283,7 @@ class TestTheForm:
         "time_of_day": "01:30", "time_zone": "UTC", "window_minutes": 30, "early_minutes": 10,
         "agent_deposit_path_template": "{agent_id}/database", "agent_log_deposit_path_template": "{agent_id}/log",
         "final_storage_path_template": "{company_name}/{database_name}", "min_size_bytes": 0, "max_shrink_percent": 50,
-        "unchanged_policy": "inform", "keep_last": 7, "keep_daily": 7, "keep_weekly": 4, "keep_monthly": 12,
+        "unchanged_policy": "inform", "keep_last": 7, "drill_every_days": 7, "keep_daily": 7, "keep_weekly": 4, "keep_monthly": 12,
         "is_active": "on", "deep_check": "on",
     }  # fmt: skip
 

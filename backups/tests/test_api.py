@@ -82,6 +82,8 @@ def test_job_is_returned_with_its_next_expected_time(call, staff_token, make_job
                 "last_checked_at": None,
                 "last_success_at": "2026-03-10T13:00:00.000Z",
                 "last_verified_at": None,
+                "proven": False,
+                "proven_at": None,
                 "is_active": True,
                 "paused_until": None,
             }

@@ -201,8 +201,8 @@ class TestTheDatabasesOfAMachine:
         set_status(make_job("c", "SRV-10"))
         section = machine_databases_section("SRV-1")
         assert ["verified" in row[1] for row in section.rows] == [True, False]
-        assert [row[3] for row in section.rows] == ["4.0\xa0KB", ""]
-        assert section.rows[1][2] == "never"
+        assert [row[4] for row in section.rows] == ["4.0\xa0KB", ""]
+        assert section.rows[1][3] == "never"
         assert section.url.endswith("?q=SRV-1")
 
     def test_section_is_limited_and_takes_as_many_queries_for_many_databases(self, make_job):
@@ -217,11 +217,11 @@ class TestTheDatabasesOfAMachine:
     def test_paused_database_has_no_next_expected_time(self, make_job):
         make_job("a", "SRV-1", is_active=False)
         row = machine_databases_section("SRV-1").rows[0]
-        assert ("paused" in row[1], row[4]) == (True, None)
+        assert ("paused" in row[1], row[5]) == (True, None)
 
     def test_unknown_weekdays_do_not_break_the_page(self, make_job):
         make_job("a", "SRV-1", days_of_week="someday")
-        assert machine_databases_section("SRV-1").rows[0][4] is None
+        assert machine_databases_section("SRV-1").rows[0][5] is None
 
     def test_machine_without_databases_shows_an_empty_section(self):
         assert machine_databases_section("SRV-1").empty == "No expected backups for this machine."
