@@ -39,6 +39,8 @@ START_SECONDS, STOP_SECONDS = 120, 20
 POLL_SECONDS = 0.01
 # A socket has an address of at most 107 bytes.
 LONGEST_FOLDER = 107 - len("/.s.PGSQL.5432")
+# Anyone may put something of that name below /tmp: a pipe, which would block, or a link.
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 SUPERUSER = "vigie"
 SETTINGS = {
     # Reachable through its folder alone.
@@ -142,7 +144,7 @@ def private_folder(base: Path) -> Iterator[Path]:
     sweep(base)
     while True:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
-        lock = os.open(folder, os.O_RDONLY)
+        lock = os.open(folder, FOLDER)
         fcntl.flock(lock, fcntl.LOCK_EX)
         if folder.exists():  # no sweep came between
             break
@@ -158,12 +160,14 @@ def private_folder(base: Path) -> Iterator[Path]:
 
 def sweep(base: Path) -> None:
     """Remove the folders of keepers that were killed, and end what runs in them."""
+    ours = {os.geteuid(), server_user().get("user")}
     for folder in base.glob(f"{PREFIX}*"):
         with suppress(OSError):
-            lock = os.open(folder, os.O_RDONLY)
+            lock = os.open(folder, FOLDER)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                remove(folder)
+                if os.fstat(lock).st_uid in ours:
+                    remove(folder)
             finally:
                 os.close(lock)
 

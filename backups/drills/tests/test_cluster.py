@@ -99,6 +99,25 @@ def test_sweep_spares_a_running_server(temporary: Path) -> None:
         keeper.close()
 
 
+def test_sweep_spares_what_is_no_folder_of_a_keeper(temporary: Path) -> None:
+    os.mkfifo(temporary / f"{cluster.PREFIX}pipe")
+    elsewhere = temporary / "elsewhere"
+    elsewhere.mkdir()
+    (temporary / f"{cluster.PREFIX}link").symlink_to(elsewhere)
+    before = sorted(temporary.iterdir())
+    cluster.sweep(temporary)
+    assert sorted(temporary.iterdir()) == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_sweep_spares_the_folder_of_another_user(temporary: Path) -> None:
+    folder = temporary / f"{cluster.PREFIX}other"
+    folder.mkdir()
+    os.chown(folder, 54321, 54321)
+    cluster.sweep(temporary)
+    assert folder.exists()
+
+
 def test_sweep_kills_a_server_that_outlived_its_keeper(temporary: Path) -> None:
     keeper = cluster.Keeper(BINARIES, temporary)
     (folder,) = temporary.iterdir()
