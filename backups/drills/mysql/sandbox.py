@@ -136,7 +136,10 @@ class Sandbox:
         if why := errors.blames_server(error):
             raise SandboxDown(MYSQL, why)
         words = statements.leading_words(text)
-        message = errors.describe(error, words, statements.named_table(statements.read_head(text)))
+        head = statements.read_head(
+            statements.without_comments(text[: statements.HEAD_BYTES], self.server.reads_comment)
+        )
+        message = errors.describe(error, words, statements.named_table(head))
         message = self.with_names_of_dump(message)
         if errors.blames_product(error, words, is_other=self.server.is_other_than(self.kind)):
             names = {"dumped": errors.label(self.kind), "sandbox": self.server.label}
@@ -149,25 +152,17 @@ class Sandbox:
             return
         if text.startswith(b"\\"):
             outcome.fail(CLIENT_COMMAND, line)
-        elif not statements.SENT.issuperset(words):
-            if statements.is_about_users(statements.read_head(text)):
-                outcome.warn("users_left_out")
-            else:
-                outcome.fail(NOT_RUN.format(statements.show_word(words) or "Unknown statement"), line)
         elif statements.ROWS.issuperset(words):
             if not self.is_left_out:
                 self.send(text)
         else:
+            text = statements.drop_definer(statements.without_comments(text, self.server.reads_comment))
             self.run_other(text, words, delimiter, line, outcome)
 
     def run_other(self, text: bytes, words: list[str], delimiter: bytes, line: int, outcome: Outcome) -> None:
-        """Run what is not about rows."""
+        """Run what is not about rows, or refuse it. The text has no comments."""
         head = statements.read_head(text)
-        if statements.is_compound(head):
-            outcome.fail(NOT_RUN.format("Compound statement"), line)
-        elif statements.fills_table(text, head):
-            outcome.fail(NOT_RUN.format("CREATE TABLE ... SELECT"), line)
-        elif (name := statements.used_database(head)) is not None:
+        if (name := statements.used_database(head)) is not None:
             self.use(name, outcome)
         elif change := statements.changed_database(head):
             self.change_database(*change, outcome)
@@ -175,7 +170,11 @@ class Sandbox:
             outcome.warn("users_left_out")
         elif statements.is_about_server(head):
             outcome.warn("server_left_out")
-        elif self.is_left_out and words != ["SET"]:
+        elif not statements.SENT.issuperset(words) or (head and not statements.is_sent(head)):
+            outcome.fail(NOT_RUN.format(statements.show_word(words) or "Unknown statement"), line)
+        elif statements.fills_table(text, head):
+            outcome.fail(NOT_RUN.format("CREATE TABLE ... SELECT"), line)
+        elif not head or (self.is_left_out and words != ["SET"]):
             pass
         elif self.server.has_events and statements.is_about_events(head):
             outcome.warn("events_left_out")
@@ -185,10 +184,9 @@ class Sandbox:
                 self.keep(text, delimiter, outcome)
 
     def send_other(self, text: bytes, words: list[str]) -> None:
-        """Run a statement without its DEFINER. Its names of databases are replaced if it fails with them."""
+        """Run a statement. Its names of databases are replaced if it fails with them."""
         if not statements.SESSION.issuperset(words):
             self.send(IN_PLACE)
-        text = statements.drop_definer(text)
         try:
             self.send(text)
         except pymysql.Error as error:

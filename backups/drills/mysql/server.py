@@ -87,6 +87,7 @@ class Server:
         ((version, account, has_events),) = fetch(admin, "SELECT VERSION(), CURRENT_USER(), @@event_scheduler <> 'OFF'")
         self.product = MARIADB if "mariadb" in version.lower() else MYSQL
         self.version = "-".join(version.split("-")[:2]) if self.product == MARIADB else version.split("-")[0]
+        self.number = to_number(self.version)
         self.has_events, self.host = bool(has_events), account.rpartition("@")[2]
 
     @property
@@ -96,6 +97,14 @@ class Server:
     def is_other_than(self, kind: DumpKind) -> bool:
         """Return True if the dump is of another product or of a later version."""
         return self.product != kind.engine or to_numbers(kind.version) > to_numbers(self.version)
+
+    def reads_comment(self, mark: bytes, version: int) -> bool:
+        """Return True if the server runs the content of a comment `/*!version`, or `/*M!version` with the mark M."""
+        if mark and self.product != MARIADB:
+            return False
+        # MySQL's versions that MariaDB does not follow.
+        is_foreign = self.product == MARIADB and not mark and 50700 <= version <= 99999
+        return version <= self.number and not is_foreign
 
     def account(self, user: str) -> str:
         return f"{quote(user)}@{quote(self.host)}"
@@ -228,3 +237,9 @@ class Meter:
 
 def to_numbers(version: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", version)[:2]]
+
+
+def to_number(version: str) -> int:
+    """Return a version as executable comments have it: 101106 is 10.11.6."""
+    major, minor, patch, *_rest = *map(int, re.findall(r"\d+", version)), 0, 0, 0
+    return major * 10000 + minor * 100 + patch

@@ -1,13 +1,14 @@
 """Recognize what a statement of a MySQL dump does, and contain it.
 
-Only kinds of statements that dumps consist of are sent to the server. Those that can hide others (dynamic SQL, CALL,
-compound statements) or outlive the sandbox (XA) are refused, so that the rest is what it seems to be.
+Only forms of statements that dumps consist of are sent to the server: none that can hide others (dynamic SQL, CALL,
+compound statements) or outlive the sandbox (XA). What is sent of a statement that isn't about rows has no comments, so
+that the server reads the same words as this module.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 ROWS = frozenset({"INSERT", "REPLACE", "UPDATE", "DELETE", "SELECT", "WITH", "VALUES", "DO"})
 SCHEMA = frozenset({"CREATE", "ALTER", "DROP", "RENAME", "TRUNCATE"})
@@ -33,7 +34,11 @@ _EXECUTABLE = re.compile(rb"/\*M?!\d*+")
 # Every version of both products reads these: 5.7 is older than any that a sandbox has.
 _ALWAYS_READ = re.compile(rb"/\*!(?:[0-4]\d{4}|50[0-6]\d\d)?\Z")
 _WORD = re.compile(rb"[A-Za-z_]+")
-_MARKS = re.compile(rb"(?s)/\*M?!\d*+|\*/|/\*.*?\*/")
+_QUOTED = rb"'(?:[^'\\]|\\.)*+'|\"(?:[^\"\\]|\\.)*+\"|`[^`]*+`"
+_TOKEN = re.compile(
+    rb"(?s)(?P<quoted>" + _QUOTED + rb")|(?P<line>(?:--(?=[\x00-\x20\x7f]|\Z)|#)[^\n]*+)"
+    rb"|/\*(?P<mark>M?)!(?P<version>\d{5,6})?|(?P<block>/\*)|(?P<end>\*/)"
+)
 _NAME = r"(?:`((?:[^`]|``)+)`|([\w$]+))"
 _USE = re.compile(rf"USE {_NAME}\Z", re.IGNORECASE)
 _DATABASE = re.compile(rf"(CREATE|DROP|ALTER) (?:DATABASE|SCHEMA) (?:IF (?:NOT )?EXISTS )?{_NAME}", re.IGNORECASE)
@@ -55,11 +60,24 @@ _SERVER = re.compile(
     re.IGNORECASE,
 )
 _EVENT = re.compile(r"(?:CREATE (?:OR REPLACE )?|ALTER |DROP )(?:DEFINER ?= ?\S+ )?EVENT\b", re.IGNORECASE)
-_COMPOUND = re.compile(r"BEGIN(?! WORK\Z)\b.|SET STATEMENT\b", re.IGNORECASE)
-# The size of a table that is filled while it is made cannot be seen.
-_FILLED = re.compile(
-    rb"(?s)'(?:[^'\\]|\\.)*+'|\"(?:[^\"\\]|\\.)*+\"|`[^`]*+`|/\*(?!M?!).*?\*/|(\bSELECT\b)", re.IGNORECASE
+# Every form of statement that is sent, its DEFINER removed.
+_FORMS = re.compile(
+    r"(?:INSERT|REPLACE|UPDATE|DELETE|SELECT|WITH|VALUES|DO)\b"
+    r"|CREATE (?:OR REPLACE )?(?:ALGORITHM ?= ?\w+ )?(?:SQL SECURITY \w+ )?"
+    r"(?:(?:AGGREGATE|FULLTEXT|SPATIAL|TEMPORARY|UNIQUE) )?"
+    r"(?:EVENT|FUNCTION|INDEX|PACKAGE|PROCEDURE|SEQUENCE|TABLE|TRIGGER|VIEW)\b"
+    r"|ALTER (?:ALGORITHM ?= ?\w+ )?(?:SQL SECURITY \w+ )?(?:ONLINE |IGNORE )*"
+    r"(?:EVENT|FUNCTION|PROCEDURE|SEQUENCE|TABLE|VIEW)\b"
+    r"|DROP (?:TEMPORARY )?(?:EVENT|FUNCTION|INDEX|PACKAGE|PROCEDURE|SEQUENCE|TABLES?|TRIGGER|VIEW)\b"
+    r"|RENAME TABLES?\b|TRUNCATE\b|(?:UN)?LOCK TABLES?\b|START TRANSACTION\b|BEGIN(?: WORK)?\Z|(?:COMMIT|ROLLBACK)\b"
+    r"|(?:ANALYZE|CHECK|OPTIMIZE|REPAIR) (?:(?:NO_WRITE_TO_BINLOG|LOCAL) )?(?:TABLES?|VIEW)\b"
+    r"|SET (?!STATEMENT\b)[\w@`]",
+    re.IGNORECASE,
 )
+# The size of a table that is filled while it is made cannot be seen.
+_MAKES_TABLE = re.compile(r"CREATE (?:OR REPLACE )?(?:TEMPORARY )?TABLE\b", re.IGNORECASE)
+_FILLING = re.compile(rb"\bSELECT\b|\bVALUES\s*\(|\bTABLE\b(?s:.*)\bTABLE\b", re.IGNORECASE)
+_STRINGS = re.compile(rb"(?s)" + _QUOTED)
 _MODE = re.compile(r"SET\b.*\b(?:sql_mode|foreign_key_checks)\b", re.IGNORECASE)
 _ACCOUNT = rb"(?:`[^`]*+`|'[^']*+'|\"[^\"]*+\"|[\w$.%-]++)"
 _DEFINER = re.compile(
@@ -106,9 +124,36 @@ def show_word(words: list[str]) -> str:
     return next((word for word in words if word not in SENT), words[0]) if SENT.union(REFUSED).issuperset(words) else ""
 
 
+def without_comments(text: bytes, is_read: Callable[[bytes, int], bool]) -> bytes:
+    """Return the statement as the server reads it, on the same lines.
+
+    `is_read` says of an executable comment, by the letter in its mark and its version, whether the server runs it.
+    """
+    parts, position, depth = list[bytes](), 0, 0
+    while found := _TOKEN.search(text, position):
+        parts.append(text[position : found.start()])
+        position = found.end()
+        if found["quoted"] or (found["end"] and not depth):
+            # Without an open comment, `*/` is two operators, the second of which may begin a comment.
+            position -= 0 if found["quoted"] else 1
+            parts.append(text[found.start() : position])
+            continue
+        is_opened = found["mark"] is not None and is_read(found["mark"], int(found["version"] or 0))
+        if found["block"] or (found["mark"] is not None and not is_opened):
+            position = _end_of_comment(text, position)
+        depth += is_opened - (found["end"] is not None)
+        parts.append(b" " + b"\n" * text.count(b"\n", found.start(), position))
+    return b"".join([*parts, text[position:]])
+
+
+def _end_of_comment(text: bytes, position: int) -> int:
+    end = text.find(b"*/", position)
+    return end + 2 if end >= 0 else len(text)
+
+
 def read_head(text: bytes) -> str:
-    """Return the beginning of a statement on one line, with the content of executable comments and without others."""
-    return " ".join(_MARKS.sub(b" ", text[:HEAD_BYTES]).decode("utf-8", "replace").split()).lstrip("(; ")
+    """Return the beginning of a statement without comments on one line."""
+    return " ".join(text[:HEAD_BYTES].decode("utf-8", "replace").split()).lstrip("(; ")
 
 
 def used_database(head: str) -> str | None:
@@ -143,16 +188,20 @@ def is_about_events(head: str) -> bool:
     return _EVENT.match(head) is not None
 
 
-def is_compound(head: str) -> bool:
-    """Return True for statements that hold others: BEGIN NOT ATOMIC and SET STATEMENT ... FOR."""
-    return _COMPOUND.match(head) is not None
+def is_sent(head: str) -> bool:
+    """Return True for the forms of statements that dumps consist of, without their DEFINER."""
+    return _FORMS.match(head) is not None
 
 
 def fills_table(text: bytes, head: str) -> bool:
-    """Return True for CREATE TABLE ... SELECT, which no dump program writes."""
-    return re.match(r"CREATE (?:OR REPLACE )?TABLE\b", head, re.IGNORECASE) is not None and any(
-        found[1] for found in _FILLED.finditer(text)
-    )
+    """Return True for CREATE TABLE ... SELECT, which no dump program writes.
+
+    The server's mode and character set decide whether a backslash escapes a quote. Dumps double quotes here, so a
+    statement that both readings may tell apart is one that fills a table.
+    """
+    if not _MAKES_TABLE.match(head) or not _FILLING.search(text):
+        return False
+    return bool(re.search(rb"\\['\"]", text) or _FILLING.search(_STRINGS.sub(b"''", text)))
 
 
 def makes_schema(words: list[str], head: str) -> bool:

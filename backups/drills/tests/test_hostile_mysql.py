@@ -135,9 +135,38 @@ HOSTILE: dict[str, tuple[str, str, str, tuple[Any, ...]]] = {
     "table filled while it is made": (
         "CREATE TABLE b (c int COMMENT 'a') ENGINE=MyISAM AS SELECT 1;", FAILED, NOT_RUN.format("CREATE TABLE ... SELECT"), (),
     ),
-    "compound": ("BEGIN NOT ATOMIC SELECT 1;", FAILED, NOT_RUN.format("Compound statement"), ()),
+    "table filled behind a comment": (
+        "CREATE # x\nTABLE b (i int) AS SELECT 1;", FAILED, NOT_RUN.format("CREATE TABLE ... SELECT"), (),
+    ),
+    "table filled behind a backslash": (
+        "SET sql_mode = 'NO_BACKSLASH_ESCAPES'; CREATE TABLE b (i int COMMENT '\\') AS SELECT 1 i -- ');", FAILED,
+        NOT_RUN.format("CREATE TABLE ... SELECT"), (),
+    ),
+    "compound": ("BEGIN NOT ATOMIC SELECT 1;", FAILED, NOT_RUN.format("BEGIN"), ()),
+    "compound behind a comment": ("BEGIN -- x\n NOT ATOMIC SELECT 1;", FAILED, NOT_RUN.format("BEGIN"), ()),
     "if": ("IF 1 THEN SELECT 1;", FAILED, NOT_RUN.format("IF"), ()),
-    "set statement": ("SET STATEMENT sql_mode='' FOR SELECT 1;", FAILED, NOT_RUN.format("Compound statement"), ()),
+    "set statement": ("SET STATEMENT sql_mode='' FOR SELECT 1;", FAILED, NOT_RUN.format("SET"), ()),
+    "set statement behind a comment": (
+        "SET # x\nSTATEMENT max_statement_time=1 FOR CREATE TABLE b (i int) DATA DIRECTORY = 'FOLDER';", FAILED,
+        NOT_RUN.format("SET"), (),
+    ),
+    "set statement behind a comment for later versions": (
+        "SET /*!999990 x */ STATEMENT max_statement_time=1 FOR EXECUTE IMMEDIATE 'DROP TABLE a';", FAILED,
+        NOT_RUN.format("SET"), (),
+    ),
+    "set statement behind a comment of MySQL": (
+        "SET /*!80000 x */ STATEMENT max_statement_time=1 FOR EXECUTE IMMEDIATE 'DROP TABLE a';", FAILED,
+        NOT_RUN.format("SET"), (),
+    ),
+    "set statement behind a comment of a control character": (
+        "SET --\x01\nSTATEMENT max_statement_time=1 FOR EXECUTE IMMEDIATE 'DROP TABLE a';", FAILED,
+        NOT_RUN.format("SET"), (),
+    ),
+    "prepared transaction": (
+        "SET -- x\nSTATEMENT max_statement_time=9 FOR XA START 'x'; INSERT INTO a VALUES (3, '');", FAILED,
+        NOT_RUN.format("SET"), (),
+    ),
+    "rows analyzed": ("ANALYZE FORMAT=JSON DELETE FROM a;", FAILED, NOT_RUN.format("ANALYZE"), ()),
     "distributed transaction": ("XA START 'x';", FAILED, NOT_RUN.format("XA"), ()),
     "behind a comment for later versions": ("/*!99999 SELECT 1 */ XA START 'x';", FAILED, NOT_RUN.format("XA"), ()),
     "in a comment for later versions": ("/*!110000 XA START 'x' */;", FAILED, NOT_RUN.format("XA"), ()),
