@@ -21,7 +21,7 @@ from psycopg import sql
 
 from backups.drills import scripts
 from backups.drills.limits import Limits
-from backups.drills.outcomes import POSTGRESQL, Outcome, QueryFailed, SandboxDown
+from backups.drills.outcomes import MAX_SCHEMA_BYTES, POSTGRESQL, Outcome, QueryFailed, SandboxDown
 from backups.drills.postgresql import amcheck, archives, cluster, roles, statements
 from backups.drills.postgresql.roles import MAX_DATABASES, DrillRole
 from backups.drills.postgresql.session import LOCKED_OUT, ConnectionLost, Session, is_failed
@@ -81,6 +81,7 @@ class Sandbox:
         self.named: dict[str, str] = {}
         self.created = ""
         self.schemas: dict[str, list[str]] = {self.database: []}
+        self.schema_size = 0
         try:
             self.session = self.open_session()
         except (psycopg.Error, ConnectionLost) as error:
@@ -174,11 +175,19 @@ class Sandbox:
             raise Stopped(f"{statements.verb_of(text)}: {error}", statement.line) from None
         if not is_failed(result):
             if statements.is_schema(text):
-                self.schemas[self.database].append(str(statement))
+                self.keep_schema(str(statement))
         elif forgiven := statements.forgiven(text, statements.sqlstate_of(result)):
             warn(outcome, forgiven)
         else:
             outcome.fail(statements.describe(result, text), statement.line + statements.copied_line(result))
+
+    def keep_schema(self, statement: str) -> None:
+        """Keep a statement for the database that will be shown, which is not known yet, up to the limit of all."""
+        self.schema_size += len(statement)
+        if self.schema_size < MAX_SCHEMA_BYTES:
+            self.schemas[self.database].append(statement)
+        else:
+            self.schema_size -= len(statement)
 
     # --- What psql would interpret -----------------------------------------------------------------------------------
 
@@ -226,7 +235,8 @@ class Sandbox:
                 found[database] = self.count_rows()
             full = [database for database, counted in found.items() if counted]
             for database in full:
-                prefix = f"{names.get(database, database)}." if len(full) > 1 else ""
+                # Always or never: a table with another name would count as gone.
+                prefix = f"{names[database]}." if self.kind.format == CLUSTER and database in names else ""
                 outcome.rows |= {f"{prefix}{table}": count for table, count in found[database].items()}
             self.enter(next(iter(full), self.role.name))
             for (statement,) in self.query(READABLE.format(reader=self.role.reader).encode()):

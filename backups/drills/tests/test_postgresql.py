@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
 from backups.drills.assertions import Assertion
-from backups.drills.outcomes import FAILED, PROVEN, Outcome, SandboxDown
+from backups.drills.limits import Limits
+from backups.drills.outcomes import FAILED, POSTGRESQL, PROVEN, Outcome, SandboxDown
+from backups.drills.postgresql import sandbox
+from backups.drills.recognition import DumpKind
 
 pytestmark = [pytest.mark.slow, pytest.mark.one_database("drills have a server of their own")]
 HEAD = b"--\n-- PostgreSQL database dump\n--\n\n-- Dumped from database version 16.2\n\n"
@@ -131,3 +136,23 @@ def test_restored_rows_never_reach_the_servers_log(restored: Any, postgres_18: s
         Assertion("", "SELECT count(*) FROM s WHERE (name, setting) IN (('log_min_messages', 'fatal'), ('log_statement', 'none'))", "equal", "2"),
     )  # fmt: skip
     assert outcome.assertions[0]["ok"]
+
+
+@pytest.mark.parametrize("others", [b"", b"\\connect other\n" + TABLE])
+def test_tables_of_a_cluster_are_named_with_their_database(restore: Any, postgres_18: str, others: bytes) -> None:
+    head, end = (text.replace(b"database dump", b"database cluster dump") for text in (HEAD, END))
+    outcome = restore(head + b"\\connect shop\n" + TABLE + COPY + others + end, DRILL_POSTGRES_URL=postgres_18)
+    assert (outcome.status, outcome.errors) == (PROVEN, [])
+    assert outcome.rows == {"shop.public.a": 2} | ({"other.public.a": 0} if others else {})
+
+
+def test_kept_schema_is_bounded_as_it_arrives(
+    postgres_18: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sandbox, "MAX_SCHEMA_BYTES", 200)
+    outcome = Outcome()
+    with closing(sandbox.Sandbox(postgres_18, DumpKind(POSTGRESQL), Limits(60, None), tmp_path)) as opened:
+        opened.restore([TABLE, b"SET work_mem = '1MB';\n" * 1000], outcome)
+        kept = opened.schemas[opened.database]
+    assert kept[0] == TABLE.decode().strip()
+    assert sum(map(len, kept)) < 200
