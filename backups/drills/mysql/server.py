@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pymysql
+from pymysql.constants import ER
 
 from backups.drills.outcomes import MARIADB, MYSQL, SandboxDown
 from backups.drills.recognition import DumpKind
@@ -170,12 +171,36 @@ class Server:
         users = users_of(name)
         fetch(self.admin, f"SET SESSION lock_wait_timeout = {LOCK_SECONDS}")
         self.end_sessions(users)
-        databases = "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME LIKE %s"
-        for (database,) in fetch(self.admin, databases, escape_pattern(name + "_") + "%"):
-            fetch(self.admin, f"DROP DATABASE IF EXISTS {quote(database)}")
+        try:
+            self.drop_databases(name)
+        except pymysql.OperationalError as error:
+            if error.args[0] != ER.LOCK_WAIT_TIMEOUT:
+                raise
+            self.roll_back_prepared()
+            self.drop_databases(name)
         for user in users:
             fetch(self.admin, f"DROP USER IF EXISTS {self.account(user)}")
         fetch(self.admin, f"DROP DATABASE IF EXISTS {quote(name)}")
+
+    def drop_databases(self, name: str) -> None:
+        databases = "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME LIKE %s"
+        for (database,) in fetch(self.admin, databases, escape_pattern(name + "_") + "%"):
+            fetch(self.admin, f"DROP DATABASE IF EXISTS {quote(database)}")
+
+    def roll_back_prepared(self) -> None:
+        """Roll back prepared distributed transactions, whose locks outlive their session.
+
+        Dumps cannot prepare any. The server doesn't say whose they are, so they are left alone until they block it.
+        """
+        is_mariadb = self.product == MARIADB
+        for form, length, _rest, name in fetch(
+            self.admin, "XA RECOVER FORMAT='SQL'" if is_mariadb else "XA RECOVER CONVERT XID"
+        ):
+            if not is_mariadb:
+                start = 2 + 2 * length
+                name = f"{name[:start]},0x{name[start:]},{form}" if name[start:] else f"{name},'',{form}"
+            with suppress(pymysql.Error):  # its session goes on
+                fetch(self.admin, f"XA ROLLBACK {name}")
 
 
 def users_of(name: str) -> tuple[str, str]:

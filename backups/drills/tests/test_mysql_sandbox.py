@@ -166,6 +166,17 @@ def test_endless_statement_of_a_killed_drill_is_ended(mariadb: str) -> None:
     wait_for("everything is swept", lambda: sweep_is_complete(mariadb))
 
 
+def test_prepared_transaction_does_not_keep_the_databases(mariadb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "LOCK_SECONDS", 1)
+    opened = sandbox.Sandbox(mariadb, DumpKind("mariadb"), Limits(60, None))
+    opened.send(b"CREATE TABLE b (i int)")
+    for statement in (b"XA START 'x','y',2", b"INSERT INTO b VALUES (1)", b"XA END 'x','y',2", b"XA PREPARE 'x','y',2"):
+        opened.send(statement)
+    opened.close()
+    assert leftovers(mariadb) == []
+    assert ask(mariadb, "XA RECOVER") == []
+
+
 def sweep_is_complete(url: str) -> bool:
     """Sweep. The server releases the lock of a killed drill once it notices its end."""
     sandbox.sweep_databases({"mysql_url": url})
