@@ -7,10 +7,11 @@ from typing import Any
 
 from django.conf import settings
 from django.db import models
+from django.db.models import F, OuterRef, Q, Subquery
 
 from backups import digest
 from backups.drills import runs
-from backups.models import Scan
+from backups.models import RestoreDrill, Scan
 from backups.scanner import orchestration
 from portal.work.jobs import Lease
 from portal.work.retention import Retention, retentions
@@ -25,6 +26,14 @@ def queue_drills(lease: Lease) -> dict[str, int]:
     return {"expired": runs.queue_due()}
 
 
+def outdated_drills(now: datetime) -> models.QuerySet[Any]:
+    """Select old drills but the last proof of each database, with which later ones are compared."""
+    proofs = RestoreDrill.objects.filter(job=OuterRef("job"), status=RestoreDrill.Status.PROVEN, losses=[])
+    last = Subquery(proofs.order_by("-id").values("pk")[:1])
+    old = RestoreDrill.objects.filter(started_at__lt=now - timedelta(days=settings.AUDIT_RETENTION_DAYS))
+    return old.annotate(proof=last).filter(Q(proof=None) | ~Q(pk=F("proof")))
+
+
 def outdated_scans(now: datetime) -> models.QuerySet[Any]:
     return Scan.objects.filter(started_at__lt=now - timedelta(days=settings.JOB_RETENTION_DAYS))
 
@@ -33,3 +42,4 @@ jobs.register(Job("backups.scan", run_periodic_scan, every=timedelta(minutes=15)
 jobs.register(Job("backups.drills", queue_drills, every=timedelta(minutes=15), offset=timedelta(minutes=5)))
 jobs.register(Job("backups.digest", digest.send_weekly_digest, every=timedelta(days=7), offset=timedelta(hours=7)))
 retentions.register(Retention("backup_scans", outdated_scans))
+retentions.register(Retention("restore_drills", outdated_drills))

@@ -81,6 +81,9 @@ class RestoreDrillAdmin(ReadOnlyAdmin):
         ),
     )  # fmt: skip
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[RestoreDrill]:
+        return super().get_queryset(request).defer("schema")
+
     def search(self, request: HttpRequest, queryset: QuerySet[RestoreDrill], search: Search) -> QuerySet[RestoreDrill]:
         fields = [name.removeprefix("job__") for name in self.search_fields]
         return queryset.filter(job__in=search.matching_values(ExpectedBackupJob, fields))

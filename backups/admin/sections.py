@@ -70,7 +70,12 @@ def entries_section(job: ExpectedBackupJob) -> Section:
 
 
 def drills_section(job: ExpectedBackupJob) -> Section:
-    found = list(RestoreDrill.objects.filter(job=job).select_related("entry__job").order_by("-id")[: MAX_DRILLS + 1])
+    found = list(
+        RestoreDrill.objects.filter(job=job)
+        .select_related("entry__job")
+        .defer("schema")
+        .order_by("-id")[: MAX_DRILLS + 1]
+    )
     rows = [
         [
             drill_display.link_to_drill(drill),

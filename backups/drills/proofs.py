@@ -110,7 +110,9 @@ def compare_rows(before: Mapping[str, int], now: Mapping[str, int], max_shrink_p
 
 def last_restore(job: ExpectedBackupJob) -> RestoreDrill | None:
     """Return the last drill that restored the backup, proof or not."""
-    return RestoreDrill.objects.filter(job=job, status=RestoreDrill.Status.PROVEN).order_by("-id").first()
+    return (
+        RestoreDrill.objects.filter(job=job, status=RestoreDrill.Status.PROVEN).defer("schema").order_by("-id").first()
+    )
 
 
 def may_accept(drill: RestoreDrill) -> bool:

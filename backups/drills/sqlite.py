@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -45,7 +46,12 @@ HARMLESS = re.compile(
     r"|table \S+ has \d+ columns? but \d+ values?|not authorized"
     r"|datatype mismatch|database or disk is full|out of memory|interrupted"
 )
-ABOUT_ROWS = re.compile(rb"(?i)(?:INSERT|REPLACE|UPDATE|DELETE|SELECT|WITH|VALUES)\b")
+# An index may be on an expression.
+EVALUATES_ROWS = re.compile(rb"(?i)\A(?:INSERT|REPLACE|UPDATE|DELETE|WITH)\b|\b(?:SELECT|VALUES|INDEX)\b")
+UNICODE_ESCAPE = re.compile(r"\\(?:\\|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|\+([0-9A-Fa-f]{6})|([0-9A-Fa-f]{4}))")
+COMMIT = b"\nCOMMIT;"
+QUERY_SECONDS = 30
+PROGRESS_STEPS = 10_000
 VERBS = frozenset(
     {
         "ALTER", "ANALYZE", "ATTACH", "BEGIN", "COMMIT", "CREATE", "DELETE", "DETACH", "DROP", "END", "EXPLAIN",
@@ -101,7 +107,9 @@ class Sandbox:
             "cache_size = -16000",  # trusted_schema stays ON: without it, CHECK (JSON_VALID(...)) fails before 3.41
         ):
             self.query(f"PRAGMA {pragma}")
-        self.connection.set_progress_handler(limits.is_over, 10_000)
+        self.connection.set_progress_handler(limits.is_over, PROGRESS_STEPS)
+        # Dumps by SQLite 3.50 and later write control characters with it.
+        self.connection.create_function("unistr", 1, unistr, deterministic=True)
         self.watching.enter_context(limits.watch(self.measure, self.connection.interrupt))
 
     def close(self) -> None:
@@ -125,7 +133,7 @@ class Sandbox:
     def restore(self, pieces: Iterable[bytes], outcome: Outcome) -> None:
         """Run the script. Raises Aborted at a limit."""
         line = 1
-        for chunk in cut_chunks(pieces):
+        for chunk in split_commits(cut_chunks(pieces)):
             self.limits.raise_if_reached()
             self.connection.set_authorizer(None)
             self.query(f"PRAGMA max_page_count = {self.limits.max_bytes // PAGE_BYTES}")
@@ -141,12 +149,18 @@ class Sandbox:
         begin = "" if line == 1 and STARTS_TRANSACTION.match(chunk) else "BEGIN;"
         try:
             self.connection.executescript(begin + chunk.decode("utf-8"))
-        except (sqlite3.Error, MemoryError, ValueError):
-            self.limits.raise_if_reached()
+        except (sqlite3.Error, MemoryError, ValueError) as error:
+            self.raise_if_full(error)
             if self.connection.in_transaction:
                 self.query("ROLLBACK")
             self.query("BEGIN")
             self.run_statements(chunk, line, outcome)
+
+    def raise_if_full(self, error: Exception) -> None:
+        """Raises Aborted."""
+        self.limits.raise_if_reached()
+        if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
+            raise Aborted(DISK_IS_FULL)
 
     def run_statements(self, chunk: bytes, line: int, outcome: Outcome) -> None:
         for statement in scripts.Script(iter([chunk]), scripts.SQLITE):
@@ -155,9 +169,7 @@ class Sandbox:
             try:
                 self.connection.execute(str(statement))
             except (sqlite3.Error, MemoryError, ValueError) as error:
-                self.limits.raise_if_reached()
-                if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
-                    raise Aborted(DISK_IS_FULL) from None
+                self.raise_if_full(error)
                 outcome.fail(describe(error, statement.text), line + statement.line - 1)
 
     # --- Inspection --------------------------------------------------------------------------------------------------
@@ -189,31 +201,58 @@ class Sandbox:
     def evaluate(self, query: str) -> Rows:
         """Return the first two rows of an assertion's query. Raises QueryFailed."""
         self.connection.set_authorizer(authorize_reading)
+        ends_at = time.monotonic() + QUERY_SECONDS
+        self.connection.set_progress_handler(
+            lambda: self.limits.is_over() or time.monotonic() > ends_at, PROGRESS_STEPS
+        )
         try:
             return self.connection.execute(query).fetchmany(2)
         except (sqlite3.Error, sqlite3.Warning, MemoryError, ValueError) as error:
             raise QueryFailed(str(error)) from None
         finally:
             self.connection.set_authorizer(authorize)
+            self.connection.set_progress_handler(self.limits.is_over, PROGRESS_STEPS)
 
 
 def cut_chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the script in chunks of about CHUNK_BYTES that end with a statement. Raises ScriptTooLong."""
-    kept, wanted = b"", CHUNK_BYTES
+    parts: list[bytes] = []
+    size, wanted = 0, CHUNK_BYTES
     for piece in pieces:
-        kept += piece
-        if len(kept) < wanted:
+        parts.append(piece)
+        size += len(piece)
+        if size < wanted:
             continue
-        end = kept.rfind(b";\n") + 2
-        if end > 1 and sqlite3.complete_statement(kept[:end].replace(b"\0", b" ").decode("latin-1")):
-            yield kept[:end]
-            kept, wanted = kept[end:], CHUNK_BYTES
+        text = b"".join(parts)
+        end = text.rfind(b";\n") + 2
+        if end > 1 and sqlite3.complete_statement(text[:end].replace(b"\0", b" ").decode("latin-1")):
+            yield text[:end]
+            text, wanted = text[end:], CHUNK_BYTES
         else:
-            wanted = 2 * len(kept)  # a long text: twice as much is searched next time
-        if len(kept) > scripts.MAX_STATEMENT_BYTES:
+            wanted = 2 * size  # a long text: twice as much is searched next time
+        if len(text) > scripts.MAX_STATEMENT_BYTES:
             raise scripts.ScriptTooLong
-    if kept:
-        yield kept
+        parts, size = [text], len(text)
+    if rest := b"".join(parts):
+        yield rest
+
+
+def split_commits(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the chunks in parts that end with COMMIT: what is run again if it fails must not have been committed."""
+    for chunk in chunks:
+        end = chunk.find(COMMIT) + len(COMMIT)
+        if end >= len(COMMIT) and sqlite3.complete_statement(chunk[:end].replace(b"\0", b" ").decode("latin-1")):
+            yield chunk[:end]
+            chunk = chunk[end:]
+        if chunk.strip():
+            yield chunk
+
+
+def unistr(text: str) -> str:
+    """Return the text of SQLite's function of this name, which older versions lack."""
+    return UNICODE_ESCAPE.sub(
+        lambda found: chr(int(next(filter(None, found.groups())), 16)) if found[0] != "\\\\" else "\\", text
+    )
 
 
 def quote(name: str) -> str:
@@ -229,5 +268,5 @@ def describe(error: Exception, statement: bytes) -> str:
         return UNKNOWN_STATEMENT
     if not isinstance(error, sqlite3.Error):
         return f"{verb}: not valid UTF-8, or a zero byte"
-    is_harmless = not ABOUT_ROWS.match(statement) or HARMLESS.match(str(error))
+    is_harmless = not EVALUATES_ROWS.search(statement) or HARMLESS.match(str(error))
     return f"{verb}: {error if is_harmless else getattr(error, 'sqlite_errorname', type(error).__name__)}"

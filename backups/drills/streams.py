@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from io import FileIO
 
-from vigie_client.contract import DumpSample
+from vigie_client.contract import BYTE_ORDER_MARK, DumpSample
 
 from backups.drills.limits import Limits
 from backups.scanner.unpack import MAGIC_BYTES, ContentCheck
@@ -46,12 +46,15 @@ class DumpStream:
         self._pieces = self._read_all()
 
     def peek(self, size: int) -> bytes:
-        """Return up to `size` first bytes, which the iteration yields again. Raises Aborted."""
+        """Return up to `size` first bytes, which the iteration yields again. Leaves out a byte order mark.
+
+        Raises Aborted.
+        """
         while sum(map(len, self._first)) < size:
             piece = next(self._pieces, None)
             if piece is None:
                 break
-            self._first.append(piece)
+            self._first.append(piece if self._first else piece.removeprefix(BYTE_ORDER_MARK))
         return b"".join(self._first)[:size]
 
     def __iter__(self) -> Iterator[bytes]:

@@ -17,6 +17,7 @@ import zstandard
 
 from backups.drills.assertions import Assertion
 from backups.drills.outcomes import FAILED, PROVEN
+from backups.drills.sqlite import cut_chunks
 from backups.drills.tests.sqlite_schemas import SCHEMAS
 
 pytestmark = [pytest.mark.slow, pytest.mark.one_database("drills have a database of their own")]
@@ -118,3 +119,42 @@ def test_error_of_a_row_names_its_line_and_no_value(restore: Any) -> None:
         {"line": 5, "message": "INSERT: SQLITE_ERROR"},
     ]
     assert outcome.rows == {"a": 1}
+
+
+# --- Scripts that are odd --------------------------------------------------------------------------------------------
+
+ONE_TABLE = b"BEGIN TRANSACTION;\nCREATE TABLE a (x);\nINSERT INTO a VALUES ('secret@mail');\n"
+
+
+def test_statement_that_fails_after_the_end_of_the_transaction_doubles_no_row(restore: Callable[..., Any]) -> None:
+    outcome = restore(ONE_TABLE + b"COMMIT;\nSELECT nothing;\n")
+
+    assert (outcome.rows, [why["line"] for why in outcome.errors]) == ({"a": 1}, [5])
+
+
+def test_error_of_a_table_made_of_rows_holds_no_value(restore: Callable[..., Any]) -> None:
+    outcome = restore(ONE_TABLE + b"CREATE TABLE b AS SELECT json_extract('{}', x) FROM a;\nCOMMIT;\n")
+
+    assert outcome.errors == [{"line": 4, "message": "CREATE: SQLITE_ERROR"}]
+
+
+def test_control_characters_of_later_dumps_are_restored(restore: Callable[..., Any]) -> None:
+    script = rb"BEGIN TRANSACTION;CREATE TABLE a (x);INSERT INTO a VALUES (unistr('a\u000ab\\c'));COMMIT;"
+
+    outcome = restore(script, Assertion("", "SELECT length(x) FROM a", "equal", "5"))
+
+    assert outcome.assertions[0]["ok"]
+
+
+def test_byte_order_mark_is_no_statement(restore: Callable[..., Any]) -> None:
+    assert restore(b"\xef\xbb\xbf" + ONE_TABLE + b"COMMIT;\n").status == PROVEN
+
+
+@pytest.mark.parametrize("size", [1_000, 3_000_000])
+def test_script_is_cut_at_statements_whatever_the_size_of_its_pieces(size: int) -> None:
+    script = b"".join(b"INSERT INTO a VALUES ('%s;\n');\n" % (b"x" * 900_000) for _time in range(4))
+
+    chunks = list(cut_chunks(script[start : start + size] for start in range(0, len(script), size)))
+
+    assert b"".join(chunks) == script
+    assert all(chunk.endswith(b"');\n") for chunk in chunks)
