@@ -202,7 +202,7 @@ def test_digest_counts_protected_databases(make_verified, monday):
         make_verified(f"db{number}", current_status=status)
     monday()
     (message,) = OutboxMessage.objects.all()
-    assert message.title == "Backups: 2 of 4 databases are protected"
+    assert message.title == "Backups: 2 of 4 databases are protected, 0 proven"
     assert message.text == "db2 (SRV-DOUALA-01), ACME: missing\nPending or overdue: 1"
 
 
@@ -212,7 +212,7 @@ def test_digest_lists_doubtful_dumps(machine, scan, job, monday, make_verified):
     make_verified()
     monday()
     message = OutboxMessage.objects.order_by("pk").last()
-    assert (message.severity, message.title) == (Severity.WARNING, "Backups: 1 of 2 databases are protected")
+    assert (message.severity, message.title) == (Severity.WARNING, "Backups: 1 of 2 databases are protected, 0 proven")
     assert message.text.startswith("compta_db (SRV-DOUALA-01), ACME: suspicious. ")
 
 
@@ -234,7 +234,7 @@ def test_digest_does_not_count_stale_backups_as_protected(make_verified, monday,
     make_verified(**fields)
     monday()
     message = OutboxMessage.objects.get()
-    assert (message.title, message.text) == ("Backups: 0 of 1 database is protected", text)
+    assert (message.title, message.text) == ("Backups: 0 of 1 database is protected, 0 proven", text)
 
 
 @pytest.mark.parametrize("why", ["no scan", "an old scan", "no deposit root"])
