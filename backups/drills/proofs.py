@@ -44,7 +44,8 @@ def record_outcome(drill: RestoreDrill, outcome: Outcome, lease: Lease) -> bool:
             return False
         drill.finished_at = now = timezone.now()
         drill.losses = list_losses(job, drill)
-        RestoreDrill.objects.filter(job=job).exclude(schema="").update(schema="")
+        if drill.schema:  # a failed drill may have none
+            RestoreDrill.objects.filter(job=job).exclude(schema="").update(schema="")
         drill.save(force_update=True)
         sandbox = MYSQL if outcome.engine == MARIADB else outcome.engine  # DRILL_MYSQL_URL is for both
         DrillSandbox.objects.filter(engine=sandbox).delete()

@@ -155,6 +155,14 @@ def test_unsupported_dump_is_neither_proof_nor_loss(job, drilled) -> None:
     assert (job.proven_at, job.proof_lost) == (None, None)
 
 
+def test_schema_stays_with_the_last_drill_that_has_one(job, drilled) -> None:
+    first = drilled(sqlite_dump(a=1))
+    drilled(b"GO\n")
+
+    first.refresh_from_db()
+    assert "CREATE TABLE a" in first.schema
+
+
 def test_schema_is_kept_with_the_latest_drill_only(job, drilled) -> None:
     first = drilled(sqlite_dump(a=1))
     second = drilled(sqlite_dump(a=1))
