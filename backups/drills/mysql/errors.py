@@ -76,16 +76,20 @@ def label(kind: DumpKind) -> str:
     return f"{'MariaDB' if kind.engine == MARIADB else 'MySQL'} {kind.version}".strip()
 
 
-def describe(error: Exception, words: list[str], table: str) -> str:
-    """Return the verb and what went wrong: the server's text if it holds names only, else its symbol and the table."""
+def describe(error: Exception, words: list[str], table: str, *, runs_code: bool = True) -> str:
+    """Return the verb and what went wrong: the server's text if it holds names only, else its symbol and the table.
+
+    The text of a statement that `runs_code` of the dump may be what a trigger or a function has made of a row.
+    """
     code = code_of(error)
-    is_named = code in (NAMING_TABLES if statements.ROWS.issuperset(words) else NAMING)
+    is_named = code in NAMING and not runs_code
     what = str(error.args[-1]) if is_named else NAMES.get(code, f"error {code}")
     subject = " ".join(filter(None, [statements.show_word(words) or "Statement", "" if is_named else table]))
     return f"{subject}: {what}"
 
 
-def line_within(error: Exception) -> int:
+def line_within(error: Exception, text: bytes) -> int:
     """Return how many lines below the beginning of the statement a syntax error is."""
-    found = re.search(r"at line (\d+)\Z", str(error.args[-1])) if code_of(error) == ER.PARSE_ERROR else None
-    return int(found[1]) - 1 if found else 0
+    found = re.search(r"at line (\d{1,9})\Z", str(error.args[-1])) if code_of(error) == ER.PARSE_ERROR else None
+    lines = int(found[1]) - 1 if found else 0
+    return lines if lines <= text.count(b"\n") else 0

@@ -139,12 +139,14 @@ class Sandbox:
         head = statements.read_head(
             statements.without_comments(text[: statements.HEAD_BYTES], self.server.reads_comment)
         )
-        message = errors.describe(error, words, statements.named_table(head))
+        message = errors.describe(
+            error, words, statements.named_table(head), runs_code=statements.runs_code(words, text)
+        )
         message = self.with_names_of_dump(message)
         if errors.blames_product(error, words, is_other=self.server.is_other_than(self.kind)):
             names = {"dumped": errors.label(self.kind), "sandbox": self.server.label}
             raise Unsupported("sandbox_differs", **names, message=message)
-        outcome.fail(message, line + errors.line_within(error))
+        outcome.fail(message, line + errors.line_within(error, text))
 
     def run(self, text: bytes, delimiter: bytes, line: int, outcome: Outcome) -> None:
         words = statements.leading_words(text)

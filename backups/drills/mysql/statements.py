@@ -211,6 +211,11 @@ def makes_schema(words: list[str], head: str) -> bool:
     return not {"CREATE", "ALTER", "DROP", "RENAME"}.isdisjoint(words)
 
 
+def runs_code(words: list[str], text: bytes) -> bool:
+    """Return True for a statement that may run triggers or functions of the dump."""
+    return not ROWS.isdisjoint(words) or ("SET" in words and b"(" in text)
+
+
 def drop_definer(text: bytes) -> bytes:
     """Remove the DEFINER of a view, trigger, routine or event: its user isn't on the sandbox's server."""
     return _DEFINER.sub(rb"\1", text, count=1)
@@ -225,6 +230,6 @@ def rename_databases(text: bytes, names: Mapping[str, str]) -> bytes:
 
 
 def named_table(head: str) -> str:
-    """Return the quoted name of the table of a statement about rows, or nothing."""
-    found = _TABLE.search(head[:300])
+    """Return the quoted name of the table of a statement about rows, or nothing. What follows a value isn't read."""
+    found = _TABLE.search(re.split("['\"]", head[:300], maxsplit=1)[0])
     return found[1] if found else ""

@@ -31,10 +31,10 @@ HOSTILE: dict[str, tuple[str, str, str, tuple[Any, ...]]] = {
     "load in a comment": (
         "/*!50000 LOAD DATA INFILE '/etc/passwd' INTO TABLE a */;", FAILED, NOT_RUN.format("LOAD"), (),
     ),
-    "outfile": ("SELECT 1 INTO OUTFILE 'FOLDER/out';", FAILED, "SELECT: Access denied", ()),
-    "dumpfile": ("SELECT 1 INTO DUMPFILE 'FOLDER/out';", FAILED, "SELECT: Access denied", ()),
+    "outfile": ("SELECT 1 INTO OUTFILE 'FOLDER/out';", FAILED, "SELECT: ER_SPECIFIC", ()),
+    "dumpfile": ("SELECT 1 INTO DUMPFILE 'FOLDER/out';", FAILED, "SELECT: ER_SPECIFIC", ()),
     "outfile of a view's rows": (
-        "CREATE VIEW v AS SELECT 1; (SELECT * FROM v) INTO OUTFILE 'FOLDER/out';", FAILED, "SELECT: Access denied", (),
+        "CREATE VIEW v AS SELECT 1; (SELECT * FROM v) INTO OUTFILE 'FOLDER/out';", FAILED, "SELECT: ER_SPECIFIC", (),
     ),
     "load_file": ("UPDATE a SET name = COALESCE(LOAD_FILE('/etc/passwd'), name);", PROVEN, "", ()),
     "data directory": (
@@ -51,7 +51,7 @@ HOSTILE: dict[str, tuple[str, str, str, tuple[Any, ...]]] = {
     ),
     "data directory in a function": (
         "DELIMITER //\nSET sql_mode = ''// CREATE FUNCTION f() RETURNS int BEGIN CREATE TEMPORARY TABLE b (i int)"
-        " ENGINE=MyISAM DATA DIRECTORY = 'FOLDER'; RETURN 1; END//\nDELIMITER ;\nSELECT f();", FAILED, "SELECT: Access denied", (),
+        " ENGINE=MyISAM DATA DIRECTORY = 'FOLDER'; RETURN 1; END//\nDELIMITER ;\nSELECT f();", FAILED, "SELECT: ER_DBACCESS", (),
     ),
     # Programs
     "shell": ("\\! touch FOLDER/out\n", FAILED, sandbox.CLIENT_COMMAND, ()),
@@ -93,13 +93,13 @@ HOSTILE: dict[str, tuple[str, str, str, tuple[Any, ...]]] = {
     "use mysql": ("USE mysql; INSERT INTO global_priv VALUES ('%','mallory','{}');", PROVEN, "", SERVER),
     "use MySQL": ("uSe `MySQL` ; DROP TABLE user;", PROVEN, "", SERVER),
     "drop mysql": ("DROP DATABASE mysql;", PROVEN, "", SERVER),
-    "insert into mysql": ("INSERT INTO mysql.global_priv VALUES ('%','m','{}');", FAILED, "INSERT: INSERT command", ()),
-    "use another database": ("USE victim; INSERT INTO secrets VALUES (1);", FAILED, "INSERT: Table 'victim.secrets'", ()),
+    "insert into mysql": ("INSERT INTO mysql.global_priv VALUES ('%','m','{}');", FAILED, "INSERT: ER_TABLEACCESS", ()),
+    "use another database": ("USE victim; INSERT INTO secrets VALUES (1);", FAILED, "INSERT: ER_NO_SUCH_TABLE", ()),
     "drop another database": ("DROP DATABASE victim; DROP SCHEMA IF EXISTS victim;", PROVEN, "", ()),
-    "write elsewhere": ("INSERT INTO victim.secrets VALUES ('x');", FAILED, f"INSERT: INSERT {DENIED}", ()),
-    "delete elsewhere": ("DELETE FROM victim.secrets;", FAILED, f"DELETE: DELETE {DENIED}", ()),
+    "write elsewhere": ("INSERT INTO victim.secrets VALUES ('x');", FAILED, "INSERT: ER_TABLEACCESS", ()),
+    "delete elsewhere": ("DELETE FROM victim.secrets;", FAILED, "DELETE: ER_TABLEACCESS", ()),
     "truncate elsewhere": ("TRUNCATE victim.secrets;", FAILED, f"TRUNCATE: DROP {DENIED}", ()),
-    "read elsewhere": ("INSERT INTO a SELECT * FROM victim.secrets;", FAILED, f"INSERT: SELECT {DENIED}", ()),
+    "read elsewhere": ("INSERT INTO a SELECT * FROM victim.secrets;", FAILED, "INSERT: ER_TABLEACCESS", ()),
     "view of another database": ("CREATE VIEW v AS SELECT * FROM victim.secrets;", FAILED, "CREATE: ANY command", ()),
     "copy of another database": ("CREATE TABLE b LIKE victim.secrets;", FAILED, f"CREATE: SELECT {DENIED}", ()),
     "rename elsewhere": ("RENAME TABLE victim.secrets TO b;", FAILED, f"RENAME: DROP, ALTER {DENIED}", ()),
@@ -117,11 +117,11 @@ HOSTILE: dict[str, tuple[str, str, str, tuple[Any, ...]]] = {
     "lock elsewhere": ("LOCK TABLES victim.secrets WRITE;", FAILED, "LOCK: Access denied", ()),
     "root's function": (
         "CREATE DEFINER=`root`@`localhost` FUNCTION f() RETURNS text SQL SECURITY DEFINER RETURN"
-        " (SELECT s FROM victim.secrets LIMIT 1); INSERT INTO a SELECT 3, f();", FAILED, f"INSERT: SELECT {DENIED}", (),
+        " (SELECT s FROM victim.secrets LIMIT 1); INSERT INTO a SELECT 3, f();", FAILED, "INSERT: ER_TABLEACCESS", (),
     ),
     "root's trigger": (
         "/*!50003 CREATE*/ /*!50017 DEFINER=`root`@`localhost`*/ /*!50003 TRIGGER t BEFORE INSERT ON a FOR EACH ROW"
-        " DELETE FROM victim.secrets */; INSERT INTO a VALUES (3, '');", FAILED, f"INSERT: DELETE {DENIED}", (),
+        " DELETE FROM victim.secrets */; INSERT INTO a VALUES (3, '');", FAILED, "INSERT: ER_TABLEACCESS", (),
     ),
     "root's view": (
         "CREATE ALGORITHM=UNDEFINED DEFINER='root'@'%' SQL SECURITY DEFINER VIEW v AS SELECT user FROM mysql.user;",
@@ -150,7 +150,7 @@ HOSTILE: dict[str, tuple[str, str, str, tuple[Any, ...]]] = {
         "SET # x\nSTATEMENT max_statement_time=1 FOR CREATE TABLE b (i int) DATA DIRECTORY = 'FOLDER';", FAILED,
         NOT_RUN.format("SET"), (),
     ),
-    "set statement behind a comment for later versions": (
+    "set statement behind a later version": (
         "SET /*!999990 x */ STATEMENT max_statement_time=1 FOR EXECUTE IMMEDIATE 'DROP TABLE a';", FAILED,
         NOT_RUN.format("SET"), (),
     ),
@@ -158,7 +158,7 @@ HOSTILE: dict[str, tuple[str, str, str, tuple[Any, ...]]] = {
         "SET /*!80000 x */ STATEMENT max_statement_time=1 FOR EXECUTE IMMEDIATE 'DROP TABLE a';", FAILED,
         NOT_RUN.format("SET"), (),
     ),
-    "set statement behind a comment of a control character": (
+    "set statement behind a control character": (
         "SET --\x01\nSTATEMENT max_statement_time=1 FOR EXECUTE IMMEDIATE 'DROP TABLE a';", FAILED,
         NOT_RUN.format("SET"), (),
     ),
@@ -184,6 +184,29 @@ HOSTILE: dict[str, tuple[str, str, str, tuple[Any, ...]]] = {
     "value in a signal": (
         "CREATE TRIGGER t BEFORE INSERT ON a FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = NEW.name;"
         "INSERT INTO a VALUES (3, 'hidden');", FAILED, "INSERT: error 1644", (),
+    ),
+    "value in a signal as a name": (
+        "CREATE TRIGGER t BEFORE INSERT ON a FOR EACH ROW"
+        " SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 1146, MESSAGE_TEXT = NEW.name;"
+        "INSERT INTO a VALUES (3, 'hidden');", FAILED, "INSERT: ER_NO_SUCH_TABLE", (),
+    ),
+    "value in a signal of a function": (
+        "DELIMITER //\nCREATE FUNCTION f(s text) RETURNS int BEGIN"
+        " SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 1193, MESSAGE_TEXT = s; RETURN 1; END//\nDELIMITER ;\n"
+        "UPDATE a SET name = 'hidden'; SET @x = (SELECT MAX(f(name)) FROM a);", UNSUPPORTED, "", ("",),
+    ),
+    "value in a signal as a table": (
+        "DELIMITER //\nCREATE FUNCTION f(s text) RETURNS int BEGIN"
+        " SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 1051, MESSAGE_TEXT = s; RETURN 1; END//\nDELIMITER ;\n"
+        "UPDATE a SET name = 'hidden'; SET @x = (SELECT MAX(f(name)) FROM a);", FAILED, "SET: ER_BAD_TABLE", (),
+    ),
+    "value in a signal as a line": (
+        "CREATE TRIGGER t BEFORE INSERT ON a FOR EACH ROW"
+        " SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 1064, MESSAGE_TEXT = NEW.name;"
+        "INSERT INTO a VALUES (3, 'at line 10101');", FAILED, "INSERT: ER_PARSE_ERROR", (),
+    ),
+    "value that looks like a table": (
+        "INSERT INTO a VALUES (1, ' INTO `hidden`');", FAILED, "INSERT: ER_DUP_ENTRY", (),
     ),
     "value in a variable": ("SET sql_mode = (SELECT name FROM a LIMIT 1);", FAILED, "SET: ER_WRONG_VALUE_FOR_VAR", ()),
     "value as a statement": ("hidden value;", FAILED, NOT_RUN.format("Unknown statement"), ()),
@@ -232,7 +255,7 @@ def drill(victim: str, tmp_path: Path) -> Callable[..., Outcome]:
         path = tmp_path / "dump.sql"
         path.write_bytes(make_dump(TABLE + statements.encode()))
         task: dict[str, Any] = {"name": path.name, "kind": None, "folder": "", "assertions": []}
-        task |= {"seconds": seconds, "max_bytes": max_bytes, "postgres_url": "", "mysql_url": url}
+        task |= {"seconds": seconds, "max_bytes": max_bytes, "reserve": 0, "postgres_url": "", "mysql_url": url}
         return child.drill(task | {"descriptor": os.open(path, os.O_RDONLY)})
 
     return drill
@@ -268,6 +291,7 @@ def test_hostile_dump_is_contained(drill: Any, victim: str, tmp_path: Path, name
     else:
         assert tuple(outcome.warnings) == warnings
     assert "hidden" not in str(outcome.as_json())
+    assert all((found["line"] or 0) < 100 for found in outcome.errors)
     assert describe_server(victim) == before
     assert list(folder.iterdir()) == []
     assert drill("").status == PROVEN
