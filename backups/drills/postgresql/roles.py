@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -26,6 +27,8 @@ CONNECT_SECONDS = 10
 NAME = re.compile(r"(vigie_drill_[0-9a-f]{16})(?:_[a-z0-9]+)?")
 # How long a server may take to notice that the holder of a lock is gone.
 RELEASE_MS = 5_000
+# How long a server may take to recover from a crash.
+RECOVERY_SECONDS, POLL_SECONDS = 30, 0.1
 # A dump may create databases by the thousand.
 MAX_DATABASES = 100
 LEFTOVERS = (
@@ -160,6 +163,7 @@ class DrillRole:
         self.name = f"vigie_drill_{secrets.token_hex(8)}"
         self.reader = f"{self.name}_reader"
         self.databases: list[str] = []
+        self.is_stopped = False
         self._password = secrets.token_hex(24)
         try:
             self._create(max_bytes)
@@ -220,12 +224,45 @@ class DrillRole:
 
     def measure(self) -> int:
         """Return the bytes of the databases and of their temporary files. Raises psycopg.Error."""
-        return self.sizes.measure(self.databases)
+        with self._noticing_stop():
+            return self.sizes.measure(self.databases)
 
     def is_up(self) -> bool:
-        """Return whether the server still answers."""
-        try:
+        """Return whether the administrator's session still answers."""
+        with suppress(psycopg.Error), self._noticing_stop():
             self.admin.execute("SELECT 1")
+            return True
+        return False
+
+    @contextmanager
+    def _noticing_stop(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.errors.AdminShutdown:  # by its operator: no dump can end this session
+            self.is_stopped = True
+            raise
+
+    def reconnect(self) -> bool:
+        """Return whether the server answers again, as it does soon after a crash."""
+        deadline = time.monotonic() + RECOVERY_SECONDS
+        while True:
+            try:
+                admin = connect_as_admin(self.url)
+                break
+            except SandboxDown:
+                if time.monotonic() > deadline:
+                    return False
+                time.sleep(POLL_SECONDS)
+        self.admin.close()
+        self.admin = self.sizes.admin = admin
+        with suppress(psycopg.Error):
+            admin.execute("SELECT pg_advisory_lock(%s)", [lock_key(self.name)])
+        return True
+
+    def can_connect(self) -> bool:
+        """Return whether the server takes a session that the dump cannot have locked out."""
+        try:
+            psycopg.connect(self.address(self.admin.info.dbname, self.reader)).close()
         except psycopg.Error:
             return False
         return True
@@ -243,6 +280,8 @@ class DrillRole:
 
     def close(self) -> None:
         """Raises SandboxDown if rows of the dump are left on the server."""
+        if not self.is_up():
+            self.reconnect()
         left = self.drop()
         self.admin.close()
         if left:

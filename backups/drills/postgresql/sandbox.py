@@ -33,6 +33,7 @@ CONNECT = re.compile(rb'\\connect\s+(?:-reuse-previous=on\s+)?(?:"dbname=\'([^\'
 CREATE_DATABASE = re.compile(rb'(?is)CREATE\s+DATABASE\s+("(?:[^"]|"")*"|[^\s";]+)')
 GUARDS = re.compile(rb"\\(?:un)?restrict\s")
 DOWN = "The server of the sandbox ended all sessions."
+CRASHED = "the server ended while this dump was restored"
 LARGE_OBJECTS = "pg_catalog.pg_largeobject"
 Rows = list[tuple[Any, ...]]
 
@@ -126,11 +127,32 @@ class Sandbox:
                 yield
             except (Stopped, ConnectionLost, QueryFailed, psycopg.Error) as error:
                 self.limits.raise_if_reached()
-                if not self.role.is_up():
-                    raise SandboxDown(POSTGRESQL, DOWN) from None
-                is_own = not isinstance(error, psycopg.Error)  # whose text may hold a row
-                outcome.fail(str(error) if is_own else type(error).__name__, getattr(error, "line", None))
+                outcome.fail(self.explain(error), getattr(error, "line", None))
         self.limits.raise_if_reached()
+
+    def explain(self, error: Exception) -> str:
+        """Return what ended a session. Raises SandboxDown if that says nothing about the dump."""
+        # A server that is shut down refuses sessions before it ends the others.
+        is_open = self.role.can_connect()
+        if not self.role.is_up():
+            if self.role.is_stopped or not self.role.reconnect():
+                raise SandboxDown(POSTGRESQL, DOWN) from None
+            return CRASHED
+        if not is_open:
+            raise SandboxDown(POSTGRESQL, "The server of the sandbox refuses further sessions.") from None
+        if not isinstance(error, psycopg.Error):
+            return str(error)
+        self.raise_if_exhausted(error.sqlstate or "")
+        return type(error).__name__  # its text may hold a row
+
+    def raise_if_exhausted(self, sqlstate: str) -> None:
+        """Raises SandboxDown for an error about disk, memory or connections, or Aborted if the dump took too much."""
+        if statements.lacks_resources(sqlstate):
+            self.limits.check_size(self.measure())
+            self.limits.raise_if_reached()
+            raise SandboxDown(
+                POSTGRESQL, f"The server of the sandbox lacks resources: {statements.condition(sqlstate)}."
+            )
 
     def measure(self) -> int:
         try:
@@ -173,6 +195,8 @@ class Sandbox:
             raise Stopped("COPY: the dump ends before its rows do", statement.line) from None
         except ConnectionLost as error:
             raise Stopped(f"{statements.verb_of(text)}: {error}", statement.line) from None
+        if is_failed(result):
+            self.raise_if_exhausted(statements.own_sqlstate_of(result))
         if not is_failed(result):
             if statements.is_schema(text):
                 self.keep_schema(str(statement))
@@ -270,6 +294,7 @@ class Sandbox:
         """Return rows as text. Raises QueryFailed."""
         result = self.session.run(statement)
         if is_failed(result):
+            self.raise_if_exhausted(statements.own_sqlstate_of(result))
             raise QueryFailed(statements.describe(result, statement))
         return [
             [(result.get_value(row, column) or b"").decode("utf-8", "replace") for column in range(result.nfields)]
@@ -295,6 +320,8 @@ class Sandbox:
                     ends.cancel()
         except (psycopg.Error, MemoryError, ValueError, OverflowError) as error:
             self.limits.raise_if_reached()
+            if isinstance(error, psycopg.Error):
+                self.raise_if_exhausted(error.sqlstate or "")
             raise QueryFailed(str(error).strip()) from None
 
 

@@ -151,6 +151,17 @@ def sqlstate_of(result: PGresult) -> str:
     return (result.error_field(DiagnosticField.SQLSTATE) or b"").decode("ascii", "replace")
 
 
+def own_sqlstate_of(result: PGresult) -> str:
+    """Return the condition, or nothing for one that a function has raised, which may name any."""
+    is_raised = result.error_field(DiagnosticField.SOURCE_FUNCTION) == b"exec_stmt_raise"
+    return "" if is_raised else sqlstate_of(result)
+
+
+def lacks_resources(sqlstate: str) -> bool:
+    """Return whether an error is about disk, memory or connections. 53400 is a limit of the drill's role."""
+    return sqlstate.startswith("53") and sqlstate != "53400"
+
+
 def describe(result: PGresult, statement: bytes) -> str:
     """Return what went wrong: the server's text for definitions, else the condition and the names it has."""
     verb, sqlstate = verb_of(statement), sqlstate_of(result)

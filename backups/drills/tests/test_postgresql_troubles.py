@@ -1,0 +1,124 @@
+"""Tell the troubles of a PostgreSQL sandbox, which say nothing about the backup, from those that a dump makes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from backups.drills import child
+from backups.drills.limits import DISK_IS_FULL, Limits
+from backups.drills.outcomes import FAILED, PROVEN, Outcome, SandboxDown
+from backups.drills.postgresql import archives, cluster, sandbox
+from backups.drills.postgresql.session import Session
+from backups.drills.tests.test_cluster import BINARIES
+from backups.drills.tests.test_postgresql import COPY, END, HEAD, TABLE, leftovers
+
+pytestmark = [pytest.mark.slow, pytest.mark.one_database("drills have a server of their own")]
+MANY_TABLES = b"DO $$ BEGIN FOR n IN 1..20000 LOOP EXECUTE 'CREATE TABLE t' || n || ' ()'; END LOOP; END $$;\n"
+
+
+@pytest.fixture(scope="module")
+def small_server() -> Iterator[str]:
+    """The address of a server with ten connections, which may crash."""
+    with tempfile.TemporaryDirectory(prefix="drill-") as folder:
+        Path(folder).chmod(0o755)
+        keeper = cluster.Keeper(BINARIES, Path(folder))
+        try:
+            yield keeper.url
+        finally:
+            keeper.close()
+
+
+@pytest.fixture
+def drill(small_server: str, tmp_path: Path) -> Callable[..., Outcome]:
+    def drill(dump: bytes, **given: Any) -> Outcome:
+        path = tmp_path / "dump.sql"
+        path.write_bytes(dump)
+        task: dict[str, Any] = {"name": path.name, "folder": str(tmp_path), "kind": None, "seconds": 60, "max_bytes": 0}
+        task |= {"postgres_url": small_server, "assertions": [], "reserve": 0}
+        return child.drill(task | {"descriptor": os.open(path, os.O_RDONLY)} | given)
+
+    return drill
+
+
+@pytest.fixture
+def on_marker(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Session], Any]], None]:
+    """Do something before the statement `SELECT 'marker'` of a dump."""
+
+    def on_marker(act: Callable[[Session], Any]) -> None:
+        run = Session.run
+
+        def acting(session: Session, statement: bytes, *rows: Any) -> Any:
+            if b"'marker'" in statement:
+                act(session)
+            return run(session, statement, *rows)
+
+        monkeypatch.setattr(Session, "run", acting)
+
+    return on_marker
+
+
+MARKED = HEAD + TABLE + COPY + b"SELECT 'marker';\n" + END
+
+
+def test_exhausted_memory_of_the_server_is_no_fault_of_the_dump(drill: Any, small_server: str) -> None:
+    with pytest.raises(SandboxDown, match="lacks resources: out_of_memory"):
+        drill(HEAD + MANY_TABLES + END)
+    assert leftovers(small_server) == []
+
+
+def test_condition_that_a_dump_raises_is_an_error_of_the_dump(drill: Any) -> None:
+    outcome = drill(HEAD + b"DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = 'disk_full'; END $$;\n" + END)
+    assert [error["message"] for error in outcome.errors] == ["DO: disk_full"]
+
+
+def test_exhausted_server_is_no_excuse_beyond_the_limit_of_the_drill(drill: Any) -> None:
+    outcome = drill(HEAD + MANY_TABLES + END, max_bytes=1024 * 1024)
+    assert outcome.errors == [{"line": None, "message": DISK_IS_FULL}]
+
+
+def test_server_without_free_connections_is_down(drill: Any, on_marker: Any, small_server: str) -> None:
+    with ExitStack() as taken:
+
+        def take_all(session: Session) -> None:
+            with suppress(psycopg.OperationalError):
+                while True:
+                    taken.enter_context(psycopg.connect(small_server))
+
+        on_marker(take_all)
+        with pytest.raises(SandboxDown, match="refuses further sessions"):
+            drill(MARKED)
+
+
+def test_archive_without_space_is_no_fault_of_the_dump() -> None:
+    with pytest.raises(SandboxDown, match="No space left"):
+        archives.spool([b"PGDMP"], Path("/dev/full"), Limits(60, None))
+
+
+def test_dump_that_crashes_the_server_fails(drill: Any, on_marker: Any, small_server: str) -> None:
+    on_marker(lambda session: os.kill(session.pgconn.backend_pid, signal.SIGKILL))
+    outcome = drill(MARKED)
+    assert outcome.status == FAILED
+    # The server takes a moment to notice.
+    assert outcome.errors[-1]["message"] == sandbox.CRASHED
+    assert leftovers(small_server) == []
+    assert drill(HEAD + TABLE + COPY + END).status == PROVEN
+
+
+def test_server_that_its_operator_stops_is_down(drill: Any, on_marker: Any, small_server: str) -> None:
+    def end_all(session: Session) -> None:
+        with psycopg.connect(small_server) as connection:
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+
+    on_marker(end_all)
+    with pytest.raises(SandboxDown, match="ended all sessions"):
+        drill(MARKED)
+    assert leftovers(small_server) == []
