@@ -264,9 +264,9 @@ class Sandbox:
         outcome.size = self.meter.measure_tables()
 
     def count_rows(self, reader: Any, tables: Rows, outcome: Outcome) -> None:
-        holding = list(dict.fromkeys(database for database, _table in tables))
-        self.default = next(iter(holding), self.default)
-        names = {database: f"{name}." for name, database in self.databases.items()} if len(holding) > 1 else {}
+        self.default = next((database for database, _table in tables), self.default)
+        # Also for a single database: its tables keep their names when the dump gets a second one.
+        names = {database: f"{name}." for name, database in self.databases.items()}
         for database, table in tables:
             try:
                 ((count,),) = fetch(reader, f"SELECT COUNT(*) FROM {quote(database)}.{quote(table)}")  # noqa: S608

@@ -76,7 +76,7 @@ def test_dump_is_restored_with_all_its_rows(
 ) -> None:
     outcome = restored(source(*OPTIONS[options], schema))
     assert (outcome.status, outcome.errors, outcome.warnings) == (PROVEN, [], [])
-    assert outcome.rows == count_rows(mariadb, schema)
+    assert outcome.rows == count_rows(mariadb, schema, f"{schema}." if "--databases" in OPTIONS[options] else "")
     assert outcome.size > 0
     assert leftovers(mariadb) == []
 
