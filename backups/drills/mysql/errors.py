@@ -14,6 +14,11 @@ from backups.drills.recognition import DumpKind
 PACKET_TOO_LARGE = ER.NET_PACKET_TOO_LARGE
 CONNECTION_KILLED, STATEMENT_ABOUT_PRIVILEGE = 1927, 1419
 LOST = frozenset({CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, ER.SERVER_SHUTDOWN, CONNECTION_KILLED})
+FULL = frozenset({ER.DISK_FULL, ER.RECORD_FILE_FULL})
+FAILED_WRITES = frozenset(
+    {ER.CANT_CREATE_DB, ER.CANT_CREATE_FILE, ER.CANT_CREATE_TABLE, ER.ERROR_ON_RENAME, ER.ERROR_ON_WRITE, ER.GET_ERRNO}
+)
+NO_SPACE = re.compile(r"(?i)\b(?:error|errno|errcode):? 28\b")
 OUTSIDE = frozenset({ER.DBACCESS_DENIED_ERROR, ER.BAD_DB_ERROR, ER.TABLEACCESS_DENIED_ERROR, ER.NO_SUCH_TABLE})
 # What the sandbox's server does not know.
 LACKING = frozenset(
@@ -63,6 +68,8 @@ def blames_server(error: Exception) -> str:
     """Return why the server is no sandbox, or nothing if it's not the reason of the error."""
     if code_of(error) == STATEMENT_ABOUT_PRIVILEGE:
         return "The server has a binary log: switch it off, or log_bin_trust_function_creators on."
+    if code_of(error) in FULL or (code_of(error) in FAILED_WRITES and NO_SPACE.search(str(error.args[-1]))):
+        return "The server has no space left."
     return ""
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, closing, suppress
 from typing import Any
@@ -21,6 +22,7 @@ from backups.drills.mysql import errors, statements
 from backups.drills.mysql.server import (
     ANSWER_SECONDS,
     PREFIX,
+    Connection,
     Meter,
     Rows,
     Server,
@@ -37,6 +39,8 @@ from backups.drills.outcomes import MARIADB, MYSQL, Outcome, QueryFailed, Sandbo
 from backups.drills.recognition import DumpKind
 
 QUERY_SECONDS = 30
+# Longest wait for a server that starts again after a crash.
+RESTART_SECONDS = 60
 MAX_DATABASES = 1000
 DELIMITER = re.compile(rb"(?i)DELIMITER[ \t]+(\S+)")
 TABLES = (
@@ -47,6 +51,7 @@ TABLES = (
 IN_PLACE = b"SET SESSION sql_mode = CONCAT(@@sql_mode, ',NO_DIR_IN_CREATE')"
 CLIENT_COMMAND = "A command of the client program: not run in a sandbox"
 CONNECTION_ENDED = "The script has ended its own connection."
+SERVER_ENDED = "The server ended while this dump was restored."
 NOT_RUN = "{}: not run in a sandbox"
 
 
@@ -102,17 +107,30 @@ class Sandbox:
 
     def restore(self, pieces: Iterable[bytes], outcome: Outcome) -> None:
         """Run the script. Raises Aborted at a limit, Unsupported, SandboxDown."""
-        with self.watched():
-            failed = self.run_script(scripts.Script(iter(pieces), scripts.MYSQL), outcome)
-        if failed is not None:
-            try:
-                fetch(self.admin, "SELECT 1")
-            except (pymysql.Error, OSError):
-                raise SandboxDown(MYSQL, "The server went away during the restore.") from None
-            outcome.fail(CONNECTION_ENDED, failed)
+        try:
+            with self.watched():
+                lost_at = self.run_script(scripts.Script(iter(pieces), scripts.MYSQL), outcome)
+        except SandboxDown:  # a server without space may be one that the dump has filled
+            self.limits.check_size(self.meter.measure())
+            self.limits.raise_if_reached()
+            raise
+        if lost_at is not None:
+            outcome.fail(SERVER_ENDED if self.has_ended() else CONNECTION_ENDED, lost_at)
         forget_result(self.cursor)
         with suppress(pymysql.Error):
             self.writer.close()
+
+    def has_ended(self) -> bool:
+        """Return True if the server has ended and answers again. Raises SandboxDown if it doesn't answer."""
+        with suppress(pymysql.Error, OSError):
+            fetch(self.admin, "SELECT 1")
+            return False
+        for _second in range(RESTART_SECONDS):
+            with suppress(pymysql.Error, OSError):
+                self.admin.ping(reconnect=True)
+                return True
+            time.sleep(1)
+        raise SandboxDown(MYSQL, "The server went away during the restore.")
 
     def run_script(self, script: scripts.Script, outcome: Outcome) -> int | None:
         """Return the line of the statement that has ended the connection, if one has."""
@@ -253,15 +271,24 @@ class Sandbox:
 
     def inspect(self, outcome: Outcome) -> None:
         """Count rows and measure the databases. Raises Aborted at a limit."""
-        reader = self.server.log_in(self.reader_name)
+        reader = self.log_in_reader()
         try:
             with closing(reader), self.watched():
                 tables = fetch(reader, TABLES, escape_pattern(f"{self.name}_") + "%")
                 self.count_rows(reader, tables, outcome)
         except (pymysql.Error, OSError) as error:
             self.limits.raise_if_reached()
-            outcome.fail(errors.describe(error, ["SELECT"], ""))
+            is_end = errors.is_lost(error) and self.has_ended()
+            outcome.fail(SERVER_ENDED if is_end else errors.describe(error, ["SELECT"], ""))
         outcome.size = self.meter.measure_tables()
+
+    def log_in_reader(self, **options: Any) -> Connection:
+        """Raises SandboxDown."""
+        try:
+            self.admin.ping(reconnect=True)  # an assertion may have ended the server
+            return self.server.log_in(self.reader_name, **options)
+        except (pymysql.Error, OSError) as error:
+            raise SandboxDown(MYSQL, errors.describe_refusal(error)) from None
 
     def count_rows(self, reader: Any, tables: Rows, outcome: Outcome) -> None:
         self.default = next((database for database, _table in tables), self.default)
@@ -280,9 +307,7 @@ class Sandbox:
 
     def evaluate(self, query: str) -> Rows:
         """Return the first two rows of an assertion's query. Raises QueryFailed."""
-        with closing(
-            self.server.log_in(self.reader_name, database=self.default, read_timeout=2 * QUERY_SECONDS)
-        ) as reader:
+        with closing(self.log_in_reader(database=self.default, read_timeout=2 * QUERY_SECONDS)) as reader:
             fetch(reader, "SET SESSION TRANSACTION READ ONLY")
             is_mariadb = self.server.product == MARIADB
             limit = "max_statement_time = %s" if is_mariadb else "max_execution_time = %s"

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import count
 from typing import Any
 
+import pymysql
 import pytest
 
 from backups.drills.assertions import Assertion
-from backups.drills.limits import Limits
-from backups.drills.mysql import sandbox, server
+from backups.drills.limits import DISK_IS_FULL, Limits
+from backups.drills.mysql import errors, sandbox, server
 from backups.drills.outcomes import FAILED, PROVEN, UNSUPPORTED, Outcome, QueryFailed, SandboxDown
 from backups.drills.recognition import DumpKind
 from backups.drills.tests.mysql_factories import TABLE, ask, leftovers, make_dump
@@ -109,6 +110,59 @@ def test_assertion_has_a_time_limit(restored: Any, monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(sandbox, "QUERY_SECONDS", 0.1)
         with pytest.raises(QueryFailed, match="max_statement_time"):
             opened.evaluate("SELECT SLEEP(1e9) FROM a")
+
+
+def end_sessions(url: str) -> bytes:
+    """End all sessions, as a server that crashes and starts again does."""
+    for (number,) in ask(url, "SELECT ID FROM information_schema.PROCESSLIST WHERE USER <> 'system user'"):
+        with suppress(pymysql.Error):  # its own, or an old one
+            ask(url, f"KILL {number}")
+    return b"INSERT INTO a VALUES (3, '');\n"
+
+
+def test_server_that_ends_and_starts_again_fails_the_dump(mariadb: str) -> None:
+    with closing(sandbox.Sandbox(mariadb, DumpKind("mariadb"), Limits(60, None))) as opened:
+        pieces = (make_dump(TABLE) if number == 0 else end_sessions(mariadb) for number in range(2))
+        opened.restore(pieces, outcome := Outcome())
+        opened.inspect(outcome)
+    assert outcome.errors == [{"line": 9, "message": sandbox.SERVER_ENDED}]
+    assert outcome.rows == {"a": 2}
+    assert leftovers(mariadb) == []
+
+
+def test_server_that_does_not_answer_again_is_down(mariadb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "RESTART_SECONDS", 0)
+    with closing(sandbox.Sandbox(mariadb, DumpKind("mariadb"), Limits(60, None))) as opened:
+        pieces = (make_dump(TABLE) if number == 0 else end_sessions(mariadb) for number in range(2))
+        with pytest.raises(SandboxDown, match="went away"):
+            opened.restore(pieces, Outcome())
+    sandbox.sweep_databases({"mysql_url": mariadb})
+
+
+def test_full_server_is_down_unless_the_drill_has_filled_it(restored: Any) -> None:
+    filling = TABLE + (
+        b"SET max_heap_table_size = 16384; CREATE TABLE b (t char(250)) ENGINE=MEMORY;\n"
+        b"INSERT INTO b SELECT seq FROM seq_1_to_10000;\n"
+    )
+    with pytest.raises(SandboxDown, match="The server has no space left"):
+        restored(filling)
+    outcome = restored(filling, DRILL_MAX_BYTES=1)
+    assert outcome.errors == [{"line": None, "message": DISK_IS_FULL}]
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "is_full"),
+    [
+        (1021, "Disk full (/tmp/x); waiting for someone to free some space...", True),
+        (1030, 'Got error 28 "No space left on device" from storage engine InnoDB', True),
+        (1026, "Error writing file 'x' (Errcode: 28 \"No space left on device\")", True),
+        (1005, 'Can\'t create table `x`.`y` (errno: 28 "No space left on device")', True),
+        (1005, 'Can\'t create table `x`.`y` (errno: 150 "Foreign key constraint")', False),
+        (1062, "Duplicate entry 'error 28' for key 'x'", False),
+    ],
+)
+def test_errors_of_a_full_disk_blame_the_server(code: int, text: str, is_full: bool) -> None:
+    assert bool(errors.blames_server(pymysql.OperationalError(code, text))) is is_full
 
 
 def test_living_drill_is_not_swept(mariadb: str) -> None:
