@@ -61,7 +61,7 @@ def drill(admin: str, tmp_path: Path) -> Callable[..., Outcome]:
         dump = tmp_path / "dump.sql"
         dump.write_bytes(HEAD + TABLE + statements.encode() + b"\n" + END)
         task: dict[str, Any] = {"name": dump.name, "folder": str(tmp_path), "kind": None, "seconds": 60, "max_bytes": 0}
-        task |= {"postgres_url": admin, "assertions": [vars(assertion) for assertion in assertions]}
+        task |= {"reserve": 0, "postgres_url": admin, "assertions": [vars(assertion) for assertion in assertions]}
         return child.drill(task | {"descriptor": os.open(dump, os.O_RDONLY)} | given)
 
     return drill

@@ -80,7 +80,7 @@ def drill(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ca
         path = tmp_path / "dump.sql"
         path.write_bytes(dump)
         task: dict[str, Any] = {"name": path.name, "folder": str(tmp_path), "kind": None, "seconds": 600}
-        task |= {"max_bytes": 0, "postgres_url": source.url, "assertions": []}
+        task |= {"reserve": 0, "max_bytes": 0, "postgres_url": source.url, "assertions": []}
         return child.drill(task | {"descriptor": os.open(path, os.O_RDONLY)} | given)
 
     return drill
