@@ -217,6 +217,7 @@ class Sandbox:
     def send(self, text: bytes) -> None:
         if len(text) >= self.max_packet:
             raise pymysql.DataError(errors.PACKET_TOO_LARGE, f"larger than max_allowed_packet, {self.max_packet}")
+        self.meter.statement += 1
         self.cursor.execute(text)
         while self.cursor.description and self.cursor.fetchmany(100):
             pass
@@ -272,6 +273,7 @@ class Sandbox:
     def inspect(self, outcome: Outcome) -> None:
         """Count rows and measure the databases. Raises Aborted at a limit."""
         reader = self.log_in_reader()
+        self.meter.statement += 1
         try:
             with closing(reader), self.watched():
                 tables = fetch(reader, TABLES, escape_pattern(f"{self.name}_") + "%")

@@ -25,6 +25,7 @@ CONNECT_SECONDS, ANSWER_SECONDS, LOCK_SECONDS = 10, 60, 20
 # They read files or connect to other machines without asking for a privilege.
 REFUSED_ENGINES = ("CONNECT", "FEDERATED", "MROONGA", "OQGRAPH", "S3", "SPIDER", "SPHINX")
 OPEN_TO_ALL = frozenset({"information_schema", "performance_schema"})
+ARIA_PAGE_BYTES = 8192
 MARIADB_TABLESPACES, MYSQL_TABLESPACES = "INNODB_SYS_TABLESPACES", "INNODB_TABLESPACES"
 Connection = Any  # PyMySQL has no types
 Rows = list[tuple[Any, ...]]
@@ -220,7 +221,8 @@ class Meter:
             fetch(self.admin, self.tablespaces, "")
         except pymysql.Error:  # it takes the privilege PROCESS
             self.tablespaces = ""
-        self.spilled_before = self._spilled()
+        # The statement that runs, which the drill counts, and what was found at the last measurement.
+        self.statement, self.last, self.written, self.spilled = 0, (0, "", 0), 0, 0
         # A table may be locked while it is made. `Server.drop` waits longer.
         fetch(self.admin, "SET SESSION lock_wait_timeout = 1")
 
@@ -252,12 +254,26 @@ class Meter:
         return int(fetch(self.admin, used, self.pattern.removesuffix("\\_%") + "%")[0][0])
 
     def _measure_spilled(self) -> int:
-        return self._spilled() - self.spilled_before
+        """Return the bytes that MariaDB has written to temporary tables of the statement that runs.
 
-    def _spilled(self) -> int:
-        """Return the bytes that MariaDB has written to temporary tables, of all its users."""
-        found: dict[str, str] = dict(fetch(self.admin, "SHOW GLOBAL STATUS LIKE 'Aria\\_pagecache\\_writes'"))
-        return int(found.get("Aria_pagecache_writes", 0)) * 8192
+        The server counts them for all users together, so those written while somebody else is connected are left out.
+        Without PROCESS nobody else would be seen.
+        """
+        if self.product != MARIADB or not self.tablespaces:
+            return 0
+        statement = self.statement
+        variables = "SHOW GLOBAL STATUS WHERE Variable_name IN ('Aria_pagecache_writes', 'Connections')"
+        found: dict[str, str] = dict(fetch(self.admin, variables))
+        sessions = "SELECT COUNT(*) FROM information_schema.PROCESSLIST"
+        sessions += " WHERE USER NOT LIKE %s AND ID <> CONNECTION_ID() AND COMMAND <> 'Daemon'"
+        ((others,),) = fetch(self.admin, sessions, self.pattern.removesuffix("\\_%") + "%")
+        now, written = (statement, found["Connections"], others), int(found["Aria_pagecache_writes"]) * ARIA_PAGE_BYTES
+        if statement != self.last[0]:
+            self.spilled = 0
+        elif now == self.last and not others:
+            self.spilled += written - self.written
+        self.last, self.written = now, written
+        return self.spilled
 
 
 def to_numbers(version: str) -> list[int]:

@@ -165,6 +165,29 @@ def test_errors_of_a_full_disk_blame_the_server(code: int, text: str, is_full: b
     assert bool(errors.blames_server(pymysql.OperationalError(code, text))) is is_full
 
 
+def test_temporary_tables_of_others_and_of_ended_statements_are_not_counted(mariadb: str) -> None:
+    spilling = "SELECT COUNT(*) FROM (SELECT DISTINCT REPEAT(seq, 99) FROM {}seq_1_to_100000) x"
+    with closing(sandbox.Sandbox(mariadb, DumpKind("mariadb"), Limits(60, None))) as opened:
+        opened.send(b"DO 1")
+        opened.meter.measure()
+        ask(mariadb, spilling.format("mysql."))
+        opened.meter.measure()
+        assert opened.meter.parts["_measure_spilled"] == 0
+        with closing(server.connect(server.parse_url(mariadb))) as other:
+            opened.meter.measure()
+            server.fetch(other, spilling.format("mysql."))
+            opened.meter.measure()
+        assert opened.meter.parts["_measure_spilled"] == 0
+        wait_for("the drill is alone", lambda: opened.meter.measure() >= 0 and opened.meter.last[2] == 0)
+        opened.cursor.execute(spilling.format(""))
+        opened.cursor.fetchall()
+        opened.meter.measure()
+        assert opened.meter.parts["_measure_spilled"] > 1_000_000
+        opened.send(b"DO 1")
+        opened.meter.measure()
+        assert opened.meter.parts["_measure_spilled"] == 0
+
+
 def test_living_drill_is_not_swept(mariadb: str) -> None:
     limits = Limits(60, None)
     with closing(sandbox.Sandbox(mariadb, DumpKind("mariadb"), limits)) as opened:
