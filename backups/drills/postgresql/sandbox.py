@@ -203,7 +203,10 @@ class Sandbox:
         elif forgiven := statements.forgiven(text, statements.sqlstate_of(result)):
             warn(outcome, forgiven)
         else:
-            outcome.fail(statements.describe(result, text), statement.line + statements.copied_line(result))
+            outcome.fail(
+                statements.describe(result, text, self.session.has_names),
+                statement.line + statements.copied_line(result),
+            )
 
     def keep_schema(self, statement: str) -> None:
         """Keep a statement for the database that will be shown, which is not known yet, up to the limit of all."""
@@ -295,7 +298,7 @@ class Sandbox:
         result = self.session.run(statement)
         if is_failed(result):
             self.raise_if_exhausted(statements.own_sqlstate_of(result))
-            raise QueryFailed(statements.describe(result, statement))
+            raise QueryFailed(statements.describe(result, statement, self.session.has_names))
         return [
             [(result.get_value(row, column) or b"").decode("utf-8", "replace") for column in range(result.nfields)]
             for row in range(result.ntuples)

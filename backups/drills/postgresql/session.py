@@ -10,10 +10,11 @@ from contextlib import suppress
 
 import psycopg
 from psycopg import pq
-from psycopg.pq import ConnStatus, ExecStatus
+from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 
 from backups.drills.limits import OUT_OF_MEMORY
+from backups.drills.postgresql.statements import Names
 
 _FAILED = (ExecStatus.FATAL_ERROR, ExecStatus.BAD_RESPONSE, ExecStatus.PIPELINE_ABORTED)
 _COPYING = (ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH)
@@ -49,6 +50,15 @@ class Session:
             # libpq gives up a connection for whose result it has no memory.
             raise ConnectionLost(OUT_OF_MEMORY if b"memory" in self.pgconn.error_message else LOST)
         return result
+
+    def has_names(self, names: Names) -> bool:
+        """Return whether the database has these names, which cannot be said in a failed transaction."""
+        if self.pgconn.transaction_status != TransactionStatus.IDLE:
+            return False
+        # Another encoding could give the quotes in the query another meaning.
+        if self.pgconn.parameter_status(b"client_encoding") != b"UTF8":
+            return False
+        return self.run(names.search()).ntuples == 1
 
     def _copy(self, begun: PGresult, rows: Callable[[], Iterable[bytes]]) -> PGresult:
         """Finish a COPY, and return its error or what comes after it."""

@@ -7,9 +7,11 @@ says about roles, owners and the like is left out because a sandbox has only one
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from psycopg import errors
+from psycopg import errors, sql
 from psycopg.pq import DiagnosticField
 from psycopg.pq.abc import PGresult
 
@@ -123,6 +125,42 @@ def to_name(quoted: bytes) -> str:
     return "".join(char if char.isprintable() else " " for char in text)[:100]
 
 
+# One row if the database has all names. Operators may be those of the dump.
+_SEARCH = """
+    SELECT WHERE ({schema} OPERATOR(pg_catalog.=) '' OR EXISTS (SELECT FROM pg_catalog.pg_namespace
+        WHERE nspname OPERATOR(pg_catalog.=) {schema}))
+    AND ({table} OPERATOR(pg_catalog.=) '' OR EXISTS (SELECT FROM pg_catalog.pg_class
+        WHERE relname OPERATOR(pg_catalog.=) {table}))
+    AND ({column} OPERATOR(pg_catalog.=) '' OR EXISTS (SELECT FROM pg_catalog.pg_attribute
+        WHERE attname OPERATOR(pg_catalog.=) {column}))
+    AND ({constraint} OPERATOR(pg_catalog.=) '' OR EXISTS (SELECT FROM pg_catalog.pg_constraint
+        WHERE conname OPERATOR(pg_catalog.=) {constraint}) OR EXISTS (SELECT FROM pg_catalog.pg_class
+        WHERE relname OPERATOR(pg_catalog.=) {constraint}))
+    AND ({type} OPERATOR(pg_catalog.=) '' OR EXISTS (SELECT FROM pg_catalog.pg_type
+        WHERE typname OPERATOR(pg_catalog.=) {type}))
+"""
+
+
+class Names(NamedTuple):
+    """The names in an error, which a function of the dump may have made of a row."""
+
+    schema: str
+    table: str
+    column: str
+    constraint: str
+    type: str
+
+    def listed(self) -> str:
+        table = f"{self.schema}.{self.table}" if self.schema and self.table else self.table
+        words = {"table": table, "column": self.column, "constraint": self.constraint, "type": self.type}
+        return ", ".join(f"{word} {name}" for word, name in words.items() if name)
+
+    def search(self) -> bytes:
+        """Return a query that has a row if the database has all of these names."""
+        literals = {word: sql.Literal(name) for word, name in self._asdict().items()}
+        return sql.SQL(_SEARCH).format(**literals).as_bytes(None)
+
+
 # Statements that describe tables and the like. What the server says about others may quote a row.
 _DEFINITIONS = frozenset({"ALTER", "COMMENT", "CREATE", "DROP", "GRANT", "LOAD", "REVOKE", "SECURITY", "SET"})
 _OTHERS = frozenset(
@@ -133,9 +171,12 @@ _OTHERS = frozenset(
     }
 )  # fmt: skip
 _NAMES = (
-    ("table", DiagnosticField.TABLE_NAME), ("column", DiagnosticField.COLUMN_NAME),
-    ("constraint", DiagnosticField.CONSTRAINT_NAME), ("type", DiagnosticField.DATATYPE_NAME),
-)  # fmt: skip
+    DiagnosticField.SCHEMA_NAME,
+    DiagnosticField.TABLE_NAME,
+    DiagnosticField.COLUMN_NAME,
+    DiagnosticField.CONSTRAINT_NAME,
+    DiagnosticField.DATATYPE_NAME,
+)
 # Of the classes "data exception", "syntax error" and "PL/pgSQL error", whose texts quote values.
 _QUOTING = ("22", "42601", "P0", "XX")
 _COPY_LINE = re.compile(r"COPY .*?, line ([0-9]+)", re.DOTALL)
@@ -162,18 +203,40 @@ def lacks_resources(sqlstate: str) -> bool:
     return sqlstate.startswith("53") and sqlstate != "53400"
 
 
-def describe(result: PGresult, statement: bytes) -> str:
-    """Return what went wrong: the server's text for definitions, else the condition and the names it has."""
+# Words of definitions that evaluate an expression, perhaps on rows: what the server says may then quote one.
+_QUERY = re.compile(rb"(?i)\b(?:SELECT|VALUES|EXECUTE|RETURNING)\b")
+_EXPRESSION = re.compile(
+    rb"(?i)\b(?:SELECT|VALUES|EXECUTE|RETURNING|REFRESH|MATERIALIZED|INDEX|USING|TYPE|CHECK|DEFAULT|GENERATED|VALIDATE|ATTACH)\b"
+)
+_TABLE = re.compile(rb"(?is)CREATE\s+(?:(?:GLOBAL|LOCAL|TEMP|TEMPORARY|UNLOGGED|FOREIGN)\s+)*TABLE\b")
+_PLAIN_INDEX = re.compile(rb"(?is)CREATE\s+(?:UNIQUE\s+)?INDEX\s(?!.*\bWHERE\b)[^()]*\([^()]*\)[^()]*\Z")
+# They keep their expressions for later.
+_DEFERRED = re.compile(
+    rb"(?is)CREATE\s+(?:OR\s+REPLACE\s+)?(?:(?:TEMP|TEMPORARY|RECURSIVE|CONSTRAINT)\s+)*"
+    rb"(?:VIEW|FUNCTION|PROCEDURE|TRIGGER|RULE|POLICY|AGGREGATE|OPERATOR|TYPE|DOMAIN|CAST)\b"
+)
+_VALUES = re.compile(r'"(.+?)"|([0-9]+)')
+
+
+def describe(result: PGresult, statement: bytes, is_known: Callable[[Names], bool]) -> str:
+    """Return what went wrong: the server's text for definitions without rows, else the condition and known names."""
     verb, sqlstate = verb_of(statement), sqlstate_of(result)
+    text = text_of(result, DiagnosticField.MESSAGE_PRIMARY)
     is_quoting = sqlstate.startswith(_QUOTING) or result.error_field(DiagnosticField.CONTEXT)
-    if verb in _DEFINITIONS and not is_quoting and sqlstate:
-        return f"{verb}: {text_of(result, DiagnosticField.MESSAGE_PRIMARY)}"
-    schema = text_of(result, DiagnosticField.SCHEMA_NAME)
-    names = {word: text_of(result, which) for word, which in _NAMES}
-    if schema and names["table"]:
-        names["table"] = f"{schema}.{names['table']}"
-    listed = ", ".join(f"{word} {name}" for word, name in names.items() if name)
+    if verb in _DEFINITIONS and not is_quoting and sqlstate and not may_quote_row(text, statement):
+        return f"{verb}: {text}"
+    names = Names(*(text_of(result, which) for which in _NAMES))
+    listed = names.listed() if any(names) and is_known(names) else ""
     return f"{verb}: {condition(sqlstate)}" + (f" ({listed})" if listed else "")
+
+
+def may_quote_row(text: str, statement: bytes) -> bool:
+    """Return whether a definition evaluates expressions, or the server's text has a value that it does not have."""
+    is_plain = _DEFERRED.match(statement) or _PLAIN_INDEX.match(statement)
+    if not is_plain and (_QUERY if _TABLE.match(statement) else _EXPRESSION).search(statement):
+        return True
+    own = statement.decode("utf-8", "replace").replace('"', "").lower()
+    return any((name or number).replace('"', "").lower() not in own for name, number in _VALUES.findall(text))
 
 
 def text_of(result: PGresult, which: DiagnosticField) -> str:

@@ -141,7 +141,7 @@ REFUSED: list[tuple[str, str, list[str]]] = [
         "event_trigger",
         "CREATE FUNCTION e() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';\n"
         "CREATE /**/ EVENT TRIGGER t ON ddl_command_end EXECUTE FUNCTION e();",
-        ["CREATE: permission denied to create event trigger"],
+        ["CREATE: insufficient_privilege"],
     ),
     ("dblink", "CREATE EXTENSION dblink;\nSELECT dblink_connect('dbname=others');", ["SELECT: undefined_function"]),
     (
