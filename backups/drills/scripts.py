@@ -36,8 +36,9 @@ class Dialect:
     `blank` matches blanks and comments before a statement, and `comment` the beginning of such a comment. In a
     statement, up to its `delimiter`, stand characters other than `special` (a set of them) and what `token` matches.
     `command` matches a line at the beginning of a statement that is for the dump's own client. `quote` matches the tag
-    of a quoted text, which ends with the same tag. `goes_on` says of a text that ends with a delimiter whether the
-    statement goes on.
+    of a quoted text, which ends with the same tag. `block` matches the beginning of a statement that may hold others.
+    `nesting` is called for each part of it that ends with a delimiter, with the depth before, and returns the depth
+    after it: the statement ends at depth 0.
     """
 
     blank: bytes
@@ -47,7 +48,8 @@ class Dialect:
     command: bytes = rb"(?!)"
     quote: bytes = rb"(?!)"
     delimiter: bytes = b";"
-    goes_on: Callable[[bytes], bool] = lambda text: False
+    block: bytes = rb"(?!)"
+    nesting: Callable[[bytes, int, int, int], int] = lambda data, start, end, depth: 0
 
 
 # Possessive quantifiers (`*+`, `++`): the patterns never go back, so they take linear time.
@@ -59,29 +61,27 @@ _ALONE = rb"-(?!-)|/(?!\*)"
 _WORD = rb"[A-Za-z_\x80-\xff][A-Za-z0-9_$\x80-\xff]*+"
 _TAG = rb"\$(?:[A-Za-z_\x80-\xff][A-Za-z0-9_\x80-\xff]*+)?\$"
 
-_BODY = re.compile(rb"(?i)CREATE\s+(?:OR\s+REPLACE\s+)?(?:RULE|FUNCTION|PROCEDURE)\b")
-_TRIGGER = re.compile(rb"(?i)CREATE\s+(?:TEMP(?:ORARY)?\s+)?TRIGGER\b")
+_BODY = rb"(?i)CREATE\s+(?:OR\s+REPLACE\s+)?(?:RULE|FUNCTION|PROCEDURE)\b"
+_TRIGGER = rb"(?i)CREATE\s+(?:TEMP(?:ORARY)?\s+)?TRIGGER\b"
+_TRIGGER_GAP = rb"(?:\s++|" + _LINE_COMMENT + rb"|" + _BLOCK_COMMENT + rb")*+"
+_TRIGGER_END = re.compile(_TRIGGER_GAP + rb"END" + _TRIGGER_GAP + rb";", re.IGNORECASE)
 _NESTING = re.compile(
     rb"(?s)[eE]" + _ESCAPED_STRING + rb"|" + rb"|".join([_STRING, _QUOTED_NAME, _LINE_COMMENT, _BLOCK_COMMENT])
-    + rb"|(?P<tag>" + _TAG + rb").*?(?P=tag)|(?P<open>\(|\bBEGIN\s+ATOMIC\b|\bCASE\b)|(?P<close>\)|\bEND\b)",
+    + rb"|(?P<tag>" + _TAG + rb").*?(?P=tag)|(?P<open>\(|\bBEGIN\s+ATOMIC\b|\bCASE\b)|(?P<close>\)|\bEND\b)|" + _WORD,
     re.IGNORECASE,
 )  # fmt: skip
 
 
-def is_in_body(text: bytes) -> bool:
-    """Return True for a rule in parentheses or a function of statements (BEGIN ATOMIC) that has not ended."""
-    if not _BODY.match(text):
-        return False
-    depth = 0
-    for found in _NESTING.finditer(text):
+def nest_body(data: bytes, start: int, end: int, depth: int) -> int:
+    """Return the depth within a rule in parentheses or a function of statements (BEGIN ATOMIC)."""
+    for found in _NESTING.finditer(data, start, end):
         depth += (found["open"] is not None) - (found["close"] is not None)
-    return depth > 0
+    return depth
 
 
-def is_in_trigger(text: bytes) -> bool:
-    """Return True for a trigger of SQLite, which holds statements, that has not ended."""
-    # It ends with a semicolon, END and a semicolon, blanks and comments between them.
-    return bool(_TRIGGER.match(text)) and not re.search(rb"(?i);(?:\s|--[^\n]*\n|/\*.*?\*/)*END\s*;\Z", text, re.DOTALL)
+def nest_trigger(data: bytes, start: int, end: int, depth: int) -> int:
+    """Return 0 for the end of a trigger of SQLite, which is END after a semicolon, else 1."""
+    return 0 if depth and _TRIGGER_END.fullmatch(data, start, end) else 1
 
 
 POSTGRESQL = Dialect(
@@ -92,13 +92,15 @@ POSTGRESQL = Dialect(
     + rb"|\\|\$(?!" + _TAG[2:] + rb")",
     command=rb"\\[^\n]*+\n?",
     quote=_TAG,
-    goes_on=is_in_body,
+    block=_BODY,
+    nesting=nest_body,
 )  # fmt: skip
 SQLITE = Dialect(
     blank=rb"\s++|" + _LINE_COMMENT + rb"|" + _BLOCK_COMMENT + rb"|;",
     special=rb"""'"`\[;/-""",
     token=rb"|".join([_STRING, _QUOTED_NAME, _BACKQUOTED, rb"\[[^\]]*+\]", _LINE_COMMENT, _BLOCK_COMMENT, _ALONE]),
-    goes_on=is_in_trigger,
+    block=_TRIGGER,
+    nesting=nest_trigger,
 )  # fmt: skip
 MYSQL = Dialect(
     # A comment `/*!` is code, unless it's for a version that will never be.
@@ -120,8 +122,8 @@ class Script:
         self.is_at_end = False
         self.last_size = 0
         self.blank = re.compile(rb"(?s)(?:" + dialect.blank + rb")*+")
-        patterns = (dialect.comment, dialect.command, dialect.quote)
-        self.comment, self.command, self.quote = (re.compile(rb"(?s)" + part) for part in patterns)
+        patterns = (dialect.comment, dialect.command, dialect.quote, dialect.block)
+        self.comment, self.command, self.quote, self.block = (re.compile(part, re.DOTALL) for part in patterns)
         self.set_delimiter(dialect.delimiter)
 
     def set_delimiter(self, delimiter: bytes) -> None:
@@ -193,12 +195,16 @@ class Script:
                 return len(self.data)
 
     def _match_statement(self) -> int | None:
-        end = self.position
+        end = start = self.position
+        depth, is_block = 0, self.block.match(self.data, start) is not None
         while found := self.body.match(self.data, end):
             end = found.end()
             if self.data.startswith(self.delimiter, end):
                 end += len(self.delimiter)
-                if not self.dialect.goes_on(self.data[self.position : end]):
+                if is_block:  # only what follows the last delimiter, so that a long one takes linear time
+                    depth = self.dialect.nesting(self.data, start, end, depth)
+                    start = end
+                if depth <= 0:
                     return end
             elif tag := self.quote.match(self.data, end):
                 end = self.data.find(tag[0], tag.end())

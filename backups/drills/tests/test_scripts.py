@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -27,6 +28,10 @@ CASES: dict[str, tuple[Dialect, str, list[str]]] = {
         SQLITE, "CREATE TEMP TRIGGER t AFTER DELETE ON a BEGIN DELETE FROM b; /* x */ -- y\nEND ;B;",
         ["CREATE TEMP TRIGGER t AFTER DELETE ON a BEGIN DELETE FROM b; /* x */ -- y\nEND ;", "B;"],
     ),
+    "trigger with a case in it": (
+        SQLITE, "CREATE TRIGGER t AFTER DELETE ON a BEGIN SELECT CASE 1 WHEN 1 THEN 2 -- ;\nEND; END/**/;B;",
+        ["CREATE TRIGGER t AFTER DELETE ON a BEGIN SELECT CASE 1 WHEN 1 THEN 2 -- ;\nEND; END/**/;", "B;"],
+    ),
     "dollar quotes": (POSTGRESQL, "A $$;'$$;B $x$ ; $$ $x$;C $1;", ["A $$;'$$;", "B $x$ ; $$ $x$;", "C $1;"]),
     "escaped strings": (POSTGRESQL, "A E'\\';';B '\\';C e'\\\\';D;", ["A E'\\';';", "B '\\';", "C e'\\\\';", "D;"]),
     "name that ends with e": (POSTGRESQL, "A like'\\';B;", ["A like'\\';", "B;"]),
@@ -35,6 +40,13 @@ CASES: dict[str, tuple[Dialect, str, list[str]]] = {
     "body of statements": (
         POSTGRESQL, "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT CASE WHEN true THEN 1 END; END;B;",
         ["CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT CASE WHEN true THEN 1 END; END;", "B;"],
+    ),
+    "body with quotes and words": (
+        POSTGRESQL, "CREATE FUNCTION f() BEGIN ATOMIC SELECT 'END', \"END\", $$ END; $$, a$END$, friend, x like'END\\'; END;B;",
+        [
+            "CREATE FUNCTION f() BEGIN ATOMIC SELECT 'END', \"END\", $$ END; $$, a$END$, friend, x like'END\\'; END;",
+            "B;",
+        ],
     ),
     "rule": (
         POSTGRESQL, "CREATE RULE r AS ON INSERT TO a DO (SELECT 1; SELECT ';)');B;",
@@ -116,3 +128,21 @@ def test_executable_comments_are_not_read_ahead() -> None:
 
     next(iter(Script(pieces(), MYSQL)))
     assert len(read) < 10
+
+
+@pytest.mark.parametrize(
+    ("dialect", "head"),
+    [(POSTGRESQL, b"CREATE FUNCTION f() BEGIN ATOMIC\n"), (SQLITE, b"CREATE TRIGGER t AFTER DELETE ON a BEGIN\n")],
+    ids=["postgresql", "sqlite"],
+)
+def test_body_of_many_statements_is_examined_a_few_times_only(dialect: Dialect, head: bytes) -> None:
+    examined: list[int] = []
+
+    def count(data: bytes, start: int, end: int, depth: int) -> int:
+        examined.append(end - start)
+        return dialect.nesting(data, start, end, depth)
+
+    statement = head + b"SELECT (1);\n" * 2000 + b"END;"
+    pieces = [statement[at : at + 512] for at in range(0, len(statement), 512)]
+    assert split(replace(dialect, nesting=count), pieces) == [(statement.decode(), 1)]
+    assert sum(examined) < 4 * len(statement)
