@@ -18,10 +18,11 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.pq.abc import PGresult
 
 from backups.drills import scripts
 from backups.drills.limits import Limits
-from backups.drills.outcomes import MAX_SCHEMA_BYTES, POSTGRESQL, Outcome, QueryFailed, SandboxDown
+from backups.drills.outcomes import MAX_SCHEMA_BYTES, POSTGRESQL, Outcome, QueryFailed, SandboxDown, Unsupported
 from backups.drills.postgresql import amcheck, archives, cluster, roles, statements
 from backups.drills.postgresql.roles import MAX_DATABASES, DrillRole
 from backups.drills.postgresql.session import LOCKED_OUT, ConnectionLost, Session, is_failed
@@ -203,10 +204,19 @@ class Sandbox:
         elif forgiven := statements.forgiven(text, statements.sqlstate_of(result)):
             warn(outcome, forgiven)
         else:
-            outcome.fail(
-                statements.describe(result, text, self.session.has_names),
-                statement.line + statements.copied_line(result),
-            )
+            self.record_error(result, statement, outcome)
+
+    def record_error(self, result: PGresult, statement: scripts.Statement, outcome: Outcome) -> None:
+        """Add the error of a statement. Raises Unsupported if the sandbox explains it as well as the dump does."""
+        missing = next((warning for warning in outcome.warnings if warning["code"] == statements.EXTENSION), None)
+        if missing and statements.needs_extension(result):
+            raise Unsupported(**missing)
+        message = statements.describe(result, statement.text, self.session.has_names)
+        is_newer = major(outcome.version) > major(self.version)
+        if statements.needs_other_server(result, statement.text, is_newer=is_newer):
+            dumped = f"PostgreSQL {outcome.version}".strip()
+            raise Unsupported("sandbox_differs", dumped=dumped, sandbox=f"PostgreSQL {self.version}", message=message)
+        outcome.fail(message, statement.line + statements.copied_line(result))
 
     def keep_schema(self, statement: str) -> None:
         """Keep a statement for the database that will be shown, which is not known yet, up to the limit of all."""
@@ -334,6 +344,11 @@ def named(pieces: Iterator[bytes], outcome: Outcome) -> Iterator[bytes]:
     outcome.version = recognize(first).version
     yield first
     yield from pieces
+
+
+def major(version: str) -> int:
+    found = re.match("[0-9]+", version)
+    return int(found[0]) if found else 0
 
 
 def warn(outcome: Outcome, left_out: statements.LeftOut) -> None:

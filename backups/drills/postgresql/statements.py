@@ -29,7 +29,7 @@ class LeftOut:
 
 
 ROLES, TABLESPACES, DATABASES = "users_left_out", "tablespaces_left_out", "databases_left_out"
-OUTSIDE = "outside_left_out"
+OUTSIDE, EXTENSION = "outside_left_out", "extension_missing"
 _LEFT_OUT = [
     (re.compile(rb"(?is)" + pattern), code)
     for code, patterns in {
@@ -93,7 +93,7 @@ _SETTING = re.compile(rb"(?is)SET\s+(?:SESSION\s+|LOCAL\s+)?([\w.]+)")
 _EXTENSION = re.compile(rb"(?is)CREATE\s+EXTENSION\s+(?:IF\s+NOT\s+EXISTS\s+)?" + _NAME)
 _POLICY = re.compile(rb"(?is)(?:CREATE|ALTER)\s+POLICY\b")
 _PUBLICATION = re.compile(rb"(?is)(?:CREATE|ALTER)\s+PUBLICATION\b")
-_REFUSED, _UNDEFINED, _DUPLICATE_SCHEMA, _ABORTED = "42501", "42704", "42P06", "25P02"
+_REFUSED, _UNDEFINED, _DUPLICATE_SCHEMA, _ABORTED, _SYNTAX = "42501", "42704", "42P06", "25P02", "42601"
 
 
 def forgiven(statement: bytes, sqlstate: str) -> LeftOut | None:
@@ -108,7 +108,7 @@ def forgiven(statement: bytes, sqlstate: str) -> LeftOut | None:
         return LeftOut()
     if found := _EXTENSION.match(statement):
         is_missing = sqlstate in (_REFUSED, _UNDEFINED, "0A000", "58P01", "22023")
-        return LeftOut("extension_missing", {"extension": to_name(found[1])}) if is_missing else None
+        return LeftOut(EXTENSION, {"extension": to_name(found[1])}) if is_missing else None
     if found := _SETTING.match(statement):
         return LeftOut("setting_ignored", {"setting": to_name(found[1])})
     if _POLICY.match(statement) and sqlstate == _UNDEFINED:
@@ -216,6 +216,29 @@ _DEFERRED = re.compile(
     rb"(?:VIEW|FUNCTION|PROCEDURE|TRIGGER|RULE|POLICY|AGGREGATE|OPERATOR|TYPE|DOMAIN|CAST)\b"
 )
 _VALUES = re.compile(r'"(.+?)"|([0-9]+)')
+
+
+# Of a type, an operator class, a language, a function or an operator.
+_MAY_BE_OF_EXTENSION = frozenset({"42704", "42883"})
+_COLLATION = re.compile(rb"(?is)CREATE\s+COLLATION\b")
+_UNUSABLE_COLLATION = frozenset({"0A000", "22023", "42704", "58P01"})
+
+
+def needs_extension(result: PGresult) -> bool:
+    """Return whether an extension that the sandbox lacks explains an error."""
+    return own_sqlstate_of(result) in _MAY_BE_OF_EXTENSION
+
+
+def needs_other_server(result: PGresult, statement: bytes, *, is_newer: bool) -> bool:
+    """Return whether a collation of the dumped server, or its later version, explains an error."""
+    sqlstate = own_sqlstate_of(result)
+    if _COLLATION.match(statement):
+        return sqlstate in _UNUSABLE_COLLATION
+    if result.error_field(DiagnosticField.SOURCE_FUNCTION) == b"get_collation_oid":
+        # Those of the server are in this schema. The dump makes the others.
+        return "pg_catalog." in text_of(result, DiagnosticField.MESSAGE_PRIMARY)
+    is_beyond = sqlstate == _SYNTAX or sqlstate in _MAY_BE_OF_EXTENSION
+    return is_newer and is_beyond and verb_of(statement) in _DEFINITIONS
 
 
 def describe(result: PGresult, statement: bytes, is_known: Callable[[Names], bool]) -> str:

@@ -15,7 +15,7 @@ import pytest
 
 from backups.drills import child
 from backups.drills.limits import DISK_IS_FULL, Limits
-from backups.drills.outcomes import FAILED, PROVEN, Outcome, SandboxDown
+from backups.drills.outcomes import FAILED, PROVEN, UNSUPPORTED, Outcome, SandboxDown
 from backups.drills.postgresql import archives, cluster, sandbox
 from backups.drills.postgresql.session import Session
 from backups.drills.tests.test_cluster import BINARIES
@@ -122,3 +122,38 @@ def test_server_that_its_operator_stops_is_down(drill: Any, on_marker: Any, smal
     with pytest.raises(SandboxDown, match="ended all sessions"):
         drill(MARKED)
     assert leftovers(small_server) == []
+
+
+NEWER = HEAD.replace(b"16.2", b"99.1")
+POSTGIS = b"CREATE EXTENSION IF NOT EXISTS postgis WITH SCHEMA public;\n"
+GEOMETRY = b"CREATE TABLE public.b (x public.geometry);\n"
+FOREIGN = b'CREATE TABLE public.b (x text COLLATE pg_catalog."xx_XX.utf8");\n'
+LOCALE = b"CREATE COLLATION public.c (provider = libc, locale = 'xx_XX.utf8');\n"
+
+
+@pytest.mark.parametrize(
+    ("dump", "status", "warning"),
+    [
+        (HEAD + POSTGIS + GEOMETRY, UNSUPPORTED, "extension_missing"),
+        (HEAD + POSTGIS + b"CREATE INDEX ON a USING gist (name public.gist_geometry_ops);\n", UNSUPPORTED, "extension_missing"),
+        (HEAD + POSTGIS + TABLE + b"INSERT INTO a VALUES (1), (1);\n" + GEOMETRY, FAILED, "extension_missing"),
+        (HEAD + GEOMETRY, FAILED, ""),
+        (HEAD + FOREIGN, UNSUPPORTED, "sandbox_differs"),
+        (HEAD + LOCALE, UNSUPPORTED, "sandbox_differs"),
+        (HEAD + FOREIGN.replace(b"pg_catalog", b"public"), FAILED, ""),
+        (NEWER + b"CREATE TABLE b (x integer) NEWLY;\n", UNSUPPORTED, "sandbox_differs"),
+        (NEWER + b"CREATE TABLE b (x integer DEFAULT newly());\n", UNSUPPORTED, "sandbox_differs"),
+        (NEWER + TABLE + b"INSERT INTO a NEWLY;\n", FAILED, ""),
+        (HEAD + b"CREATE TABLE b (x integer) NEWLY;\n", FAILED, ""),
+    ],
+)  # fmt: skip
+def test_dump_that_needs_another_server_is_unsupported(drill: Any, dump: bytes, status: str, warning: str) -> None:
+    outcome = drill(dump.replace(b"CREATE INDEX", TABLE + b"CREATE INDEX") + END)
+    assert outcome.status == status
+    assert [found["code"] for found in outcome.warnings] == [code for code in [warning] if code]
+
+
+def test_difference_between_servers_names_both(drill: Any) -> None:
+    (warning,) = drill(NEWER + b"CREATE TABLE b (x integer) NEWLY;\n" + END).warnings
+    assert (warning["dumped"], warning["message"]) == ("PostgreSQL 99.1", "CREATE: syntax_error")
+    assert warning["sandbox"].startswith("PostgreSQL 16.")
