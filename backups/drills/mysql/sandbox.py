@@ -176,6 +176,7 @@ class Sandbox:
             if not self.is_left_out:
                 self.send(text)
         else:
+            self.refuse_long(text)
             text = statements.drop_definer(statements.without_comments(text, self.server.reads_comment))
             self.run_other(text, words, delimiter, line, outcome)
 
@@ -215,12 +216,15 @@ class Sandbox:
             self.send(statements.rename_databases(text, self.databases))
 
     def send(self, text: bytes) -> None:
-        if len(text) >= self.max_packet:
-            raise pymysql.DataError(errors.PACKET_TOO_LARGE, f"larger than max_allowed_packet, {self.max_packet}")
+        self.refuse_long(text)
         self.meter.statement += 1
         self.cursor.execute(text)
         while self.cursor.description and self.cursor.fetchmany(100):
             pass
+
+    def refuse_long(self, text: bytes) -> None:
+        if len(text) >= self.max_packet:
+            raise pymysql.DataError(errors.PACKET_TOO_LARGE, f"larger than max_allowed_packet, {self.max_packet}")
 
     def keep(self, text: bytes, delimiter: bytes, outcome: Outcome) -> None:
         statement = text.decode("utf-8", "replace").strip()

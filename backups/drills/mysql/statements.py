@@ -34,7 +34,8 @@ _EXECUTABLE = re.compile(rb"/\*M?!\d*+")
 # Every version of both products reads these: 5.7 is older than any that a sandbox has.
 _ALWAYS_READ = re.compile(rb"/\*!(?:[0-4]\d{4}|50[0-6]\d\d)?\Z")
 _WORD = re.compile(rb"[A-Za-z_]+")
-_QUOTED = rb"'(?:[^'\\]|\\.)*+'|\"(?:[^\"\\]|\\.)*+\"|`[^`]*+`"
+# A quote that isn't closed reaches to the end, or the text would be searched again from each quote in it.
+_QUOTED = rb"'(?:[^'\\]++|\\.)*+'?|\"(?:[^\"\\]++|\\.)*+\"?|`[^`]*+`?"
 _TOKEN = re.compile(
     rb"(?s)(?P<quoted>" + _QUOTED + rb")|(?P<line>(?:--(?=[\x00-\x20\x7f]|\Z)|#)[^\n]*+)"
     rb"|/\*(?P<mark>M?)!(?P<version>\d{5,6})?|(?P<block>/\*)|(?P<end>\*/)"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from types import SimpleNamespace
+
 import pytest
 
 from backups.drills.mysql import statements
 from backups.drills.mysql.server import to_number
 
+TOKEN = statements._TOKEN
 # A statement, and how MariaDB 10.11.6 reads it.
 COMMENTS = {
     "SET # x\nSTATEMENT a": "SET STATEMENT a",
@@ -36,6 +40,20 @@ def test_comments_are_removed_and_executable_ones_are_opened(text: str) -> None:
     read = statements.without_comments(text.encode(), is_read)
     assert statements.read_head(read) == COMMENTS[text]
     assert read.count(b"\n") == text.count("\n")
+
+
+def test_quote_that_is_not_closed_is_searched_once() -> None:
+    text = b"SET a = '" + b"\\'# x" * 100_000
+    searched: list[int] = []
+
+    def count(text: bytes, position: int) -> re.Match[bytes] | None:
+        searched.append(position)
+        return TOKEN.search(text, position)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(statements, "_TOKEN", SimpleNamespace(search=count))
+        assert statements.without_comments(text, is_read) == text
+    assert len(searched) == 2
 
 
 @pytest.mark.parametrize(("version", "number"), [("10.11.6-MariaDB", 101106), ("8.0.36", 80036), ("9.1", 90100)])
