@@ -121,13 +121,13 @@ class Sandbox:
             self.writer.close()
 
     def has_ended(self) -> bool:
-        """Return True if the server has ended and answers again. Raises SandboxDown if it doesn't answer."""
+        """Connect again if the server has ended, and return True then. Raises SandboxDown if it doesn't answer."""
         with suppress(pymysql.Error, OSError):
             fetch(self.admin, "SELECT 1")
             return False
         for _second in range(RESTART_SECONDS):
             with suppress(pymysql.Error, OSError):
-                self.admin.ping(reconnect=True)
+                self.admin.connect()
                 return True
             time.sleep(1)
         raise SandboxDown(MYSQL, "The server went away during the restore.")
@@ -290,8 +290,8 @@ class Sandbox:
 
     def log_in_reader(self, **options: Any) -> Connection:
         """Raises SandboxDown."""
+        self.has_ended()  # by an assertion: connects again
         try:
-            self.admin.ping(reconnect=True)  # an assertion may have ended the server
             return self.server.log_in(self.reader_name, **options)
         except (pymysql.Error, OSError) as error:
             raise SandboxDown(MYSQL, errors.describe_refusal(error)) from None
