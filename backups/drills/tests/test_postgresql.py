@@ -16,7 +16,10 @@ from backups.drills.outcomes import FAILED, POSTGRESQL, PROVEN, Outcome, Sandbox
 from backups.drills.postgresql import sandbox
 from backups.drills.recognition import DumpKind
 
-pytestmark = [pytest.mark.slow, pytest.mark.one_database("drills have a server of their own")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.one_database("drills have a server of their own", despite=("connection.",)),
+]
 HEAD = b"--\n-- PostgreSQL database dump\n--\n\n-- Dumped from database version 16.2\n\n"
 END = b"\n--\n-- PostgreSQL database dump complete\n--\n"
 TABLE = b"CREATE TABLE public.a (id integer PRIMARY KEY, name text);\n"

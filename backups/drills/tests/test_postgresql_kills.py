@@ -20,7 +20,10 @@ from backups.drills.tests.test_cluster import processes_in
 from backups.drills.tests.test_postgresql import COPY, END, HEAD, TABLE, leftovers
 from portal.tests.helpers.waiting import wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.one_database("drills have a server of their own")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.one_database("drills have a server of their own", despite=("connection.", "threading")),
+]
 ENDLESS = HEAD + TABLE + COPY + b"DO $$ BEGIN LOOP NULL; END LOOP; END $$;\n" + END
 MOMENTS = 4
 
