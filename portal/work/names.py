@@ -6,6 +6,7 @@ from django.utils.translation import gettext_lazy as _
 NAMES: dict[str, Promise] = {
     "backups.agent": _("Scan of one machine’s uploads"),
     "backups.digest": _("Weekly backup digest"),
+    "backups.drills": _("Restore drills"),
     "backups.reverify": _("Re-verification of a stored backup"),
     "backups.scan": _("Scan of all uploads"),
     "backups.scan_agent": _("Scan of one machine’s uploads"),

@@ -22,6 +22,7 @@ ALIKE = {
     "Vigie",
     "superuser",
     "Machines",
+    "Assertions",
     "Incidents",
     "Messages",
     "Sessions",

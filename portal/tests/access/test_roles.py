@@ -39,7 +39,7 @@ def test_staff_can_view_and_export():
         "notificationchannel",
         "outboxmessage",
     ]
-    names += ["expectedbackupjob", "backupentry"]
+    names += ["expectedbackupjob", "backupentry", "restoredrill", "drillassertion"]
     names += ["licence", "usersession", "featureusage", "usererror", "guardianreport"]
     names += ["target", "checkresult", "incident", "round", "maintenancewindow"]
     names += ["betaprogramme", "betafeedback", "betasnapshot"]
