@@ -131,6 +131,20 @@ def test_telegram_chat_may_name_a_topic(value):
     assert Environment({"TELEGRAM_CHAT_ID": value}).chat("TELEGRAM_CHAT_ID") == value
 
 
+@pytest.mark.parametrize(
+    "value", ["", "mysql://u:p%40ss@db.example.org:3306", "mysql://root@localhost/?unix_socket=/run/mysqld/mysqld.sock"]
+)
+def test_server_is_read(value):
+    assert Environment({"DRILL_MYSQL_URL": value}).url("DRILL_MYSQL_URL", "mysql") == value
+
+
+@pytest.mark.parametrize("value", ["mysql//u:secret@db", "postgresql://u:secret@db/x", "u:secret@db"])
+def test_server_is_refused_without_showing_its_password(value):
+    with pytest.raises(ImproperlyConfigured, match="DRILL_MYSQL_URL") as refusal:
+        Environment({"DRILL_MYSQL_URL": value}).url("DRILL_MYSQL_URL", "mysql")
+    assert "secret" not in str(refusal.value)
+
+
 @pytest.mark.parametrize("value", ["our news", "-100/general", "-100/", "https://t.me/our_news"])
 def test_malformed_telegram_chat_is_refused(value):
     with pytest.raises(ImproperlyConfigured, match="TELEGRAM_CHAT_ID"):

@@ -132,6 +132,14 @@ class Environment:
             raise ImproperlyConfigured(f"{name} must be an address such as https://vigie.example.org.")
         return value
 
+    def url(self, name: str, scheme: str) -> str:
+        """Read the URL of a database server, or "" if there is none."""
+        value = self.text(name)
+        found = SERVICE_URL.fullmatch(value)
+        if value and (found is None or found["scheme"] != scheme):  # an error of the driver may show the password
+            raise ImproperlyConfigured(f"{name} must be an address such as {scheme}://user:password@host/database.")
+        return value
+
     def time_zone(self, name: str, default: str) -> str:
         value = self.text(name, default)
         if value not in zoneinfo.available_timezones():
