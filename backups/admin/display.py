@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy, ngettext, pgettext
 
 from backups import reasons
 from backups.admin.form import shown_timetable
-from backups.models import BackupEntry, ExpectedBackupJob, RestoreDrill, Status
+from backups.models import BackupEntry, DrillAssertion, ExpectedBackupJob, RestoreDrill, Status
 from backups.panels import (
     LatestEntries,
     describe_proof,
@@ -113,12 +113,12 @@ def proof(job: ExpectedBackupJob) -> SafeString | str:
 @admin.display(description=gettext_lazy("restore drill"))
 def proof_in_full(job: ExpectedBackupJob) -> SafeString | str:
     """Return what restore drills found, when, and why it is no proof."""
-    last = RestoreDrill.objects.filter(job=job).order_by("-id").first()
     if job.drill_requested_at:
         why = _("Restore drill requested")
     elif job.proof_lost:
         why = reasons.format_reasons(job.proof_lost)
     else:
+        last = RestoreDrill.objects.filter(job=job).defer("schema").order_by("-id").first()
         why = reasons.format_reasons(last.warnings) if last and last.status == last.Status.UNSUPPORTED else ""
     return stack_lines(show_proof(job, exact_moment), why)
 
@@ -292,7 +292,7 @@ def storage_folder(job: ExpectedBackupJob) -> SafeString:
 
 
 @admin.display(description=gettext_lazy("database, machine"), ordering="database_name")
-def database(row: ExpectedBackupJob | BackupEntry) -> SafeString:
+def database(row: ExpectedBackupJob | BackupEntry | RestoreDrill | DrillAssertion) -> SafeString:
     job = job_of(row)
     return stack_lines(job.database_name, job.agent_id)
 
@@ -304,12 +304,12 @@ def machine_page(row: ExpectedBackupJob | BackupEntry) -> SafeString:
 
 
 @admin.display(description=gettext_lazy("expected backup"))
-def expected_backup(entry: BackupEntry) -> SafeString:
-    return link_to_job(entry.job)
+def expected_backup(row: BackupEntry | RestoreDrill) -> SafeString:
+    return link_to_job(row.job)
 
 
-def job_of(row: ExpectedBackupJob | BackupEntry) -> ExpectedBackupJob:
-    return row.job if isinstance(row, BackupEntry) else row
+def job_of(row: ExpectedBackupJob | BackupEntry | RestoreDrill | DrillAssertion) -> ExpectedBackupJob:
+    return row if isinstance(row, ExpectedBackupJob) else row.job
 
 
 def link_to_entry(entry: BackupEntry) -> SafeString:

@@ -41,11 +41,6 @@ def drill_state(drill: RestoreDrill) -> SafeString:
     return stack_lines(badge(status.label, DRILL_TONES[status]), progress)
 
 
-@admin.display(description=gettext_lazy("database, machine"))
-def drilled_database(drill: RestoreDrill) -> SafeString:
-    return stack_lines(drill.job.database_name, drill.job.agent_id)
-
-
 @admin.display(description=gettext_lazy("result"))
 def drill_result(drill: RestoreDrill) -> SafeString | str:
     """Return what came back, and below it why that is no proof."""

@@ -21,10 +21,9 @@ from backups.admin.filters import DrillStatusFilter
 from backups.drills import proofs, trials
 from backups.history import job_subject
 from backups.models import DrillAssertion, ExpectedBackupJob, RestoreDrill
-from backups.panels import link_to_job
 from portal import audit
 from portal.admin.base import ReadOnlyAdmin, SettingsAdmin
-from portal.admin.display import exact_moment, moment_column, stack_lines
+from portal.admin.display import exact_moment, moment_column
 from portal.admin.searching import search_by
 from portal.base.words import EMPTY_VALUE, format_count
 from portal.desk.matching import Search
@@ -53,12 +52,12 @@ class RestoreDrillAdmin(ReadOnlyAdmin):
     list_display = (
         drill_display.drill_state,
         moment_column("started_at", gettext_lazy("started")),
-        drill_display.drilled_database,
+        display.database,
         drill_display.drill_result,
         drill_display.drill_duration,
         "engine",
     )
-    list_display_links = (drill_display.drilled_database,)
+    list_display_links = (display.database,)
     list_filter = (DrillStatusFilter,)
     lookups = ("job",)
     is_log = True
@@ -70,7 +69,7 @@ class RestoreDrillAdmin(ReadOnlyAdmin):
         (
             gettext_lazy("Restore drill"),
             (
-                drill_display.drill_state, drill_display.drill_reasons, "expected_backup", "backup",
+                drill_display.drill_state, drill_display.drill_reasons, display.expected_backup, "backup",
                 moment_column("started_at", gettext_lazy("started"), show=exact_moment),
                 drill_display.drill_duration,
             ),
@@ -109,10 +108,6 @@ class RestoreDrillAdmin(ReadOnlyAdmin):
             )
         else:
             self.message_user(request, _("No changes needed."), messages.WARNING)
-
-    @admin.display(description=gettext_lazy("expected backup"))
-    def expected_backup(self, drill: RestoreDrill) -> SafeString:
-        return link_to_job(drill.job)
 
     @admin.display(description=gettext_lazy("backup"))
     def backup(self, drill: RestoreDrill) -> SafeString:
@@ -193,7 +188,7 @@ class DrillAssertionAdmin(SettingsAdmin):
     menu_order = 4
     ordering = ("job__agent_id", "job__database_name", "name")
     sortable_by = ("name",)
-    list_display = ("name", "database", "expectation")
+    list_display = ("name", display.database, "expectation")
     list_select_related = ("job",)
     lookups = ("job",)
     purpose = gettext_lazy(
@@ -213,10 +208,6 @@ class DrillAssertionAdmin(SettingsAdmin):
 
     def subject_of(self, obj: Any) -> str:
         return job_subject(obj.job)
-
-    @admin.display(description=gettext_lazy("database, machine"))
-    def database(self, asserted: DrillAssertion) -> SafeString:
-        return stack_lines(asserted.job.database_name, asserted.job.agent_id)
 
     @admin.display(description=gettext_lazy("expectation"))
     def expectation(self, asserted: DrillAssertion) -> str:

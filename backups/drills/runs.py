@@ -72,7 +72,7 @@ def run_due() -> int:
                     drill_job(job, lease)
                 count += 1
     except AlreadyRunning:
-        pass
+        pass  # whoever holds the lease finds what is due
     return count
 
 

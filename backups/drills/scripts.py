@@ -235,7 +235,6 @@ class Script:
         self._skip_line()
         starts_line = True
         while True:
-            rest = memoryview(self.data)[self.position :]
             end = self._find_end_mark(starts_line=starts_line)
             if end is not None:
                 rows, after = end
@@ -244,7 +243,7 @@ class Script:
                 self._advance(after)
                 return
             # The mark may be cut: keep back what could be its beginning.
-            kept = max(len(rest) - 4, 0)
+            kept = max(len(self.data) - self.position - 4, 0)
             if kept:
                 yield self.data[self.position : self.position + kept]
                 starts_line = self.data[self.position + kept - 1 : self.position + kept] == b"\n"

@@ -225,7 +225,7 @@ def cut_chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
             continue
         text = b"".join(parts)
         end = text.rfind(b";\n") + 2
-        if end > 1 and sqlite3.complete_statement(text[:end].replace(b"\0", b" ").decode("latin-1")):
+        if end > 1 and is_complete(text[:end]):
             yield text[:end]
             text, wanted = text[end:], CHUNK_BYTES
         else:
@@ -237,11 +237,16 @@ def cut_chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
         yield rest
 
 
+def is_complete(script: bytes) -> bool:
+    """Return whether the script ends with a statement, and not within a text or a trigger."""
+    return sqlite3.complete_statement(script.replace(b"\0", b" ").decode("latin-1"))
+
+
 def split_commits(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the chunks in parts that end with COMMIT: what is run again if it fails must not have been committed."""
     for chunk in chunks:
         end = chunk.find(COMMIT) + len(COMMIT)
-        if end >= len(COMMIT) and sqlite3.complete_statement(chunk[:end].replace(b"\0", b" ").decode("latin-1")):
+        if end >= len(COMMIT) and is_complete(chunk[:end]):
             yield chunk[:end]
             chunk = chunk[end:]
         if chunk.strip():
