@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from backups.querysets import watched
 from backups.reasons import Reason, format_reasons, make_reason
 from backups.scanner.disk.opening import UnusablePath
 from backups.scanner.disk.storage import open_dump
-from portal.work.jobs import AlreadyRunning, Lease, LeaseLost, claim_cycle
+from portal.work.jobs import AlreadyRunning, Lease, LeaseLost, exclusive_lease
 from portal.work.queue import enqueue, queued_calls
 
 log = logging.getLogger("vigie.backups")
@@ -33,7 +33,6 @@ LEASE_LENGTH = timedelta(minutes=5)
 SAVED_EVERY = 2.0
 # No further drill is begun after so long, so that a task with the longest drill ends before its time is up.
 BUDGET_SECONDS = 1_200
-WAIT_SECONDS = 0.5
 
 
 def stored_version() -> Exists:
@@ -91,18 +90,9 @@ def postponing_errors(job: ExpectedBackupJob) -> Iterator[None]:
         ExpectedBackupJob.objects.filter(pk=job.pk).update(**later)
 
 
-@contextmanager
-def waiting_lease(patience: timedelta = PATIENCE) -> Iterator[Lease]:
+def waiting_lease(patience: timedelta = PATIENCE) -> AbstractContextManager[Lease]:
     """Hold the lease on drills, waiting up to `patience` for it. Raises AlreadyRunning."""
-    deadline = time.monotonic() + patience.total_seconds()
-    while (lease := claim_cycle(LEASE, "all", LEASE_LENGTH)) is None:
-        if time.monotonic() > deadline:
-            raise AlreadyRunning(LEASE)
-        time.sleep(WAIT_SECONDS)
-    try:
-        yield lease
-    finally:
-        lease.release()
+    return exclusive_lease(LEASE, LEASE_LENGTH, patience)
 
 
 def drill_job(job: ExpectedBackupJob, lease: Lease) -> RestoreDrill | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -23,13 +22,12 @@ from backups.scanner.scan import RootMissing, ScanResult, result_row, scan_machi
 from portal.models import JobRun
 from portal.notifications import in_portal_language, notify
 from portal.querysets import JobRunQuerySet
-from portal.work.jobs import Lease, claim_cycle, claimable_cycles
+from portal.work.jobs import AlreadyRunning, Lease, claim_when_free, claimable_cycles
 from portal.work.processes import current_process
 from portal.work.queue import enqueue, queued_calls
 
 log = logging.getLogger("vigie.backups")
 TASK, LEASE_NAME = "backups.scan_agent", "backups.agent"
-WAIT_SECONDS = 0.5
 PATIENCE, TASK_PATIENCE = timedelta(minutes=30), timedelta(seconds=20)
 # Longer than the pause of a command's scan between two machines.
 ABANDONED_AFTER = timedelta(minutes=5)
@@ -213,11 +211,10 @@ def count_failed_machine(scan_pk: int) -> ScanResult:
 @contextmanager
 def machine_lease(area: DepositArea, patience: timedelta) -> Iterator[Lease]:
     """Hold the lease of a machine, waiting up to `patience` for it. Raises MachineBusy."""
-    deadline = time.monotonic() + patience.total_seconds()
-    while (lease := claim_cycle(LEASE_NAME, lease_key(area))) is None:
-        if time.monotonic() > deadline:
-            raise MachineBusy(area.agent_id)
-        time.sleep(WAIT_SECONDS)
+    try:
+        lease = claim_when_free(LEASE_NAME, lease_key(area), patience)
+    except AlreadyRunning:
+        raise MachineBusy(area.agent_id) from None
     try:
         yield lease
     finally:

@@ -14,6 +14,7 @@ from backups.scanner import orchestration, reverify
 from backups.tests.factories import AGENT, DATABASE, dump
 from portal.models import JobRun, OutboxMessage, TaskAttempt
 from portal.tests.helpers.workers import deliver
+from portal.work import jobs
 from portal.work.jobs import claim_cycle
 from portal.work.processes import HOST, current_process
 from portal.work.queue import enqueue
@@ -259,7 +260,7 @@ def test_scan_waits_for_the_lease(due, monkeypatch):
         waits.append(seconds)
         other.release()
 
-    monkeypatch.setattr(orchestration.time, "sleep", waiting)
+    monkeypatch.setattr(jobs.time, "sleep", waiting)
     orchestration.scan_with_lease(area, Scan.objects.create(source="command", at=timezone.now()).pk, timezone.now())
     assert len(waits) == 1
     assert BackupEntry.objects.get().status == "SUCCESS"
@@ -271,7 +272,7 @@ def test_task_without_the_lease_is_requeued(due, monkeypatch, name):
     area = DepositArea.objects.get_or_create_for([AGENT])[AGENT]
     other = claim_cycle(orchestration.LEASE_NAME, f"area {area.pk}")
     monkeypatch.setattr(orchestration, "TASK_PATIENCE", timedelta(0))
-    monkeypatch.setattr(orchestration, "WAIT_SECONDS", 0)
+    monkeypatch.setattr(jobs, "WAIT_SECONDS", 0)
     if name == "scan":
         asked = orchestration.request_scan(Scan.Source.API)
     else:

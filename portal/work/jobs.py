@@ -5,6 +5,7 @@ Claiming a cycle issues a fencing token. Each write of the lease is conditional 
 taken for dead learns of it at its next `extend()`, which belongs in the transaction of what the job writes.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from portal.querysets import JobRunQuerySet
 from portal.work.processes import current_process, dead_processes
 
 LEASE = timedelta(minutes=5)
+WAIT_SECONDS = 0.5
 
 
 class AlreadyRunning(Exception):
@@ -87,12 +89,20 @@ def claimable_cycles(runs: JobRunQuerySet, now: datetime) -> JobRunQuerySet:
     return runs.claimable(now, dead_processes(held.values_list("holder", flat=True)))
 
 
+def claim_when_free(job: str, cycle_key: str, patience: timedelta, length: timedelta = LEASE) -> Lease:
+    """Return the cycle's lease, waiting up to `patience` for it. Raises AlreadyRunning."""
+    deadline = time.monotonic() + patience.total_seconds()
+    while (lease := claim_cycle(job, cycle_key, length)) is None:
+        if time.monotonic() >= deadline:
+            raise AlreadyRunning(job)
+        time.sleep(WAIT_SECONDS)
+    return lease
+
+
 @contextmanager
-def exclusive_lease(name: str, length: timedelta = LEASE) -> Iterator[Lease]:
+def exclusive_lease(name: str, length: timedelta = LEASE, patience: timedelta = timedelta(0)) -> Iterator[Lease]:
     """Hold the lease on work that must be done once at a time, for whatever cycle. Raises AlreadyRunning."""
-    lease = claim_cycle(name, "all", length)
-    if lease is None:
-        raise AlreadyRunning(name)
+    lease = claim_when_free(name, "all", patience, length)
     try:
         yield lease
     finally:
