@@ -172,7 +172,7 @@ def unproven_databases(now: datetime) -> Iterator[Finding]:
 
 
 @finding_sources.register
-def sandboxes_down(now: datetime) -> Iterator[Finding]:
+def unavailable_sandboxes(now: datetime) -> Iterator[Finding]:
     """Report sandboxes that cannot be used, which says nothing about the backups."""
     for sandbox in DrillSandbox.objects.order_by("engine"):
         text = _("No restore drills of %(engine)s: the sandbox can’t be used. %(why)s")

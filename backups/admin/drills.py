@@ -231,4 +231,4 @@ class DrillAssertionAdmin(SettingsAdmin):
         if set(form.errors) - {"name", "expected"}:
             return
         outcome = trials.try_query(form.instance.job, form.instance.query)
-        self.message_user(request, outcome.text, messages.SUCCESS if outcome.is_ok else messages.WARNING)
+        self.message_user(request, outcome.message, messages.SUCCESS if outcome.is_ok else messages.WARNING)

@@ -43,7 +43,7 @@ def only_value(rows: list[tuple[Any, ...]]) -> Any:
     return rows[0][0]
 
 
-def holds(assertion: Assertion, value: Any, now: datetime) -> bool:
+def is_fulfilled(assertion: Assertion, value: Any, now: datetime) -> bool:
     """Return whether a value is as expected. One that cannot be compared is not."""
     if assertion.comparison == EQUAL:
         return is_equal(value, assertion.expected)
@@ -87,7 +87,7 @@ def to_moment(value: Any) -> datetime | None:
     return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
-def kept_value(value: Any) -> Value:
+def storable_value(value: Any) -> Value:
     """Return numbers below LARGEST, truth values and times; None for anything else, since a text may be personal."""
     if isinstance(value, bool) or value is None:
         return value

@@ -2,7 +2,7 @@
 
 Reads a task as one line of JSON from stdin, whose end it takes for the end of its parent. The dump is the file
 descriptor that the task names. Writes lines of JSON to stdout: `{"read": bytes}` as it goes on, then `{"outcome": ...}`
-`{"down": [engine, message]}` for a sandbox that cannot be used, or `{"crashed": where}`.
+`{"unavailable": [engine, message]}` for a sandbox that cannot be used, or `{"crashed": where}`.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from backups.drills import outcomes, sqlite
-from backups.drills.assertions import Assertion, NotOneValue, holds, kept_value, only_value
+from backups.drills.assertions import Assertion, NotOneValue, is_fulfilled, only_value, storable_value
 from backups.drills.limits import OUT_OF_MEMORY, SPACE_IS_LOW, Limits, limit_memory
-from backups.drills.outcomes import Aborted, Outcome, QueryFailed, SandboxDown, Unsupported
+from backups.drills.outcomes import Aborted, Outcome, QueryFailed, SandboxUnavailable, Unsupported
 from backups.drills.recognition import HEAD_BYTES, DumpKind, recognize
 from backups.drills.scripts import ScriptTooLong
 from backups.drills.streams import DumpStream
@@ -49,7 +49,7 @@ class Sandbox(Protocol):
 
 
 def open_sandbox(kind: DumpKind, task: dict[str, Any], limits: Limits) -> Sandbox | None:
-    """Return an empty database for a dump of this kind, or None without a sandbox for it. Raises SandboxDown.
+    """Return an empty database for a dump of this kind, or None without a sandbox for it. Raises SandboxUnavailable.
 
     Only the driver that is needed is imported: each takes as long as a small drill.
     """
@@ -75,15 +75,15 @@ def main() -> None:
             remove_leftovers(task)
         else:
             report({"outcome": drill(task).as_json()})
-    except SandboxDown as error:
-        report({"down": [error.engine, str(error)]})
+    except SandboxUnavailable as error:
+        report({"unavailable": [error.engine, str(error)]})
     except Exception as error:  # its text may hold rows of the dump
         frame = traceback.extract_tb(error.__traceback__)[-1]
         report({"crashed": f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"})
 
 
 def remove_leftovers(task: dict[str, Any]) -> None:
-    """Remove what killed drills have left on servers. Raises SandboxDown."""
+    """Remove what killed drills have left on servers. Raises SandboxUnavailable."""
     from backups.drills.mysql import sandbox as mysql  # noqa: PLC0415
     from backups.drills.postgresql import sandbox as postgresql  # noqa: PLC0415
 
@@ -105,7 +105,7 @@ def report(line: dict[str, Any]) -> None:
 
 
 def drill(task: dict[str, Any]) -> Outcome:
-    """Restore the dump that the task names, and return what came back. Raises SandboxDown."""
+    """Restore the dump that the task names, and return what came back. Raises SandboxUnavailable."""
     limits = Limits(task["seconds"], task["max_bytes"] or None, task["folder"], task.get("reserve", 0))
     outcome, is_restored = Outcome(), False
     with open(task["descriptor"], "rb", buffering=0) as file:
@@ -118,7 +118,7 @@ def drill(task: dict[str, Any]) -> Outcome:
             outcome.doubts, outcome.sha256 = list(stream.doubts()), stream.sha256
         except Aborted as error:
             if limits.reached == SPACE_IS_LOW:
-                raise SandboxDown(outcome.engine, SPACE_IS_LOW) from None
+                raise SandboxUnavailable(outcome.engine, SPACE_IS_LOW) from None
             outcome.fail(str(error))
         except (MemoryError, ScriptTooLong):
             outcome.fail(OUT_OF_MEMORY)
@@ -145,7 +145,10 @@ def reporting_progress(stream: DumpStream) -> Iterator[None]:
 
 
 def restore_stream(stream: DumpStream, task: dict[str, Any], limits: Limits, outcome: Outcome) -> bool:
-    """Restore the dump into a sandbox. Return False with a warning if none can. Raises Aborted and SandboxDown."""
+    """Restore the dump into a sandbox. Return False with a warning if none can.
+
+    Raises Aborted and SandboxUnavailable.
+    """
     kind = DumpKind(**task["kind"]) if task["kind"] else recognize(stream.peek(HEAD_BYTES))
     outcome.engine, outcome.version, outcome.format = kind.engine, kind.version, kind.format
     sandbox = open_sandbox(kind, task, limits)
@@ -177,7 +180,11 @@ def evaluate(sandbox: Sandbox, assertion: Assertion) -> dict[str, Any]:
     except (QueryFailed, NotOneValue) as error:
         why = NOT_ONE_VALUE if isinstance(error, NotOneValue) else str(error)
         return {"name": assertion.name, "ok": False, "value": None, "error": why}
-    return {"name": assertion.name, "ok": holds(assertion, value, datetime.now(UTC)), "value": kept_value(value)}
+    return {
+        "name": assertion.name,
+        "ok": is_fulfilled(assertion, value, datetime.now(UTC)),
+        "value": storable_value(value),
+    }
 
 
 if __name__ == "__main__":

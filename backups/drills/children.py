@@ -18,7 +18,7 @@ from django.conf import settings
 from django.utils.translation import override
 
 from backups.drills.assertions import Assertion
-from backups.drills.outcomes import FAILED, FATAL_DOUBTS, Outcome, SandboxDown
+from backups.drills.outcomes import FAILED, FATAL_DOUBTS, Outcome, SandboxUnavailable
 from backups.drills.workspace import workspace
 from backups.reasons import format_warnings
 from portal.base import disks
@@ -39,7 +39,7 @@ def restore_dump(
     kind: dict[str, str] | None = None,
     seconds: int | None = None,
 ) -> Outcome:
-    """Restore the open dump into the sandbox of its engine, and return what came back. Raises SandboxDown.
+    """Restore the open dump into the sandbox of its engine, and return what came back. Raises SandboxUnavailable.
 
     `progress` is called with the bytes read so far; what it raises ends the drill. `kind` are the fields of a
     `DumpKind` for a script that does not say so itself.
@@ -65,8 +65,8 @@ def restore_dump(
         finally:
             if not answer:  # it could not clean up
                 sweep_leftovers(task, descriptor)
-    if "down" in answer:
-        raise SandboxDown(*answer["down"])
+    if "unavailable" in answer:
+        raise SandboxUnavailable(*answer["unavailable"])
     if "outcome" in answer:
         outcome = Outcome(**answer["outcome"])
         with override("en"):  # as all errors of servers

@@ -61,7 +61,7 @@ class Limits:
                 self.reached = SPACE_IS_LOW
         return bool(self.reached)
 
-    def check_size(self, size: int) -> None:
+    def note_size(self, size: int) -> None:
         if not self.reached and size > self.max_bytes:
             self.reached = DISK_IS_FULL
 
@@ -78,7 +78,7 @@ class Limits:
         def watching() -> None:
             while not done.wait(CHECKED_EVERY):
                 if not self.is_over():
-                    self.check_size(measure())
+                    self.note_size(measure())
                 if self.reached:
                     abort()
 

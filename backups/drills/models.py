@@ -31,7 +31,7 @@ class RestoreDrill(models.Model):
     class Status(models.TextChoices):
         RUNNING = "RUNNING", _("running")
         PROVEN = outcomes.PROVEN, _("proven")
-        FAILED = outcomes.FAILED, _("not restorable")
+        FAILED = outcomes.FAILED, _("failed")
         UNSUPPORTED = outcomes.UNSUPPORTED, _("not supported")
 
     job = models.ForeignKey(

@@ -22,7 +22,7 @@ MAX_NAMES_BYTES = 1024 * 1024
 MAX_SCHEMA_BYTES = 2 * 1024 * 1024
 
 
-class SandboxDown(Exception):
+class SandboxUnavailable(Exception):
     """The sandbox's server cannot be used. This says nothing about the dump."""
 
     def __init__(self, engine: str, why: str) -> None:

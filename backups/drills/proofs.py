@@ -19,13 +19,13 @@ from portal.notifications import Severity, State, in_portal_language, notify
 from portal.work.jobs import Lease
 
 # How much longer than the period between two drills a proof counts.
-EXTRA = timedelta(days=2)
+GRACE = timedelta(days=2)
 RETRY_AFTER = timedelta(days=1)
 RETRY_SANDBOX_AFTER = timedelta(hours=1)
 MOST_EXPIRED = 500
 PLANNED = ("proven_until", "next_drill_at")
 # Reasons about what changed since the last proof, which may be intended.
-CHANGES = frozenset({"table_gone", "rows_lost", "more_losses"})
+ACCEPTABLE_LOSSES = frozenset({"table_gone", "rows_lost", "more_losses"})
 # False assertions come first, so that what is left out are changes.
 MOST_LOSSES = 10
 PROOF_FIELDS = ("proven_at", "proven_until", "proof_lost", "proof_lost_at", "next_drill_at", "drill_requested_at")
@@ -119,7 +119,7 @@ def last_restore(job: ExpectedBackupJob) -> RestoreDrill | None:
 def may_accept(drill: RestoreDrill) -> bool:
     """Return True for the latest drill of its database if only changes keep it from being a proof."""
     is_latest = not RestoreDrill.objects.filter(job=drill.job_id, pk__gt=drill.pk).exists()
-    return is_latest and bool(drill.losses) and {loss["code"] for loss in drill.losses} <= CHANGES
+    return is_latest and bool(drill.losses) and {loss["code"] for loss in drill.losses} <= ACCEPTABLE_LOSSES
 
 
 def accept_changes(drill: RestoreDrill) -> None:
@@ -157,7 +157,7 @@ def proof_end(job: ExpectedBackupJob) -> datetime | None:
     """Return until when the last proof counts; None is for ever, as without drills."""
     if job.proven_at is None or not job.drill_every_days:
         return None
-    return job.proven_at + timedelta(days=job.drill_every_days) + EXTRA
+    return job.proven_at + timedelta(days=job.drill_every_days) + GRACE
 
 
 def plan_next(job: ExpectedBackupJob, now: datetime, *, is_good: bool) -> None:
@@ -176,9 +176,9 @@ def replan(job: ExpectedBackupJob) -> None:
 def expire_proofs(now: datetime) -> int:
     """Record the proofs of monitored databases that have grown too old. Return their number.
 
-    After a pause, a database has EXTRA to be drilled again.
+    After a pause, a database has GRACE to be drilled again.
     """
-    is_resumed = Q(watched_since__gt=now - EXTRA) | Q(paused_until__gt=now - EXTRA)
+    is_resumed = Q(watched_since__gt=now - GRACE) | Q(paused_until__gt=now - GRACE)
     old = ExpectedBackupJob.objects.filter(querysets.watched(now), protection.proven(), proven_until__lt=now)
     expired = 0
     for pk in list(old.exclude(is_resumed).order_by("proven_until").values_list("pk", flat=True)[:MOST_EXPIRED]):
@@ -191,7 +191,7 @@ def expire_proofs(now: datetime) -> int:
     return expired
 
 
-def record_down(drill: RestoreDrill, engine: str, trouble: str) -> None:
+def record_unavailable_sandbox(drill: RestoreDrill, engine: str, trouble: str) -> None:
     """Forget a drill whose sandbox cannot be used, which says nothing about the backup, and try again later."""
     now = timezone.now()
     with transaction.atomic():

@@ -16,7 +16,7 @@ from django.utils.translation import override
 
 from backups.drills import children, proofs
 from backups.drills.assertions import Assertion
-from backups.drills.outcomes import FAILED, Outcome, SandboxDown
+from backups.drills.outcomes import FAILED, Outcome, SandboxUnavailable
 from backups.models import BackupEntry, ExpectedBackupJob, RestoreDrill
 from backups.querysets import watched
 from backups.reasons import Reason, format_reasons, make_reason
@@ -82,7 +82,7 @@ def postponing_errors(job: ExpectedBackupJob) -> Iterator[None]:
         yield
     except LeaseLost:
         raise
-    except SandboxDown as error:
+    except SandboxUnavailable as error:
         log.warning("the sandbox for %s can’t be used: %s", error.engine, error)
     except Exception:
         log.exception("the backup %s could not be drilled", job.pk)
@@ -98,8 +98,8 @@ def waiting_lease(patience: timedelta = PATIENCE) -> AbstractContextManager[Leas
 def drill_job(job: ExpectedBackupJob, lease: Lease) -> RestoreDrill | None:
     """Restore the current version of a job, and record it. Return None without a version.
 
-    Raises LeaseLost and SandboxDown. If the stored file is not what was verified, another version may have taken its
-    place meanwhile.
+    Raises LeaseLost and SandboxUnavailable. If the stored file is not what was verified, another version may have taken
+    its place meanwhile.
     """
     RestoreDrill.objects.filter(status=RestoreDrill.Status.RUNNING).delete()  # of processes that were killed
     while (entry := BackupEntry.objects.filter(job=job).current()) is not None:
@@ -108,8 +108,8 @@ def drill_job(job: ExpectedBackupJob, lease: Lease) -> RestoreDrill | None:
         )
         try:
             outcome = restore_entry(entry, job, ProgressWriter(drill, lease))
-        except SandboxDown as error:
-            proofs.record_down(drill, error.engine, str(error))
+        except SandboxUnavailable as error:
+            proofs.record_unavailable_sandbox(drill, error.engine, str(error))
             raise
         if outcome.sha256 not in ("", entry.server_sha256):
             if BackupEntry.objects.filter(job=job).current() != entry:
@@ -127,7 +127,7 @@ def fail(outcome: Outcome, why: Reason) -> None:
 
 
 def restore_entry(entry: BackupEntry, job: ExpectedBackupJob, progress: Callable[[int], None]) -> Outcome:
-    """Restore the stored dump of an entry. Raises SandboxDown, and what `progress` raises."""
+    """Restore the stored dump of an entry. Raises SandboxUnavailable, and what `progress` raises."""
     assertions = [
         Assertion(asserted.name, asserted.query, asserted.comparison, asserted.expected)
         for asserted in job.assertions.all()
@@ -145,7 +145,7 @@ def restore_entry(entry: BackupEntry, job: ExpectedBackupJob, progress: Callable
 
 
 def restore_file(path: Path) -> Outcome:
-    """Restore any file, without a record. Raises OSError, SandboxDown and AlreadyRunning."""
+    """Restore any file, without a record. Raises OSError, SandboxUnavailable and AlreadyRunning."""
     with open(path, "rb", buffering=0) as file, waiting_lease():
         return children.restore_dump(file.fileno(), path.name)
 

@@ -11,13 +11,13 @@ from django.utils.translation import gettext as _
 
 from backups.drills import children
 from backups.drills.assertions import AT_LEAST, Assertion
-from backups.drills.outcomes import SandboxDown
+from backups.drills.outcomes import SandboxUnavailable
 from backups.models import ExpectedBackupJob, RestoreDrill
 from backups.reasons import to_single_line
 
 # The user waits for it, and a thread of the web server with them.
 SECONDS = 20
-running = threading.BoundedSemaphore(1)
+one_at_a_time = threading.BoundedSemaphore(1)
 
 
 @dataclass(frozen=True)
@@ -25,25 +25,25 @@ class Trial:
     """Result of a trial: `is_ok` if the query returns one value, and a sentence about it."""
 
     is_ok: bool
-    text: str
+    message: str
 
 
 def try_query(job: ExpectedBackupJob, query: str) -> Trial:
     drill = RestoreDrill.objects.filter(job=job).exclude(schema="").order_by("-id").first()
     if drill is None:
         return Trial(False, _("The query can’t be tried yet: a restore drill must restore the backup first."))
-    if not running.acquire(blocking=False):
+    if not one_at_a_time.acquire(blocking=False):
         return Trial(False, _("Another query is running. Try again in a few seconds."))
     try:
         return run_query(drill, query)
-    except SandboxDown as error:
+    except SandboxUnavailable as error:
         return Trial(False, _("The sandbox can’t be used: %(why)s") % {"why": error})
     finally:
-        running.release()
+        one_at_a_time.release()
 
 
 def run_query(drill: RestoreDrill, query: str) -> Trial:
-    """Restore the schema alone, and run the query on it. Raises SandboxDown."""
+    """Restore the schema alone, and run the query on it. Raises SandboxUnavailable."""
     with tempfile.TemporaryFile() as file:
         file.write(drill.schema.encode())
         file.flush()

@@ -46,7 +46,7 @@ class Migration(migrations.Migration):
             name='RestoreDrill',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('status', models.CharField(choices=[('RUNNING', 'running'), ('PROVEN', 'proven'), ('FAILED', 'not restorable'), ('UNSUPPORTED', 'not supported')], default='RUNNING', max_length=12, verbose_name='status')),
+                ('status', models.CharField(choices=[('RUNNING', 'running'), ('PROVEN', 'proven'), ('FAILED', 'failed'), ('UNSUPPORTED', 'not supported')], default='RUNNING', max_length=12, verbose_name='status')),
                 ('started_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='started')),
                 ('finished_at', models.DateTimeField(null=True, verbose_name='finished')),
                 ('bytes_read', models.BigIntegerField(default=0, verbose_name='bytes read')),

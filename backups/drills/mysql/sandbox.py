@@ -35,7 +35,7 @@ from backups.drills.mysql.server import (
     quote,
     users_of,
 )
-from backups.drills.outcomes import MARIADB, MYSQL, Outcome, QueryFailed, SandboxDown, Unsupported
+from backups.drills.outcomes import MARIADB, MYSQL, Outcome, QueryFailed, SandboxUnavailable, Unsupported
 from backups.drills.recognition import DumpKind
 
 QUERY_SECONDS = 30
@@ -73,7 +73,7 @@ class Sandbox:
                 self.close()
                 raise
         except (pymysql.Error, OSError) as error:
-            raise SandboxDown(MYSQL, errors.describe_refusal(error)) from None
+            raise SandboxUnavailable(MYSQL, errors.describe_refusal(error)) from None
 
     def open(self, url: str) -> None:
         self.server = Server(url, self.admin)
@@ -106,12 +106,12 @@ class Sandbox:
     # --- Restore -----------------------------------------------------------------------------------------------------
 
     def restore(self, pieces: Iterable[bytes], outcome: Outcome) -> None:
-        """Run the script. Raises Aborted at a limit, Unsupported, SandboxDown."""
+        """Run the script. Raises Aborted at a limit, Unsupported, SandboxUnavailable."""
         try:
             with self.watched():
                 lost_at = self.run_script(scripts.Script(iter(pieces), scripts.MYSQL), outcome)
-        except SandboxDown:  # a server without space may be one that the dump has filled
-            self.limits.check_size(self.meter.measure())
+        except SandboxUnavailable:  # a server without space may be one that the dump has filled
+            self.limits.note_size(self.meter.measure())
             self.limits.raise_if_reached()
             raise
         if lost_at is not None:
@@ -121,7 +121,10 @@ class Sandbox:
             self.writer.close()
 
     def has_ended(self) -> bool:
-        """Connect again if the server has ended, and return True then. Raises SandboxDown if it doesn't answer."""
+        """Connect again if the server has ended, and return True then.
+
+        Raises SandboxUnavailable if it doesn't answer.
+        """
         with suppress(pymysql.Error, OSError):
             fetch(self.admin, "SELECT 1")
             return False
@@ -130,7 +133,7 @@ class Sandbox:
                 self.admin.connect()
                 return True
             time.sleep(1)
-        raise SandboxDown(MYSQL, "The server went away during the restore.")
+        raise SandboxUnavailable(MYSQL, "The server went away during the restore.")
 
     def run_script(self, script: scripts.Script, outcome: Outcome) -> int | None:
         """Return the line of the statement that has ended the connection, if one has."""
@@ -150,9 +153,9 @@ class Sandbox:
         return None
 
     def record(self, error: Exception, text: bytes, line: int, outcome: Outcome) -> None:
-        """Add the error of a statement. Raises Unsupported or SandboxDown if the cause is the server."""
+        """Add the error of a statement. Raises Unsupported or SandboxUnavailable if the cause is the server."""
         if why := errors.blames_server(error):
-            raise SandboxDown(MYSQL, why)
+            raise SandboxUnavailable(MYSQL, why)
         words = statements.leading_words(text)
         head = statements.read_head(
             statements.without_comments(text[: statements.HEAD_BYTES], self.server.reads_comment)
@@ -289,12 +292,12 @@ class Sandbox:
         outcome.size = self.meter.measure_tables()
 
     def log_in_reader(self, **options: Any) -> Connection:
-        """Raises SandboxDown."""
+        """Raises SandboxUnavailable."""
         self.has_ended()  # by an assertion: connects again
         try:
             return self.server.log_in(self.reader_name, **options)
         except (pymysql.Error, OSError) as error:
-            raise SandboxDown(MYSQL, errors.describe_refusal(error)) from None
+            raise SandboxUnavailable(MYSQL, errors.describe_refusal(error)) from None
 
     def count_rows(self, reader: Any, tables: Rows, outcome: Outcome) -> None:
         self.default = next((database for database, _table in tables), self.default)
@@ -338,11 +341,11 @@ class Sandbox:
 
 
 def sweep_databases(task: dict[str, Any]) -> None:
-    """Drop what drills that were killed have left on the server, if there is one. Raises SandboxDown."""
+    """Drop what drills that were killed have left on the server, if there is one. Raises SandboxUnavailable."""
     if not (url := task["mysql_url"]):
         return
     try:
         with closing(connect(parse_url(url), read_timeout=ANSWER_SECONDS)) as admin:
             drop_leftovers(Server(url, admin))
     except (pymysql.Error, OSError) as error:
-        raise SandboxDown(MYSQL, errors.describe_refusal(error)) from None
+        raise SandboxUnavailable(MYSQL, errors.describe_refusal(error)) from None

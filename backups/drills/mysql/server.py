@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pymysql
 from pymysql.constants import ER
 
-from backups.drills.outcomes import MARIADB, MYSQL, SandboxDown
+from backups.drills.outcomes import MARIADB, MYSQL, SandboxUnavailable
 from backups.drills.recognition import DumpKind
 
 PREFIX = "vigie_drill_"
@@ -32,12 +32,15 @@ Rows = list[tuple[Any, ...]]
 
 
 def parse_url(url: str) -> dict[str, Any]:
-    """Return arguments of a connection from `mysql://user:password@host:port?unix_socket=path`. Raises SandboxDown."""
+    """Return arguments of a connection from `mysql://user:password@host:port?unix_socket=path`.
+
+    Raises SandboxUnavailable.
+    """
     try:
         parts = urlsplit(url)
         options = {"host": parts.hostname or "localhost", "port": parts.port or 3306}
     except ValueError:
-        raise SandboxDown(MYSQL, "DRILL_MYSQL_URL isn't of the form mysql://user:password@host.") from None
+        raise SandboxUnavailable(MYSQL, "DRILL_MYSQL_URL isn't of the form mysql://user:password@host.") from None
     found = {"user": unquote(parts.username or ""), "password": unquote(parts.password or "")}
     socket = parse_qs(parts.query).get("unix_socket")
     return options | found | ({"unix_socket": socket[0]} if socket else {})
@@ -136,19 +139,21 @@ class Server:
         return connect(self.arguments | {"user": user, "password": password}, **options)
 
     def refuse_unsafe(self, user: str) -> None:
-        """Raises SandboxDown for a server on which a drill's user could reach something outside its databases."""
+        """Raises SandboxUnavailable if a drill's user could reach something outside its databases."""
         engines = fetch(self.admin, "SELECT ENGINE FROM information_schema.ENGINES WHERE SUPPORT IN ('YES', 'DEFAULT')")
         if refused := sorted(set(REFUSED_ENGINES).intersection(engine.upper() for (engine,) in engines)):
-            raise SandboxDown(
+            raise SandboxUnavailable(
                 MYSQL, f"The server has storage engines that reach outside its databases: {', '.join(refused)}."
             )
         with closing(self.log_in(user)) as session:
             others = {name for (name,) in fetch(session, "SHOW DATABASES")} - OPEN_TO_ALL
         if others := {name for name in others if not name.startswith(PREFIX)}:
-            raise SandboxDown(MYSQL, f"Every user of the server may use its databases {', '.join(sorted(others))}.")
+            raise SandboxUnavailable(
+                MYSQL, f"Every user of the server may use its databases {', '.join(sorted(others))}."
+            )
         with suppress(pymysql.Error):  # not every administrator may read it
             if fetch(self.admin, "SELECT name FROM mysql.func"):
-                raise SandboxDown(
+                raise SandboxUnavailable(
                     MYSQL, "The server has functions of shared libraries (mysql.func), which dumps could call."
                 )
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from backups.drills.limits import Limits
-from backups.drills.outcomes import POSTGRESQL, Outcome, SandboxDown, Unsupported
+from backups.drills.outcomes import POSTGRESQL, Outcome, SandboxUnavailable, Unsupported
 from backups.drills.postgresql.cluster import INSTALLED
 
 READ_BYTES = 256 * 1024
@@ -43,7 +43,7 @@ def version_of(program: Path) -> tuple[int, ...]:
 
 
 def convert(pieces: Iterable[bytes], folder: Path, limits: Limits, outcome: Outcome) -> Iterator[bytes]:
-    """Yield the SQL of an archive. Raises Aborted at a limit, SandboxDown, Unsupported."""
+    """Yield the SQL of an archive. Raises Aborted at a limit, SandboxUnavailable, Unsupported."""
     program = find_pg_restore()
     if program is None:
         raise Unsupported("pg_restore_missing")
@@ -67,19 +67,19 @@ def convert(pieces: Iterable[bytes], folder: Path, limits: Limits, outcome: Outc
 
 
 def spool(pieces: Iterable[bytes], archive: Path, limits: Limits) -> None:
-    """Raises Aborted at a limit, SandboxDown without space."""
+    """Raises Aborted at a limit, SandboxUnavailable without space."""
     size = 0
     try:
         with archive.open("wb") as file:
             for piece in pieces:
                 size += len(piece)
-                limits.check_size(size)
+                limits.note_size(size)
                 limits.raise_if_reached()
                 file.write(piece)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise SandboxDown(POSTGRESQL, f"The archive cannot be unpacked: {error.strerror}.") from None
+        raise SandboxUnavailable(POSTGRESQL, f"The archive cannot be unpacked: {error.strerror}.") from None
 
 
 def run_converter(program: Path, archive: Path, errors: IO[bytes], limits: Limits) -> subprocess.Popen[bytes]:

@@ -1,8 +1,8 @@
 """A private PostgreSQL server for one drill: `python -m backups.drills.postgresql.cluster`, started by `Keeper`.
 
-The process prints a line of JSON, `{"folder": ...}` or `{"down": why}`, and stops and removes the server when its stdin
-ends, whatever kills the drill. If it is killed itself, the kernel ends the server, and the next keeper removes the
-folder, whose lock is free then.
+The process prints a line of JSON, `{"folder": ...}` or `{"unavailable": why}`, and stops and removes the server when
+its stdin ends, whatever kills the drill. If it is killed itself, the kernel ends the server, and the next keeper
+removes the folder, whose lock is free then.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from backups.drills.outcomes import POSTGRESQL, SandboxDown
+from backups.drills.outcomes import POSTGRESQL, SandboxUnavailable
 
 PREFIX = "vigie-drill-"
 INSTALLED = (
@@ -78,7 +78,7 @@ def find_binaries() -> Path | None:
 
 
 class Keeper:
-    """A private server that runs until `close`, or until this process ends. Raises SandboxDown."""
+    """A private server that runs until `close`, or until this process ends. Raises SandboxUnavailable."""
 
     def __init__(self, binaries: Path, folder: Path) -> None:
         self.binaries = binaries
@@ -90,10 +90,10 @@ class Keeper:
             start_new_session=True,
         )
         assert self.process.stdout is not None  # noqa: S101 - a pipe was asked for
-        answer = json.loads(self.process.stdout.readline() or '{"down": "The private server did not start."}')
-        if "down" in answer:
+        answer = json.loads(self.process.stdout.readline() or '{"unavailable": "The private server did not start."}')
+        if "unavailable" in answer:
             self.close()
-            raise SandboxDown(POSTGRESQL, answer["down"])
+            raise SandboxUnavailable(POSTGRESQL, answer["unavailable"])
         self.url = f"postgresql://{SUPERUSER}@/postgres?host={quote(answer['folder'], safe='')}"
         self.login = ["--host", answer["folder"], "--username", SUPERUSER]
 
@@ -115,7 +115,7 @@ def main() -> None:
             announce({"folder": str(folder)})
             sys.stdin.read()
     except (OSError, subprocess.SubprocessError) as error:
-        announce({"down": f"The private server did not start: {error}"})
+        announce({"unavailable": f"The private server did not start: {error}"})
 
 
 def announce(line: dict[str, str]) -> None:

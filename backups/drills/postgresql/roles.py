@@ -18,7 +18,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from backups.drills.outcomes import POSTGRESQL, SandboxDown
+from backups.drills.outcomes import POSTGRESQL, SandboxUnavailable
 from backups.drills.postgresql.sizes import Sizes
 
 OLDEST_VERSION = 130000  # DROP DATABASE ... WITH (FORCE)
@@ -47,15 +47,15 @@ UNLOGGED = {
 
 
 def connect_as_admin(url: str) -> psycopg.Connection:
-    """Raises SandboxDown."""
+    """Raises SandboxUnavailable."""
     try:
         connection = psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_SECONDS)
         connection.execute("SET search_path = pg_catalog, pg_temp")
     except psycopg.Error as error:
-        raise SandboxDown(POSTGRESQL, str(error).strip()) from None
+        raise SandboxUnavailable(POSTGRESQL, str(error).strip()) from None
     if connection.info.server_version < OLDEST_VERSION:
         connection.close()
-        raise SandboxDown(POSTGRESQL, "The server of DRILL_POSTGRES_URL is older than PostgreSQL 13.")
+        raise SandboxUnavailable(POSTGRESQL, "The server of DRILL_POSTGRES_URL is older than PostgreSQL 13.")
     return connection
 
 
@@ -65,7 +65,7 @@ def lock_key(name: str) -> int:
 
 
 def sweep(url: str) -> None:
-    """Drop the databases and roles of drills that were killed. Raises SandboxDown."""
+    """Drop the databases and roles of drills that were killed. Raises SandboxUnavailable."""
     with connect_as_admin(url) as admin:
         sweep_leftovers(admin, RELEASE_MS)
 
@@ -152,7 +152,7 @@ def roll_back_prepared(admin: psycopg.Connection, role: str, database: str) -> N
 
 
 class DrillRole:
-    """The roles and databases of one drill, whose lock is held until `close`. Raises SandboxDown.
+    """The roles and databases of one drill, whose lock is held until `close`. Raises SandboxUnavailable.
 
     `name` is the role that owns the databases, of which the first has the same name; `reader` may only read.
     """
@@ -168,9 +168,9 @@ class DrillRole:
         try:
             self._create(max_bytes)
         except psycopg.Error as error:
-            with suppress(SandboxDown):  # of a consequence
+            with suppress(SandboxUnavailable):  # of a consequence
                 self.close()
-            raise SandboxDown(POSTGRESQL, str(error).strip()) from None
+            raise SandboxUnavailable(POSTGRESQL, str(error).strip()) from None
 
     def _create(self, max_bytes: int | None) -> None:
         sweep_leftovers(self.admin, 1)
@@ -249,7 +249,7 @@ class DrillRole:
             try:
                 admin = connect_as_admin(self.url)
                 break
-            except SandboxDown:
+            except SandboxUnavailable:
                 if time.monotonic() > deadline:
                     return False
                 time.sleep(POLL_SECONDS)
@@ -279,10 +279,10 @@ class DrillRole:
             return [f"{self.name}: {error.diag.message_primary or type(error).__name__}"]
 
     def close(self) -> None:
-        """Raises SandboxDown if rows of the dump are left on the server."""
+        """Raises SandboxUnavailable if rows of the dump are left on the server."""
         if not self.is_up():
             self.reconnect()
         left = self.drop()
         self.admin.close()
         if left:
-            raise SandboxDown(POSTGRESQL, f"What a drill has restored could not be dropped: {'; '.join(left)}")
+            raise SandboxUnavailable(POSTGRESQL, f"What a drill has restored could not be dropped: {'; '.join(left)}")

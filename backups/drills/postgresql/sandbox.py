@@ -22,7 +22,7 @@ from psycopg.pq.abc import PGresult
 
 from backups.drills import scripts
 from backups.drills.limits import Limits
-from backups.drills.outcomes import MAX_SCHEMA_BYTES, POSTGRESQL, Outcome, QueryFailed, SandboxDown, Unsupported
+from backups.drills.outcomes import MAX_SCHEMA_BYTES, POSTGRESQL, Outcome, QueryFailed, SandboxUnavailable, Unsupported
 from backups.drills.postgresql import amcheck, archives, cluster, roles, statements
 from backups.drills.postgresql.roles import MAX_DATABASES, DrillRole
 from backups.drills.postgresql.session import LOCKED_OUT, ConnectionLost, Session, is_failed
@@ -70,7 +70,7 @@ class Stopped(Exception):
 
 
 class Sandbox:
-    """The databases of one drill on the server of `url`. Raises SandboxDown."""
+    """The databases of one drill on the server of `url`. Raises SandboxUnavailable."""
 
     def __init__(
         self, url: str, kind: DumpKind, limits: Limits, folder: Path, keeper: cluster.Keeper | None = None
@@ -87,9 +87,9 @@ class Sandbox:
         try:
             self.session = self.open_session()
         except (psycopg.Error, ConnectionLost) as error:
-            with suppress(SandboxDown):  # of a consequence
+            with suppress(SandboxUnavailable):  # of a consequence
                 self.role.close()
-            raise SandboxDown(POSTGRESQL, str(error).strip()) from None
+            raise SandboxUnavailable(POSTGRESQL, str(error).strip()) from None
 
     def open_session(self) -> Session:
         return Session(self.role.address(self.database, self.role.name))
@@ -114,7 +114,7 @@ class Sandbox:
     # --- Restore -----------------------------------------------------------------------------------------------------
 
     def restore(self, pieces: Iterable[bytes], outcome: Outcome) -> None:
-        """Run the statements of the dump. Raises Aborted at a limit, SandboxDown, Unsupported."""
+        """Run the statements of the dump. Raises Aborted at a limit, SandboxUnavailable, Unsupported."""
         with self.guarded(outcome):
             if self.kind.format in (CUSTOM, TAR):
                 pieces = named(archives.convert(pieces, self.folder, self.limits, outcome), outcome)
@@ -132,26 +132,26 @@ class Sandbox:
         self.limits.raise_if_reached()
 
     def explain(self, error: Exception) -> str:
-        """Return what ended a session. Raises SandboxDown if that says nothing about the dump."""
+        """Return what ended a session. Raises SandboxUnavailable if that says nothing about the dump."""
         # A server that is shut down refuses sessions before it ends the others.
         is_open = self.role.can_connect()
         if not self.role.is_up():
             if self.role.is_stopped or not self.role.reconnect():
-                raise SandboxDown(POSTGRESQL, DOWN) from None
+                raise SandboxUnavailable(POSTGRESQL, DOWN) from None
             return CRASHED
         if not is_open:
-            raise SandboxDown(POSTGRESQL, "The server of the sandbox refuses further sessions.") from None
+            raise SandboxUnavailable(POSTGRESQL, "The server of the sandbox refuses further sessions.") from None
         if not isinstance(error, psycopg.Error):
             return str(error)
         self.raise_if_exhausted(error.sqlstate or "")
         return type(error).__name__  # its text may hold a row
 
     def raise_if_exhausted(self, sqlstate: str) -> None:
-        """Raises SandboxDown for an error about disk, memory or connections, or Aborted if the dump took too much."""
+        """Raises SandboxUnavailable for an error about resources, or Aborted if the dump took too much of them."""
         if statements.lacks_resources(sqlstate):
-            self.limits.check_size(self.measure())
+            self.limits.note_size(self.measure())
             self.limits.raise_if_reached()
-            raise SandboxDown(
+            raise SandboxUnavailable(
                 POSTGRESQL, f"The server of the sandbox lacks resources: {statements.condition(sqlstate)}."
             )
 
@@ -260,7 +260,7 @@ class Sandbox:
     # --- Inspection --------------------------------------------------------------------------------------------------
 
     def inspect(self, outcome: Outcome) -> None:
-        """Count rows, and keep the schema. Raises Aborted at a limit, SandboxDown."""
+        """Count rows, and keep the schema. Raises Aborted at a limit, SandboxUnavailable."""
         names = {database: name for name, database in self.named.items()}
         with self.guarded(outcome):
             for problem in self.find_damage():
@@ -357,7 +357,7 @@ def warn(outcome: Outcome, left_out: statements.LeftOut) -> None:
 
 
 def sweep(task: dict[str, Any]) -> None:
-    """Remove what drills that were killed have left. Raises SandboxDown."""
+    """Remove what drills that were killed have left. Raises SandboxUnavailable."""
     cluster.sweep(Path(tempfile.gettempdir()))
     if task["postgres_url"]:
         roles.sweep(task["postgres_url"])
@@ -366,7 +366,7 @@ def sweep(task: dict[str, Any]) -> None:
 def open_sandbox(kind: DumpKind, task: dict[str, Any], limits: Limits) -> Sandbox | None:
     """Return an empty database on the server that is set, else on a private one, or None without its programs.
 
-    Raises SandboxDown.
+    Raises SandboxUnavailable.
     """
     folder = Path(task["folder"])
     if url := task["postgres_url"]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from backups.drills.assertions import Assertion, holds, is_valid_expectation, kept_value
+from backups.drills.assertions import Assertion, is_fulfilled, is_valid_expectation, storable_value
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -31,8 +31,8 @@ HUGE = Decimal(10) ** 5_000
     ],
 )
 def test_only_numbers_truth_values_and_times_are_kept(value: Any, kept: Any) -> None:
-    assert kept_value(value) == kept
-    json.dumps(kept_value(value))
+    assert storable_value(value) == kept
+    json.dumps(storable_value(value))
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_only_numbers_truth_values_and_times_are_kept(value: Any, kept: Any) -> 
     ],
 )
 def test_value_is_compared_with_the_expectation(value: Any, comparison: str, expected: str, is_held: bool) -> None:
-    assert holds(Assertion("", "", comparison, expected), value, NOW) is is_held
+    assert is_fulfilled(Assertion("", "", comparison, expected), value, NOW) is is_held
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from backups.drills.limits import Limits
-from backups.drills.outcomes import POSTGRESQL, PROVEN, Outcome, SandboxDown
+from backups.drills.outcomes import POSTGRESQL, PROVEN, Outcome, SandboxUnavailable
 from backups.drills.postgresql import cluster, sandbox
 from backups.drills.recognition import DumpKind
 from backups.drills.tests.test_postgresql import COPY, END, HEAD, TABLE, leftovers
@@ -136,7 +136,7 @@ def test_sweep_kills_a_server_that_outlived_its_keeper(temporary: Path) -> None:
 def test_server_that_does_not_start_is_down(temporary: Path, tmp_path: Path) -> None:
     (tmp_path / "initdb").write_text("#!/bin/sh\nexit 1\n")
     (tmp_path / "initdb").chmod(0o755)
-    with pytest.raises(SandboxDown, match="did not start"):
+    with pytest.raises(SandboxUnavailable, match="did not start"):
         cluster.Keeper(tmp_path, temporary)
     assert list(temporary.iterdir()) == []
 

@@ -14,7 +14,7 @@ import pytest
 from backups.drills import child
 from backups.drills.assertions import Assertion
 from backups.drills.limits import DISK_IS_FULL, OUT_OF_MEMORY, TIME_IS_UP
-from backups.drills.outcomes import FAILED, PROVEN, UNSUPPORTED, Outcome, SandboxDown
+from backups.drills.outcomes import FAILED, PROVEN, UNSUPPORTED, Outcome, SandboxUnavailable
 from backups.drills.postgresql import sandbox
 from backups.drills.postgresql.roles import DrillRole, sweep
 from backups.drills.tests.test_postgresql import COPY, END, HEAD, TABLE, leftovers
@@ -359,7 +359,7 @@ def test_assertion_cannot_leave_its_query(
 def test_database_that_cannot_be_dropped_is_no_silent_leftover(superuser: str) -> None:
     role = DrillRole(superuser, None)
     role.admin.execute(f"GRANT CREATE ON DATABASE others TO {role.name}")
-    with pytest.raises(SandboxDown, match=f"{role.name}: role .* cannot be dropped"):
+    with pytest.raises(SandboxUnavailable, match=f"{role.name}: role .* cannot be dropped"):
         role.close()
     with psycopg.connect(superuser, autocommit=True) as connection:
         connection.execute(f"REVOKE ALL ON DATABASE others FROM {role.name}")

@@ -15,7 +15,7 @@ import pytest
 from backups.drills.assertions import Assertion
 from backups.drills.limits import DISK_IS_FULL, Limits
 from backups.drills.mysql import errors, sandbox, server
-from backups.drills.outcomes import FAILED, PROVEN, UNSUPPORTED, Outcome, QueryFailed, SandboxDown
+from backups.drills.outcomes import FAILED, PROVEN, UNSUPPORTED, Outcome, QueryFailed, SandboxUnavailable
 from backups.drills.recognition import DumpKind
 from backups.drills.tests.mysql_factories import TABLE, ask, leftovers, make_dump
 from portal.tests.helpers.waiting import wait_for
@@ -51,12 +51,12 @@ def test_error_of_a_row_names_the_table_and_no_value(restored: Any) -> None:
 
 
 def test_server_that_cannot_be_reached_is_no_failure_of_the_dump(restored: Any) -> None:
-    with pytest.raises(SandboxDown, match="Can't connect to MySQL server on"):
+    with pytest.raises(SandboxUnavailable, match="Can't connect to MySQL server on"):
         restored(TABLE, DRILL_MYSQL_URL="mysql://root:se%40cret@127.0.0.1:1")
 
 
 def test_refusal_does_not_show_the_password(restored: Any, mariadb: str) -> None:
-    with pytest.raises(SandboxDown, match="Access denied for user 'root'") as caught:
+    with pytest.raises(SandboxUnavailable, match="Access denied for user 'root'") as caught:
         restored(TABLE, DRILL_MYSQL_URL=mariadb.replace("root@", "root:se%40cret@"))
     assert "cret" not in str(caught.value)
 
@@ -79,7 +79,7 @@ def test_server_with_a_database_for_everybody_is_refused(restored: Any, mariadb:
     ask(mariadb, "CREATE DATABASE open_to_all")
     ask(mariadb, "GRANT SELECT ON open_to_all.* TO PUBLIC")
     try:
-        with pytest.raises(SandboxDown, match="Every user of the server may use its databases open_to_all"):
+        with pytest.raises(SandboxUnavailable, match="Every user of the server may use its databases open_to_all"):
             restored(TABLE)
     finally:
         ask(mariadb, "DROP DATABASE open_to_all")
@@ -137,7 +137,7 @@ def test_server_that_does_not_answer_again_is_down(mariadb: str, monkeypatch: py
     monkeypatch.setattr(sandbox, "RESTART_SECONDS", 0)
     with closing(sandbox.Sandbox(mariadb, DumpKind("mariadb"), Limits(60, None))) as opened:
         pieces = (make_dump(TABLE) if number == 0 else end_sessions(mariadb) for number in range(2))
-        with pytest.raises(SandboxDown, match="went away"):
+        with pytest.raises(SandboxUnavailable, match="went away"):
             opened.restore(pieces, Outcome())
     sandbox.sweep_databases({"mysql_url": mariadb})
 
@@ -147,7 +147,7 @@ def test_full_server_is_down_unless_the_drill_has_filled_it(restored: Any) -> No
         b"SET max_heap_table_size = 16384; CREATE TABLE b (t char(250)) ENGINE=MEMORY;\n"
         b"INSERT INTO b SELECT seq FROM seq_1_to_10000;\n"
     )
-    with pytest.raises(SandboxDown, match="The server has no space left"):
+    with pytest.raises(SandboxUnavailable, match="The server has no space left"):
         restored(filling)
     outcome = restored(filling, DRILL_MAX_BYTES=1)
     assert outcome.errors == [{"line": None, "message": DISK_IS_FULL}]

@@ -12,7 +12,7 @@ import pytest
 
 from backups.drills.assertions import Assertion
 from backups.drills.limits import Limits
-from backups.drills.outcomes import FAILED, POSTGRESQL, PROVEN, Outcome, SandboxDown
+from backups.drills.outcomes import FAILED, POSTGRESQL, PROVEN, Outcome, SandboxUnavailable
 from backups.drills.postgresql import sandbox
 from backups.drills.recognition import DumpKind
 
@@ -99,7 +99,7 @@ def test_role_that_may_only_create_databases_and_roles_suffices(restored: Any, p
 
 
 def test_server_that_does_not_answer_is_down(restored: Any) -> None:
-    with pytest.raises(SandboxDown, match="No such file"):
+    with pytest.raises(SandboxUnavailable, match="No such file"):
         restored(TABLE, url="postgresql://u:secret@/postgres?host=/nonexistent")
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from backups.drills import child
 from backups.drills.limits import DISK_IS_FULL, Limits
-from backups.drills.outcomes import FAILED, PROVEN, UNSUPPORTED, Outcome, SandboxDown
+from backups.drills.outcomes import FAILED, PROVEN, UNSUPPORTED, Outcome, SandboxUnavailable
 from backups.drills.postgresql import archives, cluster, sandbox
 from backups.drills.postgresql.session import Session
 from backups.drills.tests.test_cluster import BINARIES
@@ -73,7 +73,7 @@ MARKED = HEAD + TABLE + COPY + b"SELECT 'marker';\n" + END
 
 
 def test_exhausted_memory_of_the_server_is_no_fault_of_the_dump(drill: Any, small_server: str) -> None:
-    with pytest.raises(SandboxDown, match="lacks resources: out_of_memory"):
+    with pytest.raises(SandboxUnavailable, match="lacks resources: out_of_memory"):
         drill(HEAD + MANY_TABLES + END)
     assert leftovers(small_server) == []
 
@@ -97,12 +97,12 @@ def test_server_without_free_connections_is_down(drill: Any, on_marker: Any, sma
                     taken.enter_context(psycopg.connect(small_server))
 
         on_marker(take_all)
-        with pytest.raises(SandboxDown, match="refuses further sessions"):
+        with pytest.raises(SandboxUnavailable, match="refuses further sessions"):
             drill(MARKED)
 
 
 def test_archive_without_space_is_no_fault_of_the_dump() -> None:
-    with pytest.raises(SandboxDown, match="No space left"):
+    with pytest.raises(SandboxUnavailable, match="No space left"):
         archives.spool([b"PGDMP"], Path("/dev/full"), Limits(60, None))
 
 
@@ -122,7 +122,7 @@ def test_server_that_its_operator_stops_is_down(drill: Any, on_marker: Any, smal
             connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
 
     on_marker(end_all)
-    with pytest.raises(SandboxDown, match="ended all sessions"):
+    with pytest.raises(SandboxUnavailable, match="ended all sessions"):
         drill(MARKED)
     assert leftovers(small_server) == []
 

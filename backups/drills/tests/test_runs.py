@@ -11,7 +11,7 @@ from django_q.models import OrmQ
 
 from backups import findings
 from backups.drills import children, runs
-from backups.drills.outcomes import PROVEN, Outcome, SandboxDown
+from backups.drills.outcomes import PROVEN, Outcome, SandboxUnavailable
 from backups.drills.tests.dumps import sqlite_dump, store
 from backups.models import DrillSandbox, ExpectedBackupJob, RestoreDrill
 from portal.models import OutboxMessage
@@ -132,7 +132,7 @@ def test_sandbox_that_is_down_is_a_finding_and_no_failed_proof(make_stored_job, 
     job = make_stored_job("a")
 
     def refuse(*args, **kwargs):
-        raise SandboxDown("postgresql", "connection refused")
+        raise SandboxUnavailable("postgresql", "connection refused")
 
     monkeypatch.setattr(children, "restore_dump", refuse)
     runs.run_due()
@@ -140,14 +140,14 @@ def test_sandbox_that_is_down_is_a_finding_and_no_failed_proof(make_stored_job, 
 
     assert (RestoreDrill.objects.count(), job.proof_lost) == (0, None)
     assert HOUR - (job.next_drill_at - timezone.now()) < timedelta(minutes=1)
-    assert [finding.key for finding in findings.sandboxes_down(timezone.now())] == ["backups.sandbox:postgresql"]
+    assert [finding.key for finding in findings.unavailable_sandboxes(timezone.now())] == ["backups.sandbox:postgresql"]
 
     monkeypatch.undo()
     runs.request_drills([job])
     DrillSandbox.objects.update(engine="sqlite")
     runs.run_due()
 
-    assert not list(findings.sandboxes_down(timezone.now()))
+    assert not list(findings.unavailable_sandboxes(timezone.now()))
 
 
 def test_drill_of_mariadb_ends_the_problem_of_the_sandbox_that_it_shares_with_mysql(
@@ -321,7 +321,7 @@ def test_command_names_a_sandbox_that_is_down_and_drills_the_others(make_stored_
 
     def refuse_a(descriptor, name, *rest):
         if name.startswith("a."):
-            raise SandboxDown("postgresql", "refused")
+            raise SandboxUnavailable("postgresql", "refused")
         return restore(descriptor, name, *rest)
 
     monkeypatch.setattr(children, "restore_dump", refuse_a)

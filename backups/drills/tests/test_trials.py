@@ -34,7 +34,7 @@ def test_query_is_tried_on_the_empty_schema(drilled_job, query: str, is_ok: bool
 def test_trial_leaves_no_record_and_no_row_is_in_its_copy(drilled_job) -> None:
     trial = trials.try_query(drilled_job, "SELECT count(*) FROM invoice")
 
-    assert "0" in trial.text
+    assert "0" in trial.message
     assert RestoreDrill.objects.count() == 1
 
 
@@ -43,6 +43,6 @@ def test_query_cannot_be_tried_before_the_first_restore(job) -> None:
 
 
 def test_only_one_query_is_tried_at_once(drilled_job) -> None:
-    with trials.running:
+    with trials.one_at_a_time:
         assert not trials.try_query(drilled_job, "SELECT 1").is_ok
     assert trials.try_query(drilled_job, "SELECT 1").is_ok

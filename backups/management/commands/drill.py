@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from backups.drills import runs
-from backups.drills.outcomes import PROVEN, Outcome, SandboxDown
+from backups.drills.outcomes import PROVEN, Outcome, SandboxUnavailable
 from backups.models import ExpectedBackupJob, RestoreDrill
 from backups.reasons import format_reasons
 from portal.base.moments import format_iso_seconds
@@ -29,14 +29,14 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["file"] and (options["agent"] or options["database"]):
             raise CommandError("--file goes with neither --agent nor --database.")
-        down: dict[str, str] = {}
+        unavailable: dict[str, str] = {}
         try:
             if options["file"]:
                 rows = list_file(options["file"])
             else:
-                rows = list_jobs(options["agent"], options["database"], down)
-        except SandboxDown as error:
-            rows, down = [], {error.engine: str(error)}
+                rows = list_jobs(options["agent"], options["database"], unavailable)
+        except SandboxUnavailable as error:
+            rows, unavailable = [], {error.engine: str(error)}
         except AlreadyRunning:
             raise CommandError("Another drill is running. Try again when it has ended.") from None
         if options["json"]:
@@ -44,9 +44,9 @@ class Command(BaseCommand):
         else:
             for row in rows:
                 self.stdout.write(format_row(row))
-        if down:
+        if unavailable:
             raise CommandError(
-                "\n".join(f"The sandbox for {engine} can’t be used: {why}" for engine, why in down.items())
+                "\n".join(f"The sandbox for {engine} can’t be used: {why}" for engine, why in unavailable.items())
             )
         if any(row["status"] != PROVEN for row in rows):
             raise CommandError("Not every backup is proven.")
@@ -60,10 +60,10 @@ def list_file(path: Path) -> list[dict[str, Any]]:
     return [result_row(outcome) | {"agent_id": None, "database_name": None, "cycle_at": None}]
 
 
-def list_jobs(agent: str, database: str, down: dict[str, str]) -> list[dict[str, Any]]:
+def list_jobs(agent: str, database: str, unavailable: dict[str, str]) -> list[dict[str, Any]]:
     """Drill the current version of each job, one after the other, and return their rows. Raises AlreadyRunning.
 
-    `down` gets the sandboxes that cannot be used, with the reason.
+    `unavailable` gets the sandboxes that cannot be used, with the reason.
     """
     jobs = ExpectedBackupJob.objects.of_machine(agent).filter(runs.stored_version())
     if database:
@@ -75,8 +75,8 @@ def list_jobs(agent: str, database: str, down: dict[str, str]) -> list[dict[str,
         for job in jobs.order_by("agent_id", "database_name"):
             try:
                 drill = runs.drill_job(job, lease)
-            except SandboxDown as error:
-                down[error.engine] = str(error)
+            except SandboxUnavailable as error:
+                unavailable[error.engine] = str(error)
                 continue
             if drill is not None:
                 rows.append(drill_row(drill))
