@@ -35,6 +35,7 @@ CREATE_DATABASE = re.compile(rb'(?is)CREATE\s+DATABASE\s+("(?:[^"]|"")*"|[^\s";]
 GUARDS = re.compile(rb"\\(?:un)?restrict\s")
 DOWN = "The server of the sandbox ended all sessions."
 CRASHED = "the server ended while this dump was restored"
+LANGUAGES_OFFERED = "A dump could run code in languages of the server: {}. Use a server without them."
 LARGE_OBJECTS = "pg_catalog.pg_largeobject"
 Rows = list[tuple[Any, ...]]
 
@@ -86,13 +87,19 @@ class Sandbox:
         self.schema_size = 0
         try:
             self.session = self.open_session()
-        except (psycopg.Error, ConnectionLost) as error:
+            self.refuse_languages()
+        except (psycopg.Error, ConnectionLost, SandboxUnavailable) as error:
             with suppress(SandboxUnavailable):  # of a consequence
                 self.role.close()
             raise SandboxUnavailable(POSTGRESQL, str(error).strip()) from None
 
     def open_session(self) -> Session:
         return Session(self.role.address(self.database, self.role.name))
+
+    def refuse_languages(self) -> None:
+        """Raises SandboxUnavailable."""
+        if names := self.session.trusted_languages():
+            raise SandboxUnavailable(POSTGRESQL, LANGUAGES_OFFERED.format(", ".join(names)))
 
     def enter(self, database: str) -> None:
         """Go on in another database. Raises Stopped."""

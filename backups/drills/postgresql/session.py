@@ -20,8 +20,13 @@ _FAILED = (ExecStatus.FATAL_ERROR, ExecStatus.BAD_RESPONSE, ExecStatus.PIPELINE_
 _COPYING = (ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH)
 # Notices would go nowhere. A drill is not kept, so it need not wait for the disk.
 BEGINNING = b"SET synchronous_commit = off; SET client_min_messages = error; SET statement_timeout = 0"
-
-
+# Whoever owns a database may add these to it: no privilege keeps a dump from doing so.
+LANGUAGES = b"""
+    SELECT name FROM pg_catalog.pg_available_extension_versions WHERE trusted AND name LIKE 'pl%'
+    UNION SELECT lanname FROM pg_catalog.pg_language WHERE lanpltrusted
+    EXCEPT VALUES ('plpgsql'::name), ('sql')
+    ORDER BY 1
+"""
 LOST = "the server ended the session"
 LOCKED_OUT = "the server refuses another session of the restored database"
 
@@ -50,6 +55,11 @@ class Session:
             # libpq gives up a connection for whose result it has no memory.
             raise ConnectionLost(OUT_OF_MEMORY if b"memory" in self.pgconn.error_message else LOST)
         return result
+
+    def trusted_languages(self) -> list[str]:
+        """Return the languages besides SQL and PL/pgSQL in which the owner of the database may write functions."""
+        found = self.run(LANGUAGES)
+        return [(found.get_value(row, 0) or b"").decode() for row in range(found.ntuples)]
 
     def has_names(self, names: Names) -> bool:
         """Return whether the database has these names, which cannot be said in a failed transaction."""

@@ -6,6 +6,7 @@ import gzip
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psycopg
@@ -249,6 +250,54 @@ def test_extensions_that_reach_outside_are_unsupported(drill: Callable[..., Outc
     outcome = drill(f"CREATE EXTENSION {extension};\n{EXTENSIONS[extension]}")
     warnings = [{"code": "extension_missing", "extension": extension}]
     assert (outcome.status, outcome.errors, outcome.warnings) == (UNSUPPORTED, [], warnings)
+
+
+@pytest.fixture
+def offered_language(postgres_18: str) -> Iterator[str]:
+    """Offer a trusted language, as the packages of PL/Perl and PL/Tcl do."""
+    with TemporaryDirectory() as folder, psycopg.connect(postgres_18, autocommit=True) as connection:
+        for path, text in LANGUAGE.items():
+            Path(folder, path).parent.mkdir(exist_ok=True)
+            Path(folder, path).write_text(text)
+        for planted in [Path(folder), *Path(folder).rglob("*")]:
+            planted.chmod(0o755)  # for the server's user
+        connection.execute(f"ALTER SYSTEM SET extension_control_path = '{folder}:$system'")
+        connection.execute("SELECT pg_reload_conf()")
+        yield postgres_18
+        connection.execute("ALTER SYSTEM RESET extension_control_path")
+        connection.execute("SELECT pg_reload_conf()")
+
+
+@pytest.fixture
+def language_of_template(postgres_18: str) -> Iterator[str]:
+    """Make a trusted language in the template of new databases."""
+    with psycopg.connect(postgres_18, autocommit=True) as connection:
+        connection.execute("ALTER DATABASE template0 ALLOW_CONNECTIONS true")
+        with psycopg.connect(postgres_18, dbname="template0") as template:
+            template.execute("CREATE TRUSTED LANGUAGE plhostile HANDLER plpgsql_call_handler")
+        yield postgres_18
+        with psycopg.connect(postgres_18, dbname="template0") as template:
+            template.execute("DROP LANGUAGE plhostile")
+        connection.execute("ALTER DATABASE template0 ALLOW_CONNECTIONS false")
+
+
+LANGUAGE = {
+    "extension/plhostile.control": "default_version = '1'\nsuperuser = true\ntrusted = true\n",
+    "extension/plhostile--1.sql": "CREATE TRUSTED LANGUAGE plhostile HANDLER plpgsql_call_handler;\n",
+}
+HIDDEN = "DO $$ BEGIN EXECUTE 'CREATE EXTENSION IF NOT EXISTS plhostile'; EXCEPTION WHEN OTHERS THEN END $$;\n"
+HIDDEN += "CREATE FUNCTION f() RETURNS integer LANGUAGE plhostile AS 'BEGIN RETURN 1; END';\nSELECT f();"
+
+
+@pytest.mark.parametrize("offered", ["offered_language", "language_of_template"])
+def test_server_with_another_trusted_language_is_no_sandbox(
+    drill: Callable[..., Outcome], request: pytest.FixtureRequest, offered: str
+) -> None:
+    url = request.getfixturevalue(offered)
+    with pytest.raises(SandboxUnavailable) as refused:
+        drill(HIDDEN, postgres_url=url)
+    assert str(refused.value) == sandbox.LANGUAGES_OFFERED.format("plhostile")
+    assert leftovers(url) == []
 
 
 STUBBORN = """
