@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -25,6 +26,25 @@ def name_of(path: Path) -> str:
 
 def test_every_listed_name_is_exported() -> None:
     assert [name for name in vigie_client.__all__ if not hasattr(vigie_client, name)] == []
+
+
+def test_listed_names_are_complete_before_their_modules_are_loaded() -> None:
+    asked = "import vigie_client as c; print(set(c.__all__) <= set(dir(c)), 'vigie_client.http' in sys.modules)"
+    assert run_python(asked) == "True False"
+
+
+def test_unknown_name_is_an_attribute_error() -> None:
+    assert not hasattr(vigie_client, "unknown")
+
+
+@pytest.mark.parametrize("module", ["contract", "report.pages"])
+def test_what_makes_no_calls_loads_no_http_library(module: str) -> None:
+    assert run_python(f"import vigie_client.{module}; print('requests' in sys.modules)") == "False"
+
+
+def run_python(script: str) -> str:
+    command = [sys.executable, "-c", f"import sys; {script}"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def test_every_exported_name_is_documented() -> None:
