@@ -19,7 +19,7 @@ from types import FrameType
 import requests
 from vigie_client import make_session
 
-from demo import backups, beta, services, usage
+from demo import backups, beta, restores, services, usage
 from demo.beta import Beta
 from demo.commands import MANAGE, ROOT, manage
 from demo.fleet import Machine, machines, play, try_server_name, use_random_machine
@@ -47,6 +47,12 @@ def main() -> int:
     manage("prepare", "-v0")
     watched = Services(data / "services")
     os.environ.update(watched.settings(os.environ) | usage.settings(data, os.environ))
+    with restores.sandbox_settings(data, os.environ) as sandboxes:
+        os.environ.update(sandboxes)
+        return run_portal(bind, url, data, watched)
+
+
+def run_portal(bind: str, url: str, data: Path, watched: Services) -> int:
     command = [*MANAGE, "up", "--bind", bind]
     # The portal inherits the read end. Ours closes when this process ends, however it ends, and the portal then stops.
     lifeline, _held = os.pipe()

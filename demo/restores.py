@@ -1,16 +1,21 @@
 """Dumps that arrive intact, and what only a restore drill shows about them.
 
-PostgreSQL's dumps are restored where its server is installed, those of MariaDB where DRILL_MYSQL_URL names a server.
+PostgreSQL's dumps are restored where its server is installed, and so are those of MariaDB: the demo starts a server for
+them unless DRILL_MYSQL_URL names one.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 
 from vigie_client import Dump
+
+from demo import mariadb
 
 SAMPLES = Path(__file__).parent / "dumps"
 BREST = "SRV-BREST-DB"
@@ -20,6 +25,19 @@ CHANGING = re.compile(r"^(\\(?:un)?restrict|-- Dump completed on) .*$", re.MULTI
 # Rows of the till and its payments, yesterday and today: the dump stays as large.
 TILL = ((3_000, 2_000), (3_900, 150))
 COUNT_INVOICES = "SELECT count(*) FROM invoice"
+
+
+@contextmanager
+def sandbox_settings(data: Path, given: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """Yield the settings of a MariaDB server that ends with the block. Without its programs there are none."""
+    with ExitStack() as stack:
+        found = {}
+        if mariadb.is_installed() and not {"DRILL_MYSQL_URL", "DRILL_MYSQL_URL_FILE"} & given.keys():
+            try:
+                found["DRILL_MYSQL_URL"] = stack.enter_context(mariadb.temporary_mariadb(data / "mariadb"))
+            except mariadb.NotStarted as error:
+                sys.stderr.write(f"{error}\n")
+        yield found
 
 
 def write_sample(folder: Path, name: str, engine: str, at: datetime, *, is_corrupted: bool = False) -> Dump:

@@ -21,7 +21,7 @@ ALLOWED = {
     "client/src": {"vigie_client"},
     "demo": {"demo", "vigie_client"},
     "demo/portal_side": {"demo", *APPS},
-    "bench": {"bench", "tests", *APPS},
+    "bench": {"bench", "demo", "tests", *APPS},
     "faults": {"faults", "bench", "tests", "vigie_client", *APPS},
 }
 OURS = {*APPS, "client", "vigie_client", "demo", "bench", "faults", "tests"}

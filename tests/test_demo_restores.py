@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,9 +19,11 @@ from vigie_client import Dump
 from backups.drills import runs
 from backups.drills.postgresql.cluster import find_binaries
 from backups.models import BackupEntry, ExpectedBackupJob, RestoreDrill, Status
+from demo import mariadb
 from demo.backups import LILLE, PARIS, Servers, play_restores, request_drills
 from demo.portal_side.past_backups import CALLS
-from demo.restores import BREST, NAMES, TILL
+from demo.restores import BREST, NAMES, TILL, sandbox_settings
+from portal.tests.helpers.waiting import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.one_database("the demo has a SQLite file")]
 
@@ -31,7 +39,14 @@ class Past:
 
 
 @pytest.fixture
-def drills(db: None, settings: Any, tmp_path: Path) -> dict[str, RestoreDrill]:
+def sandboxes(settings: Any, tmp_path: Path) -> Iterator[dict[str, str]]:
+    with sandbox_settings(tmp_path, {}) as found:
+        settings.DRILL_MYSQL_URL = found.get("DRILL_MYSQL_URL", "")
+        yield found
+
+
+@pytest.fixture
+def drills(db: None, settings: Any, sandboxes: dict[str, str], tmp_path: Path) -> dict[str, RestoreDrill]:
     """Play the scene, drill what it requests, and return the latest drill of each database."""
     for name in ("deposits", "validated"):
         setattr(settings, f"{name.upper()}_ROOT", tmp_path / name)
@@ -54,7 +69,7 @@ def drills(db: None, settings: Any, tmp_path: Path) -> dict[str, RestoreDrill]:
     return {drill.job.database_name: drill for drill in RestoreDrill.objects.order_by("id")}
 
 
-def test_drills_show_what_hashes_do_not(drills: dict[str, RestoreDrill]) -> None:
+def test_drills_show_what_hashes_do_not(drills: dict[str, RestoreDrill], sandboxes: dict[str, str]) -> None:
     assert BackupEntry.objects.filter(job__agent_id=BREST, status=Status.SUCCESS).count() == 2 * len(NAMES)
     assert not ExpectedBackupJob.objects.filter(in_doubt=True).exists()
     [lost] = drills["caisse"].losses
@@ -73,3 +88,84 @@ def test_drills_show_what_hashes_do_not(drills: dict[str, RestoreDrill]) -> None
         assert [error["message"] for error in drills["commandes"].errors] == ["COPY: invalid_text_representation"]
     else:
         assert drills["commandes"].status == RestoreDrill.Status.UNSUPPORTED
+    if sandboxes:
+        assert drills["site"].rows == {"article": 25, "remark": 90}
+        assert drills["site"].is_proof
+    else:
+        assert [found["code"] for found in drills["site"].warnings] == ["no_mysql_sandbox"]
+
+
+# --- The server of MariaDB -------------------------------------------------------------------------------------------
+
+HOLDER = """
+import sys
+from pathlib import Path
+from demo.restores import sandbox_settings
+with sandbox_settings(Path(sys.argv[1]), {}) as found:
+    print(*found.values(), flush=True)
+    sys.stdin.read()
+"""
+
+
+def processes_in(folder: Path) -> list[int]:
+    """Return the processes that work in the folder, by their command lines."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"{folder}/mariadb" in (entry / "cmdline").read_text():
+                found.append(int(entry.name))
+        except OSError:  # ended meanwhile
+            continue
+    return found
+
+
+def start_and_kill(folder: Path, killed: str) -> None:
+    """Kill a demo, or the process that keeps its server, and wait until no process is left."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as demo:
+        assert demo.stdout is not None
+        assert demo.stdout.readline().startswith("mysql://root@localhost?unix_socket=")
+        assert (folder / "mariadb").stat().st_mode & 0o777 == 0o700
+        os.kill(demo.pid if killed == "demo" else min(processes_in(folder)), signal.SIGKILL)
+        wait_for("no process is left", lambda: not processes_in(folder))
+        demo.kill()
+
+
+@pytest.mark.skipif(not mariadb.is_installed() and "CI" not in os.environ, reason="MariaDB is not installed")
+def test_server_ends_with_what_is_killed_and_the_next_one_starts(tmp_path: Path) -> None:
+    start_and_kill(tmp_path, "keeper")
+    assert (tmp_path / "mariadb" / "socket").exists()
+
+    start_and_kill(tmp_path, "demo")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("given", ["DRILL_MYSQL_URL", "DRILL_MYSQL_URL_FILE"])
+def test_server_that_is_given_is_used(tmp_path: Path, given: str) -> None:
+    with sandbox_settings(tmp_path, {given: "x"}) as found:
+        assert found == {}
+
+
+def test_machine_without_mariadb_has_no_sandbox_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda *given, **options: None)
+
+    with sandbox_settings(tmp_path, {}) as found:
+        assert found == {}
+
+
+def test_server_that_does_not_start_ends_no_demo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("mariadb-install-db", "mariadbd"):
+        (tmp_path / name).write_text("#!/bin/sh\necho it is broken\n")
+        (tmp_path / name).chmod(0o700)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    monkeypatch.setenv("PATH", path)
+    monkeypatch.setattr(mariadb, "PATH", path)
+
+    with sandbox_settings(tmp_path / "data", {}) as found:
+        assert found == {}
+
+    assert "it is broken" in capfd.readouterr().err
+    assert list((tmp_path / "data").iterdir()) == []

@@ -23,7 +23,7 @@ import pymysql
 from bench.figures import Figure, show
 from bench.load import Address
 from bench.processes import status
-from tests.mariadb import is_installed, temporary_mariadb
+from demo.mariadb import is_installed, temporary_mariadb
 from tests.postgres import debian_binaries, temporary_postgres
 
 # A plain dump of so many rows is about 200 MB.

@@ -13,7 +13,7 @@ from django.test import override_settings
 from backups.drills.children import restore_dump
 from backups.drills.outcomes import Outcome
 from backups.tests.conftest import channel, job, make_job, roots
-from tests.mariadb import is_installed, temporary_mariadb
+from demo.mariadb import is_installed, temporary_mariadb
 from tests.postgres import debian_binaries, temporary_postgres
 
 __all__ = ["channel", "job", "make_job", "roots"]

@@ -21,8 +21,8 @@ from django.urls import reverse
 
 from backups.tests.admin_pages import job_page
 from backups.tests.factories import make_entry
+from demo.mariadb import is_installed
 from portal.tests.helpers.admin_pages import page_text
-from tests.mariadb import is_installed
 from tests.postgres import debian_binaries
 
 pytestmark = [pytest.mark.slow, pytest.mark.one_database("the guide's programs have servers of their own")]
