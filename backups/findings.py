@@ -176,7 +176,7 @@ def unavailable_sandboxes(now: datetime) -> Iterator[Finding]:
     """Report sandboxes that cannot be used, which says nothing about the backups."""
     for sandbox in DrillSandbox.objects.order_by("engine"):
         text = _("No restore drills of %(engine)s: the sandbox can’t be used. %(why)s")
-        values = {"engine": sandbox, "why": sandbox.trouble}
+        values = {"engine": sandbox, "why": reasons.format_error(sandbox.trouble)}
         yield list_finding(Severity.WARNING, text % values, sandbox.troubled_since, f"sandbox:{sandbox.engine}")
 
 

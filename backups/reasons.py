@@ -121,6 +121,44 @@ SENTENCES: dict[str, Any] = {
     "setting_ignored": _("the sandbox’s server doesn’t have the setting %(setting)s"),
     "events_left_out": _("events were left out: the sandbox would run them"),
     "foreign_keys_violated": _("rows of table %(table)s refer to rows that don’t exist"),
+    # Errors of restore drills
+    "time_is_up": _("the time limit (DRILL_TIMEOUT_SECONDS) was reached"),
+    "disk_is_full": _("the restored database is larger than the limit (DRILL_MAX_BYTES)"),
+    "out_of_memory": _("a statement or its result needs too much memory"),
+    "ended_early": _("the restore ended early: %(how)s"),
+    "no_tables": _("the restored database has no tables"),
+    "too_many_tables": _("the dump has more tables than are recorded"),
+    "too_many_databases": _("the dump has more than %(limit)s databases"),
+    "rows_cut_off": _("the dump ends within the rows of a COPY"),
+    "statement_not_run": _("%(statement)s: not run in a sandbox"),
+    "statement_unknown": _("unknown statement: not run in a sandbox"),
+    "client_command": _("a command of the client program: not run in a sandbox"),
+    "not_utf8": _("%(statement)s: not valid UTF-8, or a zero byte"),
+    "server_ended": _("the server ended while this dump was restored"),
+    "session_ended": _("the server ended the session"),
+    "connection_ended": _("the script has ended its own connection"),
+    "locked_out": _("the server refuses another session of the restored database"),
+    "database_damaged": _("the restored database is corrupted (integrity_check)"),
+    "object_damaged": _("the %(kind)s “%(name)s” is corrupted (pg_amcheck)"),
+    "not_one_value": _("the query must return one row with one column"),
+    # Unavailable sandboxes
+    "space_is_low": _("there is too little free space for restore drills (DISK_RESERVE_MIB)"),
+    "sessions_ended": _("the server ended all sessions"),
+    "sessions_refused": _("the server refuses further sessions"),
+    "server_went_away": _("the server went away during a restore"),
+    "server_full": _("the server has no space left"),
+    "resources_lacking": _("the server lacks resources: %(condition)s"),
+    "not_dropped": _("the restored databases could not be dropped: %(left)s"),
+    "archive_not_unpacked": _("the archive can’t be unpacked: %(error)s"),
+    "private_server_ended": _("the private PostgreSQL server did not start"),
+    "private_server_failed": _("the private PostgreSQL server did not start: %(error)s"),
+    "postgresql_too_old": _("the server of DRILL_POSTGRES_URL is older than PostgreSQL 13"),
+    "languages_offered": _("a dump could run code in languages of the server: %(names)s; use a server without them"),
+    "mysql_url_malformed": _("DRILL_MYSQL_URL isn’t of the form mysql://user:password@host"),
+    "binary_log": _("the server has a binary log: disable it, or enable log_bin_trust_function_creators"),
+    "engines_reach_outside": _("the server has storage engines that reach outside its databases: %(engines)s"),
+    "databases_open_to_all": _("every user of the server may use its databases %(databases)s"),
+    "functions_of_libraries": _("the server has functions of shared libraries (mysql.func), which dumps could call"),
 }
 
 # About the content of a dump: an older version may be the better one.
@@ -158,9 +196,12 @@ SPELLINGS: dict[str, Any] = {
 
 def format_reason(why: Reason) -> str:
     """Return the sentence of a reason in the active language, or its code if it is unknown."""
-    code = str(why.get("code", ""))
+    if "code" not in why:
+        return str(why.get("message", "")).rstrip(".")  # of a server
+    code = str(why["code"])
     text = SENTENCES.get(code) or WARNINGS.get(code)  # a doubt about a later dump is a reason to keep this one
-    return code if text is None else str(text) % why
+    values = {key: format_reason(value) if isinstance(value, dict) else value for key, value in why.items()}
+    return code if text is None else str(text) % values
 
 
 def join_sentences(texts: Iterable[str]) -> str:
@@ -176,6 +217,11 @@ def join_reasons(reasons: Iterable[Reason]) -> str:
 
 def format_reasons(reasons: Iterable[Reason]) -> str:
     return join_sentences(map(format_reason, reasons))
+
+
+def format_error(why: Reason) -> str:
+    """Return an error of a drill or a sandbox: a sentence of ours, or the text of a server as it wrote it."""
+    return format_reasons([why]) if "code" in why else str(why.get("message", ""))
 
 
 def format_warnings(codes: Iterable[str]) -> str:

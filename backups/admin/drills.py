@@ -127,7 +127,7 @@ def problem_sections(drill: RestoreDrill) -> list[Section]:
     found = []
     if drill.errors:
         omitted = _("%(count)s further errors are not shown.") % {"count": format_count(drill.errors_omitted)}
-        rows = [[error["line"] or EMPTY_VALUE, error["message"]] for error in drill.errors]
+        rows = [[error["line"] or EMPTY_VALUE, reasons.format_error(error)] for error in drill.errors]
         note = omitted if drill.errors_omitted else ""
         found.append(Section(_("Errors"), [_("Line"), _("Message")], rows, note=note))
     if drill.warnings:

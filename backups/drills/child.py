@@ -2,7 +2,7 @@
 
 Reads a task as one line of JSON from stdin, whose end it takes for the end of its parent. The dump is the file
 descriptor that the task names. Writes lines of JSON to stdout: `{"read": bytes}` as it goes on, then `{"outcome": ...}`
-`{"unavailable": [engine, message]}` for a sandbox that cannot be used, or `{"crashed": where}`.
+`{"unavailable": [engine, reason]}` for a sandbox that cannot be used, or `{"crashed": where}`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from backups.drills import outcomes, sqlite
 from backups.drills.assertions import Assertion, NotOneValue, is_fulfilled, only_value, storable_value
 from backups.drills.limits import OUT_OF_MEMORY, SPACE_IS_LOW, Limits, limit_memory
-from backups.drills.outcomes import Aborted, Outcome, QueryFailed, SandboxUnavailable, Unsupported
+from backups.drills.outcomes import Aborted, Outcome, QueryFailed, Reason, SandboxUnavailable, Unsupported
 from backups.drills.recognition import HEAD_BYTES, DumpKind, recognize
 from backups.drills.scripts import ScriptTooLong
 from backups.drills.streams import DumpStream
@@ -33,7 +33,7 @@ NO_SANDBOX = {
     outcomes.MYSQL: "no_mysql_sandbox",
     outcomes.MARIADB: "no_mysql_sandbox",
 }
-NOT_ONE_VALUE = "Not one value: the query must return one row with one column."
+NOT_ONE_VALUE: Reason = {"code": "not_one_value"}
 reporting = threading.Lock()
 
 
@@ -76,7 +76,7 @@ def main() -> None:
         else:
             report({"outcome": drill(task).as_json()})
     except SandboxUnavailable as error:
-        report({"unavailable": [error.engine, str(error)]})
+        report({"unavailable": [error.engine, error.why]})
     except Exception as error:  # its text may hold rows of the dump
         frame = traceback.extract_tb(error.__traceback__)[-1]
         report({"crashed": f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"})
@@ -119,7 +119,7 @@ def drill(task: dict[str, Any]) -> Outcome:
         except Aborted as error:
             if limits.reached == SPACE_IS_LOW:
                 raise SandboxUnavailable(outcome.engine, SPACE_IS_LOW) from None
-            outcome.fail(str(error))
+            outcome.fail(error.why)
         except (MemoryError, ScriptTooLong):
             outcome.fail(OUT_OF_MEMORY)
     outcome.conclude(is_restored=is_restored)
@@ -178,7 +178,7 @@ def evaluate(sandbox: Sandbox, assertion: Assertion) -> dict[str, Any]:
     try:
         value = only_value(sandbox.evaluate(assertion.query))
     except (QueryFailed, NotOneValue) as error:
-        why = NOT_ONE_VALUE if isinstance(error, NotOneValue) else str(error)
+        why = NOT_ONE_VALUE if isinstance(error, NotOneValue) else error.why
         return {"name": assertion.name, "ok": False, "value": None, "error": why}
     return {
         "name": assertion.name,

@@ -15,12 +15,10 @@ from dataclasses import asdict
 from typing import Any
 
 from django.conf import settings
-from django.utils.translation import override
 
 from backups.drills.assertions import Assertion
 from backups.drills.outcomes import FAILED, FATAL_DOUBTS, Outcome, SandboxUnavailable
 from backups.drills.workspace import workspace
-from backups.reasons import format_warnings
 from portal.base import disks
 
 # The child keeps its limits itself; one that hangs is killed this much later.
@@ -69,12 +67,11 @@ def restore_dump(
         raise SandboxUnavailable(*answer["unavailable"])
     if "outcome" in answer:
         outcome = Outcome(**answer["outcome"])
-        with override("en"):  # as all errors of servers
-            for doubt in sorted(FATAL_DOUBTS.intersection(outcome.doubts)):
-                outcome.fail(format_warnings([doubt]))
+        for doubt in sorted(FATAL_DOUBTS.intersection(outcome.doubts)):
+            outcome.fail({"code": doubt})
         return outcome
     outcome = Outcome(status=FAILED)
-    outcome.fail(f"The restore ended early: {answer.get('crashed') or describe_end(code)}.")
+    outcome.fail({"code": "ended_early", "how": answer.get("crashed") or describe_end(code)})
     return outcome
 
 

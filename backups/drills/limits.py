@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from backups.drills.outcomes import Aborted
+from backups.drills.outcomes import Aborted, Reason
 
 MEMORY_BYTES = 1024 * 1024 * 1024
 TIMES_UNPACKED, LEAST_BYTES = 10, 1024 * 1024 * 1024
 CHECKED_EVERY = 0.25
-TIME_IS_UP = "The time limit (DRILL_TIMEOUT_SECONDS) was reached."
-DISK_IS_FULL = "The restored database is larger than the limit (DRILL_MAX_BYTES)."
-SPACE_IS_LOW = "There is too little free space for restore drills (DISK_RESERVE_MIB)."
-OUT_OF_MEMORY = "A statement or its result needs too much memory."
+TIME_IS_UP: Reason = {"code": "time_is_up"}
+DISK_IS_FULL: Reason = {"code": "disk_is_full"}
+SPACE_IS_LOW: Reason = {"code": "space_is_low"}
+OUT_OF_MEMORY: Reason = {"code": "out_of_memory"}
 
 
 def limit_memory() -> None:
@@ -41,7 +41,7 @@ class Limits:
     reserve: int = 0
     unpacked: int = 0
     started: float = field(default_factory=time.monotonic)
-    reached: str = ""
+    reached: Reason | None = None
     looked: float = 0.0
 
     @property
@@ -67,7 +67,7 @@ class Limits:
 
     def raise_if_reached(self) -> None:
         """Raises Aborted."""
-        if self.is_over():
+        if self.is_over() and self.reached:
             raise Aborted(self.reached)
 
     @contextmanager

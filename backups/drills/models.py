@@ -117,7 +117,7 @@ class DrillSandbox(models.Model):
     """A sandbox that could not be used, until it can."""
 
     engine = models.CharField(_("engine"), max_length=12, unique=True, choices=ENGINES)
-    trouble = models.CharField(_("problem"), max_length=300)
+    trouble: Any = models.JSONField(_("problem"), default=dict)
     troubled_since = models.DateTimeField(_("since"), default=timezone.now)
 
     class Meta:

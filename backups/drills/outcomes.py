@@ -8,6 +8,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+# The text of a server as it wrote it, or a code of `backups.reasons` with its values, which is translated when shown.
+Reason = dict[str, Any]
+Why = str | Reason
+
 PROVEN, FAILED, UNSUPPORTED = "PROVEN", "FAILED", "UNSUPPORTED"
 SQLITE, POSTGRESQL, MYSQL, MARIADB = "sqlite", "postgresql", "mysql", "mariadb"
 
@@ -22,10 +26,18 @@ MAX_NAMES_BYTES = 1024 * 1024
 MAX_SCHEMA_BYTES = 2 * 1024 * 1024
 
 
-class SandboxUnavailable(Exception):
+class DrillError(Exception):
+    """Something ended a drill, or a query in it, for the reason `why`."""
+
+    def __init__(self, why: Why) -> None:
+        super().__init__(why)
+        self.why = make_reason(why)
+
+
+class SandboxUnavailable(DrillError):
     """The sandbox's server cannot be used. This says nothing about the dump."""
 
-    def __init__(self, engine: str, why: str) -> None:
+    def __init__(self, engine: str, why: Why) -> None:
         super().__init__(why)
         self.engine = engine
 
@@ -38,20 +50,26 @@ class Unsupported(Exception):
         self.code, self.values = code, values
 
 
-class Aborted(Exception):
-    """The dump reached a limit, which the message names."""
+class Aborted(DrillError):
+    """The dump reached a limit."""
 
 
-class QueryFailed(Exception):
-    """The query of an assertion failed; the message is the server's, and may hold values of rows."""
+class QueryFailed(DrillError):
+    """The query of an assertion failed; the text is the server's, and may hold values of rows."""
+
+
+def make_reason(why: Why) -> Reason:
+    """Return a reason with texts of at most MAX_MESSAGE characters; that of a server is its `message`."""
+    reason = {"message": why} if isinstance(why, str) else why
+    return {key: value[:MAX_MESSAGE] if isinstance(value, str) else value for key, value in reason.items()}
 
 
 @dataclass
 class Outcome:
     """The report of a drill.
 
-    `version` is that of the server that was dumped, `restored_with` that of the sandbox. Errors are `{"line",
-    "message"}`, with None for a line that is not known. `doubts` and the codes of warnings are those of
+    `version` is that of the server that was dumped, `restored_with` that of the sandbox. Errors are
+    reasons with their `line`, None if it is not known. `doubts` and the codes of errors and warnings are those of
     `backups.reasons`. Assertions are `{"name", "ok", "value"}`, where only numbers, truth values and times are kept as
     values. `size` is in bytes, `duration_ms` of the restore alone in milliseconds, and `sha256` of the file as stored,
     empty if it was not read to its end. `schema` holds the statements that made the tables.
@@ -73,10 +91,10 @@ class Outcome:
     assertions: list[dict[str, Any]] = field(default_factory=list)
     schema: str = ""
 
-    def fail(self, message: str, line: int | None = None) -> None:
+    def fail(self, why: Why, line: int | None = None) -> None:
         """Add an error. Beyond MAX_ERRORS they are only counted."""
         if len(self.errors) < MAX_ERRORS:
-            self.errors.append({"line": line, "message": message[:MAX_MESSAGE]})
+            self.errors.append({"line": line, **make_reason(why)})
         else:
             self.errors_omitted += 1
 
@@ -94,9 +112,9 @@ class Outcome:
         """Set the status, once everything has been tried."""
         if sum(map(len, self.rows)) > MAX_NAMES_BYTES:
             self.rows = {}
-            self.fail("The dump has more tables than are recorded.")
+            self.fail({"code": "too_many_tables"})
         if is_restored and not self.rows and not self.errors:
-            self.fail("The restored database has no tables.")
+            self.fail({"code": "no_tables"})
         if self.errors or not FATAL_DOUBTS.isdisjoint(self.doubts):
             self.status = FAILED
         else:

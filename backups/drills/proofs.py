@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from backups import protection, querysets
-from backups.drills.outcomes import MARIADB, MYSQL, Outcome
+from backups.drills.outcomes import MARIADB, MYSQL, Outcome, SandboxUnavailable
 from backups.models import DrillSandbox, ExpectedBackupJob, RestoreDrill
 from backups.reasons import Reason, format_reasons, make_reason
 from backups.scanner.notices import describe_job, job_notice
@@ -81,8 +81,8 @@ def list_losses(job: ExpectedBackupJob, drill: RestoreDrill) -> list[Reason]:
     if drill.status == RestoreDrill.Status.UNSUPPORTED:
         return []
     if drill.status == RestoreDrill.Status.FAILED:
-        first = drill.errors[0]["message"].rstrip(".") if drill.errors else ""
-        return [make_reason("not_restorable", error=first)]
+        cause = {key: value for key, value in drill.errors[0].items() if key != "line"} if drill.errors else ""
+        return [make_reason("not_restorable", error=cause)]
     proof = previous_proof(drill)
     found = compare_rows(proof.rows, drill.rows, job.max_shrink_percent) if proof else []
     false = [make_reason("assertion_false", name=result["name"]) for result in drill.assertions if not result["ok"]]
@@ -191,11 +191,11 @@ def expire_proofs(now: datetime) -> int:
     return expired
 
 
-def record_unavailable_sandbox(drill: RestoreDrill, engine: str, trouble: str) -> None:
+def record_unavailable_sandbox(drill: RestoreDrill, error: SandboxUnavailable) -> None:
     """Forget a drill whose sandbox cannot be used, which says nothing about the backup, and try again later."""
     now = timezone.now()
     with transaction.atomic():
-        DrillSandbox.objects.update_or_create(engine=engine, defaults={"trouble": trouble[:300]})
+        DrillSandbox.objects.update_or_create(engine=error.engine, defaults={"trouble": error.why})
         RestoreDrill.objects.filter(pk=drill.pk).delete()
         later = {"next_drill_at": now + RETRY_SANDBOX_AFTER, "drill_requested_at": None}
         ExpectedBackupJob.objects.filter(pk=drill.job_id).update(**later)

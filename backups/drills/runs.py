@@ -12,14 +12,13 @@ from pathlib import Path
 
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
-from django.utils.translation import override
 
 from backups.drills import children, proofs
 from backups.drills.assertions import Assertion
 from backups.drills.outcomes import FAILED, Outcome, SandboxUnavailable
 from backups.models import BackupEntry, ExpectedBackupJob, RestoreDrill
 from backups.querysets import watched
-from backups.reasons import Reason, format_reasons, make_reason
+from backups.reasons import make_reason
 from backups.scanner.disk.opening import UnusablePath
 from backups.scanner.disk.storage import open_dump
 from portal.work.jobs import AlreadyRunning, Lease, LeaseLost, exclusive_lease
@@ -83,7 +82,7 @@ def postponing_errors(job: ExpectedBackupJob) -> Iterator[None]:
     except LeaseLost:
         raise
     except SandboxUnavailable as error:
-        log.warning("the sandbox for %s can’t be used: %s", error.engine, error)
+        log.warning("the sandbox for %s can’t be used: %s", error.engine, error.why)
     except Exception:
         log.exception("the backup %s could not be drilled", job.pk)
         later = {"next_drill_at": timezone.now() + proofs.RETRY_AFTER, "drill_requested_at": None}
@@ -109,21 +108,15 @@ def drill_job(job: ExpectedBackupJob, lease: Lease) -> RestoreDrill | None:
         try:
             outcome = restore_entry(entry, job, ProgressWriter(drill, lease))
         except SandboxUnavailable as error:
-            proofs.record_unavailable_sandbox(drill, error.engine, str(error))
+            proofs.record_unavailable_sandbox(drill, error)
             raise
         if outcome.sha256 not in ("", entry.server_sha256):
             if BackupEntry.objects.filter(job=job).current() != entry:
                 continue
-            fail(outcome, make_reason("current_differs"))
+            outcome.status = FAILED
+            outcome.fail(make_reason("current_differs"))
         return drill if proofs.record_outcome(drill, outcome, lease) else None
     return None
-
-
-def fail(outcome: Outcome, why: Reason) -> None:
-    """Add a reason as an error, in English as all errors of servers."""
-    outcome.status = FAILED
-    with override("en"):
-        outcome.fail(format_reasons([why]))
 
 
 def restore_entry(entry: BackupEntry, job: ExpectedBackupJob, progress: Callable[[int], None]) -> Outcome:
@@ -135,8 +128,8 @@ def restore_entry(entry: BackupEntry, job: ExpectedBackupJob, progress: Callable
     try:
         descriptor = open_dump(entry)
     except UnusablePath as error:
-        outcome = Outcome()
-        fail(outcome, error.why)
+        outcome = Outcome(status=FAILED)
+        outcome.fail(error.why)
         return outcome
     try:
         return children.restore_dump(descriptor, entry.staged_name, assertions, progress)

@@ -17,7 +17,7 @@ from typing import Any
 
 from backups.drills import scripts
 from backups.drills.limits import DISK_IS_FULL, OUT_OF_MEMORY, Limits
-from backups.drills.outcomes import Aborted, Outcome, QueryFailed
+from backups.drills.outcomes import Aborted, Outcome, QueryFailed, Reason, Why
 from backups.drills.recognition import DumpKind
 
 PAGE_BYTES = 4096
@@ -59,7 +59,7 @@ VERBS = frozenset(
         "VALUES", "WITH",
     }
 )  # fmt: skip
-UNKNOWN_STATEMENT = "Unknown statement: syntax error"
+UNKNOWN_STATEMENT: Reason = {"code": "statement_unknown"}
 STARTS_TRANSACTION = re.compile(rb"\s*(?:PRAGMA foreign_keys=OFF;\s*)?BEGIN\b")
 TRANSACTION = re.compile(rb"(?i)(?:BEGIN|COMMIT|END)\b[\sA-Z]*;?\Z")
 Rows = list[tuple[Any, ...]]
@@ -180,7 +180,7 @@ class Sandbox:
             self.query("PRAGMA writable_schema = RESET")  # virtual tables that the script has written into the schema
             for (problem,) in self.query("PRAGMA integrity_check(10)"):
                 if problem != "ok":
-                    outcome.fail("integrity_check: the restored database is damaged")
+                    outcome.fail({"code": "database_damaged"})
             for (table,) in self.query('SELECT DISTINCT "table" FROM pragma_foreign_key_check'):
                 outcome.warn("foreign_keys_violated", table=table)
             outcome.size = self.query("PRAGMA page_count")[0][0] * PAGE_BYTES
@@ -264,7 +264,7 @@ def quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def describe(error: Exception, statement: bytes) -> str:
+def describe(error: Exception, statement: bytes) -> Why:
     """Return what went wrong, without values of rows."""
     if isinstance(error, MemoryError):
         return OUT_OF_MEMORY
@@ -272,6 +272,6 @@ def describe(error: Exception, statement: bytes) -> str:
     if verb not in VERBS:  # it may be part of a value, in a script whose quotes are wrong
         return UNKNOWN_STATEMENT
     if not isinstance(error, sqlite3.Error):
-        return f"{verb}: not valid UTF-8, or a zero byte"
+        return {"code": "not_utf8", "statement": verb}
     is_harmless = not EVALUATES_ROWS.search(statement) or HARMLESS.match(str(error))
     return f"{verb}: {error if is_harmless else getattr(error, 'sqlite_errorname', type(error).__name__)}"

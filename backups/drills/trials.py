@@ -13,7 +13,7 @@ from backups.drills import children
 from backups.drills.assertions import AT_LEAST, Assertion
 from backups.drills.outcomes import SandboxUnavailable
 from backups.models import ExpectedBackupJob, RestoreDrill
-from backups.reasons import to_single_line
+from backups.reasons import format_error, to_single_line
 
 # The user waits for it, and a thread of the web server with them.
 SECONDS = 20
@@ -37,7 +37,7 @@ def try_query(job: ExpectedBackupJob, query: str) -> Trial:
     try:
         return run_query(drill, query)
     except SandboxUnavailable as error:
-        return Trial(False, _("The sandbox can’t be used: %(why)s") % {"why": error})
+        return Trial(False, _("The sandbox can’t be used: %(why)s") % {"why": format_error(error.why)})
     finally:
         one_at_a_time.release()
 
@@ -52,11 +52,11 @@ def run_query(drill: RestoreDrill, query: str) -> Trial:
         assertion = Assertion("", query, AT_LEAST, "0")
         outcome = children.restore_dump(file.fileno(), "schema.dump", [assertion], kind=kind, seconds=SECONDS)
     if not outcome.assertions:
-        why = outcome.errors[0]["message"] if outcome.errors else ""
+        why = format_error(outcome.errors[0]) if outcome.errors else ""
         return Trial(False, _("The copy of the schema can’t be made. %(why)s") % {"why": why})
     result = outcome.assertions[0]
     if "error" in result:
-        return Trial(False, _("The query fails: %(why)s") % {"why": to_single_line(result["error"])})
+        return Trial(False, _("The query fails: %(why)s") % {"why": to_single_line(format_error(result["error"]))})
     if result["value"] is None:  # or a text, which is not kept
         return Trial(True, _("The query returns one value."))
     return Trial(

@@ -74,6 +74,32 @@ def test_accepted_changes_are_proof(admin_client, lost_job) -> None:
     assert AuditEvent.objects.get(action="backups.changes_accepted").before == {"losses": ["rows_lost"]}
 
 
+def test_limits_are_shown_in_the_reader_s_language_and_texts_of_servers_as_they_are(admin_client, job) -> None:
+    errors = [{"line": None, "code": "time_is_up"}, {"line": 7, "message": "COPY: unique_violation"}]
+    losses = [{"code": "not_restorable", "error": {"code": "time_is_up"}}]
+    drill = RestoreDrill.objects.create(
+        job=job, entry=store(job, sqlite_dump(a=1)), status="FAILED", errors=errors, losses=losses
+    )
+
+    page = admin_client.get(drill_page(drill), headers={"accept-language": "fr"})
+
+    assert [row[1] for row in page.context["sections"][0].rows] == [
+        "La limite de temps (DRILL_TIMEOUT_SECONDS) a été atteinte.",
+        "COPY: unique_violation",
+    ]
+    assert page.content.decode().count("a limite de temps") == 2
+
+
+def test_reason_of_an_earlier_release_is_shown_as_it_was_recorded(admin_client, job) -> None:
+    losses = [{"code": "not_restorable", "error": "The time limit was reached"}]
+    drill = RestoreDrill.objects.create(
+        job=job, entry=store(job, sqlite_dump(a=1)), status="FAILED", losses=losses,
+        errors=[{"line": None, "message": "The time limit was reached."}],
+    )  # fmt: skip
+
+    assert admin_client.get(drill_page(drill)).content.decode().count("he time limit was reached.") == 2
+
+
 def test_names_in_a_dump_stay_text(admin_client, job) -> None:
     entry = store(job, sqlite_dump(a=1))
     drill = RestoreDrill.objects.create(

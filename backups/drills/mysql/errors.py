@@ -8,7 +8,7 @@ import pymysql
 from pymysql.constants import CR, ER
 
 from backups.drills.mysql import statements
-from backups.drills.outcomes import MARIADB
+from backups.drills.outcomes import MARIADB, Reason
 from backups.drills.recognition import DumpKind
 
 PACKET_TOO_LARGE = ER.NET_PACKET_TOO_LARGE
@@ -47,6 +47,10 @@ NAMING = NAMING_TABLES | LACKING | {
 NAMES = {value: f"ER_{name}" for name, value in vars(ER).items() if isinstance(value, int) and name != "ERROR_FIRST"}
 
 
+class TooManyDatabases(pymysql.DataError):  # type: ignore[misc]
+    """The dump has more databases than a drill restores."""
+
+
 def code_of(error: Exception) -> int:
     return error.args[0] if error.args and isinstance(error.args[0], int) else -1
 
@@ -64,13 +68,18 @@ def describe_refusal(error: Exception) -> str:
     return f"DRILL_MYSQL_URL: {error.args[-1] if error.args else type(error).__name__}"
 
 
-def blames_server(error: Exception) -> str:
+def refuse(statement: str) -> Reason:
+    """Return the error of a statement that is not run, by its first word, which is empty if it is not known."""
+    return {"code": "statement_not_run", "statement": statement} if statement else {"code": "statement_unknown"}
+
+
+def blames_server(error: Exception) -> Reason | None:
     """Return why the server is no sandbox, or nothing if it's not the reason of the error."""
     if code_of(error) == STATEMENT_ABOUT_PRIVILEGE:
-        return "The server has a binary log: switch it off, or log_bin_trust_function_creators on."
+        return {"code": "binary_log"}
     if code_of(error) in FULL or (code_of(error) in FAILED_WRITES and NO_SPACE.search(str(error.args[-1]))):
-        return "The server has no space left."
-    return ""
+        return {"code": "server_full"}
+    return None
 
 
 def blames_product(error: Exception, words: list[str], *, is_other: bool) -> bool:

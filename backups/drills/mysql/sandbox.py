@@ -35,7 +35,7 @@ from backups.drills.mysql.server import (
     quote,
     users_of,
 )
-from backups.drills.outcomes import MARIADB, MYSQL, Outcome, QueryFailed, SandboxUnavailable, Unsupported
+from backups.drills.outcomes import MARIADB, MYSQL, Outcome, QueryFailed, Reason, SandboxUnavailable, Unsupported
 from backups.drills.recognition import DumpKind
 
 QUERY_SECONDS = 30
@@ -49,10 +49,9 @@ TABLES = (
 )
 # Tables stay within the sandbox's folders on the server, whatever a statement says.
 IN_PLACE = b"SET SESSION sql_mode = CONCAT(@@sql_mode, ',NO_DIR_IN_CREATE')"
-CLIENT_COMMAND = "A command of the client program: not run in a sandbox"
-CONNECTION_ENDED = "The script has ended its own connection."
-SERVER_ENDED = "The server ended while this dump was restored."
-NOT_RUN = "{}: not run in a sandbox"
+CLIENT_COMMAND: Reason = {"code": "client_command"}
+CONNECTION_ENDED: Reason = {"code": "connection_ended"}
+SERVER_ENDED: Reason = {"code": "server_ended"}
 
 
 class Sandbox:
@@ -133,7 +132,7 @@ class Sandbox:
                 self.admin.connect()
                 return True
             time.sleep(1)
-        raise SandboxUnavailable(MYSQL, "The server went away during the restore.")
+        raise SandboxUnavailable(MYSQL, {"code": "server_went_away"})
 
     def run_script(self, script: scripts.Script, outcome: Outcome) -> int | None:
         """Return the line of the statement that has ended the connection, if one has."""
@@ -156,6 +155,9 @@ class Sandbox:
         """Add the error of a statement. Raises Unsupported or SandboxUnavailable if the cause is the server."""
         if why := errors.blames_server(error):
             raise SandboxUnavailable(MYSQL, why)
+        if isinstance(error, errors.TooManyDatabases):
+            outcome.fail({"code": "too_many_databases", "limit": MAX_DATABASES}, line)
+            return
         words = statements.leading_words(text)
         head = statements.read_head(
             statements.without_comments(text[: statements.HEAD_BYTES], self.server.reads_comment)
@@ -195,9 +197,9 @@ class Sandbox:
         elif statements.is_about_server(head):
             outcome.warn("server_left_out")
         elif not statements.SENT.issuperset(words) or (head and not statements.is_sent(head)):
-            outcome.fail(NOT_RUN.format(statements.show_word(words) or "Unknown statement"), line)
+            outcome.fail(errors.refuse(statements.show_word(words)), line)
         elif statements.fills_table(text, head):
-            outcome.fail(NOT_RUN.format("CREATE TABLE ... SELECT"), line)
+            outcome.fail(errors.refuse("CREATE TABLE ... SELECT"), line)
         elif not head or (self.is_left_out and words != ["SET"]):
             pass
         elif self.server.has_events and statements.is_about_events(head):
@@ -266,7 +268,7 @@ class Sandbox:
 
     def make_database(self, name: str) -> None:
         if name not in self.databases and len(self.databases) >= MAX_DATABASES:
-            raise pymysql.DataError(0, f"more than {MAX_DATABASES} databases")
+            raise errors.TooManyDatabases
         target = self.databases.setdefault(name, f"{self.name}_{len(self.databases) + 1}")
         self.send(f"CREATE DATABASE IF NOT EXISTS {quote(target)} CHARACTER SET utf8mb4".encode())
 

@@ -40,7 +40,7 @@ def parse_url(url: str) -> dict[str, Any]:
         parts = urlsplit(url)
         options = {"host": parts.hostname or "localhost", "port": parts.port or 3306}
     except ValueError:
-        raise SandboxUnavailable(MYSQL, "DRILL_MYSQL_URL isn't of the form mysql://user:password@host.") from None
+        raise SandboxUnavailable(MYSQL, {"code": "mysql_url_malformed"}) from None
     found = {"user": unquote(parts.username or ""), "password": unquote(parts.password or "")}
     socket = parse_qs(parts.query).get("unix_socket")
     return options | found | ({"unix_socket": socket[0]} if socket else {})
@@ -142,20 +142,14 @@ class Server:
         """Raises SandboxUnavailable if a drill's user could reach something outside its databases."""
         engines = fetch(self.admin, "SELECT ENGINE FROM information_schema.ENGINES WHERE SUPPORT IN ('YES', 'DEFAULT')")
         if refused := sorted(set(REFUSED_ENGINES).intersection(engine.upper() for (engine,) in engines)):
-            raise SandboxUnavailable(
-                MYSQL, f"The server has storage engines that reach outside its databases: {', '.join(refused)}."
-            )
+            raise SandboxUnavailable(MYSQL, {"code": "engines_reach_outside", "engines": ", ".join(refused)})
         with closing(self.log_in(user)) as session:
             others = {name for (name,) in fetch(session, "SHOW DATABASES")} - OPEN_TO_ALL
         if others := {name for name in others if not name.startswith(PREFIX)}:
-            raise SandboxUnavailable(
-                MYSQL, f"Every user of the server may use its databases {', '.join(sorted(others))}."
-            )
+            raise SandboxUnavailable(MYSQL, {"code": "databases_open_to_all", "databases": ", ".join(sorted(others))})
         with suppress(pymysql.Error):  # not every administrator may read it
             if fetch(self.admin, "SELECT name FROM mysql.func"):
-                raise SandboxUnavailable(
-                    MYSQL, "The server has functions of shared libraries (mysql.func), which dumps could call."
-                )
+                raise SandboxUnavailable(MYSQL, {"code": "functions_of_libraries"})
 
     # --- Removal -----------------------------------------------------------------------------------------------------
 

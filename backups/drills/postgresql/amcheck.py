@@ -7,6 +7,8 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from backups.drills.outcomes import Reason
+
 # Its connections are a superuser's, so it may touch only a private server.
 CHECKED = (
     "--install-missing",
@@ -17,7 +19,7 @@ CHECKED = (
 PROBLEM = re.compile(r'^(heap table|btree index|relation) "[^.]*\.(.*?)"[,:]', re.MULTILINE)
 
 
-def find_problems(program: Path, login: Sequence[str], databases: Sequence[str], seconds: float) -> Iterator[str]:
+def find_problems(program: Path, login: Sequence[str], databases: Sequence[str], seconds: float) -> Iterator[Reason]:
     """Yield the tables and indexes that are damaged, without what pg_amcheck says of their rows."""
     if not program.exists():
         return
@@ -34,4 +36,4 @@ def find_problems(program: Path, login: Sequence[str], databases: Sequence[str],
         except subprocess.TimeoutExpired:
             return
         for found in dict.fromkeys(PROBLEM.findall(run.stdout)):
-            yield 'pg_amcheck: the {} "{}" is damaged'.format(*found)
+            yield {"code": "object_damaged", "kind": found[0], "name": found[1]}

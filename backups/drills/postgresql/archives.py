@@ -79,7 +79,7 @@ def spool(pieces: Iterable[bytes], archive: Path, limits: Limits) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise SandboxUnavailable(POSTGRESQL, f"The archive cannot be unpacked: {error.strerror}.") from None
+        raise SandboxUnavailable(POSTGRESQL, {"code": "archive_not_unpacked", "error": error.strerror}) from None
 
 
 def run_converter(program: Path, archive: Path, errors: IO[bytes], limits: Limits) -> subprocess.Popen[bytes]:

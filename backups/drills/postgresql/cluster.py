@@ -90,7 +90,7 @@ class Keeper:
             start_new_session=True,
         )
         assert self.process.stdout is not None  # noqa: S101 - a pipe was asked for
-        answer = json.loads(self.process.stdout.readline() or '{"unavailable": "The private server did not start."}')
+        answer = json.loads(self.process.stdout.readline() or '{"unavailable": {"code": "private_server_ended"}}')
         if "unavailable" in answer:
             self.close()
             raise SandboxUnavailable(POSTGRESQL, answer["unavailable"])
@@ -115,10 +115,10 @@ def main() -> None:
             announce({"folder": str(folder)})
             sys.stdin.read()
     except (OSError, subprocess.SubprocessError) as error:
-        announce({"unavailable": f"The private server did not start: {error}"})
+        announce({"unavailable": {"code": "private_server_failed", "error": str(error)}})
 
 
-def announce(line: dict[str, str]) -> None:
+def announce(line: dict[str, Any]) -> None:
     sys.stdout.write(f"{json.dumps(line)}\n")
     sys.stdout.flush()
 

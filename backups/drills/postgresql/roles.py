@@ -55,7 +55,7 @@ def connect_as_admin(url: str) -> psycopg.Connection:
         raise SandboxUnavailable(POSTGRESQL, str(error).strip()) from None
     if connection.info.server_version < OLDEST_VERSION:
         connection.close()
-        raise SandboxUnavailable(POSTGRESQL, "The server of DRILL_POSTGRES_URL is older than PostgreSQL 13.")
+        raise SandboxUnavailable(POSTGRESQL, {"code": "postgresql_too_old"})
     return connection
 
 
@@ -285,4 +285,4 @@ class DrillRole:
         left = self.drop()
         self.admin.close()
         if left:
-            raise SandboxUnavailable(POSTGRESQL, f"What a drill has restored could not be dropped: {'; '.join(left)}")
+            raise SandboxUnavailable(POSTGRESQL, {"code": "not_dropped", "left": "; ".join(left)})

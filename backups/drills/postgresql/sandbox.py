@@ -22,7 +22,17 @@ from psycopg.pq.abc import PGresult
 
 from backups.drills import scripts
 from backups.drills.limits import Limits
-from backups.drills.outcomes import MAX_SCHEMA_BYTES, POSTGRESQL, Outcome, QueryFailed, SandboxUnavailable, Unsupported
+from backups.drills.outcomes import (
+    MAX_SCHEMA_BYTES,
+    POSTGRESQL,
+    DrillError,
+    Outcome,
+    QueryFailed,
+    Reason,
+    SandboxUnavailable,
+    Unsupported,
+    Why,
+)
 from backups.drills.postgresql import amcheck, archives, cluster, roles, statements
 from backups.drills.postgresql.roles import MAX_DATABASES, DrillRole
 from backups.drills.postgresql.session import LOCKED_OUT, ConnectionLost, Session, is_failed
@@ -33,9 +43,8 @@ COPY_FROM_STDIN = re.compile(rb"(?is)COPY\s.*\sFROM\s+STDIN\b")
 CONNECT = re.compile(rb'\\connect\s+(?:-reuse-previous=on\s+)?(?:"dbname=\'([^\']+)\'"|"([^"]+)"|([^\s"]+))\s*\Z')
 CREATE_DATABASE = re.compile(rb'(?is)CREATE\s+DATABASE\s+("(?:[^"]|"")*"|[^\s";]+)')
 GUARDS = re.compile(rb"\\(?:un)?restrict\s")
-DOWN = "The server of the sandbox ended all sessions."
-CRASHED = "the server ended while this dump was restored"
-LANGUAGES_OFFERED = "A dump could run code in languages of the server: {}. Use a server without them."
+ALL_ENDED: Reason = {"code": "sessions_ended"}
+CRASHED: Reason = {"code": "server_ended"}
 LARGE_OBJECTS = "pg_catalog.pg_largeobject"
 Rows = list[tuple[Any, ...]]
 
@@ -62,11 +71,11 @@ READABLE = """
 """
 
 
-class Stopped(Exception):
+class Stopped(DrillError):
     """The restore cannot go on after this error on this line."""
 
-    def __init__(self, message: str, line: int | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, why: Reason, line: int | None = None) -> None:
+        super().__init__(why)
         self.line = line
 
 
@@ -91,7 +100,8 @@ class Sandbox:
         except (psycopg.Error, ConnectionLost, SandboxUnavailable) as error:
             with suppress(SandboxUnavailable):  # of a consequence
                 self.role.close()
-            raise SandboxUnavailable(POSTGRESQL, str(error).strip()) from None
+            why = error.why if isinstance(error, DrillError) else str(error).strip()
+            raise SandboxUnavailable(POSTGRESQL, why) from None
 
     def open_session(self) -> Session:
         return Session(self.role.address(self.database, self.role.name))
@@ -99,7 +109,7 @@ class Sandbox:
     def refuse_languages(self) -> None:
         """Raises SandboxUnavailable."""
         if names := self.session.trusted_languages():
-            raise SandboxUnavailable(POSTGRESQL, LANGUAGES_OFFERED.format(", ".join(names)))
+            raise SandboxUnavailable(POSTGRESQL, {"code": "languages_offered", "names": ", ".join(names)})
 
     def enter(self, database: str) -> None:
         """Go on in another database. Raises Stopped."""
@@ -138,19 +148,19 @@ class Sandbox:
                 outcome.fail(self.explain(error), getattr(error, "line", None))
         self.limits.raise_if_reached()
 
-    def explain(self, error: Exception) -> str:
+    def explain(self, error: DrillError | psycopg.Error) -> Why:
         """Return what ended a session. Raises SandboxUnavailable if that says nothing about the dump."""
         # A server that is shut down refuses sessions before it ends the others.
         is_open = self.role.can_connect()
         if not self.role.is_up():
             if self.role.is_stopped or not self.role.reconnect():
-                raise SandboxUnavailable(POSTGRESQL, DOWN) from None
+                raise SandboxUnavailable(POSTGRESQL, ALL_ENDED) from None
             return CRASHED
         if not is_open:
-            raise SandboxUnavailable(POSTGRESQL, "The server of the sandbox refuses further sessions.") from None
-        if not isinstance(error, psycopg.Error):
-            return str(error)
-        self.raise_if_exhausted(error.sqlstate or "")
+            raise SandboxUnavailable(POSTGRESQL, {"code": "sessions_refused"}) from None
+        if isinstance(error, DrillError):
+            return error.why
+        self.raise_if_exhausted(getattr(error, "sqlstate", "") or "")
         return type(error).__name__  # its text may hold a row
 
     def raise_if_exhausted(self, sqlstate: str) -> None:
@@ -159,7 +169,7 @@ class Sandbox:
             self.limits.note_size(self.measure())
             self.limits.raise_if_reached()
             raise SandboxUnavailable(
-                POSTGRESQL, f"The server of the sandbox lacks resources: {statements.condition(sqlstate)}."
+                POSTGRESQL, {"code": "resources_lacking", "condition": statements.condition(sqlstate)}
             )
 
     def measure(self) -> int:
@@ -200,9 +210,9 @@ class Sandbox:
                 for _piece in script.copy_rows():
                     pass  # of a table that could not be made; its rows are no statements
         except EOFError:
-            raise Stopped("COPY: the dump ends before its rows do", statement.line) from None
+            raise Stopped({"code": "rows_cut_off"}, statement.line) from None
         except ConnectionLost as error:
-            raise Stopped(f"{statements.verb_of(text)}: {error}", statement.line) from None
+            raise Stopped(error.why, statement.line) from None
         if is_failed(result):
             self.raise_if_exhausted(statements.own_sqlstate_of(result))
         if not is_failed(result):
@@ -245,7 +255,7 @@ class Sandbox:
             self.connect(name, line)
         else:
             shown = re.match(rb"\\[a-zA-Z!?]*", command)
-            outcome.fail(f"psql command {shown[0].decode() if shown else ''} is not run", line)
+            outcome.fail({"code": "statement_not_run", "statement": shown[0].decode() if shown else "\\"}, line)
 
     def note_database(self, statement: bytes) -> None:
         if found := CREATE_DATABASE.match(statement):
@@ -259,7 +269,7 @@ class Sandbox:
         """Go on in the database that stands for this name, which is made at the first time."""
         if name not in self.named:
             if self.named and len(self.role.databases) >= MAX_DATABASES:
-                raise Stopped(f"more than {MAX_DATABASES} databases", line)
+                raise Stopped({"code": "too_many_databases", "limit": MAX_DATABASES}, line)
             self.named[name] = self.role.create_database() if self.named else self.database
         self.schemas.setdefault(self.named[name], [])
         self.enter(self.named[name])
@@ -288,7 +298,7 @@ class Sandbox:
             for statement in self.schemas[self.database]:
                 outcome.keep_schema(statement)
 
-    def find_damage(self) -> Iterator[str]:
+    def find_damage(self) -> Iterator[Reason]:
         if self.keeper:
             left = self.limits.started + self.limits.seconds - time.monotonic()
             program = self.keeper.binaries / "pg_amcheck"

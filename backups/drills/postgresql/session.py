@@ -14,6 +14,7 @@ from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 
 from backups.drills.limits import OUT_OF_MEMORY
+from backups.drills.outcomes import DrillError, Reason
 from backups.drills.postgresql.statements import Names
 
 _FAILED = (ExecStatus.FATAL_ERROR, ExecStatus.BAD_RESPONSE, ExecStatus.PIPELINE_ABORTED)
@@ -27,12 +28,12 @@ LANGUAGES = b"""
     EXCEPT VALUES ('plpgsql'::name), ('sql')
     ORDER BY 1
 """
-LOST = "the server ended the session"
-LOCKED_OUT = "the server refuses another session of the restored database"
+LOST: Reason = {"code": "session_ended"}
+LOCKED_OUT: Reason = {"code": "locked_out"}
 
 
-class ConnectionLost(Exception):
-    """The session has ended. The message says why."""
+class ConnectionLost(DrillError):
+    """The session has ended."""
 
 
 class Session:

@@ -15,8 +15,6 @@ from psycopg import errors, sql
 from psycopg.pq import DiagnosticField
 from psycopg.pq.abc import PGresult
 
-from backups.drills.limits import OUT_OF_MEMORY
-
 _NAME = rb'("(?:[^"]|"")*"|[^\s";]+)'
 
 
@@ -269,7 +267,7 @@ def text_of(result: PGresult, which: DiagnosticField) -> str:
 def condition(sqlstate: str) -> str:
     """Return the name that PostgreSQL gives to an error, such as unique_violation."""
     if not sqlstate:
-        return OUT_OF_MEMORY  # libpq's own error: it cannot hold the result
+        return "out_of_memory"  # libpq's own error: it cannot hold the result
     try:
         name = errors.lookup(sqlstate).__name__
     except KeyError:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from django.conf import settings
 
+from backups.drills.outcomes import Outcome, Reason
 from backups.models import BackupEntry, ExpectedBackupJob
 from backups.tests.factories import make_entry, sha256
 
@@ -38,3 +39,8 @@ def store(job: ExpectedBackupJob, dump: bytes, ago: timedelta = timedelta(hours=
     }
     entry: BackupEntry = make_entry(job, ago=ago, **fields)
     return entry
+
+
+def reasons_of(outcome: Outcome) -> list[Reason]:
+    """Return the errors without their lines."""
+    return [{key: value for key, value in error.items() if key != "line"} for error in outcome.errors]

@@ -21,8 +21,8 @@ def test_damaged_tables_and_indexes_are_named_once(tmp_path: Path) -> None:
     program.write_text(f"#!/bin/sh\ncat <<'END'\n{PRINTED}END\nexit 2\n")
     program.chmod(0o755)
     assert list(find_problems(program, ["--host", "/x"], ["vigie_drill_00"], 60)) == [
-        'pg_amcheck: the btree index "public.a_pkey" is damaged',
-        'pg_amcheck: the heap table "public.b c" is damaged',
+        {"code": "object_damaged", "kind": "btree index", "name": "public.a_pkey"},
+        {"code": "object_damaged", "kind": "heap table", "name": "public.b c"},
     ]
 
 

@@ -136,7 +136,7 @@ def test_sweep_kills_a_server_that_outlived_its_keeper(temporary: Path) -> None:
 def test_server_that_does_not_start_is_down(temporary: Path, tmp_path: Path) -> None:
     (tmp_path / "initdb").write_text("#!/bin/sh\nexit 1\n")
     (tmp_path / "initdb").chmod(0o755)
-    with pytest.raises(SandboxUnavailable, match="did not start"):
+    with pytest.raises(SandboxUnavailable, match="private_server_failed"):
         cluster.Keeper(tmp_path, temporary)
     assert list(temporary.iterdir()) == []
 

@@ -14,11 +14,13 @@ import pytest
 
 from backups.drills import child
 from backups.drills.assertions import Assertion
-from backups.drills.limits import DISK_IS_FULL, OUT_OF_MEMORY, TIME_IS_UP
-from backups.drills.outcomes import FAILED, PROVEN, UNSUPPORTED, Outcome, SandboxUnavailable
+from backups.drills.limits import DISK_IS_FULL, TIME_IS_UP
+from backups.drills.outcomes import FAILED, PROVEN, UNSUPPORTED, Outcome, Reason, SandboxUnavailable
 from backups.drills.postgresql import sandbox
 from backups.drills.postgresql.roles import DrillRole, sweep
+from backups.drills.tests.dumps import reasons_of
 from backups.drills.tests.test_postgresql import COPY, END, HEAD, TABLE, leftovers
+from backups.reasons import format_error
 
 pytestmark = [
     pytest.mark.slow,
@@ -91,19 +93,19 @@ def state_of(url: str) -> list[list[tuple[Any, ...]]]:
 
 # Name, statements, and the errors that the record must have.
 REFUSED: list[tuple[str, str, list[str]]] = [
-    ("shell", "\\! touch /tmp/drill_mark", ["psql command \\! is not run"]),
+    ("shell", "\\! touch /tmp/drill_mark", ["\\!: not run"]),
     ("shell_with_end", "SELECT 1 \\! touch /tmp/drill_mark\n;", ["SELECT: syntax_error"]),
-    ("include", "\\i /etc/passwd", ["psql command \\i is not run"]),
-    ("include_relative", "\\ir passwd", ["psql command \\ir is not run"]),
-    ("psql_copy", "\\copy a to program 'touch /tmp/drill_mark'", ["psql command \\copy is not run"]),
-    ("output", "\\o |touch /tmp/drill_mark", ["psql command \\o is not run"]),
+    ("include", "\\i /etc/passwd", ["\\i: not run"]),
+    ("include_relative", "\\ir passwd", ["\\ir: not run"]),
+    ("psql_copy", "\\copy a to program 'touch /tmp/drill_mark'", ["\\copy: not run"]),
+    ("output", "\\o |touch /tmp/drill_mark", ["\\o: not run"]),
     ("g_pipe", "SELECT 1 \\g |touch /tmp/drill_mark\n;", ["SELECT: syntax_error"]),
     ("gexec", "SELECT 'DROP TABLE a' \\gexec\n;", ["SELECT: syntax_error"]),
-    ("setenv", "\\setenv PAGER 'touch /tmp/drill_mark'", ["psql command \\setenv is not run"]),
-    ("backquotes", "\\set x `touch /tmp/drill_mark`", ["psql command \\set is not run"]),
-    ("connect", "\\connect others\nSELECT * FROM secret;", ["psql command \\connect is not run", "SELECT: undefined_table"]),
-    ("connect_created", "CREATE DATABASE b;\n\\connect b\n\\connect others", ["psql command \\connect is not run"]),
-    ("connect_elsewhere", "\\connect \"dbname='others' host='127.0.0.1'\"", ["psql command \\connect is not run"]),
+    ("setenv", "\\setenv PAGER 'touch /tmp/drill_mark'", ["\\setenv: not run"]),
+    ("backquotes", "\\set x `touch /tmp/drill_mark`", ["\\set: not run"]),
+    ("connect", "\\connect others\nSELECT * FROM secret;", ["\\connect: not run", "SELECT: undefined_table"]),
+    ("connect_created", "CREATE DATABASE b;\n\\connect b\n\\connect others", ["\\connect: not run"]),
+    ("connect_elsewhere", "\\connect \"dbname='others' host='127.0.0.1'\"", ["\\connect: not run"]),
     ("copy_to_program", "COPY a TO PROGRAM 'touch /tmp/drill_mark';", ["COPY: insufficient_privilege"]),
     ("copy_from_program", "COPY a FROM PROGRAM 'touch /tmp/drill_mark';", ["COPY: insufficient_privilege"]),
     ("copy_to_file", "COPY a TO '/tmp/drill_mark';", ["COPY: insufficient_privilege"]),
@@ -162,18 +164,18 @@ REFUSED: list[tuple[str, str, list[str]]] = [
     ("tablespace", "CREATE /**/ TABLESPACE t LOCATION '/tmp';", ["CREATE: permission denied to create tablespace"]),
     ("catalog", "UPDATE pg_catalog.pg_database SET datallowconn = false;", ["UPDATE: insufficient_privilege"]),
     ("terminate", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity;", ["SELECT: insufficient_privilege"]),
-    ("terminate_self", "SELECT pg_terminate_backend(pg_backend_pid());", ["SELECT: the server ended the session"]),
+    ("terminate_self", "SELECT pg_terminate_backend(pg_backend_pid());", ["The server ended the session"]),
     ("prepared", "BEGIN;\nCREATE TABLE b (x int);\nPREPARE TRANSACTION 'left';", ["PREPARE: object_not_in_prerequisite_state"]),
     ("close_door", "DO $$ BEGIN EXECUTE 'ALTER ROLE CURRENT_USER PASSWORD ''x'''; END $$;", []),
     (
         "few_connections",
         "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I CONNECTION LIMIT 0', current_database()); END $$;",
-        ["the server refuses another session"],
+        ["The server refuses another session"],
     ),
     (
         "no_connections",
         "DO $$ BEGIN EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC, CURRENT_USER', current_database()); END $$;",
-        ["the server refuses another session"],
+        ["The server refuses another session"],
     ),
     (
         "template",
@@ -184,7 +186,7 @@ REFUSED: list[tuple[str, str, list[str]]] = [
         "closed_template",
         "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I IS_TEMPLATE true CONNECTION LIMIT 0',"
         " current_database()); END $$;",
-        ["the server refuses another session"],
+        ["The server refuses another session"],
     ),
     (
         "disowned",
@@ -194,7 +196,7 @@ REFUSED: list[tuple[str, str, list[str]]] = [
     ("copy_out", "COPY (SELECT repeat('x', 1000000)) TO STDOUT;", []),
     ("hidden_second", "SET standard_conforming_strings = off;\nSELECT 'a\\'; DROP DATABASE others; --';", ["SELECT: syntax_error"]),
     ("zero_byte", "SELECT 'a\0b';", ["SELECT: syntax_error"]),
-    ("unfinished_copy", "COPY a FROM stdin;\n1\tx\n", ["COPY: the dump ends before its rows do"]),
+    ("unfinished_copy", "COPY a FROM stdin;\n1\tx\n", ["The dump ends within the rows"]),
     ("empty", ";\n" * 1_000_000, []),
 ]  # fmt: skip
 
@@ -203,7 +205,7 @@ REFUSED: list[tuple[str, str, list[str]]] = [
 @pytest.mark.usefixtures("unharmed")
 def test_hostile_statements_are_refused(drill: Callable[..., Outcome], statements: str, errors: list[str]) -> None:
     outcome = drill(statements)
-    found = [error["message"] for error in outcome.errors]
+    found = [format_error(error) for error in outcome.errors]
     assert len(found) == len(errors), found
     assert all(message.startswith(error) for message, error in zip(found, errors, strict=True)), found
     assert outcome.status == (FAILED if errors else PROVEN)
@@ -296,7 +298,7 @@ def test_server_with_another_trusted_language_is_no_sandbox(
     url = request.getfixturevalue(offered)
     with pytest.raises(SandboxUnavailable) as refused:
         drill(HIDDEN, postgres_url=url)
-    assert str(refused.value) == sandbox.LANGUAGES_OFFERED.format("plhostile")
+    assert refused.value.why == {"code": "languages_offered", "names": "plhostile"}
     assert leftovers(url) == []
 
 
@@ -310,7 +312,7 @@ CREATE FUNCTION t() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM f(); END'
 CREATE TRIGGER t BEFORE INSERT ON a FOR EACH ROW EXECUTE FUNCTION t();
 """
 SMALL = 32 * MEGABYTE
-LIMITED: list[tuple[str, str, dict[str, int], str]] = [
+LIMITED: list[tuple[str, str, dict[str, int], Reason]] = [
     ("sleep", "SELECT pg_sleep(1e9);", {"seconds": 1}, TIME_IS_UP),
     ("stubborn", STUBBORN + "SELECT f();", {"seconds": 1}, TIME_IS_UP),
     ("loop", "DO $$ BEGIN LOOP NULL; END LOOP; END $$;", {"seconds": 1}, TIME_IS_UP),
@@ -346,17 +348,17 @@ LIMITED: list[tuple[str, str, dict[str, int], str]] = [
 )
 @pytest.mark.usefixtures("unharmed")
 def test_endless_statements_end_at_a_limit(
-    drill: Callable[..., Outcome], statements: str, given: dict[str, int], error: str
+    drill: Callable[..., Outcome], statements: str, given: dict[str, int], error: Reason
 ) -> None:
     outcome = drill(statements, **given)
-    assert (outcome.status, [error["message"] for error in outcome.errors]) == (FAILED, [error])
+    assert (outcome.status, reasons_of(outcome)) == (FAILED, [error])
 
 
 @pytest.mark.usefixtures("unharmed")
 def test_result_too_large_for_memory_fails_the_drill(restore: Callable[..., Outcome], admin: str) -> None:
     dump = HEAD + TABLE + b"SELECT repeat('x', 600000000);\n" + END
     outcome = restore(dump, DRILL_POSTGRES_URL=admin)
-    assert outcome.errors == [{"line": 8, "message": f"SELECT: {OUT_OF_MEMORY}"}]
+    assert outcome.errors == [{"line": 8, "message": "SELECT: out_of_memory"}]
 
 
 @pytest.mark.usefixtures("unharmed")
@@ -364,7 +366,7 @@ def test_bomb_of_rows_ends_at_the_limit_of_disk(restore: Callable[..., Outcome],
     rows = b"\\N\t" + b"x" * 1000 + b"\n"
     dump = HEAD + b"CREATE TABLE b (id integer, name text);\nCOPY b FROM stdin;\n" + rows * 100_000
     outcome = restore(gzip.compress(dump, 1), name="dump.sql.gz", DRILL_POSTGRES_URL=admin, DRILL_MAX_BYTES=SMALL)
-    assert [error["message"] for error in outcome.errors] == [DISK_IS_FULL]
+    assert reasons_of(outcome) == [DISK_IS_FULL]
 
 
 @pytest.mark.parametrize("role", ["postgres@", "drill_admin@"])
@@ -377,7 +379,7 @@ def test_temporary_files_of_a_query_end_at_the_limit_of_disk(
         max_bytes=SMALL,
     )
     assert outcome.status == FAILED
-    assert outcome.errors[0]["message"] in (DISK_IS_FULL, "SELECT: configuration_limit_exceeded")
+    assert reasons_of(outcome)[0] in (DISK_IS_FULL, {"message": "SELECT: configuration_limit_exceeded"})
 
 
 @pytest.mark.parametrize(
@@ -401,7 +403,7 @@ def test_assertion_cannot_leave_its_query(
     monkeypatch.setattr(sandbox, "PATIENCE_SECONDS", 0)
     outcome = drill(STUBBORN, Assertion("", query, "equal", "1"))
     assert outcome.assertions[0]["ok"] is False
-    assert error in outcome.assertions[0]["error"]
+    assert error in format_error(outcome.assertions[0]["error"])
     assert outcome.status == PROVEN
 
 

@@ -13,8 +13,9 @@ import zstandard
 
 from backups.drills import child
 from backups.drills.limits import DISK_IS_FULL, OUT_OF_MEMORY, TIME_IS_UP
-from backups.drills.outcomes import FAILED, PROVEN, Outcome
+from backups.drills.outcomes import FAILED, PROVEN, Outcome, Why, make_reason
 from backups.drills.sqlite import UNKNOWN_STATEMENT
+from backups.drills.tests.dumps import reasons_of
 
 pytestmark = [pytest.mark.one_database("drills have a database of their own")]
 HEAD = b"PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;\nCREATE TABLE a(i INTEGER PRIMARY KEY, t);\n"
@@ -24,7 +25,7 @@ ENDLESS = "WITH RECURSIVE r(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM r)"
 DENIED = "{}: not authorized"
 
 # What follows an honest table, and the last error, or none for what has no effect outside. OUT is a path.
-HOSTILE: dict[str, tuple[str, str]] = {
+HOSTILE: dict[str, tuple[str, Why]] = {
     "attach": ("ATTACH 'OUT' AS x;", DENIED.format("ATTACH")),
     "attach and write": ("ATTACH 'OUT' AS x; CREATE TABLE x.t(i);", "CREATE: unknown database x"),
     "attach after the transaction": ("COMMIT; ATTACH 'OUT' AS x;", DENIED.format("ATTACH")),
@@ -53,7 +54,7 @@ HOSTILE: dict[str, tuple[str, str]] = {
     ),
     "schema of garbage": ("PRAGMA writable_schema=ON; UPDATE sqlite_schema SET sql='garbage';", "SELECT: SQLITE_CORRUPT"),
     "schema without tables": (
-        "PRAGMA writable_schema=ON; DELETE FROM sqlite_schema;", "integrity_check: the restored database is damaged",
+        "PRAGMA writable_schema=ON; DELETE FROM sqlite_schema;", {"code": "database_damaged"},
     ),
     "module in the schema": (
         "PRAGMA writable_schema=ON; INSERT INTO sqlite_schema VALUES('table','x','x',0,"
@@ -68,7 +69,7 @@ HOSTILE: dict[str, tuple[str, str]] = {
     "long pattern": (f"SELECT replace(hex(zeroblob(50000)), '0', 'a') LIKE '{'%a' * 2000}b';", ""),
     "wide table": (f"CREATE TABLE b({','.join(f'c{number}' for number in range(1999))});", ""),
 }  # fmt: skip
-BOUNDED: dict[str, tuple[str, str]] = {
+BOUNDED: dict[str, tuple[str, Why]] = {
     "recursion": (f"{ENDLESS} SELECT count(*) FROM r;", TIME_IS_UP),
     "recursion in a trigger": (
         f"CREATE TRIGGER x AFTER INSERT ON a BEGIN INSERT INTO a SELECT NULL, i FROM ({ENDLESS} SELECT i FROM r)"
@@ -112,7 +113,7 @@ def test_hostile_dump_is_contained(drill: Any, tmp_path: Path, name: str) -> Non
     out = tmp_path / "out"
     outcome = drill(HEAD + statements.replace("OUT", str(out)).encode() + END)
     assert outcome.status == (FAILED if error else PROVEN)
-    assert [found["message"] for found in outcome.errors][-1:] == [error] * bool(error)
+    assert reasons_of(outcome)[-1:] == [make_reason(error)] * bool(error)
     assert "hidden" not in str(outcome.as_json())
     assert not out.exists()
     assert drill(HEAD + END).status == PROVEN
@@ -125,7 +126,7 @@ def test_dump_ends_at_a_limit(restore: Any, name: str) -> None:
     dump = HEAD + statements.encode() + END
     outcome = restore(dump, DRILL_TIMEOUT_SECONDS=2 if error == TIME_IS_UP else 60, DRILL_MAX_BYTES=64 * 1024 * 1024)
     assert outcome.status == FAILED
-    assert outcome.errors[-1]["message"] == error
+    assert reasons_of(outcome)[-1] == error
     assert restore(HEAD + END).status == PROVEN
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -79,7 +80,7 @@ def test_server_with_a_database_for_everybody_is_refused(restored: Any, mariadb:
     ask(mariadb, "CREATE DATABASE open_to_all")
     ask(mariadb, "GRANT SELECT ON open_to_all.* TO PUBLIC")
     try:
-        with pytest.raises(SandboxUnavailable, match="Every user of the server may use its databases open_to_all"):
+        with pytest.raises(SandboxUnavailable, match="databases_open_to_all"):
             restored(TABLE)
     finally:
         ask(mariadb, "DROP DATABASE open_to_all")
@@ -97,13 +98,13 @@ def test_assertion_can_only_read(restored: Any) -> None:
     ]
     outcome = restored(TABLE, *(Assertion(query, query, "equal", "1") for query in queries))
     assert [found["ok"] for found in outcome.assertions] == [False] * len(queries)
-    assert all("denied" in found["error"] or "READ ONLY" in found["error"] for found in outcome.assertions)
+    assert all(re.search("denied|READ ONLY", found["error"]["message"]) for found in outcome.assertions)
     assert outcome.rows == {"a": 2}
 
 
 def test_assertion_with_a_million_rows_is_not_one_value(restored: Any) -> None:
     outcome = restored(TABLE, Assertion("", "SELECT seq FROM seq_1_to_1000000", "equal", "1"))
-    assert "Not one value" in outcome.assertions[0]["error"]
+    assert outcome.assertions[0]["error"] == {"code": "not_one_value"}
 
 
 def test_assertion_has_a_time_limit(restored: Any, monkeypatch: pytest.MonkeyPatch, mariadb: str) -> None:
@@ -128,7 +129,7 @@ def test_server_that_ends_and_starts_again_fails_the_dump(mariadb: str) -> None:
         pieces = (make_dump(TABLE) if number == 0 else end_sessions(mariadb) for number in range(2))
         opened.restore(pieces, outcome := Outcome())
         opened.inspect(outcome)
-    assert outcome.errors == [{"line": 9, "message": sandbox.SERVER_ENDED}]
+    assert outcome.errors == [{"line": 9, **sandbox.SERVER_ENDED}]
     assert outcome.rows == {"a": 2}
     assert leftovers(mariadb) == []
 
@@ -137,7 +138,7 @@ def test_server_that_does_not_answer_again_is_down(mariadb: str, monkeypatch: py
     monkeypatch.setattr(sandbox, "RESTART_SECONDS", 0)
     with closing(sandbox.Sandbox(mariadb, DumpKind("mariadb"), Limits(60, None))) as opened:
         pieces = (make_dump(TABLE) if number == 0 else end_sessions(mariadb) for number in range(2))
-        with pytest.raises(SandboxUnavailable, match="went away"):
+        with pytest.raises(SandboxUnavailable, match="server_went_away"):
             opened.restore(pieces, Outcome())
     sandbox.sweep_databases({"mysql_url": mariadb})
 
@@ -147,10 +148,10 @@ def test_full_server_is_down_unless_the_drill_has_filled_it(restored: Any) -> No
         b"SET max_heap_table_size = 16384; CREATE TABLE b (t char(250)) ENGINE=MEMORY;\n"
         b"INSERT INTO b SELECT seq FROM seq_1_to_10000;\n"
     )
-    with pytest.raises(SandboxUnavailable, match="The server has no space left"):
+    with pytest.raises(SandboxUnavailable, match="server_full"):
         restored(filling)
     outcome = restored(filling, DRILL_MAX_BYTES=1)
-    assert outcome.errors == [{"line": None, "message": DISK_IS_FULL}]
+    assert outcome.errors == [{"line": None, **DISK_IS_FULL}]
 
 
 @pytest.mark.parametrize(

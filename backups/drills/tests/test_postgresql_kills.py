@@ -50,7 +50,7 @@ def killed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 def test_killed_drill_leaves_nothing_on_a_server(restore: Callable[..., Outcome], postgres_18: str) -> None:
     outcome = restore(ENDLESS, DRILL_POSTGRES_URL=postgres_18)
     assert outcome.status == FAILED
-    assert outcome.errors[0]["message"] == "The restore ended early: SIGKILL."
+    assert outcome.errors == [{"line": None, "code": "ended_early", "how": "SIGKILL"}]
     assert leftovers(postgres_18) == []
 
 

@@ -7,6 +7,7 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.utils import timezone
+from django.utils.translation import override
 from django_q.models import OrmQ
 
 from backups import findings
@@ -154,7 +155,7 @@ def test_drill_of_mariadb_ends_the_problem_of_the_sandbox_that_it_shares_with_my
     make_stored_job, monkeypatch
 ) -> None:
     make_stored_job("a")
-    DrillSandbox.objects.create(engine="mysql", trouble="connection refused")
+    DrillSandbox.objects.create(engine="mysql", trouble={"message": "connection refused"})
     monkeypatch.setattr(children, "restore_dump", lambda *args, **kwargs: Outcome(engine="mariadb", status=PROVEN))
 
     runs.run_due()
@@ -169,7 +170,7 @@ def test_stored_file_that_is_gone_is_a_failed_drill(make_stored_job, settings) -
     runs.run_due()
 
     drill = RestoreDrill.objects.get()
-    assert (drill.status, drill.errors[0]["message"]) == ("FAILED", "The current version is missing.")
+    assert (drill.status, drill.errors) == ("FAILED", [{"line": None, "code": "current_absent"}])
 
 
 # --- The command -----------------------------------------------------------------------------------------------------
@@ -205,14 +206,19 @@ def test_command_drills_the_chosen_databases_whether_due_or_not(make_stored_job)
     }  # fmt: skip
 
 
-def test_command_ends_with_an_error_if_one_is_not_proven(make_stored_job) -> None:
+def test_command_ends_with_an_error_in_english_if_one_is_not_proven(make_stored_job) -> None:
     make_stored_job("a")
     make_stored_job("b", DUMP[:-20])
 
-    results, is_good = run_command()
+    with override("fr"):
+        results, is_good = run_command()
 
     assert not is_good
     assert [row["status"] for row in results] == [PROVEN, "FAILED"]
+    assert results[1]["errors"][-1] == {
+        "line": None,
+        "message": "The dump is incomplete: the dump program’s last line is missing.",
+    }
 
 
 def test_command_restores_any_file_without_a_record(tmp_path, db) -> None:

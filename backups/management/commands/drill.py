@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils.translation import override
 
 from backups.drills import runs
 from backups.drills.outcomes import PROVEN, Outcome, SandboxUnavailable
 from backups.models import ExpectedBackupJob, RestoreDrill
-from backups.reasons import format_reasons
+from backups.reasons import format_error, format_reasons
 from portal.base.moments import format_iso_seconds
 from portal.work.jobs import AlreadyRunning
 
@@ -26,6 +27,7 @@ class Command(BaseCommand):
         parser.add_argument("--file", metavar="PATH", type=Path, help="restore this file, and record nothing")
         parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
+    @override("en")
     def handle(self, *args: Any, **options: Any) -> None:
         if options["file"] and (options["agent"] or options["database"]):
             raise CommandError("--file goes with neither --agent nor --database.")
@@ -36,7 +38,7 @@ class Command(BaseCommand):
             else:
                 rows = list_jobs(options["agent"], options["database"], unavailable)
         except SandboxUnavailable as error:
-            rows, unavailable = [], {error.engine: str(error)}
+            rows, unavailable = [], {error.engine: format_error(error.why)}
         except AlreadyRunning:
             raise CommandError("Another drill is running. Try again when it has ended.") from None
         if options["json"]:
@@ -76,7 +78,7 @@ def list_jobs(agent: str, database: str, unavailable: dict[str, str]) -> list[di
             try:
                 drill = runs.drill_job(job, lease)
             except SandboxUnavailable as error:
-                unavailable[error.engine] = str(error)
+                unavailable[error.engine] = format_error(error.why)
                 continue
             if drill is not None:
                 rows.append(drill_row(drill))
@@ -99,7 +101,7 @@ def result_row(result: RestoreDrill | Outcome) -> dict[str, Any]:
         "duration_ms": result.duration_ms,
         "tables": len(result.rows),
         "rows": result.rows,
-        "errors": result.errors,
+        "errors": [{"line": error["line"], "message": format_error(error)} for error in result.errors],
         "warnings": [format_reasons([warning]) for warning in result.warnings],
         "assertions": [{key: found[key] for key in ("name", "ok", "value")} for found in result.assertions],
     }
