@@ -232,6 +232,11 @@ class ExpectedBackupJob(models.Model):
         is_every_day = self.expected_frequency == self.Frequency.DAILY and not self.days_of_week
         return now - LOOK_BACK_CYCLES * (timedelta(days=1) if is_every_day else timedelta(weeks=1))
 
+    @property
+    def is_proven(self) -> bool:
+        """True if the last restore drill proved that its backups can be restored: `protection.proven`."""
+        return self.proven_at is not None and self.proof_lost is None
+
     def fails_as(self, status: str) -> bool:
         """Return True if a status needs an operator. An unchanged dump does if the job's policy is ALERT."""
         if status == Status.UNCHANGED:

@@ -164,9 +164,9 @@ def describe_job_state(job: ExpectedBackupJob, now: datetime) -> tuple[str, str]
 
 def describe_proof(job: ExpectedBackupJob) -> tuple[str, str]:
     """Return the word and the tone of what restore drills found; quiet if none has run."""
-    if job.proof_lost:
-        return _("not proven"), BAD
-    return (_("proven"), GOOD) if job.proven_at else (_("no drill yet"), QUIET)
+    if job.is_proven:
+        return _("proven"), GOOD
+    return (_("not proven"), BAD) if job.proof_lost else (_("no drill yet"), QUIET)
 
 
 def job_badge(job: ExpectedBackupJob, now: datetime) -> SafeString:

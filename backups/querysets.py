@@ -1,4 +1,4 @@
-"""Querysets of expected backups, entries, deposit areas and scans."""
+"""Querysets of expected backups, entries, restore drills, deposit areas and scans."""
 
 from __future__ import annotations
 
@@ -89,6 +89,27 @@ class BackupEntryQuerySet(BulkWriteQuerySet["m.BackupEntry"]):
     def current(self) -> m.BackupEntry | None:
         """Return the entry of the current version. Call it on the entries of one job."""
         return self.filter(promotion="promoted").order_by("-cycle_at").first()
+
+
+class RestoreDrillQuerySet(models.QuerySet["m.RestoreDrill"]):
+    """Drills, the newest first. Call `newest` on those of one job."""
+
+    def running(self) -> Self:
+        return self.filter(status="RUNNING")
+
+    def restored(self) -> Self:
+        """Select the drills that restored the dump, proof or not."""
+        return self.filter(status="PROVEN")
+
+    def proofs(self) -> Self:
+        """Select what `RestoreDrill.is_proof` is true for."""
+        return self.restored().filter(losses=[])
+
+    def with_schema(self) -> Self:
+        return self.exclude(schema="")
+
+    def newest(self) -> m.RestoreDrill | None:
+        return self.defer("schema").order_by("-id").first()
 
 
 class DepositAreaQuerySet(models.QuerySet["m.DepositArea"]):

@@ -28,7 +28,7 @@ def queue_drills(lease: Lease) -> dict[str, int]:
 
 def outdated_drills(now: datetime) -> models.QuerySet[Any]:
     """Select old drills but the last proof of each database, with which later ones are compared."""
-    proofs = RestoreDrill.objects.filter(job=OuterRef("job"), status=RestoreDrill.Status.PROVEN, losses=[])
+    proofs = RestoreDrill.objects.proofs().filter(job=OuterRef("job"))
     last = Subquery(proofs.order_by("-id").values("pk")[:1])
     old = RestoreDrill.objects.filter(started_at__lt=now - timedelta(days=settings.AUDIT_RETENTION_DAYS))
     return old.annotate(proof=last).filter(Q(proof=None) | ~Q(pk=F("proof")))

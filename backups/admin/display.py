@@ -20,6 +20,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, pgettext
 
 from backups import reasons
+from backups.admin.drill_display import recent_drills
 from backups.admin.form import shown_timetable
 from backups.models import BackupEntry, DrillAssertion, ExpectedBackupJob, RestoreDrill, Status
 from backups.panels import (
@@ -118,7 +119,7 @@ def proof_in_full(job: ExpectedBackupJob) -> SafeString | str:
     elif job.proof_lost:
         why = reasons.format_reasons(job.proof_lost)
     else:
-        last = RestoreDrill.objects.filter(job=job).defer("schema").order_by("-id").first()
+        last = next(iter(recent_drills(job)), None)
         why = reasons.format_reasons(last.warnings) if last and last.status == last.Status.UNSUPPORTED else ""
     return stack_lines(show_proof(job, exact_moment), why)
 

@@ -14,11 +14,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, pgettext
 
 from backups import reasons
-from backups.models import DrillAssertion, RestoreDrill
+from backups.models import DrillAssertion, ExpectedBackupJob, RestoreDrill
 from portal.admin.display import BAD, GOOD, QUIET, badge, stack_lines
 from portal.base.words import EMPTY_VALUE, format_count, format_moment, format_span
 
 MILLISECONDS_BELOW = 1_000
+MAX_DRILLS = 10
 EXPECTATION_SIGNS = {
     DrillAssertion.Comparison.EQUAL: "=",
     DrillAssertion.Comparison.AT_LEAST: "≥",
@@ -49,6 +50,22 @@ def drill_result(drill: RestoreDrill) -> SafeString | str:
     return format_html(
         '<div class="why">{}</div>', stack_lines(count_restored(drill), reasons.format_reasons(drill.losses))
     )
+
+
+def recent_drills(job: ExpectedBackupJob) -> list[RestoreDrill]:
+    """Return the MAX_DRILLS newest drills and one more, looked up once for all that the page shows of them."""
+    if not hasattr(job, "recent_drills"):
+        newest_first = job.drills.select_related("entry__job").defer("schema").order_by("-id")
+        job.recent_drills = list(newest_first[: MAX_DRILLS + 1])  # type: ignore[attr-defined]
+    found: list[RestoreDrill] = job.recent_drills  # type: ignore[attr-defined]
+    return found
+
+
+def last_restore(job: ExpectedBackupJob) -> RestoreDrill | None:
+    """Return the last drill that restored the backup, proof or not."""
+    recent = recent_drills(job)
+    found = next((drill for drill in recent if drill.status == drill.Status.PROVEN), None)
+    return job.drills.restored().newest() if found is None and len(recent) > MAX_DRILLS else found
 
 
 def count_restored(drill: RestoreDrill) -> str:

@@ -85,14 +85,6 @@ def latest_entries_of(job: ExpectedBackupJob) -> LatestEntries:
     return found
 
 
-def last_restore_of(job: ExpectedBackupJob) -> RestoreDrill | None:
-    """Return the last drill that restored the backup, looked up once for all facts of the page."""
-    if not hasattr(job, "last_restore"):
-        job.last_restore = proofs.last_restore(job)  # type: ignore[attr-defined]
-    found: RestoreDrill | None = job.last_restore  # type: ignore[attr-defined]
-    return found
-
-
 @admin.register(ExpectedBackupJob)
 class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
     menu_order = 1
@@ -292,12 +284,12 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
     @admin.display(description=_("time to restore"))
     def time_to_restore(self, job: ExpectedBackupJob) -> str:
         """Return how long the last successful drill took, for planning a recovery."""
-        drill = last_restore_of(job)
+        drill = drill_display.last_restore(job)
         return drill_display.drill_duration(drill) if drill else EMPTY_VALUE
 
     @admin.display(description=_("restored"))
     def restored(self, job: ExpectedBackupJob) -> str:
-        drill = last_restore_of(job)
+        drill = drill_display.last_restore(job)
         return drill_display.count_restored(drill) if drill else EMPTY_VALUE
 
     @admin.display(description=_("stored in"))

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from backups.admin import display, drill_display
-from backups.models import BackupEntry, ExpectedBackupJob, RestoreDrill, Status
+from backups.models import BackupEntry, ExpectedBackupJob, Status
 from backups.querysets import BackupEntryQuerySet
 from portal.admin.display import stack_lines
 from portal.base.words import format_count
@@ -23,7 +23,6 @@ from portal.desk.panels import Chart, Section
 
 MAX_ENTRIES = 20
 MAX_VERSIONS = 50
-MAX_DRILLS = 10
 MAX_ASSERTIONS = 50
 CHART_SUCCESSES = 30
 FEWEST_BARS = 2
@@ -70,12 +69,7 @@ def entries_section(job: ExpectedBackupJob) -> Section:
 
 
 def drills_section(job: ExpectedBackupJob) -> Section:
-    found = list(
-        RestoreDrill.objects.filter(job=job)
-        .select_related("entry__job")
-        .defer("schema")
-        .order_by("-id")[: MAX_DRILLS + 1]
-    )
+    found = drill_display.recent_drills(job)
     rows = [
         [
             drill_display.link_to_drill(drill),
@@ -84,7 +78,7 @@ def drills_section(job: ExpectedBackupJob) -> Section:
             drill_display.drill_result(drill),
             drill_display.drill_duration(drill),
         ]
-        for drill in found[:MAX_DRILLS]
+        for drill in found[: drill_display.MAX_DRILLS]
     ]
     return Section(
         title=_("Restore drills"),
@@ -92,12 +86,12 @@ def drills_section(job: ExpectedBackupJob) -> Section:
         rows=rows,
         url=reverse("admin:backups_restoredrill_changelist", query={"job": job.pk}),
         empty=_("No restore drills yet. A drill restores the stored backup into a sandbox, to prove that it works."),
-        note=_("Older ones are not shown.") if len(found) > MAX_DRILLS else "",
+        note=_("Older ones are not shown.") if len(found) > drill_display.MAX_DRILLS else "",
     )
 
 
 def assertions_section(job: ExpectedBackupJob) -> Section:
-    last = RestoreDrill.objects.filter(job=job).exclude(assertions=[]).order_by("-id").first()
+    last = next((drill for drill in drill_display.recent_drills(job) if drill.assertions), None)
     results = {result["name"]: result for result in last.assertions} if last else {}
     rows = [
         [

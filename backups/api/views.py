@@ -152,7 +152,7 @@ def serialize_job(job: Any, now: datetime) -> dict[str, Any]:
         "last_checked_at": format_iso(job.last_checked_at),
         "last_success_at": format_iso(job.last_success_at),
         "last_verified_at": format_iso(job.last_verified_at),
-        "proven": job.proven_at is not None and job.proof_lost is None,
+        "proven": job.is_proven,
         "proven_at": format_iso(job.proven_at),
         "is_active": job.is_active,
         "paused_until": format_iso(job.paused_until),

@@ -10,6 +10,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from backups import querysets
 from backups.drills import assertions, outcomes
 from portal.base import words
 
@@ -56,6 +57,8 @@ class RestoreDrill(models.Model):
     assertions: Any = models.JSONField(_("assertions"), default=list)
     losses: Any = models.JSONField(_("why it is not proven"), default=list)
     schema = models.TextField(blank=True, editable=False)
+
+    objects = querysets.RestoreDrillQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("restore drill")

@@ -45,7 +45,7 @@ def record_outcome(drill: RestoreDrill, outcome: Outcome, lease: Lease) -> bool:
         drill.finished_at = now = timezone.now()
         drill.losses = list_losses(job, drill)
         if drill.schema:  # a failed drill may have none
-            RestoreDrill.objects.filter(job=job).exclude(schema="").update(schema="")
+            job.drills.with_schema().update(schema="")
         drill.save(force_update=True)
         sandbox = MYSQL if outcome.engine == MARIADB else outcome.engine  # DRILL_MYSQL_URL is for both
         DrillSandbox.objects.filter(engine=sandbox).delete()
@@ -93,8 +93,7 @@ def list_losses(job: ExpectedBackupJob, drill: RestoreDrill) -> list[Reason]:
 
 def previous_proof(drill: RestoreDrill) -> RestoreDrill | None:
     """Return the last proof of the database before this drill."""
-    proofs = RestoreDrill.objects.filter(job=drill.job_id, status=RestoreDrill.Status.PROVEN, losses=[])
-    return proofs.filter(pk__lt=drill.pk).order_by("-id").first()
+    return RestoreDrill.objects.proofs().filter(job=drill.job_id, pk__lt=drill.pk).newest()
 
 
 def compare_rows(before: Mapping[str, int], now: Mapping[str, int], max_shrink_percent: int | None) -> list[Reason]:
@@ -107,13 +106,6 @@ def compare_rows(before: Mapping[str, int], now: Mapping[str, int], max_shrink_p
         for table, rows in before.items()
         if table in now and now[table] * 100 < rows * (100 - max_shrink_percent)
     ]
-
-
-def last_restore(job: ExpectedBackupJob) -> RestoreDrill | None:
-    """Return the last drill that restored the backup, proof or not."""
-    return (
-        RestoreDrill.objects.filter(job=job, status=RestoreDrill.Status.PROVEN).defer("schema").order_by("-id").first()
-    )
 
 
 def may_accept(drill: RestoreDrill) -> bool:
@@ -169,7 +161,7 @@ def plan_next(job: ExpectedBackupJob, now: datetime, *, is_good: bool) -> None:
 def replan(job: ExpectedBackupJob) -> None:
     """Set PLANNED of a job whose `drill_every_days` has changed, without saving it."""
     job.proven_until = proof_end(job)
-    last = RestoreDrill.objects.filter(job=job, finished_at__isnull=False).order_by("-id").first()
+    last = job.drills.filter(finished_at__isnull=False).newest()
     plan_next(job, last.finished_at if last and last.finished_at else timezone.now(), is_good=last is not None)
 
 

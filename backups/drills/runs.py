@@ -100,7 +100,7 @@ def drill_job(job: ExpectedBackupJob, lease: Lease) -> RestoreDrill | None:
     Raises LeaseLost and SandboxUnavailable. If the stored file is not what was verified, another version may have taken
     its place meanwhile.
     """
-    RestoreDrill.objects.filter(status=RestoreDrill.Status.RUNNING).delete()  # of processes that were killed
+    RestoreDrill.objects.running().delete()  # of processes that were killed
     while (entry := BackupEntry.objects.filter(job=job).current()) is not None:
         drill, _is_new = RestoreDrill.objects.update_or_create(
             job=job, status=RestoreDrill.Status.RUNNING, defaults={"entry": entry}

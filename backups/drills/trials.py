@@ -29,7 +29,7 @@ class Trial:
 
 
 def try_query(job: ExpectedBackupJob, query: str) -> Trial:
-    drill = RestoreDrill.objects.filter(job=job).exclude(schema="").order_by("-id").first()
+    drill = job.drills.with_schema().order_by("-id").first()
     if drill is None:
         return Trial(False, _("The query can’t be tried yet: a restore drill must restore the backup first."))
     if not one_at_a_time.acquire(blocking=False):
