@@ -173,8 +173,9 @@ def unproven_databases(now: datetime) -> Iterator[Finding]:
 
 @finding_sources.register
 def unavailable_sandboxes(now: datetime) -> Iterator[Finding]:
-    """Report sandboxes that cannot be used, which says nothing about the backups."""
-    for sandbox in DrillSandbox.objects.order_by("engine"):
+    """Report sandboxes that cannot be used although drills are due, which says nothing about the backups."""
+    waiting = ExpectedBackupJob.objects.watched(now).filter(unavailable_sandbox=OuterRef("pk"), drill_every_days__gt=0)
+    for sandbox in DrillSandbox.objects.filter(Exists(waiting)).order_by("engine"):
         text = _("No restore drills of %(engine)s: the sandbox can’t be used. %(why)s")
         values = {"engine": sandbox, "why": reasons.format_error(sandbox.trouble)}
         yield list_finding(Severity.WARNING, text % values, sandbox.troubled_since, f"sandbox:{sandbox.engine}")

@@ -158,6 +158,10 @@ class ExpectedBackupJob(models.Model):
     damaged_since = models.DateTimeField(null=True, editable=False)
     next_drill_at = models.DateTimeField(_("next restore drill"), default=timezone.now, null=True, editable=False)
     drill_requested_at = models.DateTimeField(null=True, editable=False)
+    # What kept its last drill from running.
+    unavailable_sandbox = models.ForeignKey(
+        "backups.DrillSandbox", models.SET_NULL, related_name="jobs", null=True, editable=False
+    )
     proven_at = models.DateTimeField(_("proven"), null=True, editable=False)
     proven_until = models.DateTimeField(null=True, editable=False)
     proof_lost: Any = models.JSONField(_("why it is not proven"), null=True, editable=False)

@@ -121,7 +121,27 @@ def proof_in_full(job: ExpectedBackupJob) -> SafeString | str:
     else:
         last = next(iter(recent_drills(job)), None)
         why = reasons.format_reasons(last.warnings) if last and last.status == last.Status.UNSUPPORTED else ""
-    return stack_lines(show_proof(job, exact_moment), why)
+    is_waiting = job.unavailable_sandbox is not None and not job.drill_requested_at
+    return stack_lines(show_proof(job, exact_moment), why, describe_sandbox(job) if is_waiting else "")
+
+
+def describe_sandbox(job: ExpectedBackupJob) -> SafeString | str:
+    """Return why the last drill could not run, since when, and what to do."""
+    sandbox = job.unavailable_sandbox
+    if sandbox is None:
+        return ""
+    text = _("No drill has run since %(since)s: the sandbox for %(engine)s can’t be used. %(why)s") % {
+        "since": format_moment(sandbox.troubled_since),
+        "engine": sandbox,
+        "why": reasons.format_error(sandbox.trouble),
+    }
+    is_planned = job.drill_every_days and job.is_watched(timezone.now())
+    way_out = (
+        _('It is tried again every hour. <a href="{}">docs/operations.md</a> says how to set it up.')
+        if is_planned
+        else _('Set it up as <a href="{}">docs/operations.md</a> says, then choose “Restore now”.')
+    )
+    return format_html("{} {}", text, format_html(way_out, reverse("admin:help")))
 
 
 def short_moment(moment: datetime) -> SafeString:

@@ -117,7 +117,7 @@ class DrillAssertion(models.Model):
 
 
 class DrillSandbox(models.Model):
-    """A sandbox that could not be used, until it can."""
+    """A sandbox that could not be used, until it can. `jobs` are those that it could not restore."""
 
     engine = models.CharField(_("engine"), max_length=12, unique=True, choices=ENGINES)
     trouble: Any = models.JSONField(_("problem"), default=dict)

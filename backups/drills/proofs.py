@@ -28,7 +28,10 @@ PLANNED = ("proven_until", "next_drill_at")
 ACCEPTABLE_LOSSES = frozenset({"table_gone", "rows_lost", "more_losses"})
 # False assertions come first, so that what is left out are changes.
 MOST_LOSSES = 10
-PROOF_FIELDS = ("proven_at", "proven_until", "proof_lost", "proof_lost_at", "next_drill_at", "drill_requested_at")
+PROOF_FIELDS = (
+    "proven_at", "proven_until", "proof_lost", "proof_lost_at", "next_drill_at", "drill_requested_at",
+    "unavailable_sandbox",
+)  # fmt: skip
 
 
 def record_outcome(drill: RestoreDrill, outcome: Outcome, lease: Lease) -> bool:
@@ -47,8 +50,8 @@ def record_outcome(drill: RestoreDrill, outcome: Outcome, lease: Lease) -> bool:
         if drill.schema:  # a failed drill may have none
             job.drills.with_schema().update(schema="")
         drill.save(force_update=True)
-        sandbox = MYSQL if outcome.engine == MARIADB else outcome.engine  # DRILL_MYSQL_URL is for both
-        DrillSandbox.objects.filter(engine=sandbox).delete()
+        DrillSandbox.objects.filter(engine=sandbox_engine(outcome.engine)).delete()
+        job.unavailable_sandbox = None
         if drill.is_proof:
             record_proof(job, now)
         elif drill.status != RestoreDrill.Status.UNSUPPORTED:
@@ -187,7 +190,17 @@ def record_unavailable_sandbox(drill: RestoreDrill, error: SandboxUnavailable) -
     """Forget a drill whose sandbox cannot be used, which says nothing about the backup, and try again later."""
     now = timezone.now()
     with transaction.atomic():
-        DrillSandbox.objects.update_or_create(engine=error.engine, defaults={"trouble": error.why})
+        DrillSandbox.objects.filter(jobs=None).delete()  # it is unavailable anew
+        sandbox, _is_new = DrillSandbox.objects.update_or_create(
+            engine=sandbox_engine(error.engine), defaults={"trouble": error.why}
+        )
         RestoreDrill.objects.filter(pk=drill.pk).delete()
-        later = {"next_drill_at": now + RETRY_SANDBOX_AFTER, "drill_requested_at": None}
+        later = {
+            "next_drill_at": now + RETRY_SANDBOX_AFTER, "drill_requested_at": None, "unavailable_sandbox": sandbox,
+        }  # fmt: skip
         ExpectedBackupJob.objects.filter(pk=drill.job_id).update(**later)
+
+
+def sandbox_engine(engine: str) -> str:
+    """Return the engine whose sandbox restores such dumps: DRILL_MYSQL_URL is for MariaDB too."""
+    return MYSQL if engine == MARIADB else engine

@@ -4,7 +4,7 @@ from django.test.utils import CaptureQueriesContext
 
 from backups.drills import runs
 from backups.drills.tests.dumps import sqlite_dump, store
-from backups.models import DrillAssertion, ExpectedBackupJob, RestoreDrill
+from backups.models import DrillAssertion, DrillSandbox, ExpectedBackupJob, RestoreDrill
 from backups.tests.admin_pages import LIST, job_page, listed_databases, post_action_on_page
 from portal.models import AuditEvent
 
@@ -117,6 +117,17 @@ def test_names_in_a_dump_stay_text(admin_client, job) -> None:
 
     for page in (job_page(job), drill_page(drill), DRILLS):
         assert NASTY not in admin_client.get(page).content.decode()
+
+
+@pytest.mark.parametrize(("days", "advice"), [(7, "tried again every hour"), (0, "choose “Restore now”")])
+def test_page_of_a_database_says_why_no_drill_has_run(admin_client, make_job, days, advice) -> None:
+    sandbox = DrillSandbox.objects.create(engine="mysql", trouble={"code": "server_full"})
+    job = make_job("a", unavailable_sandbox=sandbox, drill_every_days=days)
+
+    page = admin_client.get(job_page(job)).content.decode()
+
+    assert "The server has no space left." in page
+    assert advice in page
 
 
 def test_running_drill_shows_its_progress(admin_client, job) -> None:

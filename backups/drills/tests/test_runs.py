@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -24,6 +25,13 @@ HOUR = timedelta(hours=1)
 
 def due_names() -> list[str]:
     return [job.database_name for job in runs.due(timezone.now())]
+
+
+def raising(error: Exception) -> Callable[..., Outcome]:
+    def refuse(*args: Any, **kwargs: Any) -> Outcome:
+        raise error
+
+    return refuse
 
 
 @pytest.fixture
@@ -132,10 +140,7 @@ def test_error_of_ours_puts_the_job_off_and_the_others_are_drilled(make_stored_j
 def test_sandbox_that_is_down_is_a_finding_and_no_failed_proof(make_stored_job, monkeypatch) -> None:
     job = make_stored_job("a")
 
-    def refuse(*args, **kwargs):
-        raise SandboxUnavailable("postgresql", "connection refused")
-
-    monkeypatch.setattr(children, "restore_dump", refuse)
+    monkeypatch.setattr(children, "restore_dump", raising(SandboxUnavailable("postgresql", "connection refused")))
     runs.run_due()
     job.refresh_from_db()
 
@@ -149,6 +154,44 @@ def test_sandbox_that_is_down_is_a_finding_and_no_failed_proof(make_stored_job, 
     runs.run_due()
 
     assert not list(findings.unavailable_sandboxes(timezone.now()))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda job: job.delete(),
+        lambda job: ExpectedBackupJob.objects.update(drill_every_days=0),
+        lambda job: ExpectedBackupJob.objects.update(is_active=False),
+        lambda job: runs.run_due(),
+    ],
+    ids=["deleted", "without drills", "paused", "sandbox removed"],
+)
+def test_unavailable_sandbox_that_no_database_needs_is_no_finding(make_stored_job, monkeypatch, change) -> None:
+    job = make_stored_job("a")
+    monkeypatch.setattr(children, "restore_dump", raising(SandboxUnavailable("mysql", "refused")))
+    runs.run_due()
+    assert list(findings.unavailable_sandboxes(timezone.now()))
+    unsupported = Outcome(engine="mysql", status="UNSUPPORTED")
+    monkeypatch.setattr(children, "restore_dump", lambda *args, **kwargs: unsupported)
+    ExpectedBackupJob.objects.update(next_drill_at=timezone.now())
+
+    change(job)
+
+    assert not list(findings.unavailable_sandboxes(timezone.now()))
+
+
+def test_sandbox_is_unavailable_since_the_first_drill_that_needs_it(make_stored_job, monkeypatch) -> None:
+    past = timezone.now() - HOUR
+    make_stored_job("a", unavailable_sandbox=DrillSandbox.objects.create(engine="mysql", troubled_since=past))
+    make_stored_job("b")
+    DrillSandbox.objects.create(engine="postgresql", troubled_since=past)
+    for engine in ("mysql", "postgresql"):
+        monkeypatch.setattr(children, "restore_dump", raising(SandboxUnavailable(engine, "refused")))
+        ExpectedBackupJob.objects.filter(database_name="b").update(next_drill_at=timezone.now() - HOUR)
+        runs.run_due()
+
+    since = dict(DrillSandbox.objects.values_list("engine", "troubled_since"))
+    assert (since["mysql"] == past, since["postgresql"] > past) == (True, True)
 
 
 def test_drill_of_mariadb_ends_the_problem_of_the_sandbox_that_it_shares_with_mysql(
