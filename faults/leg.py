@@ -24,7 +24,6 @@ SHARED = {
     "CONNECTIVITY_PROBES": "",
     "WEB_WORKERS": "1",
     "QUICK_WORKERS": "2",
-    "SLOW_WORKERS": "1",
 }
 
 

@@ -44,7 +44,7 @@ INVALID = [
     ("SECRET_KEY", "short"), ("TOKEN_PEPPER", "short"), ("DATABASE_URL", "nonsense"), ("DATABASE_URL", "mysql://u:hunter2@h/d"),
     ("DEBUG", "maybe"), ("HTTPS", "2"), ("PORTAL_URL", "vigie.example.org"), ("PORTAL_URL", "https://vigie example"),
     ("DATABASE_URL", "postgresql://"), ("DATABASE_URL", "sqlite://:memory:"), ("TIME_ZONE", "Paris"), ("TRUSTED_PROXIES", "10.0.0.300"),
-    ("WEB_WORKERS", "0"), ("WEB_WORKERS", "many"), ("HEARTBEAT_INTERVAL_SECONDS", "1"), ("EMAIL_URL", "carrier-pigeon://x"),
+    ("WEB_WORKERS", "0"), ("WEB_WORKERS", "many"), ("SLOW_WORKERS", "1"), ("HEARTBEAT_INTERVAL_SECONDS", "1"), ("EMAIL_URL", "carrier-pigeon://x"),
     ("PORTAL_LANGUAGE", "de"), ("ENCRYPTION_KEY", "short"), ("TELEGRAM_API_BASE", "telegram"), ("SECRET_KEY_FILE", "/nowhere"),
 ]  # fmt: skip
 # Starts the portal with each value in a fork of one process, since most of a start goes into importing Django.

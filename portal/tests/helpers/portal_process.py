@@ -28,8 +28,7 @@ from portal.tests.helpers.waiting import PATIENCE, wait_for
 MANAGE = [sys.executable, str(Path(settings.BASE_DIR) / "manage.py")]
 # Seconds of `up --patience`: how long a cluster may take no task before it counts as stalled.
 STALL_SECONDS = 4
-# One worker, so that a test knows which process runs a task.
-SLOW_WORKERS = 1
+SLOW_WORKERS = 1  # by `portal.tests.supervisor.up.settings`
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,6 @@ class Portal:
             "DATABASE_URL": self.database_url,
             "DJANGO_SETTINGS_MODULE": "portal.tests.supervisor.up.settings",
             "WEB_WORKERS": "1",
-            "SLOW_WORKERS": str(SLOW_WORKERS),
         }
         return os.environ | own | self.extra
 
