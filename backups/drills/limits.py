@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import threading
@@ -27,12 +28,19 @@ def limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold rows
 
 
+def free_bytes(folder: str) -> float:
+    """Return the free space of the folder's disk, which is infinite for network stores that report none."""
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize if disk.f_blocks else math.inf
+
+
 @dataclass
 class Limits:
     """The longest time of a drill, and the largest size of its database in bytes. `reached` names the limit.
 
     Without `fixed_bytes`, that is ten times what has been unpacked so far, `unpacked` bytes. The disk of `folder` keeps
-    `reserve` bytes free for the portal.
+    `reserve` bytes free for the portal. So do the disks of `unmeasured`, where a server may write what nobody can
+    measure. They map to the bytes that were free before: what has gone since then counts as the size.
     """
 
     seconds: float
@@ -43,6 +51,7 @@ class Limits:
     started: float = field(default_factory=time.monotonic)
     reached: Reason | None = None
     looked: float = 0.0
+    unmeasured: dict[str, float] = field(default_factory=dict)
 
     @property
     def max_bytes(self) -> int:
@@ -54,12 +63,18 @@ class Limits:
             return True
         if now > self.started + self.seconds:
             self.reached = TIME_IS_UP
-        elif self.folder and now > self.looked + CHECKED_EVERY:
+        elif now > self.looked + CHECKED_EVERY:
             self.looked = now
-            disk = os.statvfs(self.folder)
-            if disk.f_blocks and disk.f_bavail * disk.f_frsize < self.reserve:  # some network stores report none
-                self.reached = SPACE_IS_LOW
+            self.reached = self._find_low_disk()
         return bool(self.reached)
+
+    def _find_low_disk(self) -> Reason | None:
+        """Return the limit that a disk with less than the reserve has reached, if one has."""
+        disks = self.unmeasured | ({self.folder: 0} if self.folder else {})
+        for folder, before in disks.items():
+            if (free := free_bytes(folder)) < self.reserve:
+                return DISK_IS_FULL if before - free > self.max_bytes else SPACE_IS_LOW
+        return None
 
     def note_size(self, size: int) -> None:
         if not self.reached and size > self.max_bytes:

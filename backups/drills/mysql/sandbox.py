@@ -17,7 +17,7 @@ import pymysql
 from pymysql.cursors import SSCursor
 
 from backups.drills import scripts
-from backups.drills.limits import Limits
+from backups.drills.limits import Limits, free_bytes
 from backups.drills.mysql import errors, statements
 from backups.drills.mysql.server import (
     ANSWER_SECONDS,
@@ -85,6 +85,9 @@ class Sandbox:
         self.server.refuse_unsafe(self.reader_name)
         self.cursor = self.writer.cursor(SSCursor)
         self.meter = Meter(self.server, self.name)
+        for folder in self.server.local_folders():
+            with suppress(OSError):
+                self.limits.unmeasured[folder] = free_bytes(folder)
         ((self.max_packet,),) = fetch(self.admin, "SELECT @@max_allowed_packet")
 
     def close(self) -> None:

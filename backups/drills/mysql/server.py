@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import socket
 from collections.abc import Iterable
 from contextlib import closing, suppress
 from typing import Any
@@ -27,6 +28,10 @@ REFUSED_ENGINES = ("CONNECT", "FEDERATED", "MROONGA", "OQGRAPH", "S3", "SPIDER",
 OPEN_TO_ALL = frozenset({"information_schema", "performance_schema"})
 ARIA_PAGE_BYTES = 8192
 MARIADB_TABLESPACES, MYSQL_TABLESPACES = "INNODB_SYS_TABLESPACES", "INNODB_TABLESPACES"
+SESSION_COLUMNS = (
+    "SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = 'information_schema'"
+    " AND TABLE_NAME = 'PROCESSLIST' AND COLUMN_NAME IN ('MEMORY_USED', 'TMP_SPACE_USED')"
+)
 Connection = Any  # PyMySQL has no types
 Rows = list[tuple[Any, ...]]
 
@@ -110,6 +115,12 @@ class Server:
         # MySQL's versions that MariaDB does not follow.
         is_foreign = self.product == MARIADB and not mark and 50700 <= version <= 99999
         return version <= self.number and not is_foreign
+
+    def local_folders(self) -> list[str]:
+        """Return the folders of tables and temporary files of a server on this machine. One elsewhere has none."""
+        ((host, *found),) = fetch(self.admin, "SELECT @@hostname, @@datadir, @@tmpdir, @@innodb_tmpdir")
+        # There may be several for temporary files.
+        return [folder for part in found if part for folder in part.split(":")] if host == socket.gethostname() else []
 
     def account(self, user: str) -> str:
         return f"{quote(user)}@{quote(self.host)}"
@@ -209,25 +220,33 @@ def users_of(name: str) -> tuple[str, str]:
 
 
 class Meter:
-    """Measures the databases of a drill, in bytes, beside the connection that restores."""
+    """Measures what a drill takes on the server, in bytes, beside the connection that restores."""
 
     def __init__(self, server: Server, name: str) -> None:
-        self.admin, self.pattern = server.admin, escape_pattern(name + "_") + "%"
-        self.product, self.parts = server.product, dict[str, int]()
+        self.admin, self.pattern, self.users = (
+            server.admin,
+            escape_pattern(name + "_") + "%",
+            escape_pattern(name) + "%",
+        )
+        self.parts = dict[str, int]()
         table = MARIADB_TABLESPACES if server.product == MARIADB else MYSQL_TABLESPACES
-        self.tablespaces = f"SELECT COALESCE(SUM(FILE_SIZE), 0) FROM information_schema.{table} WHERE NAME LIKE %s"  # noqa: S608
+        self.tablespaces = f"SELECT COALESCE(SUM(FILE_SIZE), 0) FROM information_schema.{table} WHERE NAME"  # noqa: S608
         try:
-            fetch(self.admin, self.tablespaces, "")
+            fetch(self.admin, f"{self.tablespaces} = ''")
         except pymysql.Error:  # it takes the privilege PROCESS
             self.tablespaces = ""
+        # Memory, and since MariaDB 11.5 temporary files and tables. MySQL says neither.
+        self.columns = [name for (name,) in fetch(self.admin, SESSION_COLUMNS)]
+        self.counts_spilled = server.product == MARIADB and "TMP_SPACE_USED" not in self.columns
         # The statement that runs, which the drill counts, and what was found at the last measurement.
         self.statement, self.last, self.written, self.spilled = 0, (0, "", 0), 0, 0
+        self.system, self.undo = 0, 0
         # A table may be locked while it is made. `Server.drop` waits longer.
         fetch(self.admin, "SET SESSION lock_wait_timeout = 1")
 
     def measure(self) -> int:
-        """Return what tables take and statements hold in memory and temporary tables; parts may be of last time."""
-        for part in (self._measure_tablespaces, self._measure_others, self._measure_memory, self._measure_spilled):
+        """Return what tables take, and statements in memory and shared files; parts may be of last time."""
+        for part in (self._measure_tablespaces, self._measure_others, self._measure_sessions, self._measure_shared):
             with suppress(pymysql.Error, OSError):
                 self.parts[part.__name__] = part()
         return sum(self.parts.values())
@@ -236,43 +255,52 @@ class Meter:
         return self._measure_tablespaces() + self._measure_others()
 
     def _measure_tablespaces(self) -> int:
-        return int(fetch(self.admin, self.tablespaces, self.pattern)[0][0]) if self.tablespaces else 0
+        return self._fetch_sum(f"{self.tablespaces} LIKE %s", self.pattern) if self.tablespaces else 0
 
     def _measure_others(self) -> int:
         """Return the size of the tables that have no tablespaces, as the server estimates it."""
         sums = "SELECT COALESCE(SUM(DATA_LENGTH + INDEX_LENGTH), 0) FROM information_schema.TABLES"
         sums += " WHERE TABLE_SCHEMA LIKE %s AND TABLE_TYPE <> 'VIEW'"
         sums += " AND ENGINE <> 'InnoDB'" if self.tablespaces else ""
-        return int(fetch(self.admin, sums, self.pattern)[0][0])
+        return self._fetch_sum(sums, self.pattern)
 
-    def _measure_memory(self) -> int:
-        """Return the bytes of memory of the drill's sessions, which MariaDB knows."""
-        if self.product != MARIADB:
+    def _measure_sessions(self) -> int:
+        """Return the bytes that the drill's sessions hold, as far as the server says."""
+        if not self.columns:
             return 0
-        used = "SELECT COALESCE(SUM(MEMORY_USED), 0) FROM information_schema.PROCESSLIST WHERE USER LIKE %s"
-        return int(fetch(self.admin, used, self.pattern.removesuffix("\\_%") + "%")[0][0])
+        used = f"SELECT COALESCE(SUM({' + '.join(self.columns)}), 0) FROM information_schema.PROCESSLIST"  # noqa: S608
+        return self._fetch_sum(f"{used} WHERE USER LIKE %s", self.users)
 
-    def _measure_spilled(self) -> int:
-        """Return the bytes that MariaDB has written to temporary tables of the statement that runs.
+    def _measure_shared(self) -> int:
+        """Return what the drill has added to files of all users.
 
-        The server counts them for all users together, so those written while somebody else is connected are left out.
-        Without PROCESS nobody else would be seen.
+        These are the undo logs in tablespaces of the system, and the temporary tables that MariaDB has written for the
+        statement that runs. The server doesn't say whose growth it is, so what grows while somebody else is connected
+        is left out. Without PROCESS nobody else would be seen.
         """
-        if self.product != MARIADB or not self.tablespaces:
+        if not self.tablespaces:
             return 0
         statement = self.statement
         variables = "SHOW GLOBAL STATUS WHERE Variable_name IN ('Aria_pagecache_writes', 'Connections')"
         found: dict[str, str] = dict(fetch(self.admin, variables))
+        system = self._fetch_sum(f"{self.tablespaces} NOT LIKE %s", "%/%")
         sessions = "SELECT COUNT(*) FROM information_schema.PROCESSLIST"
         sessions += " WHERE USER NOT LIKE %s AND ID <> CONNECTION_ID() AND COMMAND <> 'Daemon'"
-        ((others,),) = fetch(self.admin, sessions, self.pattern.removesuffix("\\_%") + "%")
-        now, written = (statement, found["Connections"], others), int(found["Aria_pagecache_writes"]) * ARIA_PAGE_BYTES
+        others = self._fetch_sum(sessions, self.users)
+        written = int(found["Aria_pagecache_writes"]) * ARIA_PAGE_BYTES if self.counts_spilled else 0
+        now = (statement, found["Connections"], others)
+        is_alone = now[1:] == self.last[1:] and not others
+        if is_alone:
+            self.undo += system - self.system
         if statement != self.last[0]:
             self.spilled = 0
-        elif now == self.last and not others:
+        elif is_alone:
             self.spilled += written - self.written
-        self.last, self.written = now, written
-        return self.spilled
+        self.last, self.written, self.system = now, written, system
+        return self.undo + self.spilled
+
+    def _fetch_sum(self, query: str, value: str) -> int:
+        return int(fetch(self.admin, query, value)[0][0])
 
 
 def to_numbers(version: str) -> list[int]:

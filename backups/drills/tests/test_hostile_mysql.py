@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from itertools import chain, repeat
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from backups.drills import child
-from backups.drills.limits import DISK_IS_FULL, TIME_IS_UP
-from backups.drills.mysql import sandbox
-from backups.drills.outcomes import FAILED, PROVEN, UNSUPPORTED, Outcome
+from backups.drills.limits import DISK_IS_FULL, SPACE_IS_LOW, TIME_IS_UP
+from backups.drills.mysql import sandbox, server
+from backups.drills.outcomes import FAILED, PROVEN, UNSUPPORTED, Outcome, SandboxUnavailable
 from backups.drills.tests.mysql_factories import TABLE, ask, leftovers, make_dump
 from backups.reasons import format_error
 
 pytestmark = [pytest.mark.slow, pytest.mark.one_database("drills have a server of their own")]
+MIB = 1024 * 1024
 NOT_RUN = "{}: not run in a sandbox"
 DENIED = "command denied to user"
 USERS, SERVER = ({"code": "users_left_out"},), ({"code": "server_left_out"},)
@@ -236,6 +241,17 @@ FILLING: dict[str, str] = {
     "temporary table": "SELECT DISTINCT REPEAT(seq, 99) FROM seq_1_to_100000000;",
     "recursion": "SET max_recursive_iterations = 4294967295; WITH RECURSIVE r AS (SELECT 1 i, REPEAT('x', 9000) x UNION ALL"
     " SELECT i + 1, x FROM r) SELECT COUNT(*) FROM r;",
+    "undo log": "START TRANSACTION; INSERT INTO a SELECT seq + 9, REPEAT('x', 5000) FROM seq_1_to_2000;"
+    + "UPDATE a SET name = REVERSE(CONCAT(name, 'z'));" * 999,
+}
+# The server has no size of these: of files that are being written, of those to sort with, and of copies of tables.
+UNMEASURED: dict[str, str] = {
+    "sort": "SELECT seq, REPEAT('x', 200) FROM seq_1_to_100000000 ORDER BY SHA1(seq);",
+    "distinct": "SELECT COUNT(DISTINCT SHA1(seq)) FROM seq_1_to_100000000;",
+    "table of MyISAM": "CREATE TABLE b (t text) ENGINE=MyISAM; INSERT INTO b SELECT REPEAT('x', 9) FROM seq_1_to_1000000000;",
+    "table of CSV": "CREATE TABLE b (t text NOT NULL) ENGINE=CSV; INSERT INTO b SELECT 'x' FROM seq_1_to_1000000000;",
+    "copy of a table": "CREATE TABLE b (i int) ENGINE=MyISAM; INSERT INTO b SELECT seq FROM seq_1_to_10000;"
+    "ALTER TABLE b ADD j text AS (SHA2(REPEAT(i, 99999), 512)) STORED;",
 }
 
 
@@ -252,11 +268,17 @@ def victim(mariadb: str) -> Iterator[str]:
 def drill(victim: str, tmp_path: Path) -> Callable[..., Outcome]:
     """Restore statements in this process."""
 
-    def drill(statements: str, *, seconds: float = 60, max_bytes: int = 0, url: str = victim) -> Outcome:
+    def drill(statements: str, *, seconds: float = 60, max_bytes: int = 0, reserve: int = 0) -> Outcome:
         path = tmp_path / "dump.sql"
         path.write_bytes(make_dump(TABLE + statements.encode()))
         task: dict[str, Any] = {"name": path.name, "kind": None, "folder": "", "assertions": []}
-        task |= {"seconds": seconds, "max_bytes": max_bytes, "reserve": 0, "postgres_url": "", "mysql_url": url}
+        task |= {
+            "seconds": seconds,
+            "max_bytes": max_bytes,
+            "reserve": reserve,
+            "postgres_url": "",
+            "mysql_url": victim,
+        }
         return child.drill(task | {"descriptor": os.open(path, os.O_RDONLY)})
 
     return drill
@@ -310,10 +332,51 @@ def test_endless_statement_ends_at_the_time_limit(drill: Any, victim: str, name:
 
 @pytest.mark.parametrize("name", FILLING)
 def test_statement_that_fills_the_disk_ends_at_the_limit(drill: Any, victim: str, name: str) -> None:
-    outcome = drill(FILLING[name], max_bytes=64 * 1024 * 1024)
+    outcome = drill(FILLING[name], max_bytes=64 * MIB)
     assert (outcome.status, outcome.errors) == (FAILED, [{"line": None, **DISK_IS_FULL}])
     assert leftovers(victim) == []
     assert drill("").status == PROVEN
+
+
+@pytest.fixture
+def nearly_full(victim: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Have the disk of the server's folders lose some megabytes after the first look, so that few are left."""
+
+    def nearly_full(lost: int) -> None:
+        folders = ask(victim, "SELECT @@datadir UNION SELECT @@tmpdir")
+        free = {folder: chain([100 + lost], repeat(100)) for (folder,) in folders}
+        monkeypatch.setattr(
+            os, "statvfs", lambda folder: SimpleNamespace(f_blocks=1, f_frsize=MIB, f_bavail=next(free[folder]))
+        )
+
+    return nearly_full
+
+
+@pytest.mark.parametrize("name", UNMEASURED)
+def test_statement_of_unknown_size_ends_at_the_reserve_of_a_disk_of_this_machine(
+    drill: Any, victim: str, nearly_full: Any, name: str
+) -> None:
+    nearly_full(65)
+    outcome = drill(UNMEASURED[name], max_bytes=64 * MIB, reserve=101 * MIB)
+    assert (outcome.status, outcome.errors) == (FAILED, [{"line": None, **DISK_IS_FULL}])
+    assert leftovers(victim) == []
+
+
+def test_disk_that_others_fill_is_no_fault_of_the_dump(drill: Any, victim: str, nearly_full: Any) -> None:
+    nearly_full(63)
+    with pytest.raises(SandboxUnavailable) as error:
+        drill(UNMEASURED["sort"], max_bytes=64 * MIB, reserve=101 * MIB)
+    assert error.value.why == SPACE_IS_LOW
+    assert leftovers(victim) == []
+
+
+def test_server_elsewhere_has_no_disk_on_this_machine(victim: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(server.connect(server.parse_url(victim))) as admin:
+        found = server.Server(victim, admin)
+        assert all(Path(folder).is_dir() for folder in found.local_folders())
+        assert len(found.local_folders()) == 2
+        monkeypatch.setattr(socket, "gethostname", lambda: "elsewhere")
+        assert found.local_folders() == []
 
 
 def test_million_empty_statements_are_nothing(drill: Any) -> None:

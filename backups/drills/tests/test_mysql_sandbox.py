@@ -176,20 +176,20 @@ def test_temporary_tables_of_others_and_of_ended_statements_are_not_counted(mari
         opened.meter.measure()
         ask(mariadb, spilling.format("mysql."))
         opened.meter.measure()
-        assert opened.meter.parts["_measure_spilled"] == 0
+        assert opened.meter.parts["_measure_shared"] == 0
         with closing(server.connect(server.parse_url(mariadb))) as other:
             opened.meter.measure()
             server.fetch(other, spilling.format("mysql."))
             opened.meter.measure()
-        assert opened.meter.parts["_measure_spilled"] == 0
+        assert opened.meter.parts["_measure_shared"] == 0
         wait_for("the drill is alone", lambda: opened.meter.measure() >= 0 and opened.meter.last[2] == 0)
         opened.cursor.execute(spilling.format(""))
         opened.cursor.fetchall()
         opened.meter.measure()
-        assert opened.meter.parts["_measure_spilled"] > 1_000_000
+        assert opened.meter.parts["_measure_shared"] > 1_000_000
         opened.send(b"DO 1")
         opened.meter.measure()
-        assert opened.meter.parts["_measure_spilled"] == 0
+        assert opened.meter.parts["_measure_shared"] == 0
 
 
 def test_living_drill_is_not_swept(mariadb: str) -> None:
