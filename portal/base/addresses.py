@@ -62,7 +62,10 @@ def client_address(peer: str, forwarded_for: str) -> str:
 
 
 class ClientAddressMiddleware(MiddlewareMixin):
-    """Puts the client's address into REMOTE_ADDR and, where a trusted proxy says so, https into the scheme."""
+    """Puts the client's address into REMOTE_ADDR and, where a trusted proxy says so, https into the scheme.
+
+    `untrusted_proxy` of the request is the address of a peer that forwards without being trusted.
+    """
 
     def process_request(self, request: HttpRequest) -> None:
         peer = request.META.get("REMOTE_ADDR", "")
@@ -70,6 +73,8 @@ class ClientAddressMiddleware(MiddlewareMixin):
             request.META["REMOTE_ADDR"] = client_address(peer, request.META.get("HTTP_X_FORWARDED_FOR", ""))
             if request.META.get("HTTP_X_FORWARDED_PROTO") == "https":
                 request.META["wsgi.url_scheme"] = "https"
+        elif "HTTP_X_FORWARDED_FOR" in request.META or "HTTP_X_FORWARDED_PROTO" in request.META:
+            request.untrusted_proxy = peer  # type: ignore[attr-defined]
 
 
 def is_this_machine(host: str) -> bool:

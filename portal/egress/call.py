@@ -4,12 +4,13 @@ import time
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from http.client import HTTPException, HTTPMessage
 from urllib.parse import urldefrag, urlsplit
 
 from portal.egress import guard, lookup
 from portal.egress.connection import CHUNK, Answer, Wire, connect, send_request
-from portal.egress.tls import shared_context, start_tls
+from portal.egress.tls import LATEST_EXPIRY, certificate_end, shared_context, start_tls
 from portal.egress.urls import ascii_host, clean_url, url_port
 
 
@@ -66,6 +67,19 @@ def fetch(
     with closing(connection):
         answer = send_request(Wire(connection, deadline), method, parts, headers, body)
         return Reply(answer.status, answer.reason, answer.headers, read_partial_body(answer, limit))
+
+
+def find_certificate_end(url: str, seconds: float) -> datetime:
+    """Return the earliest end in the chain that the server of the https URL sends; private addresses are allowed.
+
+    Raises ValueError for an address that is none, AddressRefused, and OSError, of which ssl.SSLError is one.
+    """
+    parts = urlsplit(clean_url(url))
+    deadline, host = time.monotonic() + seconds, ascii_host(parts)
+    addresses = allowed_addresses(host, deadline, True, lookup.system_resolver)
+    plain = connect(addresses, url_port(parts), deadline)
+    with closing(start_tls(plain, shared_context(), host.rstrip("."), deadline)) as secure:
+        return certificate_end(secure) or LATEST_EXPIRY
 
 
 def read_partial_body(answer: Answer, limit: int) -> bytes:

@@ -54,6 +54,15 @@ CONNECTION_ENDED: Reason = {"code": "connection_ended"}
 SERVER_ENDED: Reason = {"code": "server_ended"}
 
 
+def describe_administrator(url: str) -> str:
+    """Connect as the administrator, and return product and version of the server. Raises SandboxUnavailable."""
+    try:
+        with closing(connect(parse_url(url), read_timeout=ANSWER_SECONDS)) as admin:
+            return Server(url, admin).label
+    except (pymysql.Error, OSError) as error:
+        raise SandboxUnavailable(MYSQL, errors.describe_refusal(error)) from None
+
+
 class Sandbox:
     """The databases of one drill. `databases` maps their names in the dump to those on the server."""
 

@@ -2,10 +2,12 @@
 
 import re
 import smtplib
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.mail import EmailMultiAlternatives
+from django.core.mail import EmailMultiAlternatives, get_connection
 from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
 
@@ -23,20 +25,35 @@ def send(channel: NotificationChannel, outgoing: RenderedMessage) -> str:
     """Send and return the address. Raises DeliveryError."""
     if settings.EMAIL_BACKEND == DUMMY_EMAIL_BACKEND:
         raise DeliveryError(_("No mail can be sent: EMAIL_URL is not set."), permanent=True)
+    with refusals_of_server():
+        try:
+            build_mail(outgoing).send()
+        except smtplib.SMTPRecipientsRefused as error:
+            code, words = next(iter(error.recipients.values()), (0, b""))
+            raise build_refusal(code, words, only_this=refuses_address(channel, code, decode_reply(words))) from None
+        except smtplib.SMTPDataError as error:
+            raise build_refusal(error.smtp_code, error.smtp_error, only_this=refuses_message(error)) from None
+    return outgoing.address
+
+
+def try_server(seconds: float) -> None:
+    """Connect to the server, greet it and log in, without sending. Raises DeliveryError."""
+    mailer = get_connection(timeout=seconds)
+    with refusals_of_server(), closing(mailer):
+        mailer.open()
+
+
+@contextmanager
+def refusals_of_server() -> Iterator[None]:
+    """Raise DeliveryError for an error of the connection or the server."""
     try:
-        build_mail(outgoing).send()
-    except smtplib.SMTPRecipientsRefused as error:
-        code, words = next(iter(error.recipients.values()), (0, b""))
-        raise build_refusal(code, words, only_this=refuses_address(channel, code, decode_reply(words))) from None
-    except smtplib.SMTPDataError as error:
-        raise build_refusal(error.smtp_code, error.smtp_error, only_this=refuses_message(error)) from None
+        yield
     except smtplib.SMTPResponseException as error:
         raise build_refusal(error.smtp_code, error.smtp_error) from None
     except (smtplib.SMTPException, OSError) as error:
         text = _("The connection to the mail server failed: %(error)s.") % {"error": type(error).__name__}
         # It offers no login or no TLS, and EMAIL_URL asks for it.
         raise DeliveryError(text, permanent=isinstance(error, smtplib.SMTPNotSupportedError)) from None
-    return outgoing.address
 
 
 def refuses_address(channel: NotificationChannel, code: int, words: str) -> bool:

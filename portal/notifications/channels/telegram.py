@@ -121,6 +121,16 @@ def format_text(outgoing: RenderedMessage, with_markup: bool) -> str:
     return "\n\n".join(parts)
 
 
+def find_bot(token: str) -> str:
+    """Return the bot's username. Raises DeliveryError."""
+    answer = call_method(token, "getMe", {})
+    reply = parse_reply(answer, token)
+    if not reply.ok:
+        raise reply.error()
+    bot = answer.json().get("result")
+    return str(bot.get("username", ""))[:LONGEST_NAME] if isinstance(bot, dict) else ""
+
+
 @dataclass(frozen=True)
 class Chat:
     """A chat in which the bot was written to, or a topic of one. `id` is what a channel takes as its recipient."""
