@@ -9,6 +9,8 @@ import django
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
 
+from portal.status.doctor.report import report_bad_settings
+
 
 def main() -> None:
     os.umask(0o077)
@@ -22,6 +24,8 @@ def main() -> None:
         gc.enable()
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
+        if sys.argv[1:2] == ["doctor"]:
+            sys.exit(report_bad_settings(error, is_json="--json" in sys.argv))
         sys.exit(f"vigie: {error}")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Tags, Warning, register
+from django.utils.translation import gettext as _
 
 from portal.base.addresses import is_this_machine
 from portal.base.private_files import exposed_paths, has_foreign_deposits
@@ -17,14 +18,18 @@ def check_private_files(app_configs: Sequence[AppConfig] | None, **options: Any)
     exposed = exposed_paths()
     if not exposed:
         return []
-    more = f" and {len(exposed) - 1} more" if len(exposed) > 1 else ""
-    hint = f"Run `manage.py prepare` as their owner, or `chmod go= {shlex.join(map(str, exposed[:5]))}`."
+    words = {"path": exposed[0], "count": len(exposed) - 1, "paths": shlex.join(map(str, exposed[:5]))}
+    text = _("Other users of this machine may enter or read %(path)s.")
+    if len(exposed) > 1:
+        text = _("Other users of this machine may enter or read %(path)s and %(count)d more.")
+    hint = _("Run “manage.py prepare” as their owner, or “chmod go= %(paths)s”.")
     if has_foreign_deposits():
-        hint = (
-            f"Other users deposit in {settings.DEPOSITS_ROOT}. Name a DEPOSITS_ROOT outside the data directory, "
-            "move the deposits there, and run `manage.py prepare`."
+        words["root"] = settings.DEPOSITS_ROOT
+        hint = _(
+            "Other users upload to %(root)s. Set DEPOSITS_ROOT to a folder outside the data directory, "
+            "move the uploads there, and run “manage.py prepare”."
         )
-    return [Warning(f"Other users of this machine may enter or read {exposed[0]}{more}.", hint=hint, id="vigie.W001")]
+    return [Warning(text % words, hint=hint % words, id="vigie.W001")]
 
 
 @register(Tags.security, deploy=True)
@@ -35,8 +40,9 @@ def check_https(app_configs: Sequence[AppConfig] | None, **options: Any) -> list
         return []
     return [
         Warning(
-            f"HTTPS is off, and the portal answers to {reached[0]}: passwords and sessions travel unencrypted.",
-            hint="Put a proxy that speaks TLS in front of the portal and set HTTPS=1 and TRUSTED_PROXIES.",
+            _("HTTPS is off, and the portal answers to %(host)s: passwords and sessions travel unencrypted.")
+            % {"host": reached[0]},
+            hint=_("Put a proxy that speaks TLS in front of the portal and set HTTPS=1 and TRUSTED_PROXIES."),
             id="vigie.W002",
         )
     ]

@@ -9,6 +9,7 @@ Item = TypeVar("Item")
 # Each app may have any of these modules. Importing it registers what it provides.
 CONVENTIONS = {
     "approval": "agents.approval: backups that make an application's next enrolment need approval",
+    "doctor": "portal.status.doctor.registry: checks of `manage.py doctor` and the page System",
     "findings": "portal.base.findings: what needs an operator's attention",
     "metrics": "portal.status.metrics: Prometheus metrics",
     "panels": "portal.desk.panels: tiles of the landing page and sections of a machine's page",

@@ -6,7 +6,7 @@ then, and other databases need none.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.contrib import admin
@@ -14,9 +14,11 @@ from django.core.cache import cache
 from django.core.checks import CheckMessage, Tags, Warning, register
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
 from django.db.models import Model
+from django.utils.translation import gettext as _
 
 from portal.base.locks import held_in_database
 from portal.base.lookups import FRAGMENT
+from portal.status.doctor.registry import CheckResult, Group, Needs, doctor_check, passed, warning
 
 # Whether the extension is installed, and whether this role may install it.
 EXTENSION = """
@@ -114,9 +116,28 @@ def check_trigram_extension(databases: Sequence[str] | None = None, **options: A
         return []
     return [
         Warning(
-            "Searches of large lists read only their newest rows: PostgreSQL's extension pg_trgm is missing.",
-            hint="Install it (Debian: postgresql-contrib), run `CREATE EXTENSION pg_trgm` in the portal's database "
-            "as its owner or a superuser, then `manage.py migrate`.",
+            _("Searches of large lists read only their newest rows: PostgreSQL’s extension pg_trgm is missing."),
+            hint=_(
+                "Install it (Debian: postgresql-contrib), run “CREATE EXTENSION pg_trgm” in the portal’s database "
+                "as its owner or a superuser, then “manage.py migrate”."
+            ),
             id="vigie.W003",
         )
     ]
+
+
+@doctor_check("search", Group.DATABASE, needs=Needs.TABLES)
+def check_search() -> Iterator[CheckResult]:
+    """Check whether lists of large tables are searched as a whole."""
+    if connections[DEFAULT_DB_ALIAS].vendor != "postgresql":
+        yield passed(_("Searches of large lists read their newest rows: SQLite has no trigram indexes."))
+        return
+    for message in check_trigram_extension([DEFAULT_DB_ALIAS]):
+        yield warning(str(message.msg), str(message.hint))
+        return
+    missing = [name for name, is_valid in index_states(DEFAULT_DB_ALIAS).items() if not is_valid]
+    if missing:
+        text = _("Searches of large lists read only their newest rows: the index %(name)s is missing or invalid.")
+        yield warning(text % {"name": missing[0]}, _("Run “manage.py migrate”."))
+    else:
+        yield passed(_("Trigram indexes find every row"))

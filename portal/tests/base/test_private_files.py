@@ -75,7 +75,7 @@ def test_data_directory_stays_passable_while_others_deposit_below_it(data, bits)
     assert (mode(data), mode(folder), mode(data / "reports")) == (0o711, bits, 0o700)
     (message,) = [each for each in run_checks() if each.id == "vigie.W001"]
     assert str(message.msg) == f"Other users of this machine may enter or read {data}."
-    assert "DEPOSITS_ROOT outside" in str(message.hint)
+    assert "Set DEPOSITS_ROOT" in str(message.hint)
     private_files.settings.DEPOSITS_ROOT = data.parent / "elsewhere"
     close_private_paths()
     assert found_by_check() == []

@@ -1,0 +1,1 @@
+"""Checks of the installation for `manage.py doctor` and the page *System*."""
