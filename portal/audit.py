@@ -85,6 +85,7 @@ EVENT_TEXTS: dict[str, str | Promise] = {
     "token.issued": gettext_lazy("Issued"),
     "token.revoked": gettext_lazy("Revoked"),
     "operator.created": gettext_lazy("First operator created"),
+    "system.checked": gettext_lazy("Connections checked"),
     "user.logged_in": gettext_lazy("Signed in"),
     "user.logged_out": gettext_lazy("Signed out"),
     "user.sessions_ended": gettext_lazy("Sessions ended"),

@@ -254,6 +254,7 @@ class Heartbeat(models.Model):
         db_table = "portal_beat"
         verbose_name = _("component")
         verbose_name_plural = _("components")
+        permissions = [("diagnose_system", _("Can view and check the status of the system"))]
 
     def __str__(self) -> str:
         return self.component

@@ -1,5 +1,6 @@
 """The admin pages of the portal's own models, and the base classes of every app's admin."""
 
 from portal.admin import jobs, notifications, outbox, privacy, search, tokens, trail, users
+from portal.desk import system
 
-__all__ = ["jobs", "notifications", "outbox", "privacy", "search", "tokens", "trail", "users"]
+__all__ = ["jobs", "notifications", "outbox", "privacy", "search", "system", "tokens", "trail", "users"]

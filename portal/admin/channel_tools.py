@@ -3,20 +3,18 @@
 Both answer the page's script with JSON, and store nothing but their event in the audit log.
 """
 
-from datetime import timedelta
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
 from django.urls import path
-from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
 from portal import audit
 from portal.admin.base import SettingsAdmin
 from portal.base.encryption import Unreadable
-from portal.models import AuditEvent, NotificationChannel
+from portal.desk.call_limits import TOO_MANY, count_calls_left
+from portal.models import NotificationChannel
 from portal.notifications.channels.base import DeliveryError
 from portal.notifications.channels.telegram import find_chats
 from portal.notifications.configuration import secret_of
@@ -24,9 +22,6 @@ from portal.notifications.forms import ChannelForm
 from portal.notifications.selftest import SelfTestResult, try_settings
 from portal.notifications.states import audit_subject
 
-# Each calls another server, so a user makes only so many.
-CALLS_PER_MINUTE = 10
-TOO_MANY = gettext_lazy("Too many tests. Wait a minute, then try again.")
 TESTED, CHATS_LISTED = "channel.tested", "channel.chats_listed"
 
 
@@ -46,9 +41,7 @@ def record_test(channel: NotificationChannel, results: list[SelfTestResult], req
 
 def calls_left(request: HttpRequest) -> int:
     """Return how many calls the user may make now; tests of saved channels count too."""
-    since = timezone.now() - timedelta(minutes=1)
-    calls = AuditEvent.objects.filter(action__in=(TESTED, CHATS_LISTED), actor=audit.request_actor(request))
-    return max(0, CALLS_PER_MINUTE - calls.filter(at__gt=since).count())
+    return count_calls_left(request, TESTED, CHATS_LISTED)
 
 
 def test_form(form: ChannelForm, request: HttpRequest) -> dict[str, Any]:

@@ -16,12 +16,13 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from portal import audit
-from portal.admin.channel_tools import TOO_MANY, ChannelTools, calls_left, describe_result, record_test
+from portal.admin.channel_tools import ChannelTools, calls_left, describe_result, record_test
 from portal.admin.confirm import Confirmation, confirm_first
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, exact_moment, moment_column
 from portal.admin.filters import ChoiceFilter, FieldFilter
 from portal.admin.searching import search_by
 from portal.base.words import EMPTY_VALUE
+from portal.desk.call_limits import TOO_MANY
 from portal.desk.history import history_section
 from portal.desk.panels import Section
 from portal.models import ChannelState, NotificationChannel, OutboxMessage

@@ -3,12 +3,10 @@
 Every step is a POST, so that no URL and no log names the subject.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -21,7 +19,7 @@ from portal import audit
 from portal.base.encryption import encrypt
 from portal.desk.exports import StreamedResponse, attachment_headers
 from portal.desk.panels import Section
-from portal.desk.site import Page, VigieAdminSite
+from portal.desk.site import Page, VigieAdminSite, only_for
 from portal.privacy import Subject, erasing
 from portal.privacy.exporting import export_chunks
 from portal.privacy.overview import MAX_COUNTED, HeldData, overview
@@ -181,15 +179,6 @@ def subject_page(request: HttpRequest, template: str, context: dict[str, Any]) -
 
 def redirect_back() -> HttpResponseRedirect:
     return HttpResponseRedirect(reverse("admin:people"))
-
-
-def only_for(permission: str, view: Callable[[HttpRequest], HttpResponseBase]) -> Any:
-    def checked(request: HttpRequest) -> HttpResponseBase:
-        if not request.user.has_perm(permission):
-            raise PermissionDenied
-        return view(request)
-
-    return admin.site.admin_view(checked)
 
 
 VigieAdminSite.pages.append(

@@ -9,10 +9,11 @@ from allauth.account import views as account_views
 from allauth.account.utils import get_next_redirect_url
 from django.apps import apps as apps_registry
 from django.conf import settings
+from django.contrib import admin
 from django.contrib.admin import AdminSite
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
@@ -49,6 +50,7 @@ class Page:
     url_name: str
     permission: str
     urls: Callable[[], list[Any]]
+    menu_group: str = ""
 
 
 class VigieAdminSite(AdminSite):
@@ -99,7 +101,7 @@ class VigieAdminSite(AdminSite):
 
     def declared(self, entry: dict[str, Any], name: str, default: Any) -> Any:
         """Return what the admin behind a menu entry declares."""
-        return getattr(self._registry[entry["model"]], name, default) if "model" in entry else default
+        return getattr(self._registry[entry["model"]], name, default) if "model" in entry else entry.get(name, default)
 
     def menu_order(self, entry: dict[str, Any]) -> int:
         order: int = self.declared(entry, "menu_order", LAST)
@@ -176,9 +178,21 @@ def app_order(app: dict[str, Any]) -> tuple[int, str]:
 
 
 def menu_entry(page: Page) -> dict[str, Any]:
-    """Return the entry that Django's menu template expects of a model."""
+    """Return the entry that the menu's template expects of a model."""
     url = reverse(f"admin:{page.url_name}")
-    return {"name": page.name, "object_name": page.url_name, "admin_url": url, "add_url": None, "perms": {}}
+    own = {"name": page.name, "object_name": page.url_name, "admin_url": url, "menu_group": page.menu_group}
+    return own | {"add_url": None, "perms": {}}
+
+
+def only_for(permission: str, view: Callable[[HttpRequest], HttpResponseBase]) -> Any:
+    """Return the view of a page, which only users with the permission may open."""
+
+    def checked(request: HttpRequest) -> HttpResponseBase:
+        if not request.user.has_perm(permission):
+            raise PermissionDenied
+        return view(request)
+
+    return admin.site.admin_view(checked)
 
 
 def findings_for(request: HttpRequest, now: datetime) -> list[Finding]:

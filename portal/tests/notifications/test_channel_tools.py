@@ -4,8 +4,8 @@ import pytest
 from django.contrib.auth.models import Group, User
 
 from portal.access.roles import VIEWER, synchronise_roles
-from portal.admin.channel_tools import CALLS_PER_MINUTE
 from portal.base.encryption import encrypt
+from portal.desk.call_limits import CALLS_PER_MINUTE
 from portal.models import AuditEvent, ChannelState, NotificationChannel
 from portal.tests.helpers.receiver import TOKEN, Receiver, refusal
 
