@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from backups import reasons
 from backups.admin import display, drill_display
@@ -107,7 +107,11 @@ class RestoreDrillAdmin(ReadOnlyAdmin):
                 request, _("Changes accepted. Later drills are compared with this one."), messages.SUCCESS
             )
         else:
-            self.message_user(request, _("No changes needed."), messages.WARNING)
+            text = _(
+                "Nothing was accepted: only the latest drill of a database can be, if it restored the backup with fewer"
+                " tables or rows than before and without a failed assertion."
+            )
+            self.message_user(request, text, messages.WARNING)
 
     @admin.display(description=gettext_lazy("backup"))
     def backup(self, drill: RestoreDrill) -> SafeString:
@@ -126,7 +130,10 @@ def problem_sections(drill: RestoreDrill) -> list[Section]:
     """Return the errors and warnings of a drill, each only if there is one."""
     found = []
     if drill.errors:
-        omitted = _("%(count)s further errors are not shown.") % {"count": format_count(drill.errors_omitted)}
+        text = ngettext(
+            "%(count)s further error is not shown.", "%(count)s further errors are not shown.", drill.errors_omitted
+        )
+        omitted = text % {"count": format_count(drill.errors_omitted)}
         rows = [[error["line"] or EMPTY_VALUE, reasons.format_error(error)] for error in drill.errors]
         note = omitted if drill.errors_omitted else ""
         found.append(Section(_("Errors"), [_("Line"), _("Message")], rows, note=note))
@@ -151,7 +158,9 @@ def rows_section(drill: RestoreDrill) -> Section:
         [format_html("<code>{}</code>", name), *(format_rows(counts.get(name)) for counts in (drill.rows, earlier))]
         for name in names[:SHOWN_TABLES]
     ]
-    note = _("Further tables are not shown.") if len(names) > SHOWN_TABLES else ""
+    hidden = len(names) - SHOWN_TABLES
+    text = ngettext("%(count)s further table is not shown.", "%(count)s further tables are not shown.", hidden)
+    note = text % {"count": format_count(hidden)} if hidden > 0 else ""
     return Section(
         _("Tables"), [_("Table"), _("Rows"), _("Rows at the last proof")], rows, empty=_("No tables."), note=note
     )

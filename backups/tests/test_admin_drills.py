@@ -2,6 +2,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from backups.admin import drills
 from backups.drills import runs
 from backups.drills.tests.dumps import sqlite_dump, store
 from backups.models import DrillAssertion, DrillSandbox, ExpectedBackupJob, RestoreDrill
@@ -75,6 +76,23 @@ def test_accepted_changes_are_proof(admin_client, lost_job) -> None:
     drill.refresh_from_db()
     assert (lost_job.proof_lost, drill.is_proof) == (None, True)
     assert AuditEvent.objects.get(action="backups.changes_accepted").before == {"losses": ["rows_lost"]}
+
+
+def test_drill_without_changes_has_nothing_to_accept(admin_client, drilled_job) -> None:
+    drill = RestoreDrill.objects.get()
+
+    page = admin_client.post(DRILLS, {"action": "accept_changes", "_selected_action": drill.pk}, follow=True)
+
+    assert [str(message)[:20] for message in page.context["messages"]] == ["Nothing was accepted"]
+
+
+def test_tables_beyond_the_limit_are_counted(admin_client, job, monkeypatch) -> None:
+    monkeypatch.setattr(drills, "SHOWN_TABLES", 1)
+    drill = RestoreDrill.objects.create(job=job, entry=store(job, sqlite_dump(a=1)), rows={"a": 1, "b": 1, "c": 1})
+
+    tables = admin_client.get(drill_page(drill)).context["sections"][-1]
+
+    assert (len(tables.rows), tables.note) == (1, "2 further tables are not shown.")
 
 
 def test_limits_are_shown_in_the_reader_s_language_and_texts_of_servers_as_they_are(admin_client, job) -> None:

@@ -15,7 +15,7 @@ from backups import findings
 from backups.drills import children, runs
 from backups.drills.outcomes import PROVEN, Outcome, SandboxUnavailable
 from backups.drills.tests.dumps import sqlite_dump, store
-from backups.models import DrillSandbox, ExpectedBackupJob, RestoreDrill
+from backups.models import DrillAssertion, DrillSandbox, ExpectedBackupJob, RestoreDrill
 from portal.models import OutboxMessage
 from portal.work.jobs import AlreadyRunning
 
@@ -262,6 +262,24 @@ def test_command_ends_with_an_error_in_english_if_one_is_not_proven(make_stored_
         "line": None,
         "message": "The dump is incomplete: the dump program’s last line is missing.",
     }
+
+
+def test_command_says_what_a_restored_backup_lost(make_stored_job, capsys) -> None:
+    job = make_stored_job("a", sqlite_dump(a=2, b=1))
+    runs.run_due()
+    store(job, DUMP)
+    DrillAssertion.objects.create(job=job, name="Enough", query="SELECT count(*) FROM a", expected="3")
+
+    results, is_good = run_command()
+    call_command("drill")
+
+    assert is_good
+    assert results[0]["warnings"] == ["Table b is gone."]
+    assert results[0]["assertions"] == [{"name": "Enough", "ok": False, "value": 2}]
+    assert [line.strip() for line in capsys.readouterr().out.splitlines()[1:]] == [
+        "Table b is gone.",
+        "Assertion “Enough” failed.",
+    ]
 
 
 def test_command_restores_any_file_without_a_record(tmp_path, db) -> None:

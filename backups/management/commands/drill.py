@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.translation import override
 
-from backups.drills import runs
+from backups.drills import proofs, runs
 from backups.drills.outcomes import PROVEN, Outcome, SandboxUnavailable
 from backups.models import ExpectedBackupJob, RestoreDrill
 from backups.reasons import format_error, format_reasons
@@ -91,7 +91,7 @@ def drill_row(drill: RestoreDrill) -> dict[str, Any]:
         "database_name": drill.job.database_name,
         "cycle_at": format_iso_seconds(drill.entry.cycle_at),
         **result_row(drill),
-    }
+    } | {"warnings": [format_reasons([why]) for why in [*drill.warnings, *proofs.changes(drill)]]}
 
 
 def result_row(result: RestoreDrill | Outcome) -> dict[str, Any]:
@@ -118,4 +118,4 @@ def list_problems(row: dict[str, Any]) -> Iterator[str]:
     for error in row["errors"]:
         yield f"line {error['line']}: {error['message']}" if error["line"] else error["message"]
     yield from row["warnings"]
-    yield from (f"assertion {found['name']} is false" for found in row["assertions"] if not found["ok"])
+    yield from (f"Assertion “{found['name']}” failed." for found in row["assertions"] if not found["ok"])
