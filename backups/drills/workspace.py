@@ -55,7 +55,7 @@ def remove_abandoned(root: Path) -> None:
     for folder in root.iterdir():
         try:
             descriptor = open_locked(folder)
-        except BlockingIOError:
+        except OSError:  # in use, removed meanwhile by whoever used it, or no folder
             continue
         shutil.rmtree(folder, ignore_errors=True)
         os.close(descriptor)
