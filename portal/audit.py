@@ -117,6 +117,7 @@ EVENT_TEXTS: dict[str, str | Promise] = {
     "channel.chats_listed": gettext_lazy("Telegram chats listed"),
     "channel.disabled": gettext_lazy("Channel disabled after a failure"),
     "channel.enabled": gettext_lazy("Channel re-enabled"),
+    "portal.restored": gettext_lazy("Portal restored from a backup"),
     "admin.action": gettext_lazy("Admin action"),
     "privacy.exported": gettext_lazy("Personal data exported"),
     "privacy.erasure_asked": gettext_lazy("Erasure of personal data requested"),

@@ -73,6 +73,7 @@ PACKAGES = [
     "api",
     "status",
     "desk",
+    "archives",
     "admin",
     "supervisor",
 ]

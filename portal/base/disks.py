@@ -75,6 +75,18 @@ def list_disks() -> list[Disk]:
     return list(by_device.values())
 
 
+def require_space(*needed: tuple[Path, int]) -> None:
+    """Raise OSError (ENOSPC) unless so many bytes fit into the folders and leave DISK_RESERVE_MIB free."""
+    by_device: dict[int, tuple[Disk, int]] = {}
+    for folder, size in needed:
+        if disk := find_disk(folder):
+            device = disk.folders[0].stat().st_dev
+            by_device[device] = disk, size + (by_device[device][1] if device in by_device else 0)
+    for disk, size in by_device.values():
+        if disk.free < size + settings.DISK_RESERVE_MIB * MIB:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(disk.folders[0]))
+
+
 def is_full() -> bool:
     """Return True if the data directory or SQLite's database can't grow any more."""
     own = [folder for name, folder in watched_folders().items() if name in {"data", "database"}]

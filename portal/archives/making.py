@@ -1,0 +1,140 @@
+"""Make an archive: snapshot, files, manifest, encryption, proof, and only then its name.
+
+All of it is done under a lease, in a scratch folder of the data directory and in a `.part` file of the target. What a
+killed process left of either is deleted by the next one.
+"""
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from django.conf import settings
+from django.db import connection
+from django.utils import timezone
+from django.utils.crypto import salted_hmac
+
+from portal.archives import manifest, secrets
+from portal.archives.contents import pack, unpack
+from portal.archives.errors import ArchiveError
+from portal.archives.files import applied_migrations, count_rows, open_database
+from portal.archives.manifest import Manifest
+from portal.archives.passphrases import Passphrase
+from portal.archives.snapshots import database_size, take_snapshot
+from portal.archives.targets import UNFINISHED, Target
+from portal.base.disks import require_space
+from portal.work.jobs import AlreadyRunning, exclusive_lease
+
+MAKING = "portal.archiving"
+# A task of the slow cluster takes no longer.
+LEASE = timedelta(hours=2)
+SCRATCH = "archiving"
+# What a database shrinks to at least, as measured: rows of a portal compress to a tenth.
+COMPRESSED = 2
+
+
+@dataclass(frozen=True)
+class Archive:
+    name: str
+    size: int
+    manifest: Manifest
+
+
+def scratch_folder() -> Path:
+    return Path(settings.VIGIE_DATA_DIR, SCRATCH)
+
+
+@contextmanager
+def working_alone() -> Iterator[Path]:
+    """Yield an empty scratch folder, which is deleted at the end. Raises ArchiveError if another process has it."""
+    scratch = scratch_folder()
+    try:
+        with exclusive_lease(MAKING, LEASE):
+            shutil.rmtree(scratch, ignore_errors=True)
+            scratch.mkdir(mode=0o700)
+            try:
+                yield scratch
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+    except AlreadyRunning:
+        raise ArchiveError("Another backup of the portal is being made. Try again when it has ended.") from None
+
+
+def make_archive(target: Target, passphrase: Passphrase, scratch: Path, keep: int | None = None) -> Archive:
+    """Make an archive and prove that it is whole; then delete all but the newest `keep` of this portal.
+
+    Raises ArchiveError, OSError, DatabaseError, sqlite3.Error.
+    """
+    workplace = target.workplace(scratch)
+    for unfinished in workplace.glob(f"{own_prefix()}*{UNFINISHED}"):
+        unfinished.unlink(missing_ok=True)
+    size = database_size()
+    require_space((scratch, size), (workplace, size // COMPRESSED))
+    content = scratch / "content"
+    described = collect(content)
+    name = new_name(target.names())
+    path = workplace / f"{name}{UNFINISHED}"
+    try:
+        pack(content, described, path, passphrase)
+        shutil.rmtree(content)
+        if unpack(path, passphrase) != described:
+            raise ArchiveError("The archive that was just made does not hold what it should.")
+        made = Archive(name, path.stat().st_size, described)
+        target.put(path, name)
+    finally:
+        path.unlink(missing_ok=True)
+    if keep is not None:
+        delete_older(target, name, keep)
+    return made
+
+
+def collect(content: Path) -> Manifest:
+    """Bring everything that goes into an archive into a new folder, and describe it."""
+    content.mkdir(mode=0o700)
+    now = timezone.now()
+    take_snapshot(content / manifest.DATABASE)
+    secrets.collect(content / manifest.SECRETS)
+    if settings.REPORTS_ROOT.is_dir():
+        shutil.copytree(settings.REPORTS_ROOT, content / manifest.REPORTS, ignore=ignore_special)
+    with open_database(content / manifest.DATABASE) as alias:
+        rows, migrations = count_rows(alias), applied_migrations(alias)
+    return manifest.build_manifest(content, now, connection.vendor, migrations, rows)
+
+
+def ignore_special(folder: str, names: list[str]) -> list[str]:
+    """Leave out links, sockets, and files that are still being written."""
+    paths = [Path(folder, name) for name in names]
+    kept = [path.name for path in paths if not path.is_symlink() and (path.is_file() or path.is_dir())]
+    return [name for name in names if name not in kept or name.startswith(".")]
+
+
+# --- Names and retention ---------------------------------------------------------------------------------------------
+
+
+def own_prefix() -> str:
+    """Return how the names of this portal's archives begin: others may keep theirs in the same place."""
+    return f"vigie-{salted_hmac('vigie.archives', '').hexdigest()[:8]}-"
+
+
+def new_name(taken: list[str]) -> str:
+    """Return a name by the current second, or by the next one that is free."""
+    moment = datetime.now(UTC)
+    while (name := f"{own_prefix()}{moment:%Y%m%dT%H%M%SZ}.tar") in taken:
+        moment += timedelta(seconds=1)
+    return name
+
+
+def own_archives(target: Target) -> list[str]:
+    """Return the names of this portal's archives, newest first."""
+    own = re.compile(rf"{own_prefix()}\d{{8}}T\d{{6}}Z\.tar")
+    return sorted(filter(own.fullmatch, target.names()), reverse=True)
+
+
+def delete_older(target: Target, newest: str, keep: int) -> None:
+    """Delete all but the newest archives, never the one just made: the clock may have been wrong before."""
+    others = [name for name in own_archives(target) if name != newest]
+    for name in others[max(keep - 1, 0) :]:
+        target.delete(name)

@@ -1,0 +1,49 @@
+"""The secrets on which stored rows depend: archived as they are in use, wherever they come from."""
+
+import shutil
+from pathlib import Path
+
+from django.conf import settings
+
+from portal.access.accounts.first_password import FILE_NAME as FIRST_PASSWORD
+from portal.archives.errors import ArchiveError
+from portal.base.env import Environment
+from portal.base.files import write_whole
+
+NAMES = ("SECRET_KEY", "TOKEN_PEPPER", "METRICS_TOKEN", "ENCRYPTION_KEY")
+# Files that the portal itself generates.
+GENERATED = frozenset([*map(str.lower, NAMES), FIRST_PASSWORD])
+
+
+def collect(folder: Path) -> None:
+    """Copy the files of the portal's secrets into a new folder, and the values that the environment gives instead."""
+    folder.mkdir(mode=0o700)
+    own = Path(settings.SECRETS_DIR)
+    for path in own.iterdir() if own.is_dir() else ():
+        if path.is_file() and not path.is_symlink() and not path.name.startswith("."):
+            shutil.copyfile(path, folder / path.name)
+    for name in NAMES:
+        if given := Environment().text(name):
+            (folder / name.lower()).write_text(given, encoding="utf-8")
+
+
+def refuse_other_settings(folder: Path) -> None:
+    """Raise ArchiveError if the environment gives a secret that differs from the restored one, which it would hide."""
+    for name in NAMES:
+        given, path = Environment().text(name), folder / name.lower()
+        if given and path.exists() and path.read_text(encoding="utf-8").strip() != given:
+            raise ArchiveError(
+                f"{name} is set, and is not the one of the archive: what that encrypted or signed would be lost. "
+                f"Unset {name} and {name}_FILE; the archive brings its own."
+            )
+
+
+def place(folder: Path) -> None:
+    """Put the restored secrets in the place of generated ones. Raises OSError."""
+    own = Path(settings.SECRETS_DIR)
+    own.mkdir(parents=True, exist_ok=True, mode=0o700)
+    restored = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    for name in sorted(restored):
+        write_whole(own / name, (folder / name).read_bytes())
+    for name in GENERATED - restored:
+        (own / name).unlink(missing_ok=True)

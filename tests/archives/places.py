@@ -1,0 +1,69 @@
+"""A portal with a target for its backups, and commands that are killed on the way."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.conf import settings
+
+from portal.tests.helpers.portal_process import Portal
+
+# Runs a command of which one function kills the process, instead of running or after it.
+KILLED = """
+import importlib, os, signal, sys
+import django
+from django.core.management import call_command
+from django.utils.module_loading import import_string
+os.umask(0o077)
+django.setup()
+step, when, *arguments = sys.argv[1:]
+module, _, name = step.rpartition(".")
+try:
+    owner = importlib.import_module(module)
+except ModuleNotFoundError:  # a class
+    owner = import_string(module)
+original = getattr(owner, name)
+def kill(*given, **named):
+    if when == "after":
+        original(*given, **named)
+    os.kill(os.getpid(), signal.SIGKILL)
+setattr(owner, name, kill)
+call_command(*arguments)
+"""
+
+
+@dataclass
+class Place:
+    """A portal with a key file and a target beside it."""
+
+    portal: Portal
+    folder: Path
+
+    @property
+    def target(self) -> Path:
+        return self.folder / "target"
+
+    @property
+    def archives(self) -> list[str]:
+        return sorted(path.name for path in self.target.iterdir() if path.suffix == ".tar")
+
+    def arguments(self, command: str) -> list[str]:
+        place = self.target if command == "backup_portal" else self.target / self.archives[0]
+        return [command, str(place), "--passphrase-file", str(self.folder / "key")]
+
+    def kill(self, portal: Portal, step: str, when: str, command: str) -> None:
+        code = [sys.executable, "-c", KILLED, f"portal.archives.{step}", when, *self.arguments(command)]
+        done = subprocess.run(
+            code, env=portal.environment, cwd=settings.BASE_DIR, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def portal_at(directory: Path, url: str) -> Portal:
+    portal = Portal(directory, url)
+    portal.extra = {"DJANGO_SETTINGS_MODULE": "portal.settings"}
+    return portal
