@@ -177,26 +177,29 @@ class JobActions(VigieModelAdmin):
         jobs = self.limit_selection(request, queryset.exclude(previous_successful_hash=""))
         for job in jobs:
             enqueue("backups.reverify", job.pk, cluster="slow")
-            audit.record_event("backups.reverify_asked", job_subject(job), request=request)
         text = ngettext(
             "Re-verification of %(count)d stored backup started. Its page will show the result.",
             "Re-verification of %(count)d stored backups started. Their pages will show the result.",
             len(jobs),
         )
-        self.message_user(request, text % {"count": len(jobs)}, messages.SUCCESS if jobs else messages.WARNING)
+        self.record_request(request, jobs, "backups.reverify_asked", text)
 
     @admin.action(description=_("Restore now"), permissions=["drill"])
     def restore_now(self, request: HttpRequest, queryset: Jobs) -> None:
         jobs = self.limit_selection(request, queryset.filter(runs.stored_version()))
         if jobs:
             runs.request_drills(jobs)
-        for job in jobs:
-            audit.record_event("backups.drill_asked", job_subject(job), request=request)
         text = ngettext(
             "Restore drill of %(count)d stored backup requested. Its page will show the result.",
             "Restore drills of %(count)d stored backups requested. Their pages will show the results.",
             len(jobs),
         )
+        self.record_request(request, jobs, "backups.drill_asked", text)
+
+    def record_request(self, request: HttpRequest, jobs: list[ExpectedBackupJob], event: str, text: str) -> None:
+        """Record what was requested for these jobs in the audit log, and say so."""
+        for job in jobs:
+            audit.record_event(event, job_subject(job), request=request)
         self.message_user(request, text % {"count": len(jobs)}, messages.SUCCESS if jobs else messages.WARNING)
 
     @admin.action(description=_("Add assertion"), permissions=["assert"])

@@ -18,15 +18,15 @@ from django.utils.translation import gettext_lazy, ngettext
 from backups import reasons
 from backups.admin import display, drill_display
 from backups.admin.filters import DrillStatusFilter
+from backups.admin.logs import JobLogAdmin
 from backups.drills import proofs, trials
 from backups.history import job_subject
 from backups.models import DrillAssertion, ExpectedBackupJob, RestoreDrill
 from portal import audit
-from portal.admin.base import ReadOnlyAdmin, SettingsAdmin
+from portal.admin.base import SettingsAdmin
 from portal.admin.display import exact_moment, moment_column
 from portal.admin.searching import search_by
 from portal.base.words import EMPTY_VALUE, format_count
-from portal.desk.matching import Search
 from portal.desk.panels import Section
 
 # Name of the button that tries a query without saving it.
@@ -36,11 +36,8 @@ MOST_ACCEPTED = 500
 
 
 @admin.register(RestoreDrill)
-class RestoreDrillAdmin(ReadOnlyAdmin):
+class RestoreDrillAdmin(JobLogAdmin):
     menu_order = 3
-
-    class Media:
-        css = {"all": ("backups/backups.css",)}
 
     ordering = ("-id",)
     sortable_by = ()
@@ -57,12 +54,7 @@ class RestoreDrillAdmin(ReadOnlyAdmin):
         drill_display.drill_duration,
         "engine",
     )
-    list_display_links = (display.database,)
     list_filter = (DrillStatusFilter,)
-    lookups = ("job",)
-    is_log = True
-    search_fields = ("job__agent_id__fragment", "job__database_name__fragment")
-    search_help_text = search_by(gettext_lazy("machine"), gettext_lazy("database"))
     actions = ("accept_changes", "export_chosen", "export_chosen_xlsx")
     object_actions = ("accept_changes",)
     titled_facts = (
@@ -82,10 +74,6 @@ class RestoreDrillAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[RestoreDrill]:
         return super().get_queryset(request).defer("schema")
-
-    def search(self, request: HttpRequest, queryset: QuerySet[RestoreDrill], search: Search) -> QuerySet[RestoreDrill]:
-        fields = [name.removeprefix("job__") for name in self.search_fields]
-        return queryset.filter(job__in=search.matching_values(ExpectedBackupJob, fields))
 
     def get_sections(self, request: HttpRequest, obj: RestoreDrill) -> list[Section]:
         return [*problem_sections(obj), assertion_results(obj), rows_section(obj)]

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.db.models import QuerySet
-from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from backups.admin import display
 from backups.admin.filters import DoubtsFilter, EntryStatusFilter, ExpectedFilter, LateFilter, StorageFilter
-from backups.models import BackupEntry, ExpectedBackupJob
-from portal.admin.base import ReadOnlyAdmin
+from backups.admin.logs import JobLogAdmin
+from backups.models import BackupEntry
 from portal.admin.display import exact_moment, moment_column, stack_lines
-from portal.admin.searching import search_by
-from portal.desk.matching import Search
 
 
 @admin.register(BackupEntry)
-class BackupEntryAdmin(ReadOnlyAdmin):
+class BackupEntryAdmin(JobLogAdmin):
     menu_order = 2
-
-    class Media:
-        css = {"all": ("backups/backups.css",)}
 
     ordering = ("-cycle_at", "-id")
     sortable_by = ("cycle_at",)
@@ -37,12 +30,7 @@ class BackupEntryAdmin(ReadOnlyAdmin):
         "size",
         display.storage_state,
     )
-    list_display_links = (display.database,)
     list_filter = (ExpectedFilter, EntryStatusFilter, LateFilter, DoubtsFilter, StorageFilter)
-    lookups = ("job",)
-    is_log = True
-    search_fields = ("job__agent_id__fragment", "job__database_name__fragment")
-    search_help_text = search_by(_("machine"), _("database"))
     titled_facts = (
         (
             _("Processing"),
@@ -62,10 +50,6 @@ class BackupEntryAdmin(ReadOnlyAdmin):
             ),
         ),
     )  # fmt: skip
-
-    def search(self, request: HttpRequest, queryset: QuerySet[BackupEntry], search: Search) -> QuerySet[BackupEntry]:
-        fields = [name.removeprefix("job__") for name in self.search_fields]
-        return queryset.filter(job__in=search.matching_values(ExpectedBackupJob, fields))
 
     @admin.display(description=_("status"))
     def state(self, entry: BackupEntry) -> SafeString:

@@ -1,0 +1,32 @@
+"""What the read-only lists of entries and of restore drills share: they grow without end, and belong to jobs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from backups.admin import display
+from backups.models import ExpectedBackupJob
+from portal.admin.base import ReadOnlyAdmin
+from portal.admin.searching import search_by
+from portal.desk.matching import Search
+
+
+class JobLogAdmin(ReadOnlyAdmin):
+    """A list whose rows have a `job`, by whose machine and database they are searched."""
+
+    class Media:
+        css = {"all": ("backups/backups.css",)}
+
+    list_display_links = (display.database,)
+    lookups = ("job",)
+    is_log = True
+    search_fields = ("job__agent_id__fragment", "job__database_name__fragment")
+    search_help_text = search_by(_("machine"), _("database"))
+
+    def search(self, request: HttpRequest, queryset: QuerySet[Any], search: Search) -> QuerySet[Any]:
+        fields = [name.removeprefix("job__") for name in self.search_fields]
+        return queryset.filter(job__in=search.matching_values(ExpectedBackupJob, fields))
