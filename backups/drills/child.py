@@ -1,7 +1,8 @@
 """The process that restores one dump: `python -m backups.drills.child`, started by `backups.drills.children`.
 
 Reads a task as one line of JSON from stdin, whose end it takes for the end of its parent. The dump is the file
-descriptor that the task names. Writes lines of JSON to stdout: `{"read": bytes}` as it goes on, then `{"outcome": ...}`
+descriptor that the task names. Writes lines of JSON to stdout: `{"read": bytes}` as it goes on, `{"needs": engine}` for
+a private server, whose address is the next line of stdin, and at the end `{"outcome": ...}`,
 `{"unavailable": [engine, reason]}` for a sandbox that cannot be used, or `{"crashed": where}`.
 """
 
@@ -17,6 +18,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Protocol
 
 from backups.drills import outcomes, sqlite
@@ -35,6 +37,7 @@ NO_SANDBOX = {
 }
 NOT_ONE_VALUE: Reason = {"code": "not_one_value"}
 reporting = threading.Lock()
+answers: SimpleQueue[dict[str, str] | None] = SimpleQueue()
 
 
 class Sandbox(Protocol):
@@ -58,7 +61,7 @@ def open_sandbox(kind: DumpKind, task: dict[str, Any], limits: Limits) -> Sandbo
     if kind.engine == outcomes.POSTGRESQL:
         from backups.drills.postgresql import sandbox as postgresql  # noqa: PLC0415
 
-        return postgresql.open_sandbox(kind, task, limits)
+        return postgresql.open_sandbox(kind, task, limits, ask_for_server)
     if kind.engine in (outcomes.MYSQL, outcomes.MARIADB) and task["mysql_url"]:
         from backups.drills.mysql import sandbox as mysql  # noqa: PLC0415
 
@@ -69,7 +72,7 @@ def open_sandbox(kind: DumpKind, task: dict[str, Any], limits: Limits) -> Sandbo
 def main() -> None:
     limit_memory()
     task = json.loads(sys.stdin.readline())
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    threading.Thread(target=listen_to_parent, daemon=True).start()
     try:
         if task.get("sweep"):
             remove_leftovers(task)
@@ -93,9 +96,17 @@ def remove_leftovers(task: dict[str, Any]) -> None:
         mysql.sweep_databases(task)
 
 
-def end_with_parent() -> None:
-    sys.stdin.read()
+def listen_to_parent() -> None:
+    """Take its answers, and end when it does."""
+    for line in sys.stdin:
+        answers.put(json.loads(line))
     os._exit(1)
+
+
+def ask_for_server() -> dict[str, str] | None:
+    """Return the fields of a private PostgreSQL server, which the parent starts and keeps, or None without one."""
+    report({"needs": outcomes.POSTGRESQL})
+    return answers.get()
 
 
 def report(line: dict[str, Any]) -> None:

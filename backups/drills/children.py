@@ -10,14 +10,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict
 from typing import Any
 
 from django.conf import settings
 
 from backups.drills.assertions import Assertion
-from backups.drills.outcomes import FAILED, FATAL_DOUBTS, Outcome, SandboxUnavailable
+from backups.drills.outcomes import FAILED, FATAL_DOUBTS, PROVEN, Outcome, SandboxUnavailable
+from backups.drills.postgresql import cluster
 from backups.drills.workspace import workspace
 from portal.base import disks
 
@@ -28,9 +29,34 @@ PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "PYTHONPYCA
 Progress = Callable[[int], None]
 
 
+class PrivateServer:
+    """The private PostgreSQL server of a run of drills, which is started when a dump needs it.
+
+    Only a drill that is PROVEN leaves it to the next one, so no dump that fails can have harmed what follows.
+    """
+
+    def __init__(self) -> None:
+        self.address: cluster.Server | None = None
+        self.running = ExitStack()
+
+    def start(self) -> cluster.Server | None:
+        """Return the address, or None without the server's programs. Raises SandboxUnavailable."""
+        if self.address is None and (binaries := cluster.find_binaries()):
+            folder = self.running.enter_context(workspace())
+            keeper = cluster.Keeper(binaries, folder, lowest_priority(), cwd=settings.BASE_DIR, env=environment())
+            self.address = self.running.enter_context(closing(keeper)).server
+        return self.address
+
+    def close(self) -> None:
+        """Stop and remove the server. Another one can be started."""
+        self.address = None
+        self.running.close()
+
+
 def restore_dump(
     descriptor: int,
     name: str,
+    server: PrivateServer,
     assertions: Sequence[Assertion] = (),
     progress: Progress = lambda read: None,
     *,
@@ -39,30 +65,41 @@ def restore_dump(
 ) -> Outcome:
     """Restore the open dump into the sandbox of its engine, and return what came back. Raises SandboxUnavailable.
 
-    `progress` is called with the bytes read so far; what it raises ends the drill. `kind` are the fields of a
-    `DumpKind` for a script that does not say so itself.
+    The `server` is closed unless the dump is PROVEN. `progress` is called with the bytes read so far; what it raises
+    ends the drill. `kind` are the fields of a `DumpKind` for a script that does not say so itself.
     """
-    with workspace() as folder:
-        task = {
-            "descriptor": descriptor,
-            "name": name,
-            "folder": str(folder),
-            "kind": kind,
-            "seconds": seconds or settings.DRILL_TIMEOUT_SECONDS,
-            "max_bytes": settings.DRILL_MAX_BYTES,
-            "reserve": settings.DISK_RESERVE_MIB * disks.MIB,
-            "postgres_url": settings.DRILL_POSTGRES_URL,
-            "mysql_url": settings.DRILL_MYSQL_URL,
-            "assertions": [asdict(assertion) for assertion in assertions],
-        }
-        answer: dict[str, Any] = {}
-        try:
-            with running_child(task, descriptor) as child:
-                answer = read_answer(child, progress)
-                code = child.wait()
-        finally:
-            if not answer:  # it could not clean up
-                sweep_leftovers(task, descriptor)
+    outcome = None
+    try:
+        with workspace() as folder:
+            task = {
+                "descriptor": descriptor,
+                "name": name,
+                "folder": str(folder),
+                "kind": kind,
+                "seconds": seconds or settings.DRILL_TIMEOUT_SECONDS,
+                "max_bytes": settings.DRILL_MAX_BYTES,
+                "reserve": settings.DISK_RESERVE_MIB * disks.MIB,
+                "postgres_url": settings.DRILL_POSTGRES_URL,
+                "mysql_url": settings.DRILL_MYSQL_URL,
+                "assertions": [asdict(assertion) for assertion in assertions],
+            }
+            outcome = run_task(task, descriptor, server, progress)
+    finally:
+        if outcome is None or outcome.status != PROVEN:
+            server.close()
+    return outcome
+
+
+def run_task(task: dict[str, Any], descriptor: int, server: PrivateServer, progress: Progress) -> Outcome:
+    """Raises SandboxUnavailable."""
+    answer: dict[str, Any] = {}
+    try:
+        with running_child(task, descriptor) as child:
+            answer = read_answer(child, server, progress)
+            code = child.wait()
+    finally:
+        if not answer:  # it could not clean up
+            sweep_leftovers(task, descriptor)
     if "unavailable" in answer:
         raise SandboxUnavailable(*answer["unavailable"])
     if "outcome" in answer:
@@ -84,12 +121,10 @@ def sweep_leftovers(task: dict[str, Any], descriptor: int) -> None:
 @contextmanager
 def running_child(task: dict[str, Any], descriptor: int) -> Iterator[subprocess.Popen[str]]:
     """Start the child with its task. It is killed at the end of the block, and ends if this process does."""
-    environment = {key: value for key, value in os.environ.items() if key in PASSED_ON}
-    environment["SQLITE_TMPDIR"] = task["folder"]  # read when SQLite is loaded
     with subprocess.Popen(
         [*lowest_priority(), sys.executable, "-m", "backups.drills.child"],
         cwd=settings.BASE_DIR,
-        env=environment,
+        env=environment() | {"SQLITE_TMPDIR": task["folder"]},  # read when SQLite is loaded
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,  # of libraries; it may quote rows
@@ -100,13 +135,23 @@ def running_child(task: dict[str, Any], descriptor: int) -> Iterator[subprocess.
         timer = threading.Timer(task["seconds"] + PATIENCE_SECONDS, child.kill)
         timer.start()
         try:
-            assert child.stdin is not None  # noqa: S101 - a pipe was asked for
-            child.stdin.write(f"{json.dumps(task)}\n")
-            child.stdin.flush()
+            send(child, task)
             yield child
         finally:
             timer.cancel()
             child.kill()
+
+
+def send(child: subprocess.Popen[str], line: Any) -> None:
+    """Write a line of JSON to the child, unless it has ended: its last line, or none, says so."""
+    assert child.stdin is not None  # noqa: S101 - a pipe was asked for
+    with suppress(BrokenPipeError), open(os.dup(child.stdin.fileno()), "w", encoding="ascii") as pipe:
+        pipe.write(f"{json.dumps(line)}\n")
+
+
+def environment() -> dict[str, str]:
+    """Return the variables that a process of a drill gets."""
+    return {key: value for key, value in os.environ.items() if key in PASSED_ON}
 
 
 def lowest_priority() -> list[str]:
@@ -115,14 +160,18 @@ def lowest_priority() -> list[str]:
     return [word for command in commands if shutil.which(command[0]) for word in command]
 
 
-def read_answer(child: subprocess.Popen[str], progress: Progress) -> dict[str, Any]:
-    """Return the last line of the child, or nothing if it ended without one."""
+def read_answer(child: subprocess.Popen[str], server: PrivateServer, progress: Progress) -> dict[str, Any]:
+    """Return the last line of the child, or nothing if it ended without one. Starts the server that it needs."""
     assert child.stdout is not None  # noqa: S101 - a pipe was asked for
     for line in child.stdout:
         found: dict[str, Any] = json.loads(line)
-        if "read" not in found:
+        if "needs" in found:
+            address = server.start()
+            send(child, asdict(address) if address else None)
+        elif "read" in found:
+            progress(found["read"])
+        else:
             return found
-        progress(found["read"])
     return {}
 
 

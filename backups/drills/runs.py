@@ -6,7 +6,8 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from django.utils import timezone
 
 from backups.drills import children, proofs
 from backups.drills.assertions import Assertion
+from backups.drills.children import PrivateServer
 from backups.drills.outcomes import FAILED, Outcome, SandboxUnavailable
 from backups.models import BackupEntry, ExpectedBackupJob, RestoreDrill
 from backups.querysets import watched
@@ -64,10 +66,10 @@ def run_due() -> int:
     """Run what is due, unless another process does. Return the number of databases."""
     ends_at, count = time.monotonic() + BUDGET_SECONDS, 0
     try:
-        with waiting_lease(TASK_PATIENCE) as lease:
+        with exclusive_run(TASK_PATIENCE) as run:
             while time.monotonic() < ends_at and (job := due(timezone.now()).first()) is not None:
                 with postponing_errors(job):
-                    drill_job(job, lease)
+                    drill_job(job, run)
                 count += 1
     except AlreadyRunning:
         pass  # whoever holds the lease finds what is due
@@ -89,12 +91,22 @@ def postponing_errors(job: ExpectedBackupJob) -> Iterator[None]:
         ExpectedBackupJob.objects.filter(pk=job.pk).update(**later)
 
 
-def waiting_lease(patience: timedelta = PATIENCE) -> AbstractContextManager[Lease]:
+@dataclass(frozen=True)
+class Run:
+    """The lease and the server that drills share which follow each other."""
+
+    lease: Lease
+    server: PrivateServer
+
+
+@contextmanager
+def exclusive_run(patience: timedelta = PATIENCE) -> Iterator[Run]:
     """Hold the lease on drills, waiting up to `patience` for it. Raises AlreadyRunning."""
-    return exclusive_lease(LEASE, LEASE_LENGTH, patience)
+    with exclusive_lease(LEASE, LEASE_LENGTH, patience) as lease, closing(PrivateServer()) as server:
+        yield Run(lease, server)
 
 
-def drill_job(job: ExpectedBackupJob, lease: Lease) -> RestoreDrill | None:
+def drill_job(job: ExpectedBackupJob, run: Run) -> RestoreDrill | None:
     """Restore the current version of a job, and record it. Return None without a version.
 
     Raises LeaseLost and SandboxUnavailable. If the stored file is not what was verified, another version may have taken
@@ -106,7 +118,7 @@ def drill_job(job: ExpectedBackupJob, lease: Lease) -> RestoreDrill | None:
             job=job, status=RestoreDrill.Status.RUNNING, defaults={"entry": entry}
         )
         try:
-            outcome = restore_entry(entry, job, ProgressWriter(drill, lease))
+            outcome = restore_entry(entry, job, run.server, ProgressWriter(drill, run.lease))
         except SandboxUnavailable as error:
             proofs.record_unavailable_sandbox(drill, error)
             raise
@@ -115,11 +127,13 @@ def drill_job(job: ExpectedBackupJob, lease: Lease) -> RestoreDrill | None:
                 continue
             outcome.status = FAILED
             outcome.fail(make_reason("current_differs"))
-        return drill if proofs.record_outcome(drill, outcome, lease) else None
+        return drill if proofs.record_outcome(drill, outcome, run.lease) else None
     return None
 
 
-def restore_entry(entry: BackupEntry, job: ExpectedBackupJob, progress: Callable[[int], None]) -> Outcome:
+def restore_entry(
+    entry: BackupEntry, job: ExpectedBackupJob, server: PrivateServer, progress: Callable[[int], None]
+) -> Outcome:
     """Restore the stored dump of an entry. Raises SandboxUnavailable, and what `progress` raises."""
     assertions = [
         Assertion(asserted.name, asserted.query, asserted.comparison, asserted.expected)
@@ -132,15 +146,15 @@ def restore_entry(entry: BackupEntry, job: ExpectedBackupJob, progress: Callable
         outcome.fail(error.why)
         return outcome
     try:
-        return children.restore_dump(descriptor, entry.staged_name, assertions, progress)
+        return children.restore_dump(descriptor, entry.staged_name, server, assertions, progress)
     finally:
         os.close(descriptor)
 
 
 def restore_file(path: Path) -> Outcome:
     """Restore any file, without a record. Raises OSError, SandboxUnavailable and AlreadyRunning."""
-    with open(path, "rb", buffering=0) as file, waiting_lease():
-        return children.restore_dump(file.fileno(), path.name)
+    with open(path, "rb", buffering=0) as file, exclusive_run() as run:
+        return children.restore_dump(file.fileno(), path.name, run.server)
 
 
 class ProgressWriter:

@@ -17,8 +17,8 @@ def scan(time: str, agent: str) -> None:
 
 def restore(agent: str, database: str) -> None:
     """Restore the current version now."""
-    with runs.waiting_lease() as lease:
-        runs.drill_job(find_job(agent, database), lease)
+    with runs.exclusive_run() as run:
+        runs.drill_job(find_job(agent, database), run)
 
 
 def request_drill(agent: str, database: str) -> None:

@@ -1,7 +1,7 @@
-"""A private PostgreSQL server for one drill: `python -m backups.drills.postgresql.cluster`, started by `Keeper`.
+"""A private PostgreSQL server for drills: `python -m backups.drills.postgresql.cluster`, started by `Keeper`.
 
 The process prints a line of JSON, `{"folder": ...}` or `{"unavailable": why}`, and stops and removes the server when
-its stdin ends, whatever kills the drill. If it is killed itself, the kernel ends the server, and the next keeper
+its stdin ends, whatever kills its parent. If it is killed itself, the kernel ends the server, and the next keeper
 removes the folder, whose lock is free then.
 """
 
@@ -20,12 +20,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from backups.drills.limits import limit_memory
 from backups.drills.outcomes import POSTGRESQL, SandboxUnavailable
 
 PREFIX = "vigie-drill-"
@@ -77,25 +79,43 @@ def find_binaries() -> Path | None:
     return next(complete, None)
 
 
-class Keeper:
-    """A private server that runs until `close`, or until this process ends. Raises SandboxUnavailable."""
+@dataclass(frozen=True)
+class Server:
+    """The address of a private server: the folder of its socket, and that of its programs."""
 
-    def __init__(self, binaries: Path, folder: Path) -> None:
-        self.binaries = binaries
+    folder: str
+    binaries: str
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://{SUPERUSER}@/postgres?host={quote(self.folder, safe='')}"
+
+    @property
+    def login(self) -> list[str]:
+        return ["--host", self.folder, "--username", SUPERUSER]
+
+
+class Keeper:
+    """A private `server` that runs until `close`, or until this process ends. Raises SandboxUnavailable.
+
+    `wrapper` is a command that runs its process, and `options` are those of Popen for it.
+    """
+
+    def __init__(self, binaries: Path, folder: Path, wrapper: Sequence[str] = (), **options: Any) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "backups.drills.postgresql.cluster", str(binaries), str(folder)],
+            [*wrapper, sys.executable, "-m", "backups.drills.postgresql.cluster", str(binaries), str(folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            **options,
         )
         assert self.process.stdout is not None  # noqa: S101 - a pipe was asked for
         answer = json.loads(self.process.stdout.readline() or '{"unavailable": {"code": "private_server_ended"}}')
         if "unavailable" in answer:
             self.close()
             raise SandboxUnavailable(POSTGRESQL, answer["unavailable"])
-        self.url = f"postgresql://{SUPERUSER}@/postgres?host={quote(answer['folder'], safe='')}"
-        self.login = ["--host", answer["folder"], "--username", SUPERUSER]
+        self.server = Server(answer["folder"], str(binaries))
 
     def close(self) -> None:
         assert self.process.stdin is not None  # noqa: S101 - a pipe was asked for
@@ -109,6 +129,7 @@ class Keeper:
 
 
 def main() -> None:
+    limit_memory()
     binaries, workspace = map(Path, sys.argv[1:])
     try:
         with private_folder(base_folder(workspace)) as folder, running_server(binaries, folder):
@@ -124,7 +145,7 @@ def announce(line: dict[str, Any]) -> None:
 
 
 def base_folder(workspace: Path) -> Path:
-    """Return the folder of the drill, or the temporary one where the server's user or a socket cannot use that."""
+    """Return the folder of the run, or the temporary one where the server's user or a socket cannot use that."""
     is_short = len(os.fsencode(workspace / f"{PREFIX}12345678")) <= LONGEST_FOLDER
     return workspace if os.geteuid() and is_short else Path(tempfile.gettempdir())
 

@@ -10,7 +10,7 @@ import re
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -80,12 +80,15 @@ class Stopped(DrillError):
 
 
 class Sandbox:
-    """The databases of one drill on the server of `url`. Raises SandboxUnavailable."""
+    """The databases of one drill on the server of `url`, a private one if it is a `server`.
+
+    Raises SandboxUnavailable.
+    """
 
     def __init__(
-        self, url: str, kind: DumpKind, limits: Limits, folder: Path, keeper: cluster.Keeper | None = None
+        self, url: str, kind: DumpKind, limits: Limits, folder: Path, server: cluster.Server | None = None
     ) -> None:
-        self.kind, self.limits, self.folder, self.keeper = kind, limits, folder, keeper
+        self.kind, self.limits, self.folder, self.server = kind, limits, folder, server
         self.role = DrillRole(url, limits.fixed_bytes)
         self.version = (self.role.admin.info.parameter_status("server_version") or "").split()[0]
         self.database = self.role.name
@@ -122,11 +125,11 @@ class Sandbox:
 
     def close(self) -> None:
         self.session.close()
-        if self.keeper:
-            self.role.admin.close()
-            self.keeper.close()
-        else:
+        try:
             self.role.close()
+        except SandboxUnavailable:
+            if not self.server:  # a private one ends soon, and its next drill sweeps again
+                raise
 
     # --- Restore -----------------------------------------------------------------------------------------------------
 
@@ -299,10 +302,10 @@ class Sandbox:
                 outcome.keep_schema(statement)
 
     def find_damage(self) -> Iterator[Reason]:
-        if self.keeper:
+        if self.server:
             left = self.limits.started + self.limits.seconds - time.monotonic()
-            program = self.keeper.binaries / "pg_amcheck"
-            yield from amcheck.find_problems(program, self.keeper.login, self.role.databases, left)
+            program = Path(self.server.binaries, "pg_amcheck")
+            yield from amcheck.find_problems(program, self.server.login, self.role.databases, left)
 
     def count_rows(self) -> dict[str, int]:
         """Return the rows of each table of the session's database."""
@@ -380,19 +383,17 @@ def sweep(task: dict[str, Any]) -> None:
         roles.sweep(task["postgres_url"])
 
 
-def open_sandbox(kind: DumpKind, task: dict[str, Any], limits: Limits) -> Sandbox | None:
+def open_sandbox(
+    kind: DumpKind, task: dict[str, Any], limits: Limits, ask_for_server: Callable[[], dict[str, str] | None]
+) -> Sandbox | None:
     """Return an empty database on the server that is set, else on a private one, or None without its programs.
 
-    Raises SandboxUnavailable.
+    `ask_for_server` returns the fields of a private `Server` that runs. Raises SandboxUnavailable.
     """
     folder = Path(task["folder"])
     if url := task["postgres_url"]:
         return Sandbox(url, kind, limits, folder)
-    if binaries := cluster.find_binaries():
-        keeper = cluster.Keeper(binaries, folder)
-        try:
-            return Sandbox(keeper.url, kind, limits, folder, keeper)
-        except BaseException:
-            keeper.close()
-            raise
+    if fields := ask_for_server():
+        server = cluster.Server(**fields)
+        return Sandbox(server.url, kind, limits, folder, server)
     return None

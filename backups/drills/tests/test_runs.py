@@ -97,9 +97,9 @@ def test_run_drills_what_is_due_once(make_stored_job) -> None:
 def test_second_run_leaves_the_work_to_the_first(make_stored_job) -> None:
     make_stored_job("a")
 
-    with runs.waiting_lease():
+    with runs.exclusive_run():
         assert runs.run_due() == 0
-        with pytest.raises(AlreadyRunning), runs.waiting_lease(timedelta(0)):
+        with pytest.raises(AlreadyRunning), runs.exclusive_run(timedelta(0)):
             pass
 
 

@@ -73,10 +73,10 @@ def list_jobs(agent: str, database: str, unavailable: dict[str, str]) -> list[di
     if not jobs.exists():
         raise CommandError("There is no stored backup to restore.")
     rows = []
-    with runs.waiting_lease() as lease:
+    with runs.exclusive_run() as run:
         for job in jobs.order_by("agent_id", "database_name"):
             try:
-                drill = runs.drill_job(job, lease)
+                drill = runs.drill_job(job, run)
             except SandboxUnavailable as error:
                 unavailable[error.engine] = format_error(error.why)
                 continue
