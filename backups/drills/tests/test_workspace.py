@@ -124,13 +124,13 @@ def test_killed_drill_leaves_no_file(
     read_answer = children.read_answer
     seen: list[str] = []
 
-    def reading(child: subprocess.Popen[str], _progress: Any) -> dict[str, Any]:
+    def reading(child: subprocess.Popen[str], server: Any, _progress: Any) -> dict[str, Any]:
         def kill(_read: int) -> None:
             [folder] = (tmp_path / "data" / "drills").iterdir()
             seen.extend(path.name for path in folder.iterdir())
             child.kill()
 
-        return read_answer(child, kill)
+        return read_answer(child, server, kill)
 
     monkeypatch.setattr(children, "read_answer", reading)
 
