@@ -33,6 +33,8 @@ PRAGMAS = frozenset(
 # What the extensions FTS3 and FTS5 read.
 READABLE_PRAGMAS = frozenset({"data_version", "page_count", "page_size"})
 REFUSED_ACTIONS = frozenset({sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH})
+# Most calls are about the row of an INSERT.
+LIMITED_ACTIONS = REFUSED_ACTIONS | {sqlite3.SQLITE_PRAGMA, sqlite3.SQLITE_FUNCTION}
 REFUSED_FUNCTIONS = frozenset({"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer"})
 # Tables in which the extensions FTS3, FTS5 and R-Tree keep the content of a virtual table.
 SHADOWS = ("config", "content", "data", "docsize", "idx", "node", "parent", "rowid", "segdir", "segments", "stat")
@@ -67,6 +69,8 @@ Rows = list[tuple[Any, ...]]
 
 def authorize(action: int, first: str | None, second: str | None, database: str | None, trigger: str | None) -> int:
     """Refuse other databases, extensions, and pragmas beyond PRAGMAS: `sqlite3.Connection.set_authorizer`."""
+    if action not in LIMITED_ACTIONS:
+        return sqlite3.SQLITE_OK
     is_refused = (
         action in REFUSED_ACTIONS
         or (action == sqlite3.SQLITE_PRAGMA and not is_harmless_pragma((first or "").lower(), second))
