@@ -9,7 +9,7 @@ import django
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
 
-from portal.status.doctor.report import report_bad_settings
+from portal.status.doctor.report import report_failed_start
 
 
 def main() -> None:
@@ -23,9 +23,11 @@ def main() -> None:
         gc.freeze()
         gc.enable()
         execute_from_command_line(sys.argv)
-    except ImproperlyConfigured as error:
+    except (ImproperlyConfigured, ImportError) as error:
         if sys.argv[1:2] == ["doctor"]:
-            sys.exit(report_bad_settings(error, is_json="--json" in sys.argv))
+            sys.exit(report_failed_start(error, is_json="--json" in sys.argv))
+        if isinstance(error, ImportError):
+            raise
         sys.exit(f"vigie: {error}")
 
 

@@ -18,10 +18,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        is_ours = self.path == f"/bot{TOKEN}/sendMessage"
-        if is_ours:
+        if self.path == f"/bot{TOKEN}/sendMessage":
             self.server.receive(str(body["text"]))
-        self.answer({"ok": True, "result": {}} if is_ours else {"ok": False, "error_code": 404})
+            self.answer({"ok": True, "result": {}})
+        elif self.path == f"/bot{TOKEN}/getMe":
+            self.answer({"ok": True, "result": {"username": "vigie_demo_bot"}})
+        else:
+            self.answer({"ok": False, "error_code": 404})
 
     def answer(self, body: dict[str, object]) -> None:
         content = json.dumps(body).encode()

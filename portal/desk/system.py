@@ -73,10 +73,10 @@ def show_row(row: Row) -> dict[str, Any]:
     return {**row.as_json(), "label": LABELS[row.status], "severity": SEVERITIES[row.status]}
 
 
-def count_statuses(rows: list[Row]) -> list[tuple[Any, int]]:
+def count_statuses(rows: list[Row]) -> list[str]:
     """Return the statuses that occur, worst first, with their numbers."""
-    counts = {status: sum(row.status == status for row in rows) for status in reversed(STATUSES)}
-    return [(LABELS[status], count) for status, count in counts.items() if count]
+    counts = [(LABELS[status], sum(row.status == status for row in rows)) for status in reversed(STATUSES)]
+    return [_("%(name)s: %(value)s") % {"name": label, "value": count} for label, count in counts if count]
 
 
 VigieAdminSite.pages.append(

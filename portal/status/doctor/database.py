@@ -132,7 +132,7 @@ def check_encoding() -> Iterator[CheckResult]:
         return
     has_version = connection.get_database_version() >= COLLATION_SINCE
     collation, made_with, present = ask(COLLATION) if has_version else ("", None, None)
-    if made_with != present:
+    if made_with and present and made_with != present:  # some collations have none
         text = _("The system’s collation %(name)s has changed from version %(old)s to %(new)s: indexes may be wrong.")
         hint = _("Run REINDEX DATABASE, then ALTER DATABASE … REFRESH COLLATION VERSION.")
         yield warning(text % {"name": collation, "old": made_with, "new": present}, hint)

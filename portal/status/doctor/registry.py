@@ -31,7 +31,7 @@ class Group(TextChoices):
 
 
 class Needs(IntEnum):
-    """What a check needs: a connection to the database, which may fail; a database that answers; all of its tables."""
+    """Requirements of checks: a connection to the database, which may fail, one that works, or all tables."""
 
     NOTHING = 0
     CONNECTION = 1
@@ -41,7 +41,7 @@ class Needs(IntEnum):
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What a check found. `name` is set where a check reports several things; `hint` says how to fix it."""
+    """A finding of a check. `name` is set where a check reports several things; `hint` says how to fix it."""
 
     status: Status
     detail: str

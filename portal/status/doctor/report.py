@@ -1,4 +1,4 @@
-"""The report of `manage.py doctor`, also of settings that keep the portal from starting. Needs no settings itself."""
+"""The report of `manage.py doctor`, also of what keeps the portal from starting. Needs no settings itself."""
 
 import importlib
 import json
@@ -13,15 +13,21 @@ STATUSES = ("ok", "warning", "failed")
 Entry = Mapping[str, str]
 NAME = re.compile(r"[A-Z][A-Z0-9_]+")
 HINT = "Correct it: docs/settings.md describes each setting. Other checks run once all settings are valid."
+PACKAGES_HINT = "Install the packages of this version: pip install --require-hashes -r requirements.txt"
 
 
-def report_bad_settings(error: ImproperlyConfigured, *, is_json: bool) -> int:
-    """Print every bad setting, of which `error` is the first, and return the exit status."""
-    entries = [
-        {"name": "settings", "status": "failed", "detail": text, "hint": HINT} for text in list_bad_settings(error)
-    ]
+def report_failed_start(error: ImproperlyConfigured | ImportError, *, is_json: bool) -> int:
+    """Print what keeps the portal from starting, and return the exit status."""
+    if isinstance(error, ImportError):
+        entries = [failed_entry("packages", str(error), PACKAGES_HINT)]
+    else:
+        entries = [failed_entry("settings", text, HINT) for text in list_bad_settings(error)]
     sys.stdout.write(f"{format_json(entries) if is_json else format_text(entries)}\n")
     return 1
+
+
+def failed_entry(name: str, detail: str, hint: str) -> Entry:
+    return {"name": name, "status": "failed", "detail": detail, "hint": hint}
 
 
 def list_bad_settings(error: ImproperlyConfigured) -> Iterator[str]:

@@ -33,7 +33,7 @@ from portal.status.doctor.registry import (
 log = logging.getLogger("vigie.doctor")
 # No check takes longer, and so neither do all of them together.
 DEADLINE_SECONDS = 10.0
-STATEMENT_SECONDS = CONNECT_SECONDS = 5
+CONNECT_SECONDS, STATEMENT_SECONDS = 5, 2
 # Runs in this process. A check that hangs keeps its threads until it ends.
 MOST_AT_ONCE = 3
 SHORTEST_SECRET = 6
@@ -135,7 +135,10 @@ def run_check(check: DoctorCheck) -> list[Row]:
         with bounded_statements() if check.needs >= Needs.DATABASE else nullcontext():
             return [make_row(check, result) for result in check.body()]
     except DatabaseError as error:
-        result = failure(error_line(error), _("View the database’s log."))
+        result = failure(error_line(error), _("Check for locked tables, and for errors in the database’s log."))
+    except OSError as error:
+        text = f"{error.filename or type(error).__name__}: {error.strerror}"
+        result = failure(text, _("Check its owner and permissions, and run doctor as the user that runs the portal."))
     except Exception as error:  # its text may hold a secret
         log.exception("the check %s failed", check.name)
         result = failure(_("The check failed: %(error)s.") % {"error": type(error).__name__}, _("View the log."))

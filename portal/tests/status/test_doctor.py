@@ -313,11 +313,21 @@ def test_planted_mistake_is_found_with_a_hint(world, plant, check, name, status)
     assert (row.status, bool(row.detail), bool(row.hint)) == (status, True, status != "ok")
 
 
+@pytest.mark.parametrize("mean", ["environment", "file"])
+def test_secret_that_is_set_need_not_be_generated(world, mean):
+    secret_not_generated(world)
+    for name in configuration.SECRETS:
+        (world.folder / name).write_text("x" * 50)
+        world.patch.setenv(*((name, "x" * 50) if mean == "environment" else (f"{name}_FILE", str(world.folder / name))))
+    assert rows_of("secrets")["secrets"].detail == "All there"
+
+
 @pytest.mark.parametrize(
     ("answers", "status"),
     [
         ({"encoding": "LATIN1"}, "failed"),
         ({"datcollversion": "2.31"}, "warning"),
+        ({"actual": None}, "ok"),
         ({}, "ok"),
     ],
 )
@@ -327,7 +337,7 @@ def test_encoding_and_collation_of_postgresql_are_compared(monkeypatch, answers,
     values = {"encoding": "UTF8", "datcollate": "C.UTF-8", "datcollversion": "2.36", "actual": "2.36"} | answers
     encoding, *collation = values.values()
     monkeypatch.setattr(database, "ask", lambda sql: (encoding,) if sql is database.ENCODING else tuple(collation))
-    monkeypatch.setattr(database, "COLLATION_SINCE", 0)
+    monkeypatch.setattr(database, "COLLATION_SINCE", (0,))
     assert rows_of("encoding")["encoding"].status == status
 
 

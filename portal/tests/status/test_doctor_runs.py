@@ -35,6 +35,14 @@ def test_check_that_raises_is_a_failure_without_its_text():
     assert "secret" not in row.detail
 
 
+def test_path_that_this_user_may_not_read_is_named():
+    def fail():
+        raise PermissionError(13, "Permission denied", "/srv/vigie/secrets")
+
+    (row,) = runs.run_check(check_of(fail))
+    assert (row.status, row.detail) == ("failed", "/srv/vigie/secrets: Permission denied")
+
+
 def test_check_that_hangs_is_a_failure_at_the_deadline(monkeypatch, release):
     def hang():
         release.wait()
@@ -143,6 +151,12 @@ def test_every_bad_setting_is_reported(tmp_path):
     assert (code, report["status"], [check["status"] for check in report["checks"]]) == (1, "failed", ["failed"] * 3)
     named = {check["detail"].split()[0] for check in report["checks"]}
     assert named == {"HTTPS", "TELEGRAM_CHAT_ID", "SECRET_KEY"}
+
+
+def test_missing_package_is_reported(tmp_path):
+    (tmp_path / "csp.py").write_text("raise ImportError('No module named csp')")
+    code, report = doctor(tmp_path, PYTHONPATH=str(tmp_path))
+    assert (code, [check["name"] for check in report["checks"]]) == (1, ["packages"])
 
 
 @pytest.mark.parametrize(
