@@ -7,6 +7,8 @@ from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
+from portal.base.words import format_count
+
 Reason = dict[str, Any]
 LONGEST_TEXT = 200
 SEPARATOR = _("; ")
@@ -200,8 +202,15 @@ def format_reason(why: Reason) -> str:
         return str(why.get("message", "")).rstrip(".")  # of a server
     code = str(why["code"])
     text = SENTENCES.get(code) or WARNINGS.get(code)  # a doubt about a later dump is a reason to keep this one
-    values = {key: format_reason(value) if isinstance(value, dict) else value for key, value in why.items()}
+    values = {key: format_detail(value) for key, value in why.items()}
     return code if text is None else str(text) % values
+
+
+def format_detail(value: Any) -> Any:
+    """Return a nested reason as its sentence, and a number grouped as the reader's language does."""
+    if isinstance(value, dict):
+        return format_reason(value)
+    return format_count(value) if isinstance(value, int) else value
 
 
 def join_sentences(texts: Iterable[str]) -> str:

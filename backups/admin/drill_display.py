@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, pgettext
 
 from backups import reasons
+from backups.drills.trials import format_value
 from backups.models import DrillAssertion, ExpectedBackupJob, RestoreDrill
 from portal.admin.display import BAD, GOOD, QUIET, badge, stack_lines
 from portal.base.words import EMPTY_VALUE, format_count, format_moment, format_span
@@ -102,7 +103,7 @@ def assertion_result(result: dict[str, Any] | None) -> SafeString | str:
         return EMPTY_VALUE
     state = badge(_("passed"), GOOD) if result["ok"] else badge(pgettext("assertion", "failed"), BAD)
     failed = _("The query failed: edit the assertion and try it.") if result["failed"] else ""
-    return stack_lines(state, "" if result["value"] is None else str(result["value"]), failed)
+    return stack_lines(state, "" if result["value"] is None else format_value(result["value"]), failed)
 
 
 def link_to_drill(drill: RestoreDrill) -> SafeString:

@@ -143,7 +143,7 @@ def rows_section(drill: RestoreDrill) -> Section:
     earlier = before.rows if before else {}
     names = sorted({*drill.rows, *earlier})
     rows = [
-        [format_html("<code>{}</code>", name), *(format_rows(counts.get(name)) for counts in (drill.rows, earlier))]
+        [format_html("<code>{}</code>", name), *(counts.get(name, EMPTY_VALUE) for counts in (drill.rows, earlier))]
         for name in names[:SHOWN_TABLES]
     ]
     hidden = len(names) - SHOWN_TABLES
@@ -154,15 +154,16 @@ def rows_section(drill: RestoreDrill) -> Section:
     )
 
 
-def format_rows(count: int | None) -> str:
-    return EMPTY_VALUE if count is None else format_count(count)
-
-
 # --- Assertions ------------------------------------------------------------------------------------------------------
 
 
 class AssertionForm(forms.ModelForm):  # type: ignore[type-arg]
     """An assertion. A trial is a form sent by *Try*: it is never valid, so that nothing is saved."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if TRIAL in self.data:
+            self.fields["name"].required = self.fields["expected"].required = False
 
     def is_valid(self) -> bool:
         return super().is_valid() and TRIAL not in self.data
@@ -225,7 +226,7 @@ class DrillAssertionAdmin(SettingsAdmin):
         if not is_allowed:
             raise PermissionDenied
         form = self.get_form(request, asserted, change=asserted is not None)(request.POST, instance=asserted)
-        if set(form.errors) - {"name", "expected"}:
+        if set(form.errors) - {"expected"}:
             return
         outcome = trials.try_query(form.instance.job, form.instance.query)
         self.message_user(request, outcome.message, messages.SUCCESS if outcome.is_ok else messages.WARNING)

@@ -112,7 +112,7 @@ class DrillAssertion(models.Model):
         return self.name
 
     def clean(self) -> None:
-        if not assertions.is_valid_expectation(self.comparison, self.expected):
+        if self.expected and not assertions.is_valid_expectation(self.comparison, self.expected):
             raise ValidationError({"expected": _("Enter a number.")})
 
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from django.utils.translation import gettext as _
 
 from backups.drills import children
-from backups.drills.assertions import AT_LEAST, Assertion
+from backups.drills.assertions import AT_LEAST, Assertion, Value, to_moment
 from backups.drills.outcomes import SandboxUnavailable
 from backups.models import ExpectedBackupJob, RestoreDrill
 from backups.reasons import format_error, to_single_line
+from portal.base.words import format_count, format_moment
 
 # The user waits for it, and a thread of the web server with them.
 SECONDS = 20
@@ -27,6 +28,16 @@ class Trial:
 
     is_ok: bool
     message: str
+
+
+def format_value(value: Value) -> str:
+    """Format the value of an assertion: a number, a truth value as SQL writes it, or a time."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return format_count(value)
+    moment = to_moment(value) if isinstance(value, str) and "T" in value else None
+    return format_moment(moment) if moment else str(value)
 
 
 def try_query(job: ExpectedBackupJob, query: str) -> Trial:
@@ -64,5 +75,7 @@ def run_query(drill: RestoreDrill, query: str) -> Trial:
     if result["value"] is None:  # or a text, which is not kept
         return Trial(True, _("The query returns one value."))
     return Trial(
-        True, _("The query returns one value. If all tables are empty, it is %(value)s.") % {"value": result["value"]}
+        True,
+        _("The query returns one value. If all tables are empty, it is %(value)s.")
+        % {"value": format_value(result["value"])},
     )

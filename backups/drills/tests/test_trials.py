@@ -38,6 +38,15 @@ def test_trial_leaves_no_record_and_no_row_is_in_its_copy(drilled_job) -> None:
     assert RestoreDrill.objects.count() == 1
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(12345, "12,345"), (True, "true"), (0.5, "0.5"), ("2026-12-01T10:15:00+02:00", "2026-12-01 08:15:00 UTC")],
+    ids=["number", "truth value", "fraction", "time"],
+)
+def test_value_is_shown_as_a_reader_expects_it(value, text: str) -> None:
+    assert trials.format_value(value) == text
+
+
 def test_query_cannot_be_tried_before_the_first_restore(job) -> None:
     assert not trials.try_query(job, "SELECT 1").is_ok
 
