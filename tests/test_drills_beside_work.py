@@ -53,8 +53,8 @@ class SilentServer:
     def close(self) -> None:
         with suppress(OSError):  # closed before
             self.listener.shutdown(socket.SHUT_RDWR)
-        for connection in (self.listener, *self.accepted):
-            connection.close()
+        for opened in (self.listener, *self.accepted):
+            opened.close()
 
 
 class Healthy(BaseHTTPRequestHandler):
