@@ -117,7 +117,7 @@ def report(line: dict[str, Any]) -> None:
 
 def drill(task: dict[str, Any]) -> Outcome:
     """Restore the dump that the task names, and return what came back. Raises SandboxUnavailable."""
-    limits = Limits(task["seconds"], task["max_bytes"] or None, task["folder"], task.get("reserve", 0))
+    limits = Limits(task["seconds"], task["max_bytes"] or None, task["folder"], task["reserve"])
     outcome, is_restored = Outcome(), False
     with open(task["descriptor"], "rb", buffering=0) as file:
         stream = DumpStream(file, task["name"], limits)

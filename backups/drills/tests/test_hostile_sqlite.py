@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 import zstandard
 
-from backups.drills import child
+from backups.drills import child, sqlite
+from backups.drills.assertions import Assertion
 from backups.drills.limits import DISK_IS_FULL, OUT_OF_MEMORY, TIME_IS_UP
 from backups.drills.outcomes import FAILED, PROVEN, Outcome, Why, make_reason
 from backups.drills.sqlite import UNKNOWN_STATEMENT
 from backups.drills.tests.dumps import reasons_of
+from backups.reasons import format_error
 
 pytestmark = [pytest.mark.one_database("drills have a database of their own")]
 HEAD = b"PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;\nCREATE TABLE a(i INTEGER PRIMARY KEY, t);\n"
@@ -95,13 +97,16 @@ def drill(tmp_path: Path) -> Callable[..., Outcome]:
     """Restore bytes in this process."""
     made = iter(range(9))
 
-    def drill(dump: bytes, name: str = "dump.dump", *, seconds: float = 60, max_bytes: int = 0) -> Outcome:
+    def drill(
+        dump: bytes, *assertions: Assertion, name: str = "dump.dump", seconds: float = 60, max_bytes: int = 0
+    ) -> Outcome:
         folder = tmp_path / str(next(made))
         folder.mkdir()
         path = folder / name
         path.write_bytes(dump)
-        task: dict[str, Any] = {"name": name, "kind": None, "folder": str(folder), "assertions": []}
+        task: dict[str, Any] = {"name": name, "kind": None, "folder": str(folder), "reserve": 0}
         task |= {"seconds": seconds, "max_bytes": max_bytes, "postgres_url": "", "mysql_url": ""}
+        task |= {"assertions": [vars(assertion) for assertion in assertions]}
         return child.drill(task | {"descriptor": os.open(path, os.O_RDONLY)})
 
     return drill
@@ -130,6 +135,36 @@ def test_dump_ends_at_a_limit(restore: Any, name: str) -> None:
     assert restore(HEAD + END).status == PROVEN
 
 
+@pytest.mark.parametrize(
+    ("query", "error"),
+    [
+        ("DELETE FROM a RETURNING i", "not authorized"),
+        ("CREATE TEMP TABLE b AS SELECT 1", "not authorized"),
+        ("PRAGMA writable_schema = ON", "not authorized"),
+        ("ATTACH 'OUT' AS x", "not authorized"),
+        ("VACUUM INTO 'OUT'", "authorization denied"),
+        ("SELECT load_extension('OUT')", "not authorized to use function: load_extension"),
+        ("SELECT i FROM a; SELECT 1", "You can only execute one statement at a time."),
+        (f"{ENDLESS} SELECT count(*) FROM r", "interrupted"),
+    ],
+)
+def test_assertion_cannot_leave_its_query(
+    drill: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, query: str, error: str
+) -> None:
+    monkeypatch.setattr(sqlite, "QUERY_SECONDS", 0.1)
+    out = tmp_path / "out"
+    outcome = drill(HEAD + END, Assertion("", query.replace("OUT", str(out)), "equal", "1"))
+    assert [format_error(found["error"]) for found in outcome.assertions] == [error]
+    assert (outcome.status, outcome.rows) == (PROVEN, {"a": 1})
+    assert not out.exists()
+
+
+def test_size_is_bounded_also_between_two_measurements(drill: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite.Sandbox, "measure", lambda sandbox: 0)
+    outcome = drill(HEAD + b"INSERT INTO a VALUES(2, zeroblob(9000000));" + END, max_bytes=8 * 1024 * 1024)
+    assert outcome.errors == [{"line": None, **DISK_IS_FULL}]
+
+
 def pack_twice(content: bytes) -> bytes:
     return gzip.compress(gzip.compress(content))
 
@@ -148,7 +183,7 @@ def pack_twice(content: bytes) -> bytes:
     ids=["gzip", "members", "zstd"],
 )
 def test_packed_dump_is_restored(drill: Any, name: str, pack: Any) -> None:
-    assert drill(pack(HEAD + b"-- " + b"x" * 5000 + END), name).status == PROVEN
+    assert drill(pack(HEAD + b"-- " + b"x" * 5000 + END), name=name).status == PROVEN
 
 
 @pytest.mark.slow
@@ -170,13 +205,13 @@ def test_truncated_archive_is_failed(drill: Any, packed: Any) -> None:
     content = packed(HEAD + os.urandom(5000).hex().join(["INSERT INTO a VALUES(2,'", "');"]).encode() + END)
     name = "dump.gz" if content.startswith(b"\x1f\x8b") else "dump.zst"
     for end in (1, len(content) // 2, 9):
-        outcome = drill(content[:-end], name)
+        outcome = drill(content[:-end], name=name)
         assert outcome.status == FAILED
         assert outcome.doubts[0].startswith("truncated_")
 
 
 def test_archive_in_an_archive_is_no_dump(drill: Any) -> None:
-    assert drill(pack_twice(HEAD + END), "dump.gz").status == FAILED
+    assert drill(pack_twice(HEAD + END), name="dump.gz").status == FAILED
 
 
 @pytest.mark.parametrize("end", [b"", b"\nROLLBACK;\n", b"\nCOMMI", b"\n-- COMMIT;\n"])
