@@ -103,7 +103,8 @@ def assertion_result(result: dict[str, Any] | None) -> SafeString | str:
         return EMPTY_VALUE
     state = badge(_("passed"), GOOD) if result["ok"] else badge(pgettext("assertion", "failed"), BAD)
     failed = _("The query failed: edit the assertion and try it.") if result["failed"] else ""
-    return stack_lines(state, "" if result["value"] is None else format_value(result["value"]), failed)
+    lines = stack_lines(state, "" if result["value"] is None else format_value(result["value"]), failed)
+    return format_html('<div class="why">{}</div>', lines)
 
 
 def link_to_drill(drill: RestoreDrill) -> SafeString:

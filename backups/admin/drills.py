@@ -160,10 +160,12 @@ def rows_section(drill: RestoreDrill) -> Section:
 class AssertionForm(forms.ModelForm):  # type: ignore[type-arg]
     """An assertion. A trial is a form sent by *Try*: it is never valid, so that nothing is saved."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def full_clean(self) -> None:
+        super().full_clean()
         if TRIAL in self.data:
-            self.fields["name"].required = self.fields["expected"].required = False
+            for name in ("name", "expected"):
+                if not self.data.get(name):  # a trial needs neither
+                    self.errors.pop(name, None)
 
     def is_valid(self) -> bool:
         return super().is_valid() and TRIAL not in self.data

@@ -71,7 +71,8 @@ def run_query(drill: RestoreDrill, query: str) -> Trial:
         return Trial(False, _("The copy of the schema can’t be made. %(why)s") % {"why": why})
     result = outcome.assertions[0]
     if "error" in result:
-        return Trial(False, _("The query fails: %(why)s") % {"why": to_single_line(format_error(result["error"]))})
+        why = to_single_line(format_error(result["error"]))
+        return Trial(False, why if "code" in result["error"] else _("The query fails: %(why)s") % {"why": why})
     if result["value"] is None:  # or a text, which is not kept
         return Trial(True, _("The query returns one value."))
     return Trial(
