@@ -23,6 +23,7 @@ from demo import mariadb
 from demo.backups import LILLE, PARIS, Servers, play_restores, request_drills
 from demo.portal_side.past_backups import CALLS
 from demo.restores import BREST, NAMES, TILL, sandbox_settings
+from portal.tests.helpers.programs import require
 from portal.tests.helpers.waiting import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.one_database("the demo has a SQLite file", despite=("Popen",))]
@@ -132,8 +133,8 @@ def start_and_kill(folder: Path, killed: str) -> None:
         demo.kill()
 
 
-@pytest.mark.skipif(not mariadb.is_installed() and "CI" not in os.environ, reason="MariaDB is not installed")
 def test_server_ends_with_what_is_killed_and_the_next_one_starts(tmp_path: Path) -> None:
+    require(mariadb.is_installed(), "MariaDB", "mariadb-server")
     start_and_kill(tmp_path, "keeper")
     assert (tmp_path / "mariadb" / "socket").exists()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from portal.desk.trigrams import (
     index_states,
     trigram_indexes,
 )
+from portal.tests.helpers.programs import require
 from portal.tests.helpers.waiting import PATIENCE, wait_for
 from tests.postgres import debian_binaries, temporary_postgres
 
@@ -39,10 +39,7 @@ IS_BUILDING = "SELECT count(*) FROM pg_stat_progress_create_index"
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     """Start Debian's PostgreSQL. Without one a test is skipped, but fails in CI, which must install it."""
-    if debian_binaries() is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(
-            "PostgreSQL is not installed (Debian: apt install postgresql)"
-        )
+    require(debian_binaries(), "PostgreSQL", "postgresql")
     with temporary_postgres(is_durable=False, is_debian=True) as url:
         yield url
 

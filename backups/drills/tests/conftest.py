@@ -15,6 +15,7 @@ from backups.drills.children import PrivateServer, restore_dump
 from backups.drills.outcomes import Outcome
 from backups.tests.conftest import channel, job, make_job, roots
 from demo.mariadb import is_installed, temporary_mariadb
+from portal.tests.helpers.programs import require
 from tests.postgres import debian_binaries, temporary_postgres
 
 __all__ = ["channel", "job", "make_job", "roots"]
@@ -53,10 +54,7 @@ def postgres_18() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def postgres_debian() -> Iterator[str]:
     """The address of Debian's server. Without one a test is skipped, but fails in CI, which must install it."""
-    if debian_binaries() is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(
-            "PostgreSQL is not installed (Debian: apt install postgresql)"
-        )
+    require(debian_binaries(), "PostgreSQL", "postgresql")
     with temporary_postgres(is_durable=False, is_debian=True) as url:
         yield url
 
@@ -64,9 +62,6 @@ def postgres_debian() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def mariadb() -> Iterator[str]:
     """The address of Debian's MariaDB server. Without one a test is skipped, but fails in CI, which must install it."""
-    if not is_installed():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(
-            "MariaDB is not installed (Debian: apt install mariadb-server)"
-        )
+    require(is_installed(), "MariaDB", "mariadb-server")
     with temporary_mariadb() as url:
         yield url

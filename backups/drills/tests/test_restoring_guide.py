@@ -23,6 +23,7 @@ from backups.tests.admin_pages import job_page
 from backups.tests.factories import make_entry
 from demo.mariadb import is_installed
 from portal.tests.helpers.admin_pages import page_text
+from portal.tests.helpers.programs import require
 from tests.postgres import debian_binaries
 
 pytestmark = [pytest.mark.slow, pytest.mark.one_database("the guide's programs have servers of their own")]
@@ -89,8 +90,7 @@ def is_refused(done: subprocess.CompletedProcess[str], folder: Path) -> bool:
 
 @pytest.fixture
 def sqlite_dump() -> str:
-    if shutil.which("sqlite3") is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("sqlite3 is not installed (Debian: apt install sqlite3)")
+    require(shutil.which("sqlite3"), "sqlite3", "sqlite3")
     return f"PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;\n{TABLES}COMMIT;\n"
 
 

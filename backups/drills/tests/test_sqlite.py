@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 import shutil
 import sqlite3
 import subprocess
@@ -19,13 +18,13 @@ from backups.drills.assertions import Assertion
 from backups.drills.outcomes import FAILED, PROVEN
 from backups.drills.sqlite import cut_chunks
 from backups.drills.tests.sqlite_schemas import SCHEMAS
+from portal.tests.helpers.programs import require
 
 pytestmark = [pytest.mark.slow, pytest.mark.one_database("drills have a database of their own")]
 
 
 def dump_by_shell(path: Path) -> bytes:
-    if shutil.which("sqlite3") is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("sqlite3 is not installed (Debian: apt install sqlite3)")
+    require(shutil.which("sqlite3"), "sqlite3", "sqlite3")
     return subprocess.run(["sqlite3", path, ".dump"], check=True, capture_output=True).stdout
 
 

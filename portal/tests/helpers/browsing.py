@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
+
+from portal.tests.helpers.programs import require
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -17,10 +18,7 @@ OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 @contextmanager
 def running_chromium() -> Iterator[Browser]:
     """Start Chromium. Without one a test is skipped, but fails in CI, which must install it."""
-    if CHROMIUM is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(
-            "Chromium is not installed (Debian: apt install chromium)"
-        )
+    require(CHROMIUM, "Chromium", "chromium")
     # Playwright's event loop runs in this thread, so Django would refuse every query as async-unsafe.
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
