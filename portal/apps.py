@@ -28,6 +28,8 @@ class PortalConfig(AppConfig):
         import_module("portal.access.accounts.first_password")
         import_module("portal.access.tasks")
         import_module("portal.access.signin.trail")
+        import_module("portal.archives.schedules")
+        import_module("portal.archives.standing")
 
 
 class VigieAdminConfig(AdminConfig):

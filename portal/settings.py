@@ -14,7 +14,7 @@ from portal.access.tokens import peppers
 from portal.base import encryption
 from portal.base.addresses import parse_networks
 from portal.base.env import SQLITE, Environment, at_least, host_of
-from portal.base.logs import SUSPICIOUS
+from portal.base.logs import LOGGING as LOGGING
 
 # The least that Python allows: reading digits takes quadratic time, and no number here has more.
 sys.set_int_max_str_digits(640)
@@ -353,6 +353,13 @@ INCIDENT_REMINDER_MINUTES = env.integer("INCIDENT_REMINDER_MINUTES", 180, least=
 CHECK_RETENTION_DAYS = env.integer("CHECK_RETENTION_DAYS", 7, least=2)
 MINUTE_ROLLUP_RETENTION_DAYS = env.integer("MINUTE_ROLLUP_RETENTION_DAYS", 30, least=2)
 
+# --- Backups of the portal ------------------------------------------------------------------------------------------
+
+PORTAL_BACKUP_TARGET = env.text("PORTAL_BACKUP_TARGET")
+PORTAL_BACKUP_PASSPHRASE = env.text("PORTAL_BACKUP_PASSPHRASE")
+PORTAL_BACKUP_KEEP = env.integer("PORTAL_BACKUP_KEEP", 14, least=1, most=3_650)
+env.require_together("PORTAL_BACKUP_TARGET", "PORTAL_BACKUP_PASSPHRASE")
+
 # --- The beta programme ----------------------------------------------------------------------------------------------
 
 FEEDBACK_PER_KEY_AND_MINUTE = env.integer("FEEDBACK_PER_KEY_AND_MINUTE", 120, least=1)
@@ -370,31 +377,3 @@ ACTIVITY_RETENTION_DAYS = env.integer("ACTIVITY_RETENTION_DAYS", 90, least=1)
 USER_SESSION_RETENTION_DAYS = env.integer("USER_SESSION_RETENTION_DAYS", 365, least=1)
 GUARDIAN_RETENTION_DAYS = env.integer("GUARDIAN_RETENTION_DAYS", 365, least=1)
 GUARDIAN_RECIPIENTS = env.emails("GUARDIAN_RECIPIENTS")
-
-# --- Logs ------------------------------------------------------------------------------------------------------------
-
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "filters": {
-        "without_path": {"()": "portal.base.logs.WithoutPath"},
-        "without_sender": {"()": "portal.base.logs.WithoutSender"},
-        "without_values": {"()": "portal.base.logs.WithoutValues"},
-    },
-    "formatters": {"json": {"()": "portal.base.logs.JsonFormatter"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
-    "root": {"handlers": ["stderr"], "level": "INFO"},
-    "loggers": {
-        "django": {"handlers": [], "propagate": True},
-        "django.request": {"level": "ERROR", "filters": ["without_path"]},
-        "django.security": {"filters": ["without_path"], "level": "ERROR"},
-        **{f"django.security.{name}": {"filters": ["without_path"]} for name in SUSPICIOUS},
-        "vigie.api": {"filters": ["without_values"]},
-        "vigie.tracking": {"filters": ["without_values"]},
-        "django.server": {"level": "WARNING"},
-        "django-q": {"level": "WARNING"},
-        # Here and not in gunicorn's own configuration, so that they hold however it is started.
-        "gunicorn.error": {"handlers": [], "propagate": True, "filters": ["without_sender"]},
-        "gunicorn.access": {"handlers": [], "propagate": False},
-    },
-}

@@ -1,4 +1,4 @@
-"""Make an archive: snapshot, files, manifest, encryption, proof, and only then its name.
+"""Make an archive: snapshot, files, manifest, encryption, restore into a sandbox, and only then its name.
 
 All of it is done under a lease, in a scratch folder of the data directory and in a `.part` file of the target. What a
 killed process left of either is deleted by the next one.
@@ -18,11 +18,12 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from portal.archives import manifest, secrets
-from portal.archives.contents import pack, unpack
+from portal.archives.contents import pack
 from portal.archives.errors import ArchiveError
 from portal.archives.files import applied_migrations, count_rows, open_database
 from portal.archives.manifest import Manifest
 from portal.archives.passphrases import Passphrase
+from portal.archives.proving import prove_archive
 from portal.archives.snapshots import database_size, take_snapshot
 from portal.archives.targets import UNFINISHED, Target
 from portal.base.disks import require_space
@@ -64,7 +65,7 @@ def working_alone() -> Iterator[Path]:
 
 
 def make_archive(target: Target, passphrase: Passphrase, scratch: Path, keep: int | None = None) -> Archive:
-    """Make an archive and prove that it is whole; then delete all but the newest `keep` of this portal.
+    """Make an archive, restore it into a sandbox, and name it; then delete all but the newest `keep` of this portal.
 
     Raises ArchiveError, OSError, DatabaseError, sqlite3.Error.
     """
@@ -80,7 +81,7 @@ def make_archive(target: Target, passphrase: Passphrase, scratch: Path, keep: in
     try:
         pack(content, described, path, passphrase)
         shutil.rmtree(content)
-        if unpack(path, passphrase) != described:
+        if prove_archive(path, passphrase, scratch / "sandbox") != described:
             raise ArchiveError("The archive that was just made does not hold what it should.")
         made = Archive(name, path.stat().st_size, described)
         target.put(path, name)

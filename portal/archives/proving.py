@@ -10,14 +10,11 @@ from portal.archives.errors import AlteredArchive
 from portal.archives.files import applied_migrations, count_rows, open_database
 from portal.archives.manifest import Manifest
 from portal.archives.passphrases import Passphrase
-from portal.archives.targets import Target
 
 
-def prove_archive(target: Target, name: str, passphrase: Passphrase, scratch: Path) -> Manifest:
+def prove_archive(path: Path, passphrase: Passphrase, sandbox: Path) -> Manifest:
     """Raises ArchiveError, OSError, DatabaseError if the archive could not be restored."""
-    sandbox = scratch / "sandbox"
-    with target.get(name, scratch) as path:
-        described = unpack(path, passphrase, sandbox)
+    described = unpack(path, passphrase, sandbox)
     with open_database(sandbox / manifest.DATABASE) as alias:
         check_database(alias, described)
     return described

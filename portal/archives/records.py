@@ -9,10 +9,9 @@ from portal.work.jobs import claim_cycle
 JOB = "portal.backup"
 
 
-def result_of(archive: Archive, *, is_proven: bool = False) -> dict[str, Any]:
+def result_of(archive: Archive) -> dict[str, Any]:
     """Return what is kept of an archive, as JSON."""
-    proven = {"proven": is_proven} if is_proven else {}
-    return {"archive": archive.name, "bytes": archive.size, "rows": sum(archive.manifest.rows.values())} | proven
+    return {"archive": archive.name, "bytes": archive.size, "rows": sum(archive.manifest.rows.values())}
 
 
 def record_archive(archive: Archive) -> None:

@@ -1,8 +1,6 @@
-"""Targets keep archives: each lists, takes, gives and deletes files by name. A folder is one."""
+"""Targets keep archives: each lists, takes and deletes files by name. A folder is one."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -25,11 +23,6 @@ class Target(Protocol):
         """Take the file under a new name: it is there as a whole, or not at all."""
         ...
 
-    @contextmanager
-    def get(self, name: str, scratch: Path) -> Iterator[Path]:
-        """Yield the path of the file; a copy is made in the scratch folder."""
-        ...
-
     def delete(self, name: str) -> None: ...
 
 
@@ -48,10 +41,6 @@ class Folder:
     def put(self, path: Path, name: str) -> None:
         path.rename(self.path / name)
         self.sync()
-
-    @contextmanager
-    def get(self, name: str, scratch: Path) -> Iterator[Path]:
-        yield self.path / name
 
     def delete(self, name: str) -> None:
         (self.path / name).unlink(missing_ok=True)

@@ -65,6 +65,13 @@ class Environment:
         value = self.raw(name)
         return default if value is None else value.strip()
 
+    def require_together(self, *names: str) -> None:
+        """Refuse some of these settings without the others."""
+        missing = [name for name in names if not self.text(name)]
+        if missing and len(missing) < len(names):
+            given = ", ".join(name for name in names if name not in missing)
+            raise ImproperlyConfigured(f"{', '.join(missing)} must be set too, since {given} is.")
+
     def boolean(self, name: str, default: bool = False) -> bool:
         value = self.raw(name)
         if value is None:

@@ -132,3 +132,32 @@ class AccessLogMiddleware:
 
 
 KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+# --- Configuration ---------------------------------------------------------------------------------------------------
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {
+        "without_path": {"()": "portal.base.logs.WithoutPath"},
+        "without_sender": {"()": "portal.base.logs.WithoutSender"},
+        "without_values": {"()": "portal.base.logs.WithoutValues"},
+    },
+    "formatters": {"json": {"()": "portal.base.logs.JsonFormatter"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+    "root": {"handlers": ["stderr"], "level": "INFO"},
+    "loggers": {
+        "django": {"handlers": [], "propagate": True},
+        "django.request": {"level": "ERROR", "filters": ["without_path"]},
+        "django.security": {"filters": ["without_path"], "level": "ERROR"},
+        **{f"django.security.{name}": {"filters": ["without_path"]} for name in SUSPICIOUS},
+        "vigie.api": {"filters": ["without_values"]},
+        "vigie.tracking": {"filters": ["without_values"]},
+        "django.server": {"level": "WARNING"},
+        "django-q": {"level": "WARNING"},
+        # Here and not in gunicorn's own configuration, so that they hold however it is started.
+        "gunicorn.error": {"handlers": [], "propagate": True, "filters": ["without_sender"]},
+        "gunicorn.access": {"handlers": [], "propagate": False},
+    },
+}

@@ -18,6 +18,8 @@ NAMES: dict[str, Promise] = {
     "monitoring.rounds": _("Start of check rounds"),
     "monitoring.watch": _("Monitoring of targets"),
     "portal.access.reset_mail": _("Password reset mail"),
+    "portal.archiving": _("Making of a backup of the portal"),
+    "portal.backup": _("Backup of the portal"),
     "portal.beat": _("Sign of life of the workers"),
     "portal.deliver": _("Delivery of notifications"),
     "portal.retention": _("Deletion of expired data"),

@@ -13,7 +13,7 @@ from tests.archives.places import Place
 pytestmark = [pytest.mark.slow, pytest.mark.each_database]
 BACKUP_STEPS = [
     ("snapshots.drop_transient_rows", "before"),
-    ("making.unpack", "before"),
+    ("making.prove_archive", "before"),
     ("targets.Folder.sync", "before"),
 ]
 

@@ -25,7 +25,7 @@ class Group(TextChoices):
     DATABASE = "database", _("Database")
     WORK = "work", _("Background work")
     FILES = "files", _("Files and disks")
-    BACKUPS = "backups", _("Restore drills")
+    BACKUPS = "backups", _("Backups")
     VERSIONS = "versions", _("Versions")
     CONNECTIONS = "connections", _("Connections")
 

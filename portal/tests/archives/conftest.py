@@ -1,7 +1,12 @@
+import sqlite3
+from contextlib import closing
+
 import pytest
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from portal.archives import making
 from portal.archives.files import ALIAS
+from portal.archives.targets import Folder
 
 
 @pytest.fixture
@@ -17,3 +22,31 @@ def archive_database(db, monkeypatch):
                 self.connect()
 
     monkeypatch.setattr(BaseDatabaseWrapper, "ensure_connection", ensure_connection)
+
+
+@pytest.fixture
+def target(tmp_path):
+    (tmp_path / "target").mkdir()
+    return Folder(tmp_path / "target")
+
+
+@pytest.fixture
+def data(tmp_path, settings):
+    """A data directory of the test's own."""
+    settings.VIGIE_DATA_DIR = tmp_path / "data"
+    settings.SECRETS_DIR, settings.REPORTS_ROOT = tmp_path / "data/secrets", tmp_path / "data/reports"
+    for folder in (settings.SECRETS_DIR, settings.REPORTS_ROOT):
+        folder.mkdir(parents=True)
+    return settings.VIGIE_DATA_DIR
+
+
+@pytest.fixture
+def quick_snapshot(monkeypatch):
+    """A snapshot takes seconds on PostgreSQL; most tests need any database."""
+
+    def write(path):
+        with closing(sqlite3.connect(path)) as file:
+            file.execute("CREATE TABLE django_migrations (id INTEGER PRIMARY KEY, app, name, applied)")
+            file.commit()
+
+    monkeypatch.setattr(making, "take_snapshot", write)

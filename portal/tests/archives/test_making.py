@@ -16,7 +16,7 @@ from portal.archives.contents import unpack
 from portal.archives.errors import ArchiveError
 from portal.archives.making import delete_older, make_archive, new_name, own_archives, own_prefix, working_alone
 from portal.archives.passphrases import Passphrase
-from portal.archives.targets import Folder, open_target
+from portal.archives.targets import open_target
 from portal.base.encryption import encrypt
 from portal.models import JobRun
 from portal.tasks import ERASE
@@ -24,34 +24,6 @@ from portal.work.jobs import exclusive_lease
 from portal.work.queue import enqueue
 
 KEY = Passphrase("", pyrage.x25519.Identity.generate())
-
-
-@pytest.fixture
-def target(tmp_path):
-    (tmp_path / "target").mkdir()
-    return Folder(tmp_path / "target")
-
-
-@pytest.fixture
-def data(tmp_path, settings):
-    """A data directory of the test's own."""
-    settings.VIGIE_DATA_DIR = tmp_path / "data"
-    settings.SECRETS_DIR, settings.REPORTS_ROOT = tmp_path / "data/secrets", tmp_path / "data/reports"
-    for folder in (settings.SECRETS_DIR, settings.REPORTS_ROOT):
-        folder.mkdir(parents=True)
-    return settings.VIGIE_DATA_DIR
-
-
-@pytest.fixture
-def quick_snapshot(monkeypatch):
-    """A snapshot takes seconds on PostgreSQL; most tests need any database."""
-
-    def write(path):
-        with closing(sqlite3.connect(path)) as file:
-            file.execute("CREATE TABLE django_migrations (id INTEGER PRIMARY KEY, app, name, applied)")
-            file.commit()
-
-    monkeypatch.setattr(making, "take_snapshot", write)
 
 
 @pytest.fixture
@@ -117,7 +89,7 @@ def test_leftovers_of_a_killed_process_are_swept(make, target, data):
 
 def test_failure_leaves_nothing_and_deletes_nothing(make, target, data, monkeypatch):
     first = make().name
-    monkeypatch.setattr(making, "unpack", lambda *_: None)
+    monkeypatch.setattr(making, "prove_archive", lambda *_: None)
     with pytest.raises(ArchiveError):
         make(keep=1)
     assert target.names() == [first]
