@@ -303,7 +303,7 @@ WEB_THREADS = env.integer("WEB_THREADS", 16, least=1, most=64)
 # One watches the targets, a second may still be ending the round before; whoever else has work needs a third.
 QUICK_WORKERS = env.integer("QUICK_WORKERS", 3, least=2, most=64)
 SLOW_WORKERS = env.integer("SLOW_WORKERS", 2, least=2, most=64)  # a restore drill may take one for an hour
-Q_CLUSTER = {
+Q_CLUSTER: dict[str, Any] = {
     "name": "vigie",
     "orm": "default",
     "save_limit": 0,
