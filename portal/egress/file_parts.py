@@ -1,0 +1,74 @@
+"""The parts in which a file is uploaded, measured before any of it is sent."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+MIB = 1024 * 1024
+PART_SIZE, MOST_PARTS = 16 * MIB, 10_000
+CHUNK = 256 * 1024
+
+
+class SourceChanged(Exception):
+    """The file is no longer what was measured."""
+
+
+@dataclass(frozen=True)
+class FileParts:
+    """Size and SHA-256 of a file and of its parts, of which there is at least one."""
+
+    size: int
+    sha256: str
+    part_size: int
+    digests: tuple[bytes, ...]
+
+    @property
+    def checksum(self) -> str:
+        """The SHA-256 as stores show it: of the only part, or of the digests of all parts and their number."""
+        if len(self.digests) == 1:
+            return base64.b64encode(self.digests[0]).decode()
+        combined = hashlib.sha256(b"".join(self.digests)).digest()
+        return f"{base64.b64encode(combined).decode()}-{len(self.digests)}"
+
+
+def choose_part_size(size: int) -> int:
+    """Return the smallest size of whole MiB, at least PART_SIZE, that makes no more than MOST_PARTS."""
+    return max(PART_SIZE, -(-size // (MOST_PARTS * MIB)) * MIB)
+
+
+def measure_parts(source: int, keep_alive: Callable[[], None]) -> FileParts:
+    """Hash an open file and its parts. Raises OSError, and SourceChanged for one that grows or shrinks meanwhile."""
+    size = os.fstat(source).st_size
+    part_size, whole, offset = choose_part_size(size), hashlib.sha256(), 0
+    digests: list[bytes] = []
+    while offset < size or not digests:
+        part, end = hashlib.sha256(), min(offset + part_size, size)
+        while offset < end:
+            keep_alive()
+            chunk = os.pread(source, min(CHUNK, end - offset), offset)
+            if not chunk:
+                raise SourceChanged
+            whole.update(chunk)
+            part.update(chunk)
+            offset += len(chunk)
+        digests.append(part.digest())
+    if os.fstat(source).st_size != size:
+        raise SourceChanged
+    return FileParts(size, whole.hexdigest(), part_size, tuple(digests))
+
+
+def read_part(source: int, parts: FileParts, index: int) -> bytes:
+    """Return the bytes of a part. Raises OSError, and SourceChanged for others than were measured."""
+    offset = index * parts.part_size
+    left, chunks = min(parts.part_size, parts.size - offset), []
+    while left and (chunk := os.pread(source, left, offset)):
+        chunks.append(chunk)
+        offset, left = offset + len(chunk), left - len(chunk)
+    body = b"".join(chunks)
+    if hashlib.sha256(body).digest() != parts.digests[index]:
+        raise SourceChanged
+    return body
