@@ -1,4 +1,4 @@
-"""What the read-only lists of entries and of restore drills share: they grow without end, and belong to jobs."""
+"""The base of the read-only lists of entries and of restore drills, which grow without end and belong to jobs."""
 
 from __future__ import annotations
 
