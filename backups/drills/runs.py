@@ -20,7 +20,7 @@ from backups.drills.children import PrivateServer
 from backups.drills.outcomes import FAILED, Outcome, SandboxUnavailable
 from backups.models import BackupEntry, ExpectedBackupJob, RestoreDrill
 from backups.querysets import watched
-from backups.reasons import make_reason
+from backups.reasons import format_error, make_reason
 from backups.scanner.disk.opening import UnusablePath
 from backups.scanner.disk.storage import open_dump
 from portal.work.jobs import AlreadyRunning, Lease, LeaseLost, exclusive_lease
@@ -84,7 +84,7 @@ def postponing_errors(job: ExpectedBackupJob) -> Iterator[None]:
     except LeaseLost:
         raise
     except SandboxUnavailable as error:
-        log.warning("the sandbox for %s can’t be used: %s", error.engine, error.why)
+        log.warning("the sandbox for %s can’t be used: %s", error.engine, format_error(error.why))
     except Exception:
         log.exception("the backup %s could not be drilled", job.pk)
         later = {"next_drill_at": timezone.now() + proofs.RETRY_AFTER, "drill_requested_at": None}

@@ -204,7 +204,7 @@ def test_sweep_kills_a_server_that_outlived_its_keeper(temporary: Path) -> None:
     wait_for("the server ended", lambda: not processes_in(folder))
 
 
-def test_server_that_does_not_start_is_down(temporary: Path, tmp_path: Path) -> None:
+def test_server_that_does_not_start_is_unavailable(temporary: Path, tmp_path: Path) -> None:
     (tmp_path / "initdb").write_text("#!/bin/sh\nexit 1\n")
     (tmp_path / "initdb").chmod(0o755)
     with pytest.raises(SandboxUnavailable, match="private_server_failed"):

@@ -134,7 +134,7 @@ def test_server_that_ends_and_starts_again_fails_the_dump(mariadb: str) -> None:
     assert leftovers(mariadb) == []
 
 
-def test_server_that_does_not_answer_again_is_down(mariadb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_that_does_not_answer_again_is_unavailable(mariadb: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "RESTART_SECONDS", 0)
     with closing(sandbox.Sandbox(mariadb, DumpKind("mariadb"), Limits(60, None))) as opened:
         pieces = (make_dump(TABLE) if number == 0 else end_sessions(mariadb) for number in range(2))
@@ -143,7 +143,7 @@ def test_server_that_does_not_answer_again_is_down(mariadb: str, monkeypatch: py
     sandbox.sweep_databases({"mysql_url": mariadb})
 
 
-def test_full_server_is_down_unless_the_drill_has_filled_it(restored: Any) -> None:
+def test_full_server_is_unavailable_unless_the_drill_has_filled_it(restored: Any) -> None:
     filling = TABLE + (
         b"SET max_heap_table_size = 16384; CREATE TABLE b (t char(250)) ENGINE=MEMORY;\n"
         b"INSERT INTO b SELECT seq FROM seq_1_to_10000;\n"

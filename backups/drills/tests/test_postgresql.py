@@ -98,7 +98,7 @@ def test_role_that_may_only_create_databases_and_roles_suffices(restored: Any, p
             connection.execute("DROP ROLE drill_admin")
 
 
-def test_server_that_does_not_answer_is_down(restored: Any) -> None:
+def test_server_that_does_not_answer_is_unavailable(restored: Any) -> None:
     with pytest.raises(SandboxUnavailable, match="No such file"):
         restored(TABLE, url="postgresql://u:secret@/postgres?host=/nonexistent")
 

@@ -88,7 +88,7 @@ def test_exhausted_server_is_no_excuse_beyond_the_limit_of_the_drill(drill: Any)
     assert outcome.errors == [{"line": None, **DISK_IS_FULL}]
 
 
-def test_server_without_free_connections_is_down(drill: Any, on_marker: Any, small_server: str) -> None:
+def test_server_without_free_connections_is_unavailable(drill: Any, on_marker: Any, small_server: str) -> None:
     with ExitStack() as taken:
 
         def take_all(session: Session) -> None:
@@ -116,7 +116,7 @@ def test_dump_that_crashes_the_server_fails(drill: Any, on_marker: Any, small_se
     assert drill(HEAD + TABLE + COPY + END).status == PROVEN
 
 
-def test_server_that_its_operator_stops_is_down(drill: Any, on_marker: Any, small_server: str) -> None:
+def test_server_that_its_operator_stops_is_unavailable(drill: Any, on_marker: Any, small_server: str) -> None:
     def end_all(session: Session) -> None:
         with psycopg.connect(small_server) as connection:
             connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")

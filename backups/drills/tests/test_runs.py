@@ -137,13 +137,14 @@ def test_error_of_ours_puts_the_job_off_and_the_others_are_drilled(make_stored_j
     assert [drill.job.database_name for drill in RestoreDrill.objects.filter(status=PROVEN)] == ["b"]
 
 
-def test_sandbox_that_is_down_is_a_finding_and_no_failed_proof(make_stored_job, monkeypatch) -> None:
+def test_unavailable_sandbox_is_a_finding_and_no_failed_proof(make_stored_job, monkeypatch, caplog) -> None:
     job = make_stored_job("a")
 
-    monkeypatch.setattr(children, "restore_dump", raising(SandboxUnavailable("postgresql", "connection refused")))
+    monkeypatch.setattr(children, "restore_dump", raising(SandboxUnavailable("postgresql", {"code": "server_full"})))
     runs.run_due()
     job.refresh_from_db()
 
+    assert "The server has no space left." in caplog.text
     assert (RestoreDrill.objects.count(), job.proof_lost) == (0, None)
     assert HOUR - (job.next_drill_at - timezone.now()) < timedelta(minutes=1)
     assert [finding.key for finding in findings.unavailable_sandboxes(timezone.now())] == ["backups.sandbox:postgresql"]
@@ -381,7 +382,7 @@ def test_loss_of_a_paused_database_sends_no_notice(make_stored_job, channel) -> 
     assert (job.proof_lost is not None, OutboxMessage.objects.count()) == (True, 0)
 
 
-def test_command_names_a_sandbox_that_is_down_and_drills_the_others(make_stored_job, monkeypatch, capsys) -> None:
+def test_command_names_an_unavailable_sandbox_and_drills_the_others(make_stored_job, monkeypatch, capsys) -> None:
     make_stored_job("a")
     make_stored_job("b")
     restore = children.restore_dump
