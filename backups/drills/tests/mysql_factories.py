@@ -29,3 +29,8 @@ def leftovers(url: str) -> list[str]:
         " UNION ALL SELECT USER FROM mysql.user WHERE USER LIKE 'vigie\\_drill%'",
     )
     return [name for (name,) in found]
+
+
+def count_sessions(url: str) -> int:
+    """Return how many sessions others have on the server."""
+    return len(ask(url, "SELECT 1 FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID()"))

@@ -76,15 +76,31 @@ def test_administrator_needs_few_privileges(restored: Any, mariadb: str) -> None
     assert outcome.size > 0
 
 
-def test_server_with_a_database_for_everybody_is_refused(restored: Any, mariadb: str) -> None:
-    ask(mariadb, "CREATE DATABASE open_to_all")
-    ask(mariadb, "GRANT SELECT ON open_to_all.* TO PUBLIC")
+UNSAFE: dict[str, tuple[list[str], list[str]]] = {
+    "databases_open_to_all": (
+        ["CREATE DATABASE open_to_all", "GRANT SELECT ON open_to_all.* TO PUBLIC"],
+        ["DROP DATABASE open_to_all", "REVOKE SELECT ON open_to_all.* FROM PUBLIC"],
+    ),
+    "engines_reach_outside": (["INSTALL SONAME 'ha_federatedx'"], ["UNINSTALL SONAME 'ha_federatedx'"]),
+    "functions_of_libraries": (
+        ["INSERT INTO mysql.func VALUES ('sys_exec', 2, 'lib_mysqludf_sys.so', 'function')"], ["DELETE FROM mysql.func"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("code", UNSAFE)
+def test_server_that_reaches_outside_the_databases_of_a_drill_is_refused(
+    restored: Any, mariadb: str, code: str
+) -> None:
+    preparing, undoing = UNSAFE[code]
     try:
-        with pytest.raises(SandboxUnavailable, match="databases_open_to_all"):
+        for statement in preparing:
+            ask(mariadb, statement)
+        with pytest.raises(SandboxUnavailable, match=code):
             restored(TABLE)
     finally:
-        ask(mariadb, "DROP DATABASE open_to_all")
-        ask(mariadb, "REVOKE SELECT ON open_to_all.* FROM PUBLIC")
+        for statement in undoing:
+            ask(mariadb, statement)
     assert leftovers(mariadb) == []
 
 

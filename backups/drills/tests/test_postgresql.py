@@ -45,6 +45,13 @@ def leftovers(url: str) -> list[str]:
         return [name for (name,) in found]
 
 
+def count_sessions(url: str) -> int:
+    """Return how many sessions others have on the server."""
+    others = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    with psycopg.connect(url) as connection:
+        return int(connection.execute(others).fetchall()[0][0])
+
+
 def test_rows_of_each_table_are_counted(restored: Any) -> None:
     outcome = restored(TABLE + COPY + b'CREATE TABLE "b c" (x int);\nINSERT INTO "b c" VALUES (1);\n')
     assert (outcome.status, outcome.errors) == (PROVEN, [])
