@@ -6,7 +6,7 @@ Dumps are never erased, since somebody may need them back; the erasure lists the
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from backups.models import BackupEntry, DepositArea, DrillAssertion, ExpectedBac
 from backups.querysets import STORED
 from portal.privacy import PersonalDataTable, Row, Subject, personal_data
 
+JOB_REASONS = ("damage", "proof_lost")
 DRILL_TEXTS = ("errors", "warnings", "losses", "assertions", "schema")
 ASSERTION_TEXTS = ("name", "query", "expected")
 
@@ -57,9 +58,9 @@ def job_changes(job: ExpectedBackupJob, subject: Subject, pseudonym: str) -> Row
         "final_storage_path_template",
         "storage_folder",
     )
-    changes = {name: pseudonymize(getattr(job, name), subject, pseudonym) for name in places}
+    changes = {name: pseudonymize(getattr(job, name), subject, pseudonym) for name in (*places, *JOB_REASONS)}
     ended = {"is_active": False, "paused_until": None, "watched_since": timezone.now()} if job.is_active else {}
-    return changes | ended | {"agent_id": pseudonym, "damage": pseudonymize(job.damage, subject, pseudonym)}
+    return changes | ended | {"agent_id": pseudonym}
 
 
 def list_kept_folders(subject: Subject) -> Iterator[str]:
@@ -101,12 +102,28 @@ def owned_through_job(subject: Subject) -> Q | None:
     return subject.is_in_column("job__agent_id") if subject.is_machine else None
 
 
-def drill_changes(row: RestoreDrill | DrillAssertion, subject: Subject, pseudonym: str) -> Row:
-    """Return the changes that pseudonymize the texts about a machine's own database."""
+def own_texts(
+    row: RestoreDrill | DrillAssertion, columns: Sequence[str], subject: Subject, pseudonym: str
+) -> dict[str, Any]:
+    """Return the texts about a machine's own database with the pseudonym for its name; none about another's."""
     if not subject.is_machine_called(row.job.agent_id):
         return {}
-    columns = DRILL_TEXTS if isinstance(row, RestoreDrill) else ASSERTION_TEXTS
     return {name: pseudonymize(getattr(row, name), subject, pseudonym) for name in columns}
+
+
+def drill_changes(drill: RestoreDrill, subject: Subject, pseudonym: str) -> Row:
+    return own_texts(drill, DRILL_TEXTS, subject, pseudonym)
+
+
+def assertion_changes(asserted: DrillAssertion, subject: Subject, pseudonym: str) -> Row:
+    """Return the changes that pseudonymize an assertion. The row's number keeps a changed name unique."""
+    changes = own_texts(asserted, ASSERTION_TEXTS, subject, pseudonym)
+    name = changes.get("name") or subject.replaced(asserted.name, pseudonym)
+    if name != asserted.name:
+        number = f" {asserted.pk}"
+        longest = asserted._meta.get_field("name").max_length or 0
+        changes["name"] = name[: longest - len(number)] + number
+    return changes
 
 
 # Entries belong to a machine through their job, so jobs are registered first, and erased last.
@@ -114,7 +131,7 @@ personal_data.register(
     PersonalDataTable(
         ExpectedBackupJob,
         machines=("agent_id",),
-        texts=("company_name", "city", "neighborhood", "damage"),
+        texts=("company_name", "city", "neighborhood", *JOB_REASONS),
         indexed=("agent_id",),
         also=job_changes,
         remarks=list_kept_folders,
@@ -140,6 +157,6 @@ personal_data.register(
 )
 personal_data.register(PersonalDataTable(RestoreDrill, texts=DRILL_TEXTS, owned=owned_through_job, also=drill_changes))
 personal_data.register(
-    PersonalDataTable(DrillAssertion, texts=ASSERTION_TEXTS, owned=owned_through_job, also=drill_changes)
+    PersonalDataTable(DrillAssertion, texts=ASSERTION_TEXTS, owned=owned_through_job, also=assertion_changes)
 )
 personal_data.register(PersonalDataTable(Scan, machines=("agent_id",)))

@@ -228,9 +228,7 @@ def plant_person(name, address, spelled):
     incident_of(name, address)
     MaintenanceWindow.objects.create(name=f"move of {address}", starts_at=now, ends_at=now + timedelta(hours=1))
     job = ExpectedBackupJob.objects.create(agent_id="SRV", database_name=f"db-{len(address)}", company_name=address)
-    drilled = entry(job, reasons=[{"code": "step_failed_saying", "text": f"mail to {address} failed"}])
-    RestoreDrill.objects.create(job=job, entry=drilled, schema=f"CREATE TABLE a (b text DEFAULT '{address}');")
-    DrillAssertion.objects.create(job=job, name="a", query=f"SELECT 1 WHERE '{address}' <> ''", expected="1")
+    drill(job, entry(job, reasons=[{"code": "step_failed_saying", "text": f"mail to {address} failed"}]), address)
     beta(address.lower(), address, name, assignee=user, taken_by=name)
     work(address)
     return user
@@ -240,6 +238,24 @@ def entry(job, **fields):
     now = timezone.now()
     given = {"status": "FAILED", "first_status": "FAILED", "recorded_at": now, "changed_at": now, "cycle_at": now}
     return BackupEntry.objects.create(job=job, **given | fields)
+
+
+def drill(job, drilled, name):
+    """Create a drill that lost its proof, with the name in every text of it, and an assertion about it."""
+    lost = [{"code": "assertion_false", "name": f"Orders of {name}"}]
+    RestoreDrill.objects.create(
+        job=job,
+        entry=drilled,
+        status="PROVEN",
+        errors=[{"line": 7, "message": f'CREATE: relation "{name}" does not exist'}],
+        warnings=[{"code": "foreign_keys_violated", "table": name}],
+        losses=lost,
+        assertions=[{"name": f"Orders of {name}", "ok": False, "value": None, "failed": False}],
+        schema=f"CREATE TABLE a (b text DEFAULT '{name}');",
+    )
+    ExpectedBackupJob.objects.filter(pk=job.pk).update(proof_lost=lost)
+    query = f"SELECT owner FROM orders WHERE owner = '{name}'"
+    DrillAssertion.objects.create(job=job, name=f"Orders of {name}", query=query, expected=name)
 
 
 def plant_machine(machine_id):
@@ -272,10 +288,11 @@ def plant_machine(machine_id):
     job = ExpectedBackupJob.objects.create(
         agent_id=machine_id, database_name="stock", final_storage_path_template="{agent_id}/{database_name}", company_name=f"where {machine_id} is",
     )  # fmt: skip
-    entry(
+    drilled = entry(
         job, reasons=[{"code": "not_listed", "report": f"OPERATION_20260310_1400_{machine_id}.json"}], report_name=f"OPERATION_1_{machine_id}.json",
         stored_path=f"{machine_id}/stock/current_version/stock.sql.gz", promotion="promoted", staged_name="stock.sql.gz",
     )  # fmt: skip
+    drill(job, drilled, machine_id)
     DepositArea.objects.create(
         agent_id=machine_id, ahead={f"OPERATION_1_{machine_id}.json": "2026"}, trouble={"code": "x"}
     )
@@ -412,6 +429,16 @@ class TestErasingPerson:
         mine = OutboxMessage.objects.filter(recipient__startswith="erased-")
         assert set(mine.values_list("status", flat=True)) == {"given_up", "sent"}
         assert OutboxMessage.objects.filter(recipient="amy@example.org", status="waiting").count() == 3
+
+    def test_assertions_that_named_them_in_two_spellings_keep_different_names(self, bob):
+        job = ExpectedBackupJob.objects.get(company_name="bob@example.org")
+        names = ["Orders of Bob@Example.org", f"{'x' * 112} bob@example.org"]
+        for name in names:
+            DrillAssertion.objects.create(job=job, name=name, query="SELECT 1", expected="1")
+        erased("bob@example.org")
+        found = DrillAssertion.objects.filter(job=job).values_list("name", flat=True)
+        assert [bool(re.search(r" \d+$", name)) for name in found] == [True] * 3
+        assert max(map(len, found)) == 128
 
     def test_channel_still_notifies_its_other_recipients(self, bob):
         said = erased("bob@example.org")
