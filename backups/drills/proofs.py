@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Q
@@ -28,10 +29,7 @@ PLANNED = ("proven_until", "next_drill_at")
 ACCEPTABLE_LOSSES = frozenset({"table_gone", "rows_lost", "more_losses"})
 # False assertions come first, so that what is left out are changes.
 MOST_LOSSES = 10
-PROOF_FIELDS = (
-    "proven_at", "proven_until", "proof_lost", "proof_lost_at", "next_drill_at", "drill_requested_at",
-    "unavailable_sandbox",
-)  # fmt: skip
+PROOF_FIELDS = ("proven_at", "proven_until", "proof_lost", "proof_lost_at")
 
 
 def record_outcome(drill: RestoreDrill, outcome: Outcome, lease: Lease) -> bool:
@@ -50,7 +48,6 @@ def record_outcome(drill: RestoreDrill, outcome: Outcome, lease: Lease) -> bool:
         if drill.schema:  # a failed drill may have none
             job.drills.with_schema().update(schema="")
         drill.save(force_update=True)
-        DrillSandbox.objects.filter(engine=sandbox_engine(outcome.engine)).delete()
         job.unavailable_sandbox = None
         if drill.is_proof:
             record_proof(job, now)
@@ -59,7 +56,9 @@ def record_outcome(drill: RestoreDrill, outcome: Outcome, lease: Lease) -> bool:
         plan_next(job, now, is_good=drill.is_proof or drill.status == RestoreDrill.Status.UNSUPPORTED)
         if job.drill_requested_at is not None and job.drill_requested_at <= drill.started_at:
             job.drill_requested_at = None
-        ExpectedBackupJob.objects.write_fields([job], PROOF_FIELDS)
+        planned = ("next_drill_at", "drill_requested_at", "unavailable_sandbox")
+        ExpectedBackupJob.objects.write_fields([job], (*PROOF_FIELDS, *planned))
+        DrillSandbox.objects.filter(jobs=None).delete()
     return True
 
 
@@ -191,19 +190,26 @@ def expire_proofs(now: datetime) -> int:
     return expired
 
 
-def record_unavailable_sandbox(drill: RestoreDrill, error: SandboxUnavailable) -> None:
-    """Forget a drill whose sandbox cannot be used, which says nothing about the backup, and try again later."""
-    now = timezone.now()
+def record_unavailable_sandbox(drill: RestoreDrill, error: SandboxUnavailable, lease: Lease) -> None:
+    """Forget a drill whose sandbox cannot be used, which says nothing about the backup, and try again later.
+
+    Raises LeaseLost.
+    """
     with transaction.atomic():
+        lease.extend()
         DrillSandbox.objects.filter(jobs=None).delete()  # it is unavailable anew
         sandbox, _is_new = DrillSandbox.objects.update_or_create(
             engine=sandbox_engine(error.engine), defaults={"trouble": error.why}
         )
         RestoreDrill.objects.filter(pk=drill.pk).delete()
-        later = {
-            "next_drill_at": now + RETRY_SANDBOX_AFTER, "drill_requested_at": None, "unavailable_sandbox": sandbox,
-        }  # fmt: skip
-        ExpectedBackupJob.objects.filter(pk=drill.job_id).update(**later)
+        postpone(drill.job_id, drill.started_at, RETRY_SANDBOX_AFTER, unavailable_sandbox=sandbox)
+
+
+def postpone(job_id: int, started_at: datetime, delay: timedelta, **changes: Any) -> None:
+    """Put a database off after an attempt without outcome. What was requested since its start is kept."""
+    jobs = ExpectedBackupJob.objects.filter(pk=job_id)
+    jobs.update(next_drill_at=timezone.now() + delay, **changes)
+    jobs.filter(drill_requested_at__lte=started_at).update(drill_requested_at=None)
 
 
 def sandbox_engine(engine: str) -> str:

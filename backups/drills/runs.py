@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
@@ -51,7 +52,8 @@ def due(now: datetime) -> QuerySet[ExpectedBackupJob]:
 def request_drills(jobs: Iterable[ExpectedBackupJob]) -> None:
     """Have a worker restore the current versions, before those that are due."""
     ExpectedBackupJob.objects.filter(pk__in=[job.pk for job in jobs]).update(drill_requested_at=timezone.now())
-    enqueue(TASK, cluster="slow")
+    # Whoever takes a queued task after the commit finds these jobs too.
+    transaction.on_commit(lambda: queued_calls(TASK) or enqueue(TASK, cluster="slow"))
 
 
 def queue_due() -> int:
@@ -68,7 +70,7 @@ def run_due() -> int:
     try:
         with exclusive_run(TASK_PATIENCE) as run:
             while time.monotonic() < ends_at and (job := due(timezone.now()).first()) is not None:
-                with postponing_errors(job):
+                with postponing_errors(job, run.lease):
                     drill_job(job, run)
                 count += 1
     except AlreadyRunning:
@@ -77,8 +79,9 @@ def run_due() -> int:
 
 
 @contextmanager
-def postponing_errors(job: ExpectedBackupJob) -> Iterator[None]:
+def postponing_errors(job: ExpectedBackupJob, lease: Lease) -> Iterator[None]:
     """Log an error of ours and put the job off, so that the others are drilled. LeaseLost ends all."""
+    started_at = timezone.now()
     try:
         yield
     except LeaseLost:
@@ -87,8 +90,9 @@ def postponing_errors(job: ExpectedBackupJob) -> Iterator[None]:
         log.warning("the sandbox for %s can’t be used: %s", error.engine, format_error(error.why))
     except Exception:
         log.exception("the backup %s could not be drilled", job.pk)
-        later = {"next_drill_at": timezone.now() + proofs.RETRY_AFTER, "drill_requested_at": None}
-        ExpectedBackupJob.objects.filter(pk=job.pk).update(**later)
+        with transaction.atomic():
+            lease.extend()
+            proofs.postpone(job.pk, started_at, proofs.RETRY_AFTER)
 
 
 @dataclass(frozen=True)
@@ -101,8 +105,11 @@ class Run:
 
 @contextmanager
 def exclusive_run(patience: timedelta = PATIENCE) -> Iterator[Run]:
-    """Hold the lease on drills, waiting up to `patience` for it. Raises AlreadyRunning."""
-    with exclusive_lease(LEASE, LEASE_LENGTH, patience) as lease, closing(PrivateServer()) as server:
+    """Hold the lease on drills, waiting up to `patience` for it. Raises AlreadyRunning.
+
+    It is given back before the server is stopped: nobody would look for a database that is requested meanwhile.
+    """
+    with closing(PrivateServer()) as server, exclusive_lease(LEASE, LEASE_LENGTH, patience) as lease:
         yield Run(lease, server)
 
 
@@ -112,6 +119,7 @@ def drill_job(job: ExpectedBackupJob, run: Run) -> RestoreDrill | None:
     Raises LeaseLost and SandboxUnavailable. If the stored file is not what was verified, another version may have taken
     its place meanwhile.
     """
+    run.lease.extend()
     RestoreDrill.objects.running().delete()  # of processes that were killed
     while (entry := BackupEntry.objects.filter(job=job).current()) is not None:
         drill, _is_new = RestoreDrill.objects.update_or_create(
@@ -120,7 +128,7 @@ def drill_job(job: ExpectedBackupJob, run: Run) -> RestoreDrill | None:
         try:
             outcome = restore_entry(entry, job, run.server, ProgressWriter(drill, run.lease))
         except SandboxUnavailable as error:
-            proofs.record_unavailable_sandbox(drill, error)
+            proofs.record_unavailable_sandbox(drill, error, run.lease)
             raise
         if outcome.sha256 not in ("", entry.server_sha256):
             if BackupEntry.objects.filter(job=job).current() != entry:

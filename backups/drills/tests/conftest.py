@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
+from backups.drills import children
 from backups.drills.children import PrivateServer, restore_dump
 from backups.drills.outcomes import Outcome
+from backups.drills.tests.dumps import DUMP, store
+from backups.models import ExpectedBackupJob
 from backups.tests.conftest import channel, job, make_job, roots
 from demo.mariadb import is_installed, temporary_mariadb
 from portal.tests.helpers.programs import require
@@ -65,3 +68,36 @@ def mariadb() -> Iterator[str]:
     require(is_installed(), "MariaDB", "mariadb-server")
     with temporary_mariadb() as url:
         yield url
+
+
+@pytest.fixture
+def make_stored_job(make_job: Callable[..., ExpectedBackupJob]) -> Callable[..., ExpectedBackupJob]:
+    """Return a function that makes a job with a stored dump."""
+
+    def make(name: str, dump: bytes = DUMP, **fields: Any) -> ExpectedBackupJob:
+        job: ExpectedBackupJob = make_job(name, **fields)
+        store(job, dump)
+        return job
+
+    return make
+
+
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], None]:
+    """Return a function that has something done while the dump is restored, at the first time."""
+
+    def arrange(action: Callable[[], Any]) -> None:
+        restore = children.restore_dump
+        done: list[bool] = []
+
+        def restoring(*args: Any, **kwargs: Any) -> Outcome:
+            try:
+                return restore(*args, **kwargs)
+            finally:
+                if not done:
+                    done.append(True)
+                    action()
+
+        monkeypatch.setattr(children, "restore_dump", restoring)
+
+    return arrange

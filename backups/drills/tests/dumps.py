@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import sqlite3
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 
@@ -44,3 +46,15 @@ def store(job: ExpectedBackupJob, dump: bytes, ago: timedelta = timedelta(hours=
 def reasons_of(outcome: Outcome) -> list[Reason]:
     """Return the errors without their lines."""
     return [{key: value for key, value in error.items() if key != "line"} for error in outcome.errors]
+
+
+DUMP = sqlite_dump(a=2)
+
+
+def raising(error: Exception) -> Callable[..., Outcome]:
+    """Return a function in place of `restore_dump`, which raises the error."""
+
+    def refuse(*args: Any, **kwargs: Any) -> Outcome:
+        raise error
+
+    return refuse

@@ -1,5 +1,4 @@
 import json
-from collections.abc import Callable
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -14,34 +13,16 @@ from django_q.models import OrmQ
 from backups import findings
 from backups.drills import children, runs
 from backups.drills.outcomes import PROVEN, Outcome, SandboxUnavailable
-from backups.drills.tests.dumps import sqlite_dump, store
+from backups.drills.tests.dumps import DUMP, raising, sqlite_dump, store
 from backups.models import DrillAssertion, DrillSandbox, ExpectedBackupJob, RestoreDrill
 from portal.models import OutboxMessage
 from portal.work.jobs import AlreadyRunning
 
-DUMP = sqlite_dump(a=2)
 HOUR = timedelta(hours=1)
 
 
 def due_names() -> list[str]:
     return [job.database_name for job in runs.due(timezone.now())]
-
-
-def raising(error: Exception) -> Callable[..., Outcome]:
-    def refuse(*args: Any, **kwargs: Any) -> Outcome:
-        raise error
-
-    return refuse
-
-
-@pytest.fixture
-def make_stored_job(make_job):
-    def make(name: str, dump: bytes = DUMP, **fields) -> ExpectedBackupJob:
-        job: ExpectedBackupJob = make_job(name, **fields)
-        store(job, dump)
-        return job
-
-    return make
 
 
 # --- What is due -----------------------------------------------------------------------------------------------------
@@ -207,6 +188,24 @@ def test_drill_of_mariadb_ends_the_problem_of_the_sandbox_that_it_shares_with_my
     assert not DrillSandbox.objects.exists()
 
 
+def test_sandbox_is_unavailable_until_each_database_that_needs_it_was_drilled(make_stored_job, monkeypatch) -> None:
+    waiting = make_stored_job("a")
+    monkeypatch.setattr(children, "restore_dump", raising(SandboxUnavailable("mysql", {"code": "binary_log"})))
+    runs.run_due()
+    make_stored_job("b")
+    monkeypatch.setattr(children, "restore_dump", lambda *args, **kwargs: Outcome(engine="mysql", status=PROVEN))
+    runs.run_due()
+
+    waiting.refresh_from_db()
+    assert waiting.unavailable_sandbox.trouble == {"code": "binary_log"}
+    assert len(list(findings.unavailable_sandboxes(timezone.now()))) == 1
+
+    runs.request_drills([waiting])
+    runs.run_due()
+
+    assert not DrillSandbox.objects.exists()
+
+
 def test_stored_file_that_is_gone_is_a_failed_drill(make_stored_job, settings) -> None:
     job = make_stored_job("a")
     (settings.VALIDATED_ROOT / job.entries.get().stored_path).unlink()
@@ -305,33 +304,6 @@ def test_command_refuses_what_it_cannot_drill(args, db) -> None:
 
 
 # --- What changes during a drill -------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def meanwhile(monkeypatch):
-    """Return a function that has something done while the dump is restored, at the first time."""
-
-    def arrange(action) -> None:
-        restore = children.restore_dump
-        done: list[bool] = []
-
-        def restoring(*args, **kwargs):
-            outcome = restore(*args, **kwargs)
-            if not done:
-                done.append(True)
-                action()
-            return outcome
-
-        monkeypatch.setattr(children, "restore_dump", restoring)
-
-    return arrange
-
-
-def test_request_during_a_drill_is_kept(make_stored_job, meanwhile) -> None:
-    job = make_stored_job("a")
-    meanwhile(lambda: runs.request_drills([job]))
-
-    assert runs.run_due() == 2
 
 
 def test_period_that_is_changed_during_a_drill_is_kept(make_stored_job, meanwhile) -> None:
