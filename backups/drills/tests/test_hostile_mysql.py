@@ -236,6 +236,8 @@ ENDLESS: dict[str, str] = {
 FILLING: dict[str, str] = {
     "table": "INSERT INTO a SELECT seq + 9, REPEAT('x', 9000) FROM seq_1_to_100000000;",
     "many rows": "CREATE TABLE b (i int, j int); INSERT INTO b SELECT a.seq, b.seq FROM seq_1_to_100000 a, seq_1_to_100000 b;",
+    "many statements": "CREATE TABLE b (t text);" + "INSERT INTO b SELECT REPEAT('x', 9000) FROM seq_1_to_999;" * 99,
+    "memory to sort": "SET sort_buffer_size = 20000000000; SELECT seq FROM seq_1_to_100000000 ORDER BY SHA1(seq);",
     "table of MyISAM": "CREATE TABLE b (t text) ENGINE=MyISAM;"
     + "INSERT INTO b SELECT REPEAT('x', 9000) FROM seq_1_to_999;" * 999,
     "temporary table": "SELECT DISTINCT REPEAT(seq, 99) FROM seq_1_to_100000000;",
