@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import tarfile
 
 import pyrage
 import pytest
@@ -69,6 +70,15 @@ def test_byte_changed_anywhere_is_refused(archive, tmp_path):
             unpack(archive, KEY)
     archive.write_bytes(whole)
     unpack(archive, KEY)
+
+
+def test_header_changed_with_its_checksum_is_refused(archive):
+    whole = archive.read_bytes()
+    info = tarfile.TarInfo.frombuf(whole[:BLOCK], "utf-8", "strict")
+    info.mtime = 1
+    archive.write_bytes(info.tobuf(tarfile.GNU_FORMAT) + whole[BLOCK:])
+    with pytest.raises(AlteredArchive):
+        unpack(archive, KEY)
 
 
 @pytest.mark.parametrize("length", [0, 10, 700, 3_000, -1_025, -1])
