@@ -125,7 +125,7 @@ def proof_in_full(job: ExpectedBackupJob) -> SafeString | str:
     return stack_lines(show_proof(job, exact_moment), why, describe_sandbox(job) if is_waiting else "")
 
 
-def describe_sandbox(job: ExpectedBackupJob) -> SafeString | str:
+def describe_sandbox(job: ExpectedBackupJob) -> str:
     """Return why the last drill could not run, since when, and what to do."""
     sandbox = job.unavailable_sandbox
     if sandbox is None:
@@ -137,11 +137,11 @@ def describe_sandbox(job: ExpectedBackupJob) -> SafeString | str:
     }
     is_planned = job.drill_every_days and job.is_watched(timezone.now())
     way_out = (
-        _('It is tried again every hour. <a href="{}">docs/operations.md</a> says how to set it up.')
+        _("It is tried again every hour; docs/operations.md says how to set it up.")
         if is_planned
-        else _('Set it up as <a href="{}">docs/operations.md</a> says, then choose “Restore now”.')
+        else _("Set it up as docs/operations.md says, then choose “Restore now”.")
     )
-    return format_html("{} {}", text, format_html(way_out, reverse("admin:help")))
+    return f"{text} {way_out}"
 
 
 def short_moment(moment: datetime) -> SafeString:

@@ -96,8 +96,8 @@ class RestoreDrillAdmin(JobLogAdmin):
             )
         else:
             text = _(
-                "Nothing was accepted: only the latest drill of a database can be, if it restored the backup with fewer"
-                " tables or rows than before and without a failed assertion."
+                "Nothing to accept. Only the latest drill of a database can be accepted, and only if it restored the"
+                " backup and every assertion passed."
             )
             self.message_user(request, text, messages.WARNING)
 

@@ -39,8 +39,8 @@ class Limits:
     """The longest time of a drill, and the largest size of its database in bytes. `reached` names the limit.
 
     Without `fixed_bytes`, that is ten times what has been unpacked so far, `unpacked` bytes. The disk of `folder` keeps
-    `reserve` bytes free for the portal. So do the disks of `unmeasured`, where a server may write what nobody can
-    measure. They map to the bytes that were free before: what has gone since then counts as the size.
+    `reserve` bytes free for the portal, and so do those of `unmeasured`, which maps folders of a local server to their
+    free bytes at the start: what has gone since counts as the drill's.
     """
 
     seconds: float

@@ -28,7 +28,7 @@ from portal.work.jobs import AlreadyRunning, Lease, LeaseLost, exclusive_lease
 from portal.work.queue import enqueue, queued_calls
 
 log = logging.getLogger("vigie.backups")
-# A task waits as long as another one needs to end that has found nothing more to do.
+# A task waits a few seconds for a run that is just ending.
 PATIENCE, TASK_PATIENCE = timedelta(minutes=30), timedelta(seconds=5)
 LEASE, TASK = "backups.drill", "backups.drills"
 LEASE_LENGTH = timedelta(minutes=5)
@@ -97,7 +97,7 @@ def postponing_errors(job: ExpectedBackupJob, lease: Lease) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Run:
-    """The lease and the server that drills share which follow each other."""
+    """The lease and the private server of one run of drills."""
 
     lease: Lease
     server: PrivateServer

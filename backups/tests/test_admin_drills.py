@@ -83,7 +83,7 @@ def test_drill_without_changes_has_nothing_to_accept(admin_client, drilled_job) 
 
     page = admin_client.post(DRILLS, {"action": "accept_changes", "_selected_action": drill.pk}, follow=True)
 
-    assert [str(message)[:20] for message in page.context["messages"]] == ["Nothing was accepted"]
+    assert [str(message)[:18] for message in page.context["messages"]] == ["Nothing to accept."]
 
 
 def test_tables_beyond_the_limit_are_counted(admin_client, job, monkeypatch) -> None:

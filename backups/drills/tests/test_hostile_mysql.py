@@ -23,7 +23,7 @@ from backups.reasons import format_error
 
 pytestmark = [pytest.mark.slow, pytest.mark.one_database("drills have a server of their own")]
 MIB = 1024 * 1024
-NOT_RUN = "{}: not run in a sandbox"
+REFUSED = "{}: refused in the sandbox"
 DENIED = "command denied to user"
 USERS, SERVER = ({"code": "users_left_out"},), ({"code": "server_left_out"},)
 
@@ -31,11 +31,11 @@ USERS, SERVER = ({"code": "users_left_out"},), ({"code": "server_left_out"},)
 # folder that the server may write to.
 HOSTILE: dict[str, tuple[str, str, str, tuple[Any, ...]]] = {
     # Files
-    "load data": ("LOAD DATA INFILE '/etc/passwd' INTO TABLE a;", FAILED, NOT_RUN.format("LOAD"), ()),
-    "load local": ("LOAD DATA LOCAL INFILE '/etc/passwd' INTO TABLE a;", FAILED, NOT_RUN.format("LOAD"), ()),
-    "load xml": ("load/**/xml INFILE '/etc/passwd' INTO TABLE a;", FAILED, NOT_RUN.format("LOAD"), ()),
+    "load data": ("LOAD DATA INFILE '/etc/passwd' INTO TABLE a;", FAILED, REFUSED.format("LOAD"), ()),
+    "load local": ("LOAD DATA LOCAL INFILE '/etc/passwd' INTO TABLE a;", FAILED, REFUSED.format("LOAD"), ()),
+    "load xml": ("load/**/xml INFILE '/etc/passwd' INTO TABLE a;", FAILED, REFUSED.format("LOAD"), ()),
     "load in a comment": (
-        "/*!50000 LOAD DATA INFILE '/etc/passwd' INTO TABLE a */;", FAILED, NOT_RUN.format("LOAD"), (),
+        "/*!50000 LOAD DATA INFILE '/etc/passwd' INTO TABLE a */;", FAILED, REFUSED.format("LOAD"), (),
     ),
     "outfile": ("SELECT 1 INTO OUTFILE 'FOLDER/out';", FAILED, "SELECT: ER_SPECIFIC", ()),
     "dumpfile": ("SELECT 1 INTO DUMPFILE 'FOLDER/out';", FAILED, "SELECT: ER_SPECIFIC", ()),
@@ -62,11 +62,11 @@ HOSTILE: dict[str, tuple[str, str, str, tuple[Any, ...]]] = {
     # Programs
     "shell": ("\\! touch FOLDER/out\n", FAILED, "A command of the client program", ()),
     "backslash and dot": ("\\. /etc/passwd\n", FAILED, "A command of the client program", ()),
-    "system": ("system touch FOLDER/out\n", FAILED, NOT_RUN.format("SYSTEM"), ()),
-    "source": ("source /etc/passwd\n", FAILED, NOT_RUN.format("SOURCE"), ()),
-    "tee": ("tee FOLDER/out\n;", FAILED, NOT_RUN.format("TEE"), ()),
-    "pager": ("pager touch FOLDER/out\n;", FAILED, NOT_RUN.format("PAGER"), ()),
-    "connect": ("connect mysql 10.0.0.1\n;", FAILED, NOT_RUN.format("CONNECT"), ()),
+    "system": ("system touch FOLDER/out\n", FAILED, REFUSED.format("SYSTEM"), ()),
+    "source": ("source /etc/passwd\n", FAILED, REFUSED.format("SOURCE"), ()),
+    "tee": ("tee FOLDER/out\n;", FAILED, REFUSED.format("TEE"), ()),
+    "pager": ("pager touch FOLDER/out\n;", FAILED, REFUSED.format("PAGER"), ()),
+    "connect": ("connect mysql 10.0.0.1\n;", FAILED, REFUSED.format("CONNECT"), ()),
     "plugin": ("INSTALL PLUGIN connect SONAME 'ha_connect';", PROVEN, "", SERVER),
     "library": ("INSTALL SONAME 'ha_connect';", PROVEN, "", SERVER),
     "function of a library": ("CREATE FUNCTION sys_exec RETURNS int SONAME 'lib_mysqludf_sys.so';", PROVEN, "", SERVER),
@@ -86,15 +86,15 @@ HOSTILE: dict[str, tuple[str, str, str, tuple[Any, ...]]] = {
     "global variable": ("SET GLOBAL max_connections = 1;", FAILED, "SET: Access denied", ()),
     "global variable by its mark": ("SET @@global.general_log_file = 'FOLDER/out';", FAILED, "SET: Access denied", ()),
     "global after a session's": ("SET @x = 1, GLOBAL general_log = 1;", FAILED, "SET: Access denied", ()),
-    "shutdown": ("SHUTDOWN;", FAILED, NOT_RUN.format("SHUTDOWN"), ()),
-    "kill": ("KILL 1;", FAILED, NOT_RUN.format("KILL"), ()),
+    "shutdown": ("SHUTDOWN;", FAILED, REFUSED.format("SHUTDOWN"), ()),
+    "kill": ("KILL 1;", FAILED, REFUSED.format("KILL"), ()),
     "kill in a function": (
         "DELIMITER //\nCREATE FUNCTION f() RETURNS int BEGIN KILL CONNECTION_ID(); RETURN 1; END//\nDELIMITER ;\n"
         "SELECT f();", FAILED, "The script has ended its own connection", (),
     ),
     "flush": ("FLUSH TABLES WITH READ LOCK;", PROVEN, "", SERVER),
     "purge": ("PURGE BINARY LOGS BEFORE NOW();", PROVEN, "", SERVER),
-    "handler": ("HANDLER victim.secrets OPEN;", FAILED, NOT_RUN.format("HANDLER"), ()),
+    "handler": ("HANDLER victim.secrets OPEN;", FAILED, REFUSED.format("HANDLER"), ()),
     # Other databases
     "use mysql": ("USE mysql; INSERT INTO global_priv VALUES ('%','mallory','{}');", PROVEN, "", SERVER),
     "use MySQL": ("uSe `MySQL` ; DROP TABLE user;", PROVEN, "", SERVER),
@@ -135,49 +135,49 @@ HOSTILE: dict[str, tuple[str, str, str, tuple[Any, ...]]] = {
     ),
     "database of another drill": ("USE vigie_drill_0123456789abcdef; CREATE TABLE b (i int);", PROVEN, "", ()),
     # Statements that hide others
-    "prepare": ("SET @s = 'SHUTDOWN'; PREPARE s FROM @s;", FAILED, NOT_RUN.format("PREPARE"), ()),
-    "execute": ("EXECUTE IMMEDIATE 'CREATE TABLE b (i int)';", FAILED, NOT_RUN.format("EXECUTE"), ()),
-    "call": ("CREATE PROCEDURE p() SELECT 1; CALL p();", FAILED, NOT_RUN.format("CALL"), ()),
+    "prepare": ("SET @s = 'SHUTDOWN'; PREPARE s FROM @s;", FAILED, REFUSED.format("PREPARE"), ()),
+    "execute": ("EXECUTE IMMEDIATE 'CREATE TABLE b (i int)';", FAILED, REFUSED.format("EXECUTE"), ()),
+    "call": ("CREATE PROCEDURE p() SELECT 1; CALL p();", FAILED, REFUSED.format("CALL"), ()),
     "table filled while it is made": (
-        "CREATE TABLE b (c int COMMENT 'a') ENGINE=MyISAM AS SELECT 1;", FAILED, NOT_RUN.format("CREATE TABLE ... SELECT"), (),
+        "CREATE TABLE b (c int COMMENT 'a') ENGINE=MyISAM AS SELECT 1;", FAILED, REFUSED.format("CREATE TABLE ... SELECT"), (),
     ),
     "table filled behind a comment": (
-        "CREATE # x\nTABLE b (i int) AS SELECT 1;", FAILED, NOT_RUN.format("CREATE TABLE ... SELECT"), (),
+        "CREATE # x\nTABLE b (i int) AS SELECT 1;", FAILED, REFUSED.format("CREATE TABLE ... SELECT"), (),
     ),
     "table filled behind a backslash": (
         "SET sql_mode = 'NO_BACKSLASH_ESCAPES'; CREATE TABLE b (i int COMMENT '\\') AS SELECT 1 i -- ');", FAILED,
-        NOT_RUN.format("CREATE TABLE ... SELECT"), (),
+        REFUSED.format("CREATE TABLE ... SELECT"), (),
     ),
-    "compound": ("BEGIN NOT ATOMIC SELECT 1;", FAILED, NOT_RUN.format("BEGIN"), ()),
-    "compound behind a comment": ("BEGIN -- x\n NOT ATOMIC SELECT 1;", FAILED, NOT_RUN.format("BEGIN"), ()),
-    "if": ("IF 1 THEN SELECT 1;", FAILED, NOT_RUN.format("IF"), ()),
-    "set statement": ("SET STATEMENT sql_mode='' FOR SELECT 1;", FAILED, NOT_RUN.format("SET"), ()),
+    "compound": ("BEGIN NOT ATOMIC SELECT 1;", FAILED, REFUSED.format("BEGIN"), ()),
+    "compound behind a comment": ("BEGIN -- x\n NOT ATOMIC SELECT 1;", FAILED, REFUSED.format("BEGIN"), ()),
+    "if": ("IF 1 THEN SELECT 1;", FAILED, REFUSED.format("IF"), ()),
+    "set statement": ("SET STATEMENT sql_mode='' FOR SELECT 1;", FAILED, REFUSED.format("SET"), ()),
     "set statement behind a comment": (
         "SET # x\nSTATEMENT max_statement_time=1 FOR CREATE TABLE b (i int) DATA DIRECTORY = 'FOLDER';", FAILED,
-        NOT_RUN.format("SET"), (),
+        REFUSED.format("SET"), (),
     ),
     "set statement behind a later version": (
         "SET /*!999990 x */ STATEMENT max_statement_time=1 FOR EXECUTE IMMEDIATE 'DROP TABLE a';", FAILED,
-        NOT_RUN.format("SET"), (),
+        REFUSED.format("SET"), (),
     ),
     "set statement behind a comment of MySQL": (
         "SET /*!80000 x */ STATEMENT max_statement_time=1 FOR EXECUTE IMMEDIATE 'DROP TABLE a';", FAILED,
-        NOT_RUN.format("SET"), (),
+        REFUSED.format("SET"), (),
     ),
     "set statement behind a control character": (
         "SET --\x01\nSTATEMENT max_statement_time=1 FOR EXECUTE IMMEDIATE 'DROP TABLE a';", FAILED,
-        NOT_RUN.format("SET"), (),
+        REFUSED.format("SET"), (),
     ),
     "prepared transaction": (
         "SET -- x\nSTATEMENT max_statement_time=9 FOR XA START 'x'; INSERT INTO a VALUES (3, '');", FAILED,
-        NOT_RUN.format("SET"), (),
+        REFUSED.format("SET"), (),
     ),
-    "rows analyzed": ("ANALYZE FORMAT=JSON DELETE FROM a;", FAILED, NOT_RUN.format("ANALYZE"), ()),
-    "distributed transaction": ("XA START 'x';", FAILED, NOT_RUN.format("XA"), ()),
-    "behind a comment for later versions": ("/*!99999 SELECT 1 */ XA START 'x';", FAILED, NOT_RUN.format("XA"), ()),
-    "in a comment for later versions": ("/*!110000 XA START 'x' */;", FAILED, NOT_RUN.format("XA"), ()),
-    "in nested comments": ("/*!40000 /*!40000 XA START 'x' */ */;", FAILED, NOT_RUN.format("XA"), ()),
-    "label": ("x: LOOP SELECT 1;", FAILED, NOT_RUN.format("Unknown statement"), ()),
+    "rows analyzed": ("ANALYZE FORMAT=JSON DELETE FROM a;", FAILED, REFUSED.format("ANALYZE"), ()),
+    "distributed transaction": ("XA START 'x';", FAILED, REFUSED.format("XA"), ()),
+    "behind a comment for later versions": ("/*!99999 SELECT 1 */ XA START 'x';", FAILED, REFUSED.format("XA"), ()),
+    "in a comment for later versions": ("/*!110000 XA START 'x' */;", FAILED, REFUSED.format("XA"), ()),
+    "in nested comments": ("/*!40000 /*!40000 XA START 'x' */ */;", FAILED, REFUSED.format("XA"), ()),
+    "label": ("x: LOOP SELECT 1;", FAILED, REFUSED.format("Unknown statement"), ()),
     "quotes without escapes": (
         "SET sql_mode = 'NO_BACKSLASH_ESCAPES'; INSERT INTO a VALUES (3, '\\'); SHUTDOWN; -- ');", FAILED,
         "INSERT: ER_PARSE_ERROR", (),
@@ -215,7 +215,7 @@ HOSTILE: dict[str, tuple[str, str, str, tuple[Any, ...]]] = {
         "INSERT INTO a VALUES (1, ' INTO `hidden`');", FAILED, "INSERT: ER_DUP_ENTRY", (),
     ),
     "value in a variable": ("SET sql_mode = (SELECT name FROM a LIMIT 1);", FAILED, "SET: ER_WRONG_VALUE_FOR_VAR", ()),
-    "value as a statement": ("hidden value;", FAILED, NOT_RUN.format("Unknown statement"), ()),
+    "value as a statement": ("hidden value;", FAILED, REFUSED.format("Unknown statement"), ()),
     # Events
     "event": ("CREATE EVENT e ON SCHEDULE EVERY 1 SECOND DO DELETE FROM a;", PROVEN, "", ()),
 }  # fmt: skip
