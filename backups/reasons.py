@@ -7,9 +7,9 @@ from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
+from backups.drills.outcomes import Reason as Reason
 from portal.base.words import format_count
 
-Reason = dict[str, Any]
 LONGEST_TEXT = 200
 SEPARATOR = _("; ")
 

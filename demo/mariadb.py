@@ -21,6 +21,7 @@ from urllib.parse import quote
 
 import pymysql
 
+START_SECONDS = 120
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin"  # which is not on the PATH of every user
 # It does not wait for the disk, and needs little memory.
 OPTIONS = (
@@ -79,7 +80,14 @@ def serve(folder: Path) -> None:
     places = ["--no-defaults", f"--datadir={folder / 'data'}", f"--tmpdir={folder}", *user]
     try:
         install = ["mariadb-install-db", *places, "--auth-root-authentication-method=normal", "--skip-test-db"]
-        subprocess.run(install, check=True, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run(
+            install,
+            check=True,
+            timeout=START_SECONDS,
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         server = [shutil.which("mariadbd", path=PATH) or "mariadbd", *places, f"--socket={folder / 'socket'}"]
         run_until_stdin_ends([*end_with_parent(), *server, *OPTIONS], folder)
     finally:
@@ -104,10 +112,11 @@ def run_until_stdin_ends(command: list[str], folder: Path) -> None:
 
 
 def wait_until_open(socket: Path, server: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait until the server accepts connections. Exit with its log if it ends."""
-    while server.poll() is None:
+    """Wait until the server accepts connections. Exit with its log if it ends, or accepts none in START_SECONDS."""
+    deadline = time.monotonic() + START_SECONDS
+    while server.poll() is None and time.monotonic() < deadline:
         try:
-            pymysql.connect(user="root", unix_socket=str(socket)).close()
+            pymysql.connect(user="root", unix_socket=str(socket), read_timeout=START_SECONDS).close()
         except pymysql.OperationalError:
             time.sleep(0.1)
         else:

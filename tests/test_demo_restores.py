@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from demo import mariadb
 from demo.backups import LILLE, PARIS, Servers, play_restores, request_drills
 from demo.portal_side.past_backups import CALLS
 from demo.restores import BREST, NAMES, TILL, sandbox_settings
+from portal.tests.helpers.processes import processes_in
 from portal.tests.helpers.programs import require
 from portal.tests.helpers.waiting import wait_for
 
@@ -108,18 +110,6 @@ with sandbox_settings(Path(sys.argv[1]), {}) as found:
 """
 
 
-def processes_in(folder: Path) -> list[int]:
-    """Return the processes that work in the folder, by their command lines."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            if f"{folder}/mariadb" in (entry / "cmdline").read_text():
-                found.append(int(entry.name))
-        except OSError:  # ended meanwhile
-            continue
-    return found
-
-
 def start_and_kill(folder: Path, killed: str) -> None:
     """Kill a demo, or the process that keeps its server, and wait until no process is left."""
     with subprocess.Popen(
@@ -128,8 +118,8 @@ def start_and_kill(folder: Path, killed: str) -> None:
         assert demo.stdout is not None
         assert demo.stdout.readline().startswith("mysql://root@localhost?unix_socket=")
         assert (folder / "mariadb").stat().st_mode & 0o777 == 0o700
-        os.kill(demo.pid if killed == "demo" else min(processes_in(folder)), signal.SIGKILL)
-        wait_for("no process is left", lambda: not processes_in(folder))
+        os.kill(demo.pid if killed == "demo" else min(processes_in(folder / "mariadb")), signal.SIGKILL)
+        wait_for("no process is left", lambda: not processes_in(folder / "mariadb"))
         demo.kill()
 
 
@@ -170,3 +160,16 @@ def test_server_that_does_not_start_ends_no_demo(
 
     assert "it is broken" in capfd.readouterr().err
     assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_server_that_does_not_answer_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mariadb, "START_SECONDS", 0.1)
+    (tmp_path / "log").write_text("it hangs")
+    with socket.socket(socket.AF_UNIX) as silent, subprocess.Popen(["sleep", "600"]) as server:
+        silent.bind(str(tmp_path / "socket"))
+        silent.listen()
+        try:
+            with pytest.raises(SystemExit, match="it hangs"):
+                mariadb.wait_until_open(tmp_path / "socket", server, tmp_path / "log")
+        finally:
+            server.kill()

@@ -14,6 +14,8 @@ from portal.admin.base import ReadOnlyAdmin
 from portal.admin.searching import search_by
 from portal.desk.matching import Search
 
+SEARCHED = ("agent_id__fragment", "database_name__fragment")
+
 
 class JobLogAdmin(ReadOnlyAdmin):
     """A list whose rows have a `job`, by whose machine and database they are searched."""
@@ -24,9 +26,8 @@ class JobLogAdmin(ReadOnlyAdmin):
     list_display_links = (display.database,)
     lookups = ("job",)
     is_log = True
-    search_fields = ("job__agent_id__fragment", "job__database_name__fragment")
+    search_fields = tuple(f"job__{field}" for field in SEARCHED)
     search_help_text = search_by(_("machine"), _("database"))
 
     def search(self, request: HttpRequest, queryset: QuerySet[Any], search: Search) -> QuerySet[Any]:
-        fields = [name.removeprefix("job__") for name in self.search_fields]
-        return queryset.filter(job__in=search.matching_values(ExpectedBackupJob, fields))
+        return queryset.filter(job__in=search.matching_values(ExpectedBackupJob, SEARCHED))

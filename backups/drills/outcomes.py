@@ -31,7 +31,7 @@ class DrillError(Exception):
 
     def __init__(self, why: Why) -> None:
         super().__init__(why)
-        self.why = make_reason(why)
+        self.why = shorten_reason(why)
 
 
 class SandboxUnavailable(DrillError):
@@ -58,7 +58,7 @@ class QueryFailed(DrillError):
     """The query of an assertion failed; the text is the server's, and may hold values of rows."""
 
 
-def make_reason(why: Why) -> Reason:
+def shorten_reason(why: Why) -> Reason:
     """Return a reason with texts of at most MAX_MESSAGE characters; that of a server is its `message`."""
     reason = {"message": why} if isinstance(why, str) else why
     return {key: value[:MAX_MESSAGE] if isinstance(value, str) else value for key, value in reason.items()}
@@ -94,7 +94,7 @@ class Outcome:
     def fail(self, why: Why, line: int | None = None) -> None:
         """Add an error. Beyond MAX_ERRORS they are only counted."""
         if len(self.errors) < MAX_ERRORS:
-            self.errors.append({"line": line, **make_reason(why)})
+            self.errors.append({"line": line, **shorten_reason(why)})
         else:
             self.errors_omitted += 1
 

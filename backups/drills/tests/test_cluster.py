@@ -22,6 +22,7 @@ from backups.drills.postgresql import cluster
 from backups.drills.tests.dumps import store
 from backups.drills.tests.test_postgresql import COPY, END, HEAD, TABLE, leftovers
 from backups.models import RestoreDrill
+from portal.tests.helpers.processes import processes_in
 from portal.tests.helpers.waiting import wait_for
 
 pytestmark = [
@@ -52,17 +53,6 @@ def server(temporary: Path) -> Iterator[PrivateServer]:
     """The private server of a run."""
     with closing(PrivateServer()) as server:
         yield server
-
-
-def processes_in(folder: Path) -> list[int]:
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            if Path(os.readlink(entry / "cwd").removesuffix(" (deleted)")).is_relative_to(folder):
-                found.append(int(entry.name))
-        except OSError:
-            continue  # it has ended
-    return found
 
 
 @pytest.mark.usefixtures("only_16")

@@ -14,7 +14,7 @@ import zstandard
 from backups.drills import child, sqlite
 from backups.drills.assertions import Assertion
 from backups.drills.limits import DISK_IS_FULL, OUT_OF_MEMORY, TIME_IS_UP
-from backups.drills.outcomes import FAILED, PROVEN, Outcome, Why, make_reason
+from backups.drills.outcomes import FAILED, PROVEN, Outcome, Why, shorten_reason
 from backups.drills.sqlite import UNKNOWN_STATEMENT
 from backups.drills.tests.dumps import reasons_of
 from backups.reasons import format_error
@@ -118,7 +118,7 @@ def test_hostile_dump_is_contained(drill: Any, tmp_path: Path, name: str) -> Non
     out = tmp_path / "out"
     outcome = drill(HEAD + statements.replace("OUT", str(out)).encode() + END)
     assert outcome.status == (FAILED if error else PROVEN)
-    assert reasons_of(outcome)[-1:] == [make_reason(error)] * bool(error)
+    assert reasons_of(outcome)[-1:] == [shorten_reason(error)] * bool(error)
     assert "hidden" not in str(outcome.as_json())
     assert not out.exists()
     assert drill(HEAD + END).status == PROVEN

@@ -18,8 +18,8 @@ import pytest
 from backups.drills import children
 from backups.drills.outcomes import FAILED, PROVEN, Outcome
 from backups.drills.postgresql import roles
-from backups.drills.tests.test_cluster import processes_in
 from backups.drills.tests.test_postgresql import COPY, END, HEAD, TABLE, leftovers
+from portal.tests.helpers.processes import processes_in
 from portal.tests.helpers.waiting import wait_for
 
 pytestmark = [
