@@ -1,8 +1,24 @@
 import pytest
 
 from backups.drills import runs, trials
+from backups.drills.tests import mysql_factories
 from backups.drills.tests.dumps import sqlite_dump, store
+from backups.drills.tests.test_postgresql import COPY, END, HEAD, TABLE
 from backups.models import RestoreDrill
+
+# Dumps of a table with two rows.
+SERVERS = {
+    "postgresql": ("postgres_18", "DRILL_POSTGRES_URL", HEAD + TABLE + COPY + END),
+    "mariadb": ("mariadb", "DRILL_MYSQL_URL", mysql_factories.make_dump(mysql_factories.TABLE)),
+}
+TRIALS = {
+    "SELECT count(*) FROM a": True,
+    "SELECT max(name) FROM a": True,
+    "SELECT count(*) FROM other": False,
+    "SELECT 1, 2": False,
+    "INSERT INTO a VALUES (3, 'Carl')": False,
+    "SELECT": False,
+}
 
 
 @pytest.fixture
@@ -36,6 +52,22 @@ def test_trial_leaves_no_record_and_no_row_is_in_its_copy(drilled_job) -> None:
 
     assert "0" in trial.message
     assert RestoreDrill.objects.count() == 1
+
+
+@pytest.mark.slow
+@pytest.mark.one_database("drills have a server of their own")
+@pytest.mark.parametrize("engine", SERVERS)
+def test_query_is_tried_on_the_empty_schema_of_a_server(
+    job, request: pytest.FixtureRequest, settings, engine: str
+) -> None:
+    server, setting, dump = SERVERS[engine]
+    setattr(settings, setting, request.getfixturevalue(server))
+    store(job, dump)
+    runs.run_due()
+
+    assert {query: trials.try_query(job, query).is_ok for query in TRIALS} == TRIALS
+    assert "it is 0" in trials.try_query(job, "SELECT count(*) FROM a").message
+    assert [drill.row_count for drill in RestoreDrill.objects.all()] == [2]
 
 
 @pytest.mark.parametrize(
