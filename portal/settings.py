@@ -15,6 +15,7 @@ from portal.base import encryption
 from portal.base.addresses import parse_networks
 from portal.base.env import SQLITE, Environment, at_least, host_of
 from portal.base.logs import LOGGING as LOGGING
+from portal.egress.store_address import read_store
 
 # The least that Python allows: reading digits takes quadratic time, and no number here has more.
 sys.set_int_max_str_digits(640)
@@ -356,6 +357,8 @@ MINUTE_ROLLUP_RETENTION_DAYS = env.integer("MINUTE_ROLLUP_RETENTION_DAYS", 30, l
 # --- Backups of the portal ------------------------------------------------------------------------------------------
 
 PORTAL_BACKUP_TARGET = env.text("PORTAL_BACKUP_TARGET")
+if "://" in PORTAL_BACKUP_TARGET:
+    read_store(env, "PORTAL_BACKUP_TARGET")  # refuses a bad one
 PORTAL_BACKUP_PASSPHRASE = env.text("PORTAL_BACKUP_PASSPHRASE")
 PORTAL_BACKUP_KEEP = env.integer("PORTAL_BACKUP_KEEP", 14, least=1, most=3_650)
 env.require_together("PORTAL_BACKUP_TARGET", "PORTAL_BACKUP_PASSPHRASE")

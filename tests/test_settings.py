@@ -46,7 +46,7 @@ INVALID = [
     ("DATABASE_URL", "postgresql://"), ("DATABASE_URL", "sqlite://:memory:"), ("TIME_ZONE", "Paris"), ("TRUSTED_PROXIES", "10.0.0.300"),
     ("WEB_WORKERS", "0"), ("WEB_WORKERS", "many"), ("SLOW_WORKERS", "1"), ("HEARTBEAT_INTERVAL_SECONDS", "1"), ("EMAIL_URL", "carrier-pigeon://x"),
     ("PORTAL_LANGUAGE", "de"), ("ENCRYPTION_KEY", "short"), ("TELEGRAM_API_BASE", "telegram"), ("SECRET_KEY_FILE", "/nowhere"),
-    ("PORTAL_BACKUP_TARGET", "/mnt/backups"), ("PORTAL_BACKUP_PASSPHRASE", "secret"), ("PORTAL_BACKUP_KEEP", "0"),
+    ("PORTAL_BACKUP_TARGET", "/mnt/backups"), ("PORTAL_BACKUP_PASSPHRASE", "secret"), ("PORTAL_BACKUP_KEEP", "0"), ("PORTAL_BACKUP_TARGET", "ftp://u:hunter2@h/x"),
 ]  # fmt: skip
 # Starts the portal with each value in a fork of one process, since most of a start goes into importing Django.
 START_WITH_EACH = """

@@ -70,8 +70,7 @@ def make_archive(target: Target, passphrase: Passphrase, scratch: Path, keep: in
     Raises ArchiveError, OSError, DatabaseError, sqlite3.Error.
     """
     workplace = target.workplace(scratch)
-    for unfinished in workplace.glob(f"{own_prefix()}*{UNFINISHED}"):
-        unfinished.unlink(missing_ok=True)
+    target.sweep(own_prefix())
     size = database_size()
     require_space((scratch, size), (workplace, size // COMPRESSED))
     content = scratch / "content"

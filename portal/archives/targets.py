@@ -1,26 +1,45 @@
-"""Targets keep archives: each lists, takes and deletes files by name. A folder is one."""
+"""Targets keep archives: each lists, takes, gives and deletes files by name. One is a folder, or a store by S3."""
 
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from django.conf import settings
+
 from portal.archives.errors import ArchiveError
+from portal.base.disks import require_space
 from portal.base.files import sync_folder
+from portal.egress.file_parts import measure_parts
+from portal.egress.s3 import ALTERED, Store, StoreError, nothing
+from portal.egress.store_address import StoreAddress, parse_store_url
 
 UNFINISHED = ".part"
 
 
 class Target(Protocol):
-    """Each method raises ArchiveError, or OSError."""
+    """A place of archives. Each method raises ArchiveError, or OSError."""
 
     def workplace(self, scratch: Path) -> Path:
         """Return the folder in which an archive is to be made and proven before `put` takes it."""
+        ...
+
+    def sweep(self, prefix: str) -> None:
+        """Delete what killed processes left of files whose names begin so."""
         ...
 
     def names(self) -> list[str]: ...
 
     def put(self, path: Path, name: str) -> None:
         """Take the file under a new name: it is there as a whole, or not at all."""
+        ...
+
+    def get(self, name: str, path: Path) -> None:
+        """Write a copy to the path."""
         ...
 
     def delete(self, name: str) -> None: ...
@@ -35,12 +54,19 @@ class Folder:
     def workplace(self, scratch: Path) -> Path:
         return self.path
 
+    def sweep(self, prefix: str) -> None:
+        for unfinished in self.path.glob(f"{prefix}*{UNFINISHED}"):
+            unfinished.unlink(missing_ok=True)
+
     def names(self) -> list[str]:
         return [path.name for path in self.path.iterdir() if path.is_file()]
 
     def put(self, path: Path, name: str) -> None:
         path.rename(self.path / name)
         self.sync()
+
+    def get(self, name: str, path: Path) -> None:
+        shutil.copyfile(self.path / name, path)
 
     def delete(self, name: str) -> None:
         (self.path / name).unlink(missing_ok=True)
@@ -54,14 +80,91 @@ class Folder:
             os.close(descriptor)
 
 
+@contextmanager
+def report_store_errors() -> Iterator[None]:
+    try:
+        yield
+    except StoreError as error:
+        raise ArchiveError(f"The store of the portal's backups can't be used: {error}.") from None
+
+
+class ArchiveStore:
+    """A store that speaks S3. An upload is verified by the store's checksum, or by reading it back."""
+
+    def __init__(self, address: StoreAddress) -> None:
+        self.store = Store(address)
+
+    def workplace(self, scratch: Path) -> Path:
+        return scratch
+
+    def sweep(self, prefix: str) -> None:
+        with report_store_errors():
+            for upload in list(self.store.uploads(prefix)):
+                self.store.abort(upload)
+
+    def names(self) -> list[str]:
+        with report_store_errors():
+            return [found.key for found in self.store.list()]
+
+    def put(self, path: Path, name: str) -> None:
+        with report_store_errors(), path.open("rb") as file:
+            parts = measure_parts(file.fileno(), nothing)
+            self.store.put(name, file.fileno(), parts)
+            try:
+                self.store.verify(name, parts)
+            except StoreError as error:
+                if error.word == ALTERED:
+                    self.store.delete(name)
+                raise
+
+    def get(self, name: str, path: Path) -> None:
+        with report_store_errors(), path.open("wb") as file:
+            size = self.store.head(name).size
+            require_space((path.parent, size))
+            for chunk in self.store.read(name, size):
+                file.write(chunk)
+
+    def delete(self, name: str) -> None:
+        """Delete an archive, unless a lock of the bucket keeps it."""
+        with report_store_errors():
+            self.store.delete(name)
+
+
 def open_target(text: str) -> Target:
     """Return the target that a command line or a setting names. Raises ArchiveError.
 
     The folder must exist: one that was made in place of a disk that is not mounted would hide that.
     """
     if "://" in text:
-        raise ArchiveError("TARGET must be a folder.")
+        return ArchiveStore(parse_address(text))
     path = Path(text).expanduser().absolute()
     if not path.is_dir():
         raise ArchiveError(f"The folder does not exist, or its disk is not mounted: {path}.")
     return Folder(path)
+
+
+def parse_address(text: str) -> StoreAddress:
+    try:
+        return parse_store_url(text)
+    except ValueError as error:
+        raise ArchiveError(f"The address of the store can't be used: {error}.") from None
+
+
+@contextmanager
+def fetch_archive(text: str) -> Iterator[Path]:
+    """Yield the path of an archive: a file, the name of one in PORTAL_BACKUP_TARGET, or an address in a store.
+
+    What is not a file is copied to a temporary one. Raises ArchiveError.
+    """
+    if "://" not in text and (Path(text).exists() or not settings.PORTAL_BACKUP_TARGET):
+        yield Path(text)
+        return
+    target, name = open_target(settings.PORTAL_BACKUP_TARGET) if "://" not in text else None, text
+    if target is None:
+        address = parse_address(text)
+        prefix, _, name = address.prefix.rpartition("/")
+        target = ArchiveStore(replace(address, prefix=prefix))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "archive")
+        target.get(name, path)
+        yield path

@@ -27,7 +27,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("target", metavar="TARGET", help="a folder, such as that of a mounted disk")
+        parser.add_argument("target", metavar="TARGET", help="a folder, or an address s3://…")
         parser.add_argument(
             "--passphrase-file", type=Path, required=True, metavar="FILE", help="holds a passphrase, or an age key"
         )

@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from portal.archives.errors import report_archive_errors
 from portal.archives.passphrases import read_passphrase
 from portal.archives.restoring import restore_archive
+from portal.archives.targets import fetch_archive
 
 
 class Command(BaseCommand):
@@ -18,7 +19,9 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("archive", metavar="ARCHIVE", type=Path)
+        parser.add_argument(
+            "archive", metavar="ARCHIVE", help="a file, a name in PORTAL_BACKUP_TARGET, or an address s3://…/NAME"
+        )
         parser.add_argument(
             "--passphrase-file",
             type=Path,
@@ -30,7 +33,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         with report_archive_errors():
             passphrase = read_passphrase(options["passphrase_file"])
-            described = restore_archive(options["archive"], passphrase, options["passphrase_file"])
+            with fetch_archive(options["archive"]) as archive:
+                described = restore_archive(archive, passphrase, options["passphrase_file"])
         rows = sum(described.rows.values())
         self.stdout.write(f"Restored the backup of {described.created_at} of {described.host}: {rows} rows.")
         self.stderr.write("Next: run `prepare`, then start the portal. Everyone has to sign in again.")

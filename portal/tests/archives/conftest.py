@@ -7,6 +7,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from portal.archives import making
 from portal.archives.files import ALIAS
 from portal.archives.targets import Folder
+from portal.tests.helpers.stores import bucket as bucket
+from portal.tests.helpers.stores import s3_port as s3_port
 
 
 @pytest.fixture

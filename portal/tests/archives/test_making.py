@@ -117,7 +117,7 @@ def test_retention_counts_the_new_archive(target, db, keep):
     assert own_archives(target) == names[::-1][:keep]
 
 
-@pytest.mark.parametrize("text", ["/nowhere/at/all", "ftp://host/x"])
+@pytest.mark.parametrize("text", ["/nowhere/at/all", "ftp://host/x", "s3://host/x"])
 def test_unusable_target_is_refused(text):
     with pytest.raises(ArchiveError):
         open_target(text)
