@@ -56,7 +56,7 @@ class PrivateServer:
 def restore_dump(
     descriptor: int,
     name: str,
-    server: PrivateServer,
+    server: PrivateServer | None = None,
     assertions: Sequence[Assertion] = (),
     progress: Progress = lambda read: None,
     *,
@@ -65,10 +65,11 @@ def restore_dump(
 ) -> Outcome:
     """Restore the open dump into the sandbox of its engine, and return what came back. Raises SandboxUnavailable.
 
-    The `server` is closed unless the dump is PROVEN. `progress` is called with the bytes read so far; what it raises
-    ends the drill. `kind` are the fields of a `DumpKind` for a script that does not say so itself.
+    The `server` is closed unless the dump is PROVEN; without one, the drill has its own. `progress` is called with the
+    bytes read so far; what it raises ends the drill. `kind` are the fields of a `DumpKind` for a script that does not
+    say so itself.
     """
-    outcome = None
+    outcome, used = None, server or PrivateServer()
     try:
         with workspace() as folder:
             task = {
@@ -83,10 +84,10 @@ def restore_dump(
                 "mysql_url": settings.DRILL_MYSQL_URL,
                 "assertions": [asdict(assertion) for assertion in assertions],
             }
-            outcome = run_task(task, descriptor, server, progress)
+            outcome = run_task(task, descriptor, used, progress)
     finally:
-        if outcome is None or outcome.status != PROVEN:
-            server.close()
+        if server is None or outcome is None or outcome.status != PROVEN:
+            used.close()
     return outcome
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
-from contextlib import closing
 from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
@@ -62,10 +61,9 @@ def run_query(drill: RestoreDrill, query: str) -> Trial:
         os.lseek(file.fileno(), 0, os.SEEK_SET)
         kind = {"engine": drill.engine, "version": drill.version}
         assertion = Assertion("", query, AT_LEAST, "0")
-        with closing(children.PrivateServer()) as server:
-            outcome = children.restore_dump(
-                file.fileno(), "schema.dump", server, [assertion], kind=kind, seconds=SECONDS
-            )
+        outcome = children.restore_dump(
+            file.fileno(), "schema.dump", assertions=[assertion], kind=kind, seconds=SECONDS
+        )
     if not outcome.assertions:
         why = format_error(outcome.errors[0]) if outcome.errors else ""
         return Trial(False, _("The copy of the schema can’t be made. %(why)s") % {"why": why})

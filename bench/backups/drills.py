@@ -207,15 +207,15 @@ def timed(command: list[str], **options: Any) -> float:
 
 
 def drill(dump: Path, server: Any = None) -> tuple[float, float]:
-    """Restore a dump as a drill does, on the `PrivateServer` of its run.
+    """Restore a dump as a drill does, on the `PrivateServer` of its run, or on one of its own.
 
     Returns how long the restore took, which is what a program does, and the whole drill with its checks.
     """
-    from backups.drills.children import PrivateServer, restore_dump  # noqa: PLC0415
+    from backups.drills.children import restore_dump  # noqa: PLC0415
 
     started = time.monotonic()
-    with dump.open("rb", buffering=0) as file, closing(PrivateServer()) as own:
-        outcome = restore_dump(file.fileno(), dump.name, server or own)
+    with dump.open("rb", buffering=0) as file:
+        outcome = restore_dump(file.fileno(), dump.name, server)
     assert outcome.status == "PROVEN", (outcome.errors, outcome.warnings, outcome.doubts)
     return outcome.duration_ms / 1000, time.monotonic() - started
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +40,8 @@ def restore(tmp_path: Path) -> Callable[..., Outcome]:
             path.write_bytes(dump)
         data = tmp_path / "data"
         data.mkdir(exist_ok=True)
-        with path.open("rb") as file, override_settings(VIGIE_DATA_DIR=data, **given), closing(PrivateServer()) as own:
-            return restore_dump(os.dup(file.fileno()), path.name, server or own, assertions, kind=kind)
+        with path.open("rb") as file, override_settings(VIGIE_DATA_DIR=data, **given):
+            return restore_dump(os.dup(file.fileno()), path.name, server, assertions, kind=kind)
 
     return restore
 
