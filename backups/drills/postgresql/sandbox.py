@@ -110,7 +110,7 @@ class Sandbox:
         return Session(self.role.address(self.database, self.role.name))
 
     def refuse_languages(self) -> None:
-        """Raises SandboxUnavailable."""
+        """Raises SandboxUnavailable, or psycopg.Error if the server cannot say."""
         if names := self.session.trusted_languages():
             raise SandboxUnavailable(POSTGRESQL, {"code": "languages_offered", "names": ", ".join(names)})
 

@@ -44,7 +44,7 @@ class Session:
         if self.pgconn.status != ConnStatus.OK:
             raise psycopg.OperationalError(self.pgconn.error_message.decode(errors="replace"))
         self.socket = self.pgconn.socket
-        self.run(BEGINNING)
+        self.ask(BEGINNING)
 
     def run(self, statement: bytes, rows: Callable[[], Iterable[bytes]] = tuple) -> PGresult:
         """Run a statement and return its first error, or its last result. COPY FROM STDIN takes the rows."""
@@ -57,9 +57,19 @@ class Session:
             raise ConnectionLost(OUT_OF_MEMORY if b"memory" in self.pgconn.error_message else LOST)
         return result
 
+    def ask(self, statement: bytes) -> PGresult:
+        """Run a statement of ours. Raises psycopg.OperationalError if it fails."""
+        result = self.run(statement)
+        if is_failed(result):
+            raise psycopg.OperationalError(result.error_message.decode(errors="replace"))
+        return result
+
     def trusted_languages(self) -> list[str]:
-        """Return the languages besides SQL and PL/pgSQL in which the owner of the database may write functions."""
-        found = self.run(LANGUAGES)
+        """Return the languages besides SQL and PL/pgSQL in which the owner of the database may write functions.
+
+        Raises psycopg.OperationalError.
+        """
+        found = self.ask(LANGUAGES)
         return [(found.get_value(row, 0) or b"").decode() for row in range(found.ntuples)]
 
     def has_names(self, names: Names) -> bool:

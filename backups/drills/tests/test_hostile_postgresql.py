@@ -301,6 +301,17 @@ def test_server_with_another_trusted_language_is_no_sandbox(
     assert leftovers(url) == []
 
 
+def test_server_that_cannot_list_its_languages_is_no_sandbox(
+    drill: Callable[..., Outcome], offered_language: str
+) -> None:
+    with psycopg.connect(offered_language) as connection:
+        ((folder,),) = connection.execute("SHOW extension_control_path").fetchall()
+    Path(folder.partition(":")[0], "extension", "broken.control").write_text("default_version\n")
+    with pytest.raises(SandboxUnavailable, match="extension control file"):
+        drill(HIDDEN, postgres_url=offered_language)
+    assert leftovers(offered_language) == []
+
+
 STUBBORN = """
 CREATE FUNCTION f() RETURNS integer LANGUAGE plpgsql AS $$ BEGIN
   LOOP BEGIN PERFORM pg_sleep(1e9); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP;

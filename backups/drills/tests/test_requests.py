@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -102,7 +101,7 @@ def test_proofs_are_written_without_what_the_next_drill_needs(make_stored_job, m
     sandbox = DrillSandbox.objects.create(engine="mysql")
     requested = timezone.now()
 
-    def press(job: ExpectedBackupJob, *_rest: Any) -> None:
+    def press(job, *_rest):
         changes = {"drill_requested_at": requested, "unavailable_sandbox": sandbox, "next_drill_at": requested}
         ExpectedBackupJob.objects.filter(pk=job.pk).update(**changes)
 
