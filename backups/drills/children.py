@@ -36,20 +36,29 @@ class PrivateServer:
     """
 
     def __init__(self) -> None:
-        self.address: cluster.Server | None = None
+        self.keeper: cluster.Keeper | None = None
         self.running = ExitStack()
 
+    @property
+    def address(self) -> cluster.Server | None:
+        return self.keeper.server if self.keeper else None
+
     def start(self) -> cluster.Server | None:
-        """Return the address, or None without the server's programs. Raises SandboxUnavailable."""
-        if self.address is None and (binaries := cluster.find_binaries()):
+        """Return the address, or None without the server's programs. Raises SandboxUnavailable.
+
+        A server that has ended since the last drill is replaced.
+        """
+        if self.keeper and not self.keeper.is_alive():
+            self.close()
+        if self.keeper is None and (binaries := cluster.find_binaries()):
             folder = self.running.enter_context(workspace())
             keeper = cluster.Keeper(binaries, folder, lowest_priority(), cwd=settings.BASE_DIR, env=environment())
-            self.address = self.running.enter_context(closing(keeper)).server
+            self.keeper = self.running.enter_context(closing(keeper))
         return self.address
 
     def close(self) -> None:
         """Stop and remove the server. Another one can be started."""
-        self.address = None
+        self.keeper = None
         self.running.close()
 
 

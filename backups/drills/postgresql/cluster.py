@@ -16,6 +16,7 @@ import pwd
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -37,10 +38,11 @@ INSTALLED = (
     "/usr/local/pgsql/bin",
     "/opt/homebrew/opt/postgresql@*/bin",
 )
-START_SECONDS, STOP_SECONDS = 120, 20
+START_SECONDS, STOP_SECONDS, ANSWER_SECONDS = 120, 20, 10
 POLL_SECONDS = 0.01
 # A socket has an address of at most 107 bytes.
-LONGEST_FOLDER = 107 - len("/.s.PGSQL.5432")
+SOCKET = "/.s.PGSQL.5432"
+LONGEST_FOLDER = 107 - len(SOCKET)
 # Anyone may put something of that name below /tmp: a pipe, which would block, or a link.
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 SUPERUSER = "vigie"
@@ -116,6 +118,14 @@ class Keeper:
             self.close()
             raise SandboxUnavailable(POSTGRESQL, answer["unavailable"])
         self.server = Server(answer["folder"], str(binaries))
+
+    def is_alive(self) -> bool:
+        """Return whether the server takes connections, and ends with this process."""
+        with suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(ANSWER_SECONDS)
+            connection.connect(f"{self.server.folder}{SOCKET}")
+            return self.process.poll() is None
+        return False
 
     def close(self) -> None:
         assert self.process.stdin is not None  # noqa: S101 - a pipe was asked for

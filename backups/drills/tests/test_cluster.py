@@ -116,17 +116,18 @@ def test_server_ends_with_a_drill_that_is_not_proven(
     assert restore(DUMP, server=server, DRILL_POSTGRES_URL="").status == PROVEN
 
 
-def test_server_whose_keeper_was_killed_is_replaced_after_a_drill(
-    restore: Callable[..., Outcome], server: PrivateServer, temporary: Path
+@pytest.mark.parametrize("ended", ["keeper", "server"])
+def test_server_that_ended_since_the_last_drill_is_replaced(
+    restore: Callable[..., Outcome], server: PrivateServer, temporary: Path, ended: str
 ) -> None:
     assert restore(DUMP, server=server, DRILL_POSTGRES_URL="").status == PROVEN
     (folder,) = temporary.iterdir()
+    if ended == "server":
+        os.kill(int((folder / "data" / "postmaster.pid").read_text().split()[0]), signal.SIGQUIT)
     for process in psutil.Process().children():
-        if cluster.__name__ in process.cmdline():
+        if ended == "keeper" and cluster.__name__ in process.cmdline():
             process.kill()
     wait_for("the server ended", lambda: not processes_in(folder))
-    with pytest.raises(SandboxUnavailable):
-        restore(DUMP, server=server, DRILL_POSTGRES_URL="")
     assert restore(DUMP, server=server, DRILL_POSTGRES_URL="").status == PROVEN
 
 
