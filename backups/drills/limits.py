@@ -38,9 +38,9 @@ def free_bytes(folder: str) -> float:
 class Limits:
     """The longest time of a drill, and the largest size of its database in bytes. `reached` names the limit.
 
-    Without `fixed_bytes`, that is ten times what has been unpacked so far, `unpacked` bytes. The disk of `folder` keeps
-    `reserve` bytes free for the portal, and so do those of `unmeasured`, which maps folders of a local server to their
-    free bytes at the start: what has gone since counts as the drill's.
+    Without `fixed_bytes`, that is ten times what has been unpacked so far, `unpacked` bytes. The disks of `folder` and
+    of `server_folders` keep `reserve` bytes free for the portal. A dump is to blame only if what was measured as
+    its own is larger than allowed: whoever else took the space, the sandbox is unavailable.
     """
 
     seconds: float
@@ -51,7 +51,7 @@ class Limits:
     started: float = field(default_factory=time.monotonic)
     reached: Reason | None = None
     looked: float = 0.0
-    unmeasured: dict[str, float] = field(default_factory=dict)
+    server_folders: list[str] = field(default_factory=list)
 
     @property
     def max_bytes(self) -> int:
@@ -65,16 +65,10 @@ class Limits:
             self.reached = TIME_IS_UP
         elif now > self.looked + CHECKED_EVERY:
             self.looked = now
-            self.reached = self._find_low_disk()
+            folders = [folder for folder in (self.folder, *self.server_folders) if folder]
+            if any(free_bytes(folder) < self.reserve for folder in folders):
+                self.reached = SPACE_IS_LOW
         return bool(self.reached)
-
-    def _find_low_disk(self) -> Reason | None:
-        """Return the limit that a disk with less than the reserve has reached, if one has."""
-        disks = self.unmeasured | ({self.folder: 0} if self.folder else {})
-        for folder, before in disks.items():
-            if (free := free_bytes(folder)) < self.reserve:
-                return DISK_IS_FULL if before - free > self.max_bytes else SPACE_IS_LOW
-        return None
 
     def note_size(self, size: int) -> None:
         if not self.reached and size > self.max_bytes:
@@ -92,9 +86,9 @@ class Limits:
 
         def watching() -> None:
             while not done.wait(CHECKED_EVERY):
-                if not self.is_over():
+                if not self.reached:
                     self.note_size(measure())
-                if self.reached:
+                if self.is_over():
                     abort()
 
         watcher = threading.Thread(target=watching, daemon=True)

@@ -96,7 +96,8 @@ class Sandbox:
         self.meter = Meter(self.server, self.name)
         for folder in self.server.local_folders():
             with suppress(OSError):
-                self.limits.unmeasured[folder] = free_bytes(folder)
+                free_bytes(folder)
+                self.limits.server_folders.append(folder)
         ((self.max_packet,),) = fetch(self.admin, "SELECT @@max_allowed_packet")
 
     def close(self) -> None:
@@ -329,15 +330,18 @@ class Sandbox:
                 outcome.rows[f"{names.get(database, '')}{table}"] = count
 
     def evaluate(self, query: str) -> Rows:
-        """Return the first two rows of an assertion's query. Raises QueryFailed."""
+        """Return the first two rows of an assertion's query. Raises Aborted at a limit, QueryFailed."""
         with closing(self.log_in_reader(database=self.default, read_timeout=2 * QUERY_SECONDS)) as reader:
             fetch(reader, "SET SESSION TRANSACTION READ ONLY")
             is_mariadb = self.server.product == MARIADB
             limit = "max_statement_time = %s" if is_mariadb else "max_execution_time = %s"
             fetch(reader, f"SET SESSION {limit}", QUERY_SECONDS if is_mariadb else 1000 * QUERY_SECONDS)
+            self.meter.statement += 1
             try:
-                return self.first_rows(reader, query)
+                with self.watched():
+                    return self.first_rows(reader, query)
             except (pymysql.Error, OSError, MemoryError, UnicodeError) as error:
+                self.limits.raise_if_reached()
                 raise QueryFailed(self.with_names_of_dump(str(error.args[-1] if error.args else error))) from None
 
     def first_rows(self, reader: Any, query: str) -> Rows:

@@ -395,5 +395,6 @@ def open_sandbox(
         return Sandbox(url, kind, limits, folder)
     if fields := ask_for_server():
         server = cluster.Server(**fields)
+        limits.server_folders.append(server.folder)  # it may be on another disk
         return Sandbox(server.url, kind, limits, folder, server)
     return None

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from backups.drills import child
+from backups.drills.assertions import Assertion
 from backups.drills.limits import DISK_IS_FULL, SPACE_IS_LOW, TIME_IS_UP
 from backups.drills.mysql import sandbox, server
 from backups.drills.outcomes import FAILED, PROVEN, UNSUPPORTED, Outcome, SandboxUnavailable
@@ -270,11 +271,14 @@ def victim(mariadb: str) -> Iterator[str]:
 def drill(victim: str, tmp_path: Path) -> Callable[..., Outcome]:
     """Restore statements in this process."""
 
-    def drill(statements: str, *, seconds: float = 60, max_bytes: int = 0, reserve: int = 0) -> Outcome:
+    def drill(
+        statements: str, *assertions: Assertion, seconds: float = 60, max_bytes: int = 0, reserve: int = 0
+    ) -> Outcome:
         path = tmp_path / "dump.sql"
         path.write_bytes(make_dump(TABLE + statements.encode()))
-        task: dict[str, Any] = {"name": path.name, "kind": None, "folder": "", "assertions": []}
+        task: dict[str, Any] = {"name": path.name, "kind": None, "folder": ""}
         task |= {
+            "assertions": [vars(assertion) for assertion in assertions],
             "seconds": seconds,
             "max_bytes": max_bytes,
             "reserve": reserve,
@@ -340,35 +344,25 @@ def test_statement_that_fills_the_disk_ends_at_the_limit(drill: Any, victim: str
     assert drill("").status == PROVEN
 
 
-@pytest.fixture
-def nearly_full(victim: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Have the disk of the server's folders lose some megabytes after the first look, so that few are left."""
-
-    def nearly_full(lost: int) -> None:
-        folders = ask(victim, "SELECT @@datadir UNION SELECT @@tmpdir")
-        free = {folder: chain([100 + lost], repeat(100)) for (folder,) in folders}
-        monkeypatch.setattr(
-            os, "statvfs", lambda folder: SimpleNamespace(f_blocks=1, f_frsize=MIB, f_bavail=next(free[folder]))
-        )
-
-    return nearly_full
-
-
 @pytest.mark.parametrize("name", UNMEASURED)
 def test_statement_of_unknown_size_ends_at_the_reserve_of_a_disk_of_this_machine(
-    drill: Any, victim: str, nearly_full: Any, name: str
+    drill: Any, victim: str, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    nearly_full(65)
-    outcome = drill(UNMEASURED[name], max_bytes=64 * MIB, reserve=101 * MIB)
-    assert (outcome.status, outcome.errors) == (FAILED, [{"line": None, **DISK_IS_FULL}])
+    folders = ask(victim, "SELECT @@datadir UNION SELECT @@tmpdir")
+    free = {folder: chain([1000], repeat(100)) for (folder,) in folders}
+    monkeypatch.setattr(
+        os, "statvfs", lambda folder: SimpleNamespace(f_blocks=1, f_frsize=MIB, f_bavail=next(free[folder]))
+    )
+    with pytest.raises(SandboxUnavailable) as error:
+        drill(UNMEASURED[name], max_bytes=64 * MIB, reserve=101 * MIB)
+    assert error.value.why == SPACE_IS_LOW
     assert leftovers(victim) == []
 
 
-def test_disk_that_others_fill_is_no_fault_of_the_dump(drill: Any, victim: str, nearly_full: Any) -> None:
-    nearly_full(63)
-    with pytest.raises(SandboxUnavailable) as error:
-        drill(UNMEASURED["sort"], max_bytes=64 * MIB, reserve=101 * MIB)
-    assert error.value.why == SPACE_IS_LOW
+def test_view_in_place_of_an_asserted_table_ends_at_the_limit(drill: Any, victim: str) -> None:
+    view = "CREATE VIEW v AS SELECT DISTINCT REPEAT(seq, 99) FROM seq_1_to_100000000;"
+    outcome = drill(view, Assertion("", "SELECT COUNT(*) FROM v", "equal", "1"), max_bytes=64 * MIB)
+    assert (outcome.status, outcome.errors) == (FAILED, [{"line": None, **DISK_IS_FULL}])
     assert leftovers(victim) == []
 
 

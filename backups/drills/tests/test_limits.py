@@ -118,6 +118,16 @@ def test_store_that_reports_no_blocks_is_never_low(tmp_path: Path, disk: Any) ->
     assert not Limits(60, None, str(tmp_path), reserve=500_000).is_over()
 
 
+def test_dump_that_is_too_large_is_to_blame_although_space_is_low_too(tmp_path: Path, disk: Any) -> None:
+    disk.f_bavail = 0
+    bounds, aborted = Limits(60, 10, str(tmp_path), reserve=500_000), threading.Event()
+
+    with bounds.watch(lambda: 11, aborted.set):
+        assert aborted.wait(60)
+
+    assert bounds.reached == DISK_IS_FULL
+
+
 @pytest.mark.parametrize(("seconds", "reached"), [(-1, TIME_IS_UP), (60, None)])
 def test_watch_aborts_at_the_end_of_its_time_only(seconds: float, reached: Reason | None) -> None:
     bounds, aborts, sizes = Limits(seconds, 10), [], []
