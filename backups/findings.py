@@ -176,7 +176,11 @@ def unavailable_sandboxes(now: datetime) -> Iterator[Finding]:
     """Report sandboxes that cannot be used although drills are due, which says nothing about the backups."""
     waiting = ExpectedBackupJob.objects.watched(now).filter(unavailable_sandbox=OuterRef("pk"), drill_every_days__gt=0)
     for sandbox in DrillSandbox.objects.filter(Exists(waiting)).order_by("engine"):
-        text = _("No restore drills of %(engine)s: the sandbox can’t be used. %(why)s")
+        text = (
+            _("No restore drills of %(engine)s: the sandbox can’t be used. %(why)s")
+            if sandbox.engine
+            else _("No restore drills. %(why)s")
+        )
         values = {"engine": sandbox, "why": reasons.format_error(sandbox.trouble)}
         yield list_finding(Severity.WARNING, text % values, sandbox.troubled_since, f"sandbox:{sandbox.engine}")
 

@@ -130,17 +130,28 @@ def describe_sandbox(job: ExpectedBackupJob) -> str:
     sandbox = job.unavailable_sandbox
     if sandbox is None:
         return ""
-    text = _("No drill has run since %(since)s: the sandbox for %(engine)s can’t be used. %(why)s") % {
+    text = (
+        _("No drill has run since %(since)s: the sandbox for %(engine)s can’t be used. %(why)s")
+        if sandbox.engine
+        else _("No drill has run since %(since)s. %(why)s")
+    ) % {
         "since": format_moment(sandbox.troubled_since),
         "engine": sandbox,
         "why": reasons.format_error(sandbox.trouble),
     }
     is_planned = job.drill_every_days and job.is_watched(timezone.now())
-    way_out = (
-        _("It is tried again every hour; docs/operations.md says how to set it up.")
-        if is_planned
-        else _("Set it up as docs/operations.md says, then choose “Restore now”.")
-    )
+    if sandbox.engine:
+        way_out = (
+            _("It is tried again every hour; docs/operations.md says how to set it up.")
+            if is_planned
+            else _("Set it up as docs/operations.md says, then choose “Restore now”.")
+        )
+    else:
+        way_out = (
+            _("Free some space: it is tried again every hour.")
+            if is_planned
+            else _("Free some space, then choose “Restore now”.")
+        )
     return f"{text} {way_out}"
 
 

@@ -129,7 +129,7 @@ def drill(task: dict[str, Any]) -> Outcome:
             outcome.doubts, outcome.sha256 = list(stream.doubts()), stream.sha256
         except Aborted as error:
             if limits.reached == SPACE_IS_LOW:
-                raise SandboxUnavailable(outcome.engine, SPACE_IS_LOW) from None
+                raise SandboxUnavailable("", SPACE_IS_LOW) from None
             outcome.fail(error.why)
         except (MemoryError, ScriptTooLong):
             outcome.fail(OUT_OF_MEMORY)

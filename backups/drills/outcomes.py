@@ -35,7 +35,7 @@ class DrillError(Exception):
 
 
 class SandboxUnavailable(DrillError):
-    """The sandbox's server cannot be used. This says nothing about the dump."""
+    """The sandbox's server cannot be used, or without an engine none for lack of space: no word about the dump."""
 
     def __init__(self, engine: str, why: Why) -> None:
         super().__init__(why)

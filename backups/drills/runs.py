@@ -87,7 +87,7 @@ def postponing_errors(job: ExpectedBackupJob, lease: Lease) -> Iterator[None]:
     except LeaseLost:
         raise
     except SandboxUnavailable as error:
-        log.warning("the sandbox for %s can’t be used: %s", error.engine, format_error(error.why))
+        log.warning("no restore drill (%s): %s", error.engine or "any engine", format_error(error.why))
     except Exception:
         log.exception("the backup %s could not be drilled", job.pk)
         with transaction.atomic():

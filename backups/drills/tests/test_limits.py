@@ -208,4 +208,4 @@ def test_restore_ends_when_space_is_low_which_is_no_fault_of_the_dump(
     with pytest.raises(SandboxUnavailable) as unavailable:
         restoring()
 
-    assert unavailable.value.why == SPACE_IS_LOW
+    assert (unavailable.value.engine, unavailable.value.why) == ("", SPACE_IS_LOW)

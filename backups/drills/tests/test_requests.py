@@ -5,9 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
 from django.utils import timezone
 from django_q.models import OrmQ
 
+from backups import findings
+from backups.admin.display import describe_sandbox
 from backups.drills import children, proofs, runs
 from backups.drills.outcomes import SandboxUnavailable
 from backups.drills.tests.dumps import raising
@@ -90,6 +94,25 @@ def test_request_while_the_private_server_stops_is_drilled_at_once(make_stored_j
     monkeypatch.setattr(children.PrivateServer, "close", closing)
 
     assert (runs.run_due(), drilled) == (1, [0, 1])
+
+
+def test_low_disk_at_the_start_is_one_finding_whatever_the_engine(make_stored_job, settings) -> None:
+    settings.DISK_RESERVE_MIB = 1_000_000_000
+    job = make_stored_job("a")
+    make_stored_job("b", agent_id="SRV-2")
+    why = "There is too little free space for restore drills (DISK_RESERVE_MIB)."
+
+    assert runs.run_due() == 2
+
+    (finding,) = findings.unavailable_sandboxes(timezone.now())
+    assert str(finding.text) == f"No restore drills. {why}"
+    job.refresh_from_db()
+    shown = describe_sandbox(job)
+    assert shown.startswith("No drill has run since ")
+    assert shown.endswith(f". {why} Free some space: it is tried again every hour.")
+    with pytest.raises(CommandError) as error:
+        call_command("drill")
+    assert str(error.value) == why
 
 
 # --- What other writers own ------------------------------------------------------------------------------------------

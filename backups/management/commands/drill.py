@@ -48,7 +48,10 @@ class Command(BaseCommand):
                 self.stdout.write(format_row(row))
         if unavailable:
             raise CommandError(
-                "\n".join(f"The sandbox for {engine} can’t be used: {why}" for engine, why in unavailable.items())
+                "\n".join(
+                    f"The sandbox for {engine} can’t be used: {why}" if engine else why
+                    for engine, why in unavailable.items()
+                )
             )
         if any(row["status"] != PROVEN for row in rows):
             raise CommandError("Not every backup is proven.")
