@@ -12,6 +12,7 @@ from django.utils.translation import ngettext
 from backups import panels, protection
 from backups.history import job_list_url
 from backups.models import ExpectedBackupJob, Scan, Status
+from backups.offsite import standing
 from backups.panels import ProtectionCounts
 from backups.querysets import watched
 from backups.reasons import format_reasons, format_warnings
@@ -35,7 +36,10 @@ def send_weekly_digest(lease: Lease) -> dict[str, int]:
 
 
 def list_problems(now: datetime) -> list[str]:
-    """Return a line for each failing database, then for each suspicious one, then for each that lost its proof."""
+    """Return a line for each failing database, each suspicious one and each that lost its proof.
+
+    Lines on late off-site copies come last.
+    """
     jobs = ExpectedBackupJob.objects.order_by("agent_id", "database_name")
     failing, suspicious = list(jobs.filter(protection.failing(now))), list(jobs.filter(protection.suspicious(now)))
     newest = panels.load_latest_entries(suspicious[:MAX_LISTED])
@@ -48,7 +52,8 @@ def list_problems(now: datetime) -> list[str]:
         why = format_reasons(job.proof_lost)
         lines.append(_("%(job)s: not proven. %(why)s") % {"job": notices.describe_job(job), "why": why})
     more = len(lines) - MAX_LISTED
-    return [*lines[:MAX_LISTED], *([_("and %(count)d more") % {"count": more}] if more > 0 else [])]
+    copies = [late.describe(now) for late in standing.list_late(now)]
+    return [*lines[:MAX_LISTED], *([_("and %(count)d more") % {"count": more}] if more > 0 else []), *copies]
 
 
 def digest_notice(counts: ProtectionCounts, lines: list[str], scan: Scan | None, now: datetime) -> Notice:

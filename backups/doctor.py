@@ -1,14 +1,17 @@
-"""Checks of the sandboxes of restore drills."""
+"""Checks of the sandboxes of restore drills, and of the store of off-site copies."""
 
 from collections.abc import Iterator
 
 from django.conf import settings
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from backups.drills.outcomes import MYSQL, POSTGRESQL, SQLITE, SandboxUnavailable
 from backups.drills.postgresql.cluster import find_binaries
 from backups.models import DrillSandbox
+from backups.offsite import standing
 from portal.base.env import split_service_url
+from portal.egress.s3 import Store, StoreError
 from portal.status.doctor.registry import CheckResult, Group, Needs, doctor_check, failure, passed, warning
 
 MAY_CREATE = "SELECT rolsuper OR rolcreatedb AND rolcreaterole FROM pg_catalog.pg_roles WHERE rolname = current_user"
@@ -43,6 +46,20 @@ def describe_server(url: str) -> str:
 
 def describe_lack(setting: str) -> str:
     return _("None: dumps of this kind are not restored. Set %(setting)s to change this.") % {"setting": setting}
+
+
+@doctor_check("offsite_store", Group.BACKUPS, calls_out=True)
+def connect_to_store() -> Iterator[CheckResult]:
+    """Ask the store of off-site copies for its bucket. Without one there is nothing to report."""
+    if settings.OFFSITE_URL is None:
+        return
+    try:
+        Store(settings.OFFSITE_URL).check()
+    except StoreError as error:
+        text = capfirst(f"{standing.explain_missing_copy(error.word, error.code)}.")
+        yield failure(text, _("Compare OFFSITE_URL with the store’s address, key and bucket."))
+    else:
+        yield passed(settings.OFFSITE_URL.place)
 
 
 @doctor_check("drill_servers", Group.BACKUPS, calls_out=True)

@@ -14,6 +14,7 @@ from django.utils.translation import ngettext
 from backups import reasons
 from backups.history import job_list_url, job_url
 from backups.models import BackupEntry, DepositArea, DrillSandbox, ExpectedBackupJob, Scan, Status
+from backups.offsite import standing
 from backups.panels import load_latest_entries
 from backups.protection import DAMAGED, FAILING, overdue, proof_lost, suspicious
 from backups.querysets import STORED, UNSTORED, watched
@@ -183,6 +184,27 @@ def unavailable_sandboxes(now: datetime) -> Iterator[Finding]:
         )
         values = {"engine": sandbox, "why": reasons.format_error(sandbox.trouble)}
         yield list_finding(Severity.WARNING, text % values, sandbox.troubled_since, f"sandbox:{sandbox.engine}")
+
+
+@finding_sources.register
+def late_offsite_copies(now: datetime) -> Iterator[Finding]:
+    """Report for each cause how many stored versions lack an off-site copy, and since when."""
+    for late in standing.list_late(now):
+        yield list_finding(Severity.WARNING, late.describe(now), late.since, f"offsite:{late.error}")
+
+
+@finding_sources.register
+def lost_offsite_copies(now: datetime) -> Iterator[Finding]:
+    """Report copies that someone or something has removed or changed in the store, although they are made again."""
+    lost = standing.lately_lost(now).aggregate(count=Count("pk"), first=Min("lost_at"))
+    if lost["count"]:
+        text = ngettext(
+            "%(count)s off-site copy had been removed or altered in the store. It is copied again.",
+            "%(count)s off-site copies had been removed or altered in the store. They are copied again.",
+            lost["count"],
+        )
+        text %= {"count": format_count(lost["count"])}
+        yield list_finding(Severity.WARNING, text, lost["first"], "offsite_lost")
 
 
 @finding_sources.register

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
+from django.conf import settings
 from django.db.models import Count, Min, Q
 from prometheus_client.metrics_core import Metric
 
 from backups.findings import unstored_entries
-from backups.models import ExpectedBackupJob, Scan, Status
+from backups.models import ExpectedBackupJob, OffsiteCopy, Scan, Status
 from backups.protection import failing, proof_lost, protected, proven, suspicious
-from backups.querysets import watched
+from backups.querysets import STORED, watched
 from portal.status.metrics import age_seconds, gauge, metric_sources, single_gauge
 
 
@@ -50,6 +51,20 @@ def expected_backups(now: datetime) -> Iterator[Metric]:
 def count_unstored(now: datetime) -> Iterator[Metric]:
     text = "Verified backups that wait to be stored for more than an hour, or could not be."
     yield single_gauge("backups_unstored", text, unstored_entries(now).count())
+
+
+@metric_sources.register
+def offsite_copies(now: datetime) -> Iterator[Metric]:
+    if settings.OFFSITE_URL is None:
+        return
+    stored = OffsiteCopy.objects.filter(entry__promotion__in=STORED)
+    counts = {state: Count("pk", filter=Q(state=state)) for state in OffsiteCopy.State.values}
+    found = stored.aggregate(**counts, oldest=Min("since", filter=~Q(state=OffsiteCopy.State.COPIED)))
+    by_state = {state: found[state] for state in OffsiteCopy.State.values}
+    yield gauge("backups_offsite_copies", "Stored versions, by the state of their off-site copy.", "state", by_state)
+    text = "Since when a stored version has had no off-site copy, of the version for which that is longest ago."
+    missing = age_seconds(found["oldest"], now) if found["oldest"] else 0
+    yield single_gauge("backups_offsite_missing_seconds", text, missing)
 
 
 @metric_sources.register

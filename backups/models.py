@@ -19,6 +19,7 @@ from backups import cycles, querysets, reasons, validators
 from backups.drills.models import DrillAssertion as DrillAssertion
 from backups.drills.models import DrillSandbox as DrillSandbox
 from backups.drills.models import RestoreDrill as RestoreDrill
+from backups.offsite.models import OffsiteCopy as OffsiteCopy
 from backups.scanner.disk import paths
 from backups.scanner.models import DepositArea as DepositArea
 from backups.scanner.models import Scan as Scan

@@ -16,7 +16,15 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from vigie_client.contract import path_name
 
-from backups.models import BackupEntry, DepositArea, DrillAssertion, ExpectedBackupJob, RestoreDrill, Scan
+from backups.models import (
+    BackupEntry,
+    DepositArea,
+    DrillAssertion,
+    ExpectedBackupJob,
+    OffsiteCopy,
+    RestoreDrill,
+    Scan,
+)
 from backups.querysets import STORED
 from portal.privacy import PersonalDataTable, Row, Subject, personal_data
 
@@ -102,6 +110,24 @@ def owned_through_job(subject: Subject) -> Q | None:
     return subject.is_in_column("job__agent_id") if subject.is_machine else None
 
 
+def copy_changes(copy: OffsiteCopy, subject: Subject, pseudonym: str) -> Row:
+    """Return the changes to a copy whose key has the machine's name: the object stays, and its place is forgotten."""
+    if not subject.is_machine_called(copy.entry.job.agent_id):
+        return {}
+    key = pseudonymize(copy.key, subject, pseudonym)
+    forgotten = {"key": key, "version": "", "state": OffsiteCopy.State.PENDING}
+    return forgotten if key != copy.key else {}
+
+
+def list_kept_copies(subject: Subject) -> Iterator[str]:
+    if subject.is_machine:
+        owned = subject.is_in_column("entry__job__agent_id")
+        copies = OffsiteCopy.objects.copied().filter(owned)
+        for job in ExpectedBackupJob.objects.filter(entries__offsite_copy__in=copies).distinct():
+            text = _("Off-site copies below %(folder)s aren’t erased. Delete them yourself if needed.")
+            yield text % {"folder": job.storage_folder}
+
+
 def own_texts(
     row: RestoreDrill | DrillAssertion, columns: Sequence[str], subject: Subject, pseudonym: str
 ) -> dict[str, Any]:
@@ -144,6 +170,14 @@ personal_data.register(
         owned=owned_through_job,
         also=entry_changes,
         searched=lambda subject: () if subject.is_machine else ("reasons", "warnings"),
+    )
+)
+personal_data.register(
+    PersonalDataTable(
+        OffsiteCopy,
+        owned=lambda subject: subject.is_in_column("entry__job__agent_id") if subject.is_machine else None,
+        also=copy_changes,
+        remarks=list_kept_copies,
     )
 )
 personal_data.register(

@@ -112,6 +112,15 @@ class RestoreDrillQuerySet(models.QuerySet["m.RestoreDrill"]):
         return self.defer("schema").order_by("-id").first()
 
 
+class OffsiteCopyQuerySet(models.QuerySet["m.OffsiteCopy"]):
+    def copied(self) -> Self:
+        return self.filter(state="copied")
+
+    def missing(self) -> Self:
+        """Select what has no copy although it is stored here."""
+        return self.exclude(state="copied").filter(entry__promotion__in=STORED)
+
+
 class DepositAreaQuerySet(models.QuerySet["m.DepositArea"]):
     def get_or_create_for(self, agent_ids: list[str]) -> dict[str, m.DepositArea]:
         """Return the areas of these machines by machine, creating missing ones."""

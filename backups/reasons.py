@@ -101,6 +101,17 @@ SENTENCES: dict[str, Any] = {
     "current_absent": _("the current version is missing"),
     "current_differs": _("checksum mismatch: the current version’s SHA-256 is no longer the verified one"),
     "current_unreadable": _("the current version can’t be read"),
+    # Off-site copies: why there is none
+    "offsite_waiting": _("they are waiting to be copied"),
+    "offsite_refused": _("the store refuses the key"),
+    "offsite_unreachable": _("the store can’t be reached"),
+    "offsite_timeout": _("the store doesn’t answer in time"),
+    "offsite_full": _("the store is full"),
+    "offsite_no_bucket": _("the bucket doesn’t exist"),
+    "offsite_not_found": _("the store doesn’t find the upload"),
+    "offsite_garbage": _("the store’s answer can’t be used"),
+    "offsite_local_absent": _("the stored file is missing"),
+    "offsite_local_differs": _("the stored file is no longer the verified one"),
     # Restore drills: without proof, and warnings
     "not_restorable": _("it can’t be restored: %(error)s"),
     "table_gone": _("table %(table)s is gone"),

@@ -12,6 +12,7 @@ from django.db.models import F, OuterRef, Q, Subquery
 from backups import digest
 from backups.drills import runs
 from backups.models import RestoreDrill, Scan
+from backups.offsite import runs as offsite_runs
 from backups.scanner import orchestration
 from portal.work.jobs import Lease
 from portal.work.retention import Retention, retentions
@@ -24,6 +25,10 @@ def run_periodic_scan(lease: Lease) -> dict[str, int]:
 
 def queue_drills(lease: Lease) -> dict[str, int]:
     return {"expired": runs.queue_due()}
+
+
+def queue_offsite_copies(lease: Lease) -> dict[str, int]:
+    return {"missing": offsite_runs.queue_due()}
 
 
 def outdated_drills(now: datetime) -> models.QuerySet[Any]:
@@ -40,6 +45,9 @@ def outdated_scans(now: datetime) -> models.QuerySet[Any]:
 
 jobs.register(Job("backups.scan", run_periodic_scan, every=timedelta(minutes=15)))
 jobs.register(Job("backups.drills", queue_drills, every=timedelta(minutes=15), offset=timedelta(minutes=5)))
+jobs.register(
+    Job("backups.offsite_due", queue_offsite_copies, every=timedelta(minutes=15), offset=timedelta(minutes=10))
+)
 jobs.register(Job("backups.digest", digest.send_weekly_digest, every=timedelta(days=7), offset=timedelta(hours=7)))
 retentions.register(Retention("backup_scans", outdated_scans))
 retentions.register(Retention("restore_drills", outdated_drills))

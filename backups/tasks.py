@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from backups.drills import runs
+from backups.offsite import runs as offsite_runs
 from backups.scanner import orchestration, reverify
 from portal.work.queue import enqueue, task
 
@@ -34,3 +35,8 @@ def reverify_current(job: int) -> None:
 @task(runs.TASK)
 def run_drills() -> None:
     runs.run_due()
+
+
+@task(offsite_runs.TASK)
+def copy_offsite() -> None:
+    offsite_runs.run_due()

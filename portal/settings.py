@@ -335,6 +335,7 @@ JOB_RETENTION_DAYS = env.integer("JOB_RETENTION_DAYS", 30, least=1)
 HEARTBEAT_INTERVAL_SECONDS = env.integer("HEARTBEAT_INTERVAL_SECONDS", 300, least=10, most=86_400)
 NOTIFICATION_RETENTION_DAYS = env.integer("NOTIFICATION_RETENTION_DAYS", 90, least=1)
 DEPOSIT_MAX_BYTES = env.integer("DEPOSIT_MAX_BYTES", 2**40, least=1, most=2**50)
+OFFSITE_URL = read_store(env, "OFFSITE_URL")
 DRILL_POSTGRES_URL, DRILL_MYSQL_URL = env.url("DRILL_POSTGRES_URL", "postgresql"), env.url("DRILL_MYSQL_URL", "mysql")
 DRILL_TIMEOUT_SECONDS = env.integer("DRILL_TIMEOUT_SECONDS", 3_600, least=1, most=5_700)
 DRILL_MAX_BYTES = env.integer("DRILL_MAX_BYTES", 0, least=0, most=2**50)  # 0: ten times the unpacked dump

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from django.conf import settings
-from django.db.models import Count, Sum
+from django.db.models import Count, Q, Sum
 from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from django.utils import timezone
@@ -14,9 +14,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from backups.admin import display, drill_display
-from backups.models import BackupEntry, ExpectedBackupJob, Status
-from backups.querysets import BackupEntryQuerySet
+from backups.admin import display, drill_display, offsite_display
+from backups.models import BackupEntry, ExpectedBackupJob, OffsiteCopy, Status
+from backups.querysets import STORED, BackupEntryQuerySet
 from portal.admin.display import stack_lines
 from portal.base.words import format_count
 from portal.desk.panels import Chart, Section
@@ -116,8 +116,9 @@ def describe_kept_files(job: ExpectedBackupJob) -> str:
     """Say which stored files stay on the disk once the job is deleted; empty without any."""
     stored = BackupEntry.objects.filter(job=job).stored()
     kept = stored.aggregate(count=Count("pk"), size=Sum("server_size"))
+    copies = OffsiteCopy.objects.copied().filter(entry__job=job).count()
     if not kept["count"]:
-        return ""
+        return describe_kept_copies(copies)
     # The current template may name another folder than that of older backups.
     folders = {path.rsplit("/", 2)[0] for path in stored.values_list("stored_path", flat=True)}
     text = ngettext(
@@ -127,19 +128,31 @@ def describe_kept_files(job: ExpectedBackupJob) -> str:
         "files yourself if needed.",
         kept["count"],
     )
-    return text % {
+    text %= {
         "count": format_count(kept["count"]),
         "size": filesizeformat(kept["size"] or 0),
         "folder": ", ".join(str(Path(settings.VALIDATED_ROOT, folder)) for folder in sorted(folders)),
     }
+    return f"{text} {describe_kept_copies(copies)}".strip()
+
+
+def describe_kept_copies(count: int) -> str:
+    text = ngettext(
+        "%(count)s off-site copy stays in the store.", "%(count)s off-site copies stay in the store.", count
+    )
+    return text % {"count": format_count(count)} if count else ""
 
 
 def versions_section(job: ExpectedBackupJob) -> Section:
-    found = list(newest_entries(job).stored()[: MAX_VERSIONS + 1])
+    """Return the stored versions with their off-site copies, some of which outlive the versions here."""
+    has_store = settings.OFFSITE_URL is not None
+    kept = Q(promotion__in=STORED) | (Q(offsite_copy__state=OffsiteCopy.State.COPIED) if has_store else Q(pk=None))
+    found = list(newest_entries(job).filter(kept).select_related("offsite_copy")[: MAX_VERSIONS + 1])
     rows = [
         [
             display.link_to_entry(entry),
             display.storage_state(entry),
+            *([offsite_display.copy_state(entry)] if has_store else []),
             format_html('<div class="path">{}</div>', entry.stored_path),
             display.size_with_tooltip(entry.server_size),
             display.short_hash(entry.server_sha256),
@@ -148,7 +161,14 @@ def versions_section(job: ExpectedBackupJob) -> Section:
     ]
     return Section(
         title=_("Stored versions"),
-        columns=[_("Scheduled"), _("Storage"), _("File"), _("Size"), _("SHA-256")],
+        columns=[
+            _("Scheduled"),
+            _("Storage"),
+            *([_("Off-site copy")] if has_store else []),
+            _("File"),
+            _("Size"),
+            _("SHA-256"),
+        ],
         rows=rows,
         empty=_("No stored versions."),
         note=versions_note(is_cut=len(found) > MAX_VERSIONS) if found else "",

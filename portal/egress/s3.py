@@ -336,19 +336,21 @@ class Store:
             if error.word != NOT_FOUND:
                 raise
 
-    def verify(self, key: str, parts: FileParts, keep_alive: Callable[[], None] = nothing) -> StoredObject:
-        """Return the object if it is this file: by the store's own checksum, else by reading the object back.
+    def verify(
+        self, key: str, *, size: int, sha256: str, checksum: str, keep_alive: Callable[[], None] = nothing
+    ) -> StoredObject:
+        """Return the object if it is what was put: by the store's own checksum, else by reading the object back.
 
         Raises StoreError, also with the words NOT_FOUND and ALTERED.
         """
         found = self.head(key)
-        if found.size != parts.size:
+        if found.size != size:
             raise StoreError(ALTERED)
-        if found.checksum != parts.checksum:
+        if found.checksum != checksum:
             digest = hashlib.sha256()
-            for chunk in self.read(key, parts.size, keep_alive):
+            for chunk in self.read(key, size, keep_alive):
                 digest.update(chunk)
-            if digest.hexdigest() != parts.sha256:
+            if digest.hexdigest() != sha256:
                 raise StoreError(ALTERED)
         return found
 

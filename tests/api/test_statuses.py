@@ -10,7 +10,7 @@ from vigie_client.contract import STATUSES
 
 from agents import enrolment
 from agents.models import Agent
-from backups.models import BackupEntry, RestoreDrill, Status
+from backups.models import BackupEntry, OffsiteCopy, RestoreDrill, Status
 from backups.reasons import DOUBTS, SPELLINGS, WARNINGS
 from monitoring.api.serializers import OVERALL, STATES
 from monitoring.models import Incident
@@ -30,6 +30,7 @@ CODES = {
     "Doubts": DOUBTS,
     "Warnings": WARNINGS.keys() - DOUBTS,
     "Spellings": SPELLINGS,
+    "State of an off-site copy": OffsiteCopy.State.values,
     "Status of a restore drill": RestoreDrill.Status.values,
     "Storage of a backup": BackupEntry.Promotion.values,
     "Machine status": Agent.Status.values,

@@ -25,7 +25,15 @@ from django_q.models import Task
 
 from agents.enrolment import issue_agent_token
 from agents.models import Agent, EnrolmentRequest
-from backups.models import BackupEntry, DepositArea, DrillAssertion, ExpectedBackupJob, RestoreDrill, Scan
+from backups.models import (
+    BackupEntry,
+    DepositArea,
+    DrillAssertion,
+    ExpectedBackupJob,
+    OffsiteCopy,
+    RestoreDrill,
+    Scan,
+)
 from beta.models import BetaFeedback, BetaProgramme, BetaSnapshot, FeedbackTag
 from monitoring.models import Incident, IncidentEvent, MaintenanceWindow, Target
 from portal import audit
@@ -293,6 +301,8 @@ def plant_machine(machine_id):
         stored_path=f"{machine_id}/stock/current_version/stock.sql.gz", promotion="promoted", staged_name="stock.sql.gz",
     )  # fmt: skip
     drill(job, drilled, machine_id)
+    copied = {"state": "copied", "key": f"{machine_id}/stock/versions/x.sql.gz", "place": "s3.example.org/backups"}
+    OffsiteCopy.objects.create(entry=drilled, **copied)
     DepositArea.objects.create(
         agent_id=machine_id, ahead={f"OPERATION_1_{machine_id}.json": "2026"}, trouble={"code": "x"}
     )

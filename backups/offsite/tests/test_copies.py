@@ -1,0 +1,289 @@
+"""Off-site copies: every stored version has one, whatever fails or dies on the way, and none is doubled."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.utils import timezone
+from django_q.models import OrmQ
+
+from backups.models import BackupEntry, OffsiteCopy
+from backups.offsite import copying, runs
+from backups.offsite.copying import copy_key
+from backups.offsite.tests.conftest import state_of
+from backups.tests.factories import dump
+from portal.egress import file_parts, s3
+from portal.tests.helpers.stores import DROP, ENDLESS, HTML, Answer
+
+pytestmark = pytest.mark.django_db
+DAY = timedelta(days=1)
+MIB = 1024 * 1024
+
+
+def full_key(store, entry):
+    return f"{store.address.prefix}/{copy_key(entry)}"
+
+
+def test_current_and_earlier_versions_are_copied(store, job, put_version, run):
+    first = put_version(job, dump("-- 1\n"), "archived", ago=2 * DAY)
+    last = put_version(job, dump("-- 2\n"))
+    put_version(job, dump("-- 0\n"), "removed", ago=9 * DAY)
+    run()
+    assert store.keys == sorted([full_key(store, first), full_key(store, last)])
+    assert (store.content(full_key(store, first)), store.content(full_key(store, last))) == (
+        dump("-- 1\n"),
+        dump("-- 2\n"),
+    )
+    copy = OffsiteCopy.objects.get(entry=last)
+    assert (copy.state, copy.sha256, copy.size) == ("copied", last.server_sha256, last.server_size)
+    assert copy.copied_at == copy.verified_at
+    assert copy.etag
+
+
+def test_without_a_store_nothing_is_done(job, put_version, run, settings):
+    put_version(job)
+    assert settings.OFFSITE_URL is None
+    run()
+    assert not OffsiteCopy.objects.exists()
+
+
+def test_copy_keeps_its_key_when_the_current_version_becomes_an_earlier_one(store, job, put_version, run):
+    entry = put_version(job)
+    run()
+    BackupEntry.objects.filter(pk=entry.pk).update(promotion="archived", stored_path=entry.path_as_version)
+    store.proxy.calls.clear()
+    run()
+    assert store.keys == [full_key(store, entry)]
+    assert store.proxy.count("PUT") == 0
+
+
+def test_nothing_due_queues_nothing(store, job, put_version, run):
+    put_version(job)
+    run()
+    OrmQ.objects.all().delete()
+    assert runs.queue_due() == 0
+    assert not OrmQ.objects.exists()
+
+
+def test_waiting_run_is_queued_once(store, job, put_version):
+    put_version(job)
+    assert (runs.queue_due(), runs.queue_due()) == (1, 1)
+    assert OrmQ.objects.count() == 1
+
+
+def test_run_leaves_the_work_to_the_holder_of_the_lease(store, job, put_version, monkeypatch):
+    monkeypatch.setattr(runs, "PATIENCE", timedelta(0))
+    entry = put_version(job)
+    runs.queue_due()
+    with runs.exclusive_lease(runs.LEASE):
+        runs.run_due()
+    assert state_of(entry) == "pending"
+
+
+def test_altered_file_is_never_sent(store, job, put_version, run, settings):
+    entry = put_version(job)
+    other = put_version(job, dump("-- other\n"), "archived", ago=DAY)
+    (Path(settings.VALIDATED_ROOT) / entry.stored_path).write_bytes(b"altered")
+    run()
+    assert (state_of(entry), state_of(other)) == ("failed local_differs", "copied")
+    assert store.keys == [full_key(store, other)]
+
+
+def test_absent_file_and_link_are_never_followed(store, job, put_version, run, settings, tmp_path):
+    entry = put_version(job)
+    path = Path(settings.VALIDATED_ROOT) / entry.stored_path
+    path.rename(tmp_path / "outside")
+    path.symlink_to(tmp_path / "outside")
+    run()
+    assert (state_of(entry), store.keys) == ("failed local_absent", [])
+
+
+def test_version_that_a_scan_moves_meanwhile_is_copied_by_the_next_run(store, job, put_version, run, settings):
+    entry = put_version(job)
+    runs.queue_due()
+    copy = OffsiteCopy.objects.select_related("entry__job").get()
+    root = Path(settings.VALIDATED_ROOT)
+    (root / entry.path_as_version).parent.mkdir()
+    (root / entry.stored_path).rename(root / entry.path_as_version)
+    BackupEntry.objects.filter(pk=entry.pk).update(promotion="archived", stored_path=entry.path_as_version)
+    assert copying.fail_locally(copy, copying.LOCAL_ABSENT) is False
+    assert state_of(entry) == "pending"
+    run()
+    assert state_of(entry) == "copied"
+
+
+def test_replaced_dump_of_a_cycle_replaces_its_copy(store, job, put_version, run, settings):
+    entry = put_version(job)
+    run()
+    entry.staged_name = "other.sql.gz"
+    entry.stored_path = f"{job.storage_folder}/current_version/other.sql.gz"
+    (Path(settings.VALIDATED_ROOT) / entry.stored_path).write_bytes(b"new")
+    entry.server_sha256 = "11507a0e2f5e69d5dfa40a62a1bd7b6ee57e6bcd85c67c9b8431b36fff21c437"
+    entry.save()
+    run()
+    assert state_of(entry) == "copied"
+    assert store.keys == [full_key(store, entry)]
+    assert store.content(full_key(store, entry)) == b"new"
+
+
+def test_another_store_gets_all_versions(store, job, put_version, run, settings):
+    entry = put_version(job)
+    run()
+    settings.OFFSITE_URL = type(store.address)(**{**vars(store.address), "prefix": "second"})
+    run()
+    assert store.keys == sorted([full_key(store, entry), f"second/{copy_key(entry)}"])
+
+
+# --- Stores that fail ------------------------------------------------------------------------------------------------
+
+FAULTS = {
+    "refuses the key": (Answer(403, error="InvalidAccessKeyId"), "refused"),
+    "is full": (Answer(507, error="InsufficientStorage"), "full"),
+    "over quota": (Answer(403, error="QuotaExceeded"), "full"),
+    "HTML": (Answer(200, HTML), "garbage"),
+    "hangs up": (DROP, "unreachable"),
+    "endless": (ENDLESS, "garbage"),
+    "elsewhere": (Answer(307, location="http://127.0.0.1:9/"), "garbage"),
+    "no answer of a store": (Answer(200), "garbage"),
+}
+
+
+@pytest.mark.parametrize(("fault", "word"), FAULTS.values(), ids=FAULTS)
+def test_store_that_fails_loses_nothing_and_recovers(store, job, put_version, run, fault, word):
+    entry, older = put_version(job), put_version(job, dump("-- 1\n"), "archived", ago=DAY)
+    store.proxy.fault = lambda method, path: fault if method == "PUT" else None
+    run()
+    assert (state_of(entry), state_of(older)) == (f"failed {word}", f"failed {word}")
+    since = OffsiteCopy.objects.get(entry=entry).failed_since
+    run()
+    assert OffsiteCopy.objects.get(entry=entry).failed_since == since
+    store.proxy.fault = lambda method, path: None
+    run()
+    assert (state_of(entry), state_of(older)) == ("copied", "copied")
+    assert store.keys == sorted([full_key(store, entry), full_key(store, older)])
+
+
+def test_missing_bucket_is_named(store, job, put_version, run, settings):
+    entry = put_version(job)
+    settings.OFFSITE_URL = type(store.address)(**{**vars(store.address), "bucket": "none-such"})
+    run()
+    assert state_of(entry) == "failed no_bucket"
+
+
+def test_after_an_error_of_the_store_another_version_is_tried_first(store, job, put_version, run):
+    put_version(job)
+    older = put_version(job, dump("-- 1\n"), "archived", ago=DAY)
+    refused = []
+
+    def refuse_first(method, path):
+        if method == "PUT" and not refused:
+            refused.append(path)
+            return Answer(507, error="InsufficientStorage")
+        return None
+
+    store.proxy.fault = refuse_first
+    run()
+    store.proxy.calls.clear()
+    run()
+    first = next(path for method, path in store.proxy.calls if method == "PUT")
+    assert older.version_name in first
+    assert len(store.keys) == 2
+
+
+def test_wrong_checksum_of_the_store_is_settled_by_reading_the_object_back(store, job, put_version, run, monkeypatch):
+    entry = put_version(job)
+    monkeypatch.setattr(file_parts.FileParts, "checksum", property(lambda parts: ""))
+    monkeypatch.setattr(s3.Store, "put", lambda self, key, source, parts, **options: store.overwrite(
+        f"{store.address.prefix}/{key}", os.pread(source, parts.size, 0)))  # fmt: skip
+    run()
+    assert state_of(entry) == "copied"
+
+
+# --- Kills -----------------------------------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL."""
+
+
+@pytest.mark.parametrize("is_after", [False, True])
+@pytest.mark.parametrize("big", [False, True])
+def test_kill_at_any_call_doubles_and_loses_nothing(
+    locked_bucket, job, put_version, settings, monkeypatch, big, is_after
+):
+    monkeypatch.setattr(file_parts, "PART_SIZE", 5 * MIB)
+    settings.OFFSITE_URL = locked_bucket.address
+    real, left = s3.Store.call, []
+
+    def kill_after_some(self, name, **arguments):
+        left[0] -= 1
+        if left[0] == 0 and not is_after:
+            raise Killed
+        try:
+            return real(self, name, **arguments)
+        finally:
+            if left[0] == 0:
+                raise Killed
+
+    monkeypatch.setattr(s3.Store, "call", kill_after_some)
+    at, entries = 1, []
+    while True:
+        entry = put_version(job, os.urandom(11 * MIB if big else 100), "archived", ago=DAY * at)
+        entries.append(entry)
+        left[:] = [at]
+        runs.queue_due()
+        try:
+            runs.run_due()
+        except Killed:
+            left[:] = [10_000]
+            runs.run_due()
+        else:
+            break
+        at += 1
+    assert at > (6 if big else 3)
+    assert {state_of(entry) for entry in entries} == {"copied"}
+    keys = sorted(full_key(locked_bucket, entry) for entry in entries)
+    assert (sorted(locked_bucket.keys), sorted(locked_bucket.versions)) == (keys, keys)
+    assert list(locked_bucket.store.uploads()) == []
+
+
+def test_run_out_of_time_is_resumed_where_it_stopped(store, job, put_version, monkeypatch):
+    monkeypatch.setattr(file_parts, "PART_SIZE", 5 * MIB)
+    entry = put_version(job, os.urandom(21 * MIB))
+    runs.queue_due()
+    OrmQ.objects.all().delete()
+    checks = []
+
+    def stop_at_fourth(run):
+        checks.append(1)
+        if len(checks) == 4:
+            raise copying.TimeUp
+
+    monkeypatch.setattr(copying.Run, "check_time", stop_at_fourth)
+    runs.run_due()
+    assert (state_of(entry), OrmQ.objects.count()) == ("pending", 1)
+    store.proxy.calls.clear()
+    runs.run_due()
+    assert state_of(entry) == "copied"
+    assert store.proxy.count("PUT", "partNumber=") == 3
+
+
+# --- Uploads that nobody resumes -------------------------------------------------------------------------------------
+
+
+def test_abandoned_upload_is_aborted(store, job, put_version, run):
+    key = f"{store.address.prefix}/ACME/_/gone/versions/x.sql.gz"
+    store.client.create_multipart_upload(Bucket=store.address.bucket, Key=key)
+    put_version(job)
+    run()
+    assert list(store.store.uploads()) == []
+
+
+def test_upload_of_today_is_left_alone(store, job, put_version, monkeypatch):
+    upload = s3.Upload("ACME/other", "id", timezone.now())
+    monkeypatch.setattr(s3.Store, "uploads", lambda self: [upload])
+    monkeypatch.setattr(s3.Store, "abort", lambda self, upload: pytest.fail("aborted"))
+    runs.abort_abandoned(copying.Run(store.store, lease=None), timezone.now())
