@@ -128,8 +128,9 @@ def fail_locally(copy: OffsiteCopy, word: str) -> bool:
 def record_copy(
     copy: OffsiteCopy, found: s3.StoredObject, parts: FileParts, locked_until: datetime | None, run: Run
 ) -> None:
-    """Record a verified copy. Raises LeaseLost. An object under the version's former key is removed first."""
-    if copy.key and copy.key != found.key and copy.place == run.place:
+    """Record a verified copy. Raises LeaseLost. What it takes the place of in the store is removed first."""
+    is_replaced = copy.key != found.key or copy.version not in ("", found.version)
+    if copy.key and copy.place == run.place and is_replaced:
         run.store.delete(copy.key, copy.version)
     now = timezone.now()
     with transaction.atomic():

@@ -14,7 +14,7 @@ from backups.models import BackupEntry, OffsiteCopy
 from backups.offsite import copying, runs
 from backups.offsite.copying import copy_key
 from backups.offsite.tests.conftest import state_of
-from backups.tests.factories import dump
+from backups.tests.factories import dump, sha256
 from portal.egress import file_parts, s3
 from portal.tests.helpers.stores import DROP, ENDLESS, HTML, Answer
 
@@ -121,11 +121,23 @@ def test_replaced_dump_of_a_cycle_replaces_its_copy(store, job, put_version, run
     entry.staged_name = "other.sql.gz"
     entry.stored_path = f"{job.storage_folder}/current_version/other.sql.gz"
     (Path(settings.VALIDATED_ROOT) / entry.stored_path).write_bytes(b"new")
-    entry.server_sha256 = "11507a0e2f5e69d5dfa40a62a1bd7b6ee57e6bcd85c67c9b8431b36fff21c437"
+    entry.server_sha256 = sha256(b"new")
     entry.save()
     run()
     assert state_of(entry) == "copied"
     assert store.keys == [full_key(store, entry)]
+    assert store.content(full_key(store, entry)) == b"new"
+
+
+def test_replaced_dump_leaves_no_former_version_in_a_bucket_with_versions(store, job, put_version, run, settings):
+    versioning = {"Status": "Enabled"}
+    store.client.put_bucket_versioning(Bucket=store.address.bucket, VersioningConfiguration=versioning)
+    entry = put_version(job)
+    run()
+    (Path(settings.VALIDATED_ROOT) / entry.stored_path).write_bytes(b"new")
+    BackupEntry.objects.filter(pk=entry.pk).update(server_sha256=sha256(b"new"))
+    run()
+    assert store.versions == [full_key(store, entry)]
     assert store.content(full_key(store, entry)) == b"new"
 
 
