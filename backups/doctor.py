@@ -10,6 +10,7 @@ from backups.drills.outcomes import MYSQL, POSTGRESQL, SQLITE, SandboxUnavailabl
 from backups.drills.postgresql.cluster import find_binaries
 from backups.models import DrillSandbox
 from backups.offsite import standing
+from backups.reasons import format_error
 from portal.base.env import split_service_url
 from portal.egress.s3 import Store, StoreError
 from portal.status.doctor.registry import CheckResult, Group, Needs, doctor_check, failure, passed, warning
@@ -24,7 +25,7 @@ def list_sandboxes() -> Iterator[CheckResult]:
     for engine, where in describe_sandboxes().items():
         name = f"drill_sandbox_{engine}"
         if engine in troubles:
-            text = _("The last drill could not use the sandbox: %(why)s") % {"why": troubles[engine]}
+            text = _("The last drill could not use the sandbox: %(why)s") % {"why": format_error(troubles[engine])}
             yield warning(text, _("Fix the server, then click “Restore now” on a database."), name)
         else:
             yield passed(where, name)

@@ -133,6 +133,7 @@ SENTENCES: dict[str, Any] = {
     "extension_missing": _("the sandbox doesn’t have the extension %(extension)s"),
     "setting_ignored": _("the sandbox’s server doesn’t have the setting %(setting)s"),
     "events_left_out": _("events were left out: the sandbox would run them"),
+    "damage_not_checked": _("pg_amcheck could not check tables and indexes for damage"),
     "foreign_keys_violated": _("rows of table %(table)s refer to rows that don’t exist"),
     # Errors of restore drills
     "time_is_up": _("the time limit (DRILL_TIMEOUT_SECONDS) was reached"),

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from backups.drills.outcomes import Reason
+from backups.drills.outcomes import Outcome, Reason
 
 # Its connections are a superuser's, so it may touch only a private server.
 CHECKED = (
@@ -19,8 +19,27 @@ CHECKED = (
 PROBLEM = re.compile(r'^(heap table|btree index|relation) "[^.]*\.(.*?)"[,:]', re.MULTILINE)
 
 
+# Its exit status says that it has checked everything: no damage, or some.
+CHECKED_ALL = (0, 2)
+
+
+class NotChecked(Exception):
+    """pg_amcheck failed or took too long."""
+
+
+def check_for_damage(
+    outcome: Outcome, program: Path, login: Sequence[str], databases: Sequence[str], seconds: float
+) -> None:
+    """Add each damaged table and index as an error, and a warning if they could not be checked."""
+    try:
+        for problem in find_problems(program, login, databases, seconds):
+            outcome.fail(problem)
+    except NotChecked:
+        outcome.warn("damage_not_checked")
+
+
 def find_problems(program: Path, login: Sequence[str], databases: Sequence[str], seconds: float) -> Iterator[Reason]:
-    """Yield the tables and indexes that are damaged, without what pg_amcheck says of their rows."""
+    """Yield the tables and indexes that are damaged, without what pg_amcheck says of their rows. Raises NotChecked."""
     if not program.exists():
         return
     for database in databases:
@@ -34,6 +53,8 @@ def find_problems(program: Path, login: Sequence[str], databases: Sequence[str],
                 timeout=seconds,
             )
         except subprocess.TimeoutExpired:
-            return
+            raise NotChecked from None
+        if run.returncode not in CHECKED_ALL:
+            raise NotChecked
         for found in dict.fromkeys(PROBLEM.findall(run.stdout)):
             yield {"code": "object_damaged", "kind": found[0], "name": found[1]}

@@ -283,8 +283,7 @@ class Sandbox:
         """Count rows, and keep the schema. Raises Aborted at a limit, SandboxUnavailable."""
         names = {database: name for name, database in self.named.items()}
         with self.guarded(outcome):
-            for problem in self.find_damage():
-                outcome.fail(problem)
+            self.check_for_damage(outcome)
             outcome.size = self.role.measure()
             found = {}
             for database in self.role.databases:
@@ -301,11 +300,11 @@ class Sandbox:
             for statement in self.schemas[self.database]:
                 outcome.keep_schema(statement)
 
-    def find_damage(self) -> Iterator[Reason]:
+    def check_for_damage(self, outcome: Outcome) -> None:
         if self.server:
             left = self.limits.started + self.limits.seconds - time.monotonic()
             program = Path(self.server.binaries, "pg_amcheck")
-            yield from amcheck.find_problems(program, self.server.login, self.role.databases, left)
+            amcheck.check_for_damage(outcome, program, self.server.login, self.role.databases, left)
 
     def count_rows(self) -> dict[str, int]:
         """Return the rows of each table of the session's database."""

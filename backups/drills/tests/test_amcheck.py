@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from backups.drills.postgresql.amcheck import find_problems
+import pytest
+
+from backups.drills.outcomes import Outcome
+from backups.drills.postgresql.amcheck import check_for_damage
 
 PRINTED = """\
 btree index "vigie_drill_00.public.a_pkey":
@@ -16,15 +19,35 @@ heap table "vigie_drill_00.public.b c", block 0, offset 2, attribute 3:
 """
 
 
+def write_program(path: Path, script: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+def check(program: Path, seconds: float = 60) -> Outcome:
+    outcome = Outcome()
+    check_for_damage(outcome, program, ["--host", "/x"], ["vigie_drill_00"], seconds)
+    return outcome
+
+
 def test_damaged_tables_and_indexes_are_named_once(tmp_path: Path) -> None:
-    program = tmp_path / "pg_amcheck"
-    program.write_text(f"#!/bin/sh\ncat <<'END'\n{PRINTED}END\nexit 2\n")
-    program.chmod(0o755)
-    assert list(find_problems(program, ["--host", "/x"], ["vigie_drill_00"], 60)) == [
-        {"code": "object_damaged", "kind": "btree index", "name": "public.a_pkey"},
-        {"code": "object_damaged", "kind": "heap table", "name": "public.b c"},
-    ]
+    outcome = check(write_program(tmp_path / "pg_amcheck", f"cat <<'END'\n{PRINTED}END\nexit 2"))
+    assert (outcome.warnings, outcome.errors) == (
+        [],
+        [
+            {"line": None, "code": "object_damaged", "kind": "btree index", "name": "public.a_pkey"},
+            {"line": None, "code": "object_damaged", "kind": "heap table", "name": "public.b c"},
+        ],
+    )
+
+
+@pytest.mark.parametrize(("script", "seconds"), [("exit 1", 60), ("kill -9 $$", 60), ("exec sleep 60", 0)])
+def test_check_that_fails_or_takes_too_long_is_a_warning(tmp_path: Path, script: str, seconds: float) -> None:
+    outcome = check(write_program(tmp_path / "pg_amcheck", script), seconds)
+    assert ([warning["code"] for warning in outcome.warnings], outcome.errors) == (["damage_not_checked"], [])
 
 
 def test_nothing_is_found_without_the_program(tmp_path: Path) -> None:
-    assert list(find_problems(tmp_path / "pg_amcheck", [], ["x"], 60)) == []
+    outcome = check(tmp_path / "pg_amcheck")
+    assert (outcome.warnings, outcome.errors) == ([], [])

@@ -75,11 +75,12 @@ def test_rows_beyond_the_limit_of_disk_are_not_restored(drill: Restore, engine: 
 @pytest.mark.parametrize("engine", DUMPS)
 def test_dump_is_not_read_beyond_the_limit_of_time(drill: Restore, engine: str) -> None:
     head, end, row = DUMPS[engine]
-    filling = (row if engine == "postgresql" else b"-- x\n") * 1024
+    filling = (row if engine == "postgresql" else b"-- x\n;\n") * 1024
 
     outcome = drill(in_members([head, *[filling] * 100_000, end]), name="dump.sql.gz", DRILL_TIMEOUT_SECONDS=1)
 
-    assert (outcome.status, outcome.errors) == (FAILED, [{"line": None, **TIME_IS_UP}])
+    # The time may be up at any statement.
+    assert (outcome.status, [error["code"] for error in outcome.errors]) == (FAILED, [TIME_IS_UP["code"]])
 
 
 def frame_with_window(content: bytes, exponent: int) -> bytes:
