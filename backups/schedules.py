@@ -44,7 +44,7 @@ def outdated_scans(now: datetime) -> models.QuerySet[Any]:
 
 
 jobs.register(Job("backups.scan", run_periodic_scan, every=timedelta(minutes=15)))
-jobs.register(Job("backups.drills", queue_drills, every=timedelta(minutes=15), offset=timedelta(minutes=5)))
+jobs.register(Job("backups.drills_due", queue_drills, every=timedelta(minutes=15), offset=timedelta(minutes=5)))
 jobs.register(
     Job("backups.offsite_due", queue_offsite_copies, every=timedelta(minutes=15), offset=timedelta(minutes=10))
 )

@@ -7,6 +7,7 @@ NAMES: dict[str, Promise] = {
     "backups.agent": _("Scan of one machine’s uploads"),
     "backups.digest": _("Weekly backup digest"),
     "backups.drills": _("Restore drills"),
+    "backups.drills_due": _("Search for due restore drills"),
     "backups.offsite": _("Off-site copies"),
     "backups.offsite_due": _("Search for missing off-site copies"),
     "backups.reverify": _("Re-verification of a stored backup"),

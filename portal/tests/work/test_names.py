@@ -11,3 +11,8 @@ def test_every_job_and_task_has_a_name():
 
 def test_unknown_work_is_called_by_its_stored_name():
     assert describe_work("former.job") == "former.job"
+
+
+def test_no_task_hides_a_job_of_the_same_name() -> None:
+    found = [item.name for item in [*jobs.all(), *tasks.all()]]
+    assert sorted(found) == sorted(set(found))
