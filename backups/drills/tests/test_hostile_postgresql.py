@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import psycopg
 import pytest
 
-from backups.drills import child
+from backups.drills import child, limits
 from backups.drills.assertions import Assertion
 from backups.drills.limits import DISK_IS_FULL, TIME_IS_UP
 from backups.drills.outcomes import FAILED, PROVEN, UNSUPPORTED, Outcome, Reason, SandboxUnavailable
@@ -253,65 +252,6 @@ def test_extensions_that_reach_outside_are_unsupported(drill: Callable[..., Outc
     assert (outcome.status, outcome.errors, outcome.warnings) == (UNSUPPORTED, [], warnings)
 
 
-@pytest.fixture
-def offered_language(postgres_18: str) -> Iterator[str]:
-    """Offer a trusted language, as the packages of PL/Perl and PL/Tcl do."""
-    with TemporaryDirectory() as folder, psycopg.connect(postgres_18, autocommit=True) as connection:
-        for path, text in LANGUAGE.items():
-            Path(folder, path).parent.mkdir(exist_ok=True)
-            Path(folder, path).write_text(text)
-        for planted in [Path(folder), *Path(folder).rglob("*")]:
-            planted.chmod(0o755)  # for the server's user
-        connection.execute(f"ALTER SYSTEM SET extension_control_path = '{folder}:$system'")
-        connection.execute("SELECT pg_reload_conf()")
-        yield postgres_18
-        connection.execute("ALTER SYSTEM RESET extension_control_path")
-        connection.execute("SELECT pg_reload_conf()")
-
-
-@pytest.fixture
-def language_of_template(postgres_18: str) -> Iterator[str]:
-    """Make a trusted language in the template of new databases."""
-    with psycopg.connect(postgres_18, autocommit=True) as connection:
-        connection.execute("ALTER DATABASE template0 ALLOW_CONNECTIONS true")
-        with psycopg.connect(postgres_18, dbname="template0") as template:
-            template.execute("CREATE TRUSTED LANGUAGE plhostile HANDLER plpgsql_call_handler")
-        yield postgres_18
-        with psycopg.connect(postgres_18, dbname="template0") as template:
-            template.execute("DROP LANGUAGE plhostile")
-        connection.execute("ALTER DATABASE template0 ALLOW_CONNECTIONS false")
-
-
-LANGUAGE = {
-    "extension/plhostile.control": "default_version = '1'\nsuperuser = true\ntrusted = true\n",
-    "extension/plhostile--1.sql": "CREATE TRUSTED LANGUAGE plhostile HANDLER plpgsql_call_handler;\n",
-}
-HIDDEN = "DO $$ BEGIN EXECUTE 'CREATE EXTENSION IF NOT EXISTS plhostile'; EXCEPTION WHEN OTHERS THEN END $$;\n"
-HIDDEN += "CREATE FUNCTION f() RETURNS integer LANGUAGE plhostile AS 'BEGIN RETURN 1; END';\nSELECT f();"
-
-
-@pytest.mark.parametrize("offered", ["offered_language", "language_of_template"])
-def test_server_with_another_trusted_language_is_no_sandbox(
-    drill: Callable[..., Outcome], request: pytest.FixtureRequest, offered: str
-) -> None:
-    url = request.getfixturevalue(offered)
-    with pytest.raises(SandboxUnavailable) as refused:
-        drill(HIDDEN, postgres_url=url)
-    assert refused.value.why == {"code": "languages_offered", "names": "plhostile"}
-    assert leftovers(url) == []
-
-
-def test_server_that_cannot_list_its_languages_is_no_sandbox(
-    drill: Callable[..., Outcome], offered_language: str
-) -> None:
-    with psycopg.connect(offered_language) as connection:
-        ((folder,),) = connection.execute("SHOW extension_control_path").fetchall()
-    Path(folder.partition(":")[0], "extension", "broken.control").write_text("default_version\n")
-    with pytest.raises(SandboxUnavailable, match="extension control file"):
-        drill(HIDDEN, postgres_url=offered_language)
-    assert leftovers(offered_language) == []
-
-
 STUBBORN = """
 CREATE FUNCTION f() RETURNS integer LANGUAGE plpgsql AS $$ BEGIN
   LOOP BEGIN PERFORM pg_sleep(1e9); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP;
@@ -371,17 +311,43 @@ def test_result_too_large_for_memory_fails_the_drill(restore: Callable[..., Outc
     assert outcome.errors == [{"line": 8, "message": "SELECT: out_of_memory"}]
 
 
+SORT = "SELECT count(*) FROM (SELECT g FROM generate_series(1, 100000000) g ORDER BY g DESC) s"
+
+
 @pytest.mark.parametrize("role", ["postgres@", "drill_admin@"])
 def test_temporary_files_of_a_query_end_at_the_limit_of_disk(
-    drill: Callable[..., Outcome], superuser: str, role: str
+    drill: Callable[..., Outcome], superuser: str, monkeypatch: pytest.MonkeyPatch, role: str
 ) -> None:
-    outcome = drill(
-        "SELECT count(*) FROM (SELECT g FROM generate_series(1, 100000000) g ORDER BY g DESC) s;",
-        postgres_url=superuser.replace("postgres@", role),
-        max_bytes=SMALL,
-    )
-    assert outcome.status == FAILED
-    assert reasons_of(outcome)[0] in (DISK_IS_FULL, {"message": "SELECT: configuration_limit_exceeded"})
+    monkeypatch.setattr(limits, "LEAST_BYTES", SMALL)
+    outcome = drill(f"{SORT};", postgres_url=superuser.replace("postgres@", role))
+    assert (outcome.status, reasons_of(outcome)) == (FAILED, [DISK_IS_FULL])
+
+
+def test_temporary_files_are_bounded_also_between_two_measurements(
+    drill: Callable[..., Outcome], superuser: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DrillRole, "measure", lambda role: 0)
+    outcome = drill(f"{SORT};", postgres_url=superuser, max_bytes=SMALL)
+    assert [format_error(error) for error in outcome.errors] == ["SELECT: configuration_limit_exceeded"]
+
+
+@pytest.mark.usefixtures("unharmed")
+def test_assertion_is_bounded_by_the_limits_of_the_drill(drill: Callable[..., Outcome]) -> None:
+    outcome = drill("", Assertion("", SORT, "equal", "1"), max_bytes=SMALL)
+    assert (outcome.status, reasons_of(outcome)) == (FAILED, [DISK_IS_FULL])
+
+
+LYING = """
+CREATE SCHEMA lies;
+CREATE AGGREGATE lies.count(*) (SFUNC = int8inc, STYPE = int8, INITCOND = '1000');
+DO $$ BEGIN EXECUTE 'ALTER ROLE CURRENT_USER SET search_path = lies, pg_catalog, public'; END $$;
+"""
+
+
+@pytest.mark.usefixtures("unharmed")
+def test_function_of_the_dump_does_not_count_its_rows(drill: Callable[..., Outcome]) -> None:
+    outcome = drill(LYING)
+    assert (outcome.status, outcome.rows) == (PROVEN, {"public.a": 0})
 
 
 @pytest.mark.parametrize(
@@ -389,7 +355,9 @@ def test_temporary_files_of_a_query_end_at_the_limit_of_disk(
     [
         ("DELETE FROM a RETURNING id", "read-only transaction"),
         ("CREATE TABLE b (x int)", "read-only transaction"),
+        ("SELECT pg_sleep(1e9)", "statement timeout"),
         ("SELECT f()", "terminating connection"),
+        ("SELECT lo_unlink(1)", "must be owner of large object 1"),
         ("SELECT id FROM a; SELECT 1", "multiple commands"),
         ("SELECT pg_read_file('/etc/passwd')", "permission denied"),
         ("COPY a TO PROGRAM 'touch /tmp/drill_mark'", "pg_execute_server_program"),
@@ -402,8 +370,8 @@ def test_assertion_cannot_leave_its_query(
     drill: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, query: str, error: str
 ) -> None:
     monkeypatch.setattr(sandbox, "QUERY_SECONDS", 1)
-    monkeypatch.setattr(sandbox, "PATIENCE_SECONDS", 0)
-    outcome = drill(STUBBORN, Assertion("", query, "equal", "1"))
+    monkeypatch.setattr(sandbox, "PATIENCE_SECONDS", 0.5)
+    outcome = drill(STUBBORN + "SELECT lo_create(1);", Assertion("", query, "equal", "1"))
     assert outcome.assertions[0]["ok"] is False
     assert error in format_error(outcome.assertions[0]["error"])
     assert outcome.status == PROVEN

@@ -152,6 +152,11 @@ def test_errors_hold_no_value_of_a_row(restored: Any, statements: bytes, message
     assert "secret" not in str(outcome.errors)
 
 
+def test_names_of_an_error_are_not_searched_in_another_encoding(restored: Any) -> None:
+    outcome = restored(TABLE + b"SET client_encoding = 'SJIS';\nINSERT INTO a VALUES (1, ''), (1, '');\n")
+    assert outcome.errors == [{"line": 9, "message": "INSERT: unique_violation"}]
+
+
 @pytest.mark.parametrize(
     ("statement", "message"),
     [

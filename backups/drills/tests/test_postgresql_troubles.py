@@ -160,3 +160,62 @@ def test_difference_between_servers_names_both(drill: Any) -> None:
     (warning,) = drill(NEWER + b"CREATE TABLE b (x integer) NEWLY;\n" + END).warnings
     assert (warning["dumped"], warning["message"]) == ("PostgreSQL 99.1", "CREATE: syntax_error")
     assert warning["sandbox"].startswith("PostgreSQL 16.")
+
+
+@pytest.fixture
+def offered_language(postgres_18: str) -> Iterator[str]:
+    """Offer a trusted language, as the packages of PL/Perl and PL/Tcl do."""
+    with tempfile.TemporaryDirectory() as folder, psycopg.connect(postgres_18, autocommit=True) as connection:
+        for path, text in LANGUAGE.items():
+            Path(folder, path).parent.mkdir(exist_ok=True)
+            Path(folder, path).write_text(text)
+        for planted in [Path(folder), *Path(folder).rglob("*")]:
+            planted.chmod(0o755)  # for the server's user
+        connection.execute(f"ALTER SYSTEM SET extension_control_path = '{folder}:$system'")
+        connection.execute("SELECT pg_reload_conf()")
+        yield postgres_18
+        connection.execute("ALTER SYSTEM RESET extension_control_path")
+        connection.execute("SELECT pg_reload_conf()")
+
+
+@pytest.fixture
+def language_of_template(postgres_18: str) -> Iterator[str]:
+    """Make a trusted language in the template of new databases."""
+    with psycopg.connect(postgres_18, autocommit=True) as connection:
+        connection.execute("ALTER DATABASE template0 ALLOW_CONNECTIONS true")
+        with psycopg.connect(postgres_18, dbname="template0") as template:
+            template.execute("CREATE TRUSTED LANGUAGE plhostile HANDLER plpgsql_call_handler")
+        yield postgres_18
+        with psycopg.connect(postgres_18, dbname="template0") as template:
+            template.execute("DROP LANGUAGE plhostile")
+        connection.execute("ALTER DATABASE template0 ALLOW_CONNECTIONS false")
+
+
+LANGUAGE = {
+    "extension/plhostile.control": "default_version = '1'\nsuperuser = true\ntrusted = true\n",
+    "extension/plhostile--1.sql": "CREATE TRUSTED LANGUAGE plhostile HANDLER plpgsql_call_handler;\n",
+}
+HIDDEN = b"DO $$ BEGIN EXECUTE 'CREATE EXTENSION IF NOT EXISTS plhostile'; EXCEPTION WHEN OTHERS THEN END $$;\n"
+HIDDEN += b"CREATE FUNCTION f() RETURNS integer LANGUAGE plhostile AS 'BEGIN RETURN 1; END';\nSELECT f();\n"
+
+
+@pytest.mark.parametrize("offered", ["offered_language", "language_of_template"])
+def test_server_with_another_trusted_language_is_no_sandbox(
+    drill: Callable[..., Outcome], request: pytest.FixtureRequest, offered: str
+) -> None:
+    url = request.getfixturevalue(offered)
+    with pytest.raises(SandboxUnavailable) as refused:
+        drill(HEAD + TABLE + HIDDEN + END, postgres_url=url)
+    assert refused.value.why == {"code": "languages_offered", "names": "plhostile"}
+    assert leftovers(url) == []
+
+
+def test_server_that_cannot_list_its_languages_is_no_sandbox(
+    drill: Callable[..., Outcome], offered_language: str
+) -> None:
+    with psycopg.connect(offered_language) as connection:
+        ((folder,),) = connection.execute("SHOW extension_control_path").fetchall()
+    Path(folder.partition(":")[0], "extension", "broken.control").write_text("default_version\n")
+    with pytest.raises(SandboxUnavailable, match="extension control file"):
+        drill(HEAD + TABLE + HIDDEN + END, postgres_url=offered_language)
+    assert leftovers(offered_language) == []
