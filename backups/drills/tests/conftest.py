@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from backups.drills import children
+from backups.drills import child, children
+from backups.drills.assertions import Assertion
 from backups.drills.children import PrivateServer, restore_dump
 from backups.drills.outcomes import Outcome
 from backups.drills.tests.dumps import DUMP, store
@@ -44,6 +46,25 @@ def restore(tmp_path: Path) -> Callable[..., Outcome]:
             return restore_dump(os.dup(file.fileno()), path.name, server, assertions, kind=kind)
 
     return restore
+
+
+@pytest.fixture
+def restore_here(tmp_path: Path) -> Callable[..., Outcome]:
+    """Restore a dump in this process, which takes a tenth of the time, on the servers of these addresses."""
+
+    def restore_here(dump: bytes, *assertions: Assertion, name: str = "dump.sql", **given: Any) -> Outcome:
+        folder = tmp_path / "drill"
+        folder.mkdir()
+        path = folder / name
+        path.write_bytes(dump)
+        task: dict[str, Any] = {"name": name, "kind": None, "folder": str(folder), "seconds": 60, "max_bytes": 0}
+        task |= {"reserve": 0, "postgres_url": "", "mysql_url": "", "assertions": [vars(each) for each in assertions]}
+        try:
+            return child.drill(task | {"descriptor": os.open(path, os.O_RDONLY)} | given)
+        finally:
+            shutil.rmtree(folder)
+
+    return restore_here
 
 
 @pytest.fixture(scope="session")

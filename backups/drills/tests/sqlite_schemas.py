@@ -65,4 +65,90 @@ INSERT INTO places VALUES (1, 0, 1, 0, 1), (2, 5, 6, 5, 6), (3, 7, 8, 7, 8);
 CREATE TABLE plain (x);
 INSERT INTO plain VALUES (1);
 """
-SCHEMAS = {"chinook": CHINOOK, "northwind": NORTHWIND, "django": DJANGO, "odd": ODD, "virtual": VIRTUAL}
+SAKILA = f"""
+CREATE TABLE language (language_id SMALLINT NOT NULL PRIMARY KEY, name CHAR(20) NOT NULL);
+CREATE TABLE film (film_id int NOT NULL, title VARCHAR(255) NOT NULL, language_id SMALLINT NOT NULL, rating VARCHAR(10) DEFAULT 'G',
+  last_update TIMESTAMP, PRIMARY KEY (film_id), CONSTRAINT CHECK_rating CHECK (rating IN ('G', 'PG-13', 'NC;17')),
+  CONSTRAINT fk_film_language FOREIGN KEY (language_id) REFERENCES language (language_id) ON DELETE RESTRICT ON UPDATE CASCADE);
+CREATE TABLE payment (payment_id INTEGER PRIMARY KEY, film_id INT REFERENCES film DEFERRABLE INITIALLY DEFERRED, amount DECIMAL(5,2));
+CREATE TRIGGER film_ai AFTER INSERT ON film BEGIN UPDATE film SET last_update = DATETIME('NOW') WHERE rowid = new.rowid; END;
+CREATE TRIGGER film_au AFTER UPDATE OF title ON film FOR EACH ROW WHEN OLD.title IS NOT NEW.title BEGIN
+  SELECT RAISE(IGNORE) WHERE NEW.title = 'END; --'; UPDATE film SET last_update = DATETIME('NOW') WHERE rowid = new.rowid; END;
+CREATE VIEW film_list AS SELECT film_id AS FID, title, name AS language FROM film LEFT JOIN language USING (language_id);
+CREATE VIEW sales (language, total) AS
+  SELECT language, SUM(amount) FROM film_list JOIN payment ON FID = film_id GROUP BY 1 HAVING COUNT(*) > 1;
+{ROWS.format(6)} INSERT INTO language SELECT i, 'Language ' || i FROM s;
+{ROWS.format(300)} INSERT INTO film (film_id, title, language_id) SELECT i, 'FILM; ' || i || char(13, 10), 1 + i % 6 FROM s;
+{ROWS.format(900)} INSERT INTO payment SELECT i, 1 + i % 300, i % 97 / 10.0 FROM s;
+"""
+WORDPRESS = f"""
+CREATE TABLE wp_posts ("ID" integer NOT NULL PRIMARY KEY AUTOINCREMENT, "post_author" integer NOT NULL DEFAULT '0',
+  "post_date" text DEFAULT '0000-00-00 00:00:00', "post_content" text NOT NULL COLLATE NOCASE, "post_title" text COLLATE NOCASE);
+CREATE TABLE wp_options ("option_id" integer PRIMARY KEY AUTOINCREMENT, "option_name" text UNIQUE ON CONFLICT REPLACE, "option_value" text);
+CREATE TABLE _mysql_data_types_cache (`table` text NOT NULL, `column_or_index` text NOT NULL, PRIMARY KEY (`table`, `column_or_index`));
+CREATE INDEX "wp_posts__type_status_date" ON "wp_posts" ("post_title", "post_date" DESC);
+{ROWS.format(500)} INSERT INTO wp_posts (post_content, post_title)
+  SELECT '<!-- wp:p -->' || char(13, 10) || replace(hex(zeroblob(i)), '00', 'Zoë’s 🎉 '), 'Post № ' || i FROM s;
+{ROWS.format(120)} INSERT INTO wp_options (option_name, option_value) SELECT '_transient_' || i, 'a:1:{{s:1:"' || char(39, 92, 59) || '";}}' FROM s;
+INSERT INTO _mysql_data_types_cache VALUES ('wp_posts', 'ID');
+UPDATE sqlite_sequence SET seq = 9000 WHERE name = 'wp_posts';
+"""
+ODOO = f"""
+CREATE TABLE res_partner (id INTEGER PRIMARY KEY, name JSON NOT NULL DEFAULT (json('{{}}')), parent_id INTEGER REFERENCES res_partner
+  ON DELETE SET NULL, en TEXT GENERATED ALWAYS AS (json_extract(name, '$.en_US')) STORED, CHECK (id <> parent_id));
+CREATE TABLE ir_attachment (id INTEGER PRIMARY KEY, datas BLOB, checksum VARCHAR(40) DEFAULT (lower(hex(randomblob(20)))));
+CREATE TABLE res_groups_users_rel (gid INTEGER NOT NULL, uid INTEGER NOT NULL, PRIMARY KEY (gid, uid)) WITHOUT ROWID;
+CREATE INDEX res_partner_en ON res_partner (lower(en)) WHERE parent_id IS NULL;
+{ROWS.format(400)} INSERT INTO res_partner (id, name, parent_id)
+  SELECT i, json_object('en_US', 'Partner; ' || i, 'fr_FR', 'nº "' || i), nullif(i - 1, 0) FROM s;
+{ROWS.format(25)} INSERT INTO ir_attachment (datas) SELECT randomblob(i * 400) FROM s;
+{ROWS.format(700)} INSERT INTO res_groups_users_rel SELECT i % 20, i FROM s;
+CREATE VIEW tree AS WITH RECURSIVE t (id, depth) AS (SELECT id, 0 FROM res_partner WHERE parent_id IS NULL
+  UNION ALL SELECT p.id, depth + 1 FROM res_partner p JOIN t ON p.parent_id = t.id WHERE depth < 9) SELECT * FROM t;
+"""
+# The history of a browser: keys by hashes, triggers that write other tables, settings without a row's number.
+PLACES = f"""
+CREATE TABLE moz_places (id INTEGER PRIMARY KEY, url LONGVARCHAR, url_hash INTEGER DEFAULT 0 NOT NULL, rev_host LONGVARCHAR,
+  frecency INTEGER DEFAULT -1 NOT NULL);
+CREATE TABLE moz_historyvisits (id INTEGER PRIMARY KEY, place_id INTEGER, visit_date INTEGER);
+CREATE TABLE moz_origins (prefix TEXT NOT NULL, host TEXT NOT NULL, n INTEGER DEFAULT 0, UNIQUE (prefix, host) ON CONFLICT IGNORE);
+CREATE TABLE moz_meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
+CREATE UNIQUE INDEX by_url ON moz_places (url_hash, url);
+CREATE INDEX dates ON moz_historyvisits (visit_date DESC, place_id);
+CREATE TRIGGER visits AFTER INSERT ON moz_historyvisits BEGIN
+  UPDATE moz_places SET frecency = frecency + 1 WHERE id = NEW.place_id; END;
+CREATE TRIGGER places AFTER INSERT ON moz_places BEGIN
+  INSERT INTO moz_origins (prefix, host) VALUES ('https://', NEW.rev_host) ON CONFLICT (prefix, host) DO UPDATE SET n = n + 1; END;
+{ROWS.format(800)} INSERT INTO moz_places (url, url_hash, rev_host)
+  SELECT 'https://example.org/?q=;''' || i, i * 5000000000000000, 'gro.' || i % 90 FROM s;
+{ROWS.format(2000)} INSERT INTO moz_historyvisits (place_id, visit_date) SELECT 1 + i % 800, 1790000000000000 + i FROM s;
+INSERT INTO moz_meta VALUES ('origin_frecency_count', 1), ('sqlite', 1.5e300), ('blob', x'00');
+PRAGMA application_id = 1234;
+"""
+# The books of a shop: strict types, collations, a table made of a query, checks that call functions.
+LEDGER = f"""
+CREATE TABLE account (code TEXT PRIMARY KEY COLLATE RTRIM, kind ANY,
+  CHECK (length(code) BETWEEN 1 AND 9 AND code GLOB '[0-9]*')) STRICT, WITHOUT ROWID;
+CREATE TABLE entry (id INTEGER PRIMARY KEY DESC, debit TEXT REFERENCES account (code) MATCH FULL, credit TEXT CONSTRAINT c
+  REFERENCES account, cents INT NOT NULL ON CONFLICT ABORT DEFAULT (0), at DATE DEFAULT CURRENT_TIMESTAMP,
+  note CLOB CHECK (note NOT LIKE '%;drop%'));
+CREATE TABLE "entry;2026" AS SELECT 1 AS "a b", 'x' AS "c;d", NULL AS e, x'27' AS f;
+CREATE UNIQUE INDEX "one""entry" ON entry (debit, credit, abs(cents) DESC, id) WHERE cents > 0 AND note IS NOT NULL;
+{ROWS.format(60)} INSERT INTO account SELECT 100 + i, CASE i % 3 WHEN 0 THEN i WHEN 1 THEN 'k' || i ELSE x'0a' END FROM s;
+{ROWS.format(1500)} INSERT INTO entry (id, debit, credit, cents, note)
+  SELECT i, 101 + i % 60, 101 + i % 59, i, 'it''s; ' || i || char(10) FROM s;
+CREATE VIEW balance AS SELECT code, (SELECT total(cents) FROM entry WHERE debit = code) AS cents FROM account;
+CREATE VIEW running AS SELECT id, SUM(cents) OVER (PARTITION BY debit ORDER BY id ROWS UNBOUNDED PRECEDING) AS total FROM entry;
+"""
+SCHEMAS = {
+    "chinook": CHINOOK,
+    "northwind": NORTHWIND,
+    "django": DJANGO,
+    "sakila": SAKILA,
+    "wordpress": WORDPRESS,
+    "odoo": ODOO,
+    "places": PLACES,
+    "ledger": LEDGER,
+    "odd": ODD,
+    "virtual": VIRTUAL,
+}

@@ -67,11 +67,11 @@ def sqlite_quote(name: str) -> str:
 
 @pytest.mark.parametrize("schema", SCHEMAS)
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_dump_is_restored_with_all_its_rows(restore: Any, source: Any, program: str, schema: str) -> None:
+def test_dump_is_restored_with_all_its_rows(restore_here: Any, source: Any, program: str, schema: str) -> None:
     if (program, schema) in UNABLE:
         return
     path = source(schema)
-    outcome = restore(PROGRAMS[program](path))
+    outcome = restore_here(PROGRAMS[program](path))
     assert (outcome.status, outcome.errors, outcome.warnings) == (PROVEN, [], [])
     assert outcome.rows == count_rows(path)
     assert outcome.size > 0
@@ -80,35 +80,35 @@ def test_dump_is_restored_with_all_its_rows(restore: Any, source: Any, program: 
 @pytest.mark.parametrize(
     ("name", "pack"), [("dump.sql.gz", gzip.compress), ("dump.sql.zst", zstandard.ZstdCompressor().compress)]
 )
-def test_packed_dump_is_restored(restore: Any, source: Any, name: str, pack: Callable[[bytes], bytes]) -> None:
-    assert restore(pack(dump_by_python(source("chinook"))), name=name).status == PROVEN
+def test_packed_dump_is_restored(restore_here: Any, source: Any, name: str, pack: Callable[[bytes], bytes]) -> None:
+    assert restore_here(pack(dump_by_python(source("chinook"))), name=name).status == PROVEN
 
 
 @pytest.mark.parametrize("schema", ["chinook", "northwind", "django"])
-def test_schema_restores_without_rows(restore: Any, source: Any, schema: str) -> None:
+def test_schema_restores_without_rows(restore_here: Any, source: Any, schema: str) -> None:
     path = source(schema)
-    outcome = restore(dump_by_python(path))
+    outcome = restore_here(dump_by_python(path))
     kind = {"engine": "sqlite", "version": "", "format": "plain"}
-    again = restore(outcome.schema.encode(), kind=kind)
+    again = restore_here(outcome.schema.encode(), kind=kind)
     assert again.errors == []
     assert again.rows == dict.fromkeys(count_rows(path), 0)
 
 
-def test_assertions_see_the_restored_rows(restore: Any, source: Any) -> None:
+def test_assertions_see_the_restored_rows(restore_here: Any, source: Any) -> None:
     assertion = Assertion("tracks", 'SELECT count(*) FROM "Track" JOIN Album USING (AlbumId)', "at_least", "2000")
-    assert restore(dump_by_python(source("chinook")), assertion).assertions[0]["ok"]
+    assert restore_here(dump_by_python(source("chinook")), assertion).assertions[0]["ok"]
 
 
-def test_reference_to_a_missing_row_is_a_warning(restore: Any) -> None:
-    outcome = restore(
+def test_reference_to_a_missing_row_is_a_warning(restore_here: Any) -> None:
+    outcome = restore_here(
         b"PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;\nCREATE TABLE a (i INTEGER PRIMARY KEY);\n"
         b"CREATE TABLE b (i REFERENCES a);\nINSERT INTO b VALUES(1);\nCOMMIT;\n"
     )
     assert (outcome.status, outcome.warnings) == (PROVEN, [{"code": "foreign_keys_violated", "table": "b"}])
 
 
-def test_error_of_a_row_names_its_line_and_no_value(restore: Any) -> None:
-    outcome = restore(
+def test_error_of_a_row_names_its_line_and_no_value(restore_here: Any) -> None:
+    outcome = restore_here(
         b"BEGIN TRANSACTION;\nCREATE TABLE a (i INTEGER PRIMARY KEY, t);\nINSERT INTO a VALUES(1,'secret');\n"
         b"INSERT INTO a VALUES(1,'secret');\nINSERT INTO a VALUES(2,secret);\nCOMMIT;\n"
     )
@@ -125,28 +125,28 @@ def test_error_of_a_row_names_its_line_and_no_value(restore: Any) -> None:
 ONE_TABLE = b"BEGIN TRANSACTION;\nCREATE TABLE a (x);\nINSERT INTO a VALUES ('secret@mail');\n"
 
 
-def test_statement_that_fails_after_the_end_of_the_transaction_doubles_no_row(restore: Callable[..., Any]) -> None:
-    outcome = restore(ONE_TABLE + b"COMMIT;\nSELECT nothing;\n")
+def test_statement_that_fails_after_the_end_of_the_transaction_doubles_no_row(restore_here: Callable[..., Any]) -> None:
+    outcome = restore_here(ONE_TABLE + b"COMMIT;\nSELECT nothing;\n")
 
     assert (outcome.rows, [why["line"] for why in outcome.errors]) == ({"a": 1}, [5])
 
 
-def test_error_of_a_table_made_of_rows_holds_no_value(restore: Callable[..., Any]) -> None:
-    outcome = restore(ONE_TABLE + b"CREATE TABLE b AS SELECT json_extract('{}', x) FROM a;\nCOMMIT;\n")
+def test_error_of_a_table_made_of_rows_holds_no_value(restore_here: Callable[..., Any]) -> None:
+    outcome = restore_here(ONE_TABLE + b"CREATE TABLE b AS SELECT json_extract('{}', x) FROM a;\nCOMMIT;\n")
 
     assert outcome.errors == [{"line": 4, "message": "CREATE: SQLITE_ERROR"}]
 
 
-def test_control_characters_of_later_dumps_are_restored(restore: Callable[..., Any]) -> None:
+def test_control_characters_of_later_dumps_are_restored(restore_here: Callable[..., Any]) -> None:
     script = rb"BEGIN TRANSACTION;CREATE TABLE a (x);INSERT INTO a VALUES (unistr('a\u000ab\\c'));COMMIT;"
 
-    outcome = restore(script, Assertion("", "SELECT length(x) FROM a", "equal", "5"))
+    outcome = restore_here(script, Assertion("", "SELECT length(x) FROM a", "equal", "5"))
 
     assert outcome.assertions[0]["ok"]
 
 
-def test_byte_order_mark_is_no_statement(restore: Callable[..., Any]) -> None:
-    assert restore(b"\xef\xbb\xbf" + ONE_TABLE + b"COMMIT;\n").status == PROVEN
+def test_byte_order_mark_is_no_statement(restore_here: Callable[..., Any]) -> None:
+    assert restore_here(b"\xef\xbb\xbf" + ONE_TABLE + b"COMMIT;\n").status == PROVEN
 
 
 @pytest.mark.parametrize("size", [1_000, 3_000_000])
