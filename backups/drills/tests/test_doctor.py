@@ -12,7 +12,7 @@ from portal.tests.helpers.doctor import rows_of
 def test_sandbox_that_the_last_drill_could_not_use_is_a_warning(settings, monkeypatch):
     monkeypatch.setattr(doctor, "find_binaries", lambda: None)
     settings.DRILL_POSTGRES_URL, settings.DRILL_MYSQL_URL = "", "mysql://root:swordfish@db.example"
-    DrillSandbox.objects.create(engine="mysql", trouble="connection refused")
+    DrillSandbox.objects.create(engine="mysql", trouble={"message": "connection refused"})
     rows = rows_of("drill_sandboxes")
     assert {name.removeprefix("drill_sandbox_"): row.status for name, row in rows.items()} == {
         "sqlite": "ok",
