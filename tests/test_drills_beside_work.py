@@ -89,7 +89,7 @@ def workers(silent_server: SilentServer, settings: Any, tmp_path: Path) -> Itera
         folder.mkdir()
         setattr(settings, name, folder)
     own = {"DJANGO_SETTINGS_MODULE": "portal.settings", "DRILL_MYSQL_URL": silent_server.url}
-    own |= {name: str(folder) for name, folder in folders.items()} | {"SECRET_KEY": settings.SECRET_KEY}
+    own |= {name: str(folder) for name, folder in folders.items()} | {"SECRET_KEY": str(settings.SECRET_KEY)}
     portal = Portal(tmp_path, own_address(), extra=own)
     started = [subprocess.Popen([*MANAGE, "cluster", name], env=portal.environment) for name in ("quick", "slow")]
     try:
@@ -135,4 +135,4 @@ def test_hanging_drill_delays_neither_scan_nor_round(
 
     silent_server.close()
     wait_for("the drill ends", lambda: DrillSandbox.objects.filter(engine="mysql"))
-    assert not RestoreDrill.objects.exists()
+    wait_for("the drill requested meanwhile ends", lambda: not RestoreDrill.objects.exists())

@@ -15,7 +15,7 @@ from django.conf import settings
 from portal.tests.helpers.portal_process import Portal
 from tests.archives.places import Place
 
-pytestmark = [pytest.mark.slow, pytest.mark.one_database(reason="the commands are the same")]
+pytestmark = [pytest.mark.slow, pytest.mark.one_database("the commands are the same")]
 TEXT = (Path(settings.BASE_DIR) / "docs/operations.md").read_text(encoding="utf-8")
 SECTION = TEXT.partition("## Back up the portal")[2].partition("\n## ")[0]
 BACK_UP, RESTORE, OPEN = re.findall(r"```sh\n(.*?)```", SECTION, re.DOTALL)

@@ -19,6 +19,7 @@ CHECKED = (
 PROBLEM = re.compile(r'^(heap table|btree index|relation) "[^.]*\.(.*?)"[,:]', re.MULTILINE)
 
 
+IS_AVAILABLE = b"SELECT FROM pg_catalog.pg_available_extensions WHERE name = 'amcheck'"
 # Its exit status says that it has checked everything: no damage, or some.
 CHECKED_ALL = (0, 2)
 

@@ -301,7 +301,7 @@ class Sandbox:
                 outcome.keep_schema(statement)
 
     def check_for_damage(self, outcome: Outcome) -> None:
-        if self.server:
+        if self.server and self.session.ask(amcheck.IS_AVAILABLE).ntuples:
             left = self.limits.started + self.limits.seconds - time.monotonic()
             program = Path(self.server.binaries, "pg_amcheck")
             amcheck.check_for_damage(outcome, program, self.server.login, self.role.databases, left)

@@ -19,6 +19,7 @@ def test_sandbox_that_the_last_drill_could_not_use_is_a_warning(settings, monkey
         "postgresql": "ok",
         "mysql": "warning",
     }
+    assert rows["drill_sandbox_mysql"].detail.endswith("connection refused")
     assert "DRILL_POSTGRES_URL" in rows["drill_sandbox_postgresql"].detail
 
 

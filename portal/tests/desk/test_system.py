@@ -13,7 +13,10 @@ from portal.status.doctor import runs
 from portal.status.doctor.registry import DoctorCheck, Group, failure, passed, warning
 from portal.tests.helpers.admin_pages import log_in_with_role
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.one_database("a page of other checks' results")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.one_database("a page of other checks' results", despite=("transaction=True",)),
+]
 
 
 @pytest.fixture

@@ -14,5 +14,5 @@ def test_unknown_work_is_called_by_its_stored_name():
 
 
 def test_no_task_hides_a_job_of_the_same_name() -> None:
-    found = [item.name for item in [*jobs.all(), *tasks.all()]]
+    found = [job.name for job in jobs.all()] + [task.name for task in tasks.all()]
     assert sorted(found) == sorted(set(found))
