@@ -127,7 +127,7 @@ def unchanged(kept: cluster.Server, drill: Callable[[str], Outcome]) -> Iterator
     assert state_of(kept.url) == before
     assert not Path("/tmp/drill_mark").exists()
     outcome = drill(HONEST)
-    assert (outcome.status, outcome.rows, outcome.errors) == (PROVEN, {"public.a": 2}, [])
+    assert (outcome.status, outcome.rows, outcome.warnings) == (PROVEN, {"public.a": 2}, [])
 
 
 def state_of(url: str) -> dict[tuple[str, str], list[tuple[Any, ...]]]:
