@@ -13,6 +13,7 @@ import pytest
 from django.conf import settings
 
 from portal.tests.helpers.portal_process import Portal
+from portal.tests.helpers.programs import require
 from tests.archives.places import Place
 
 pytestmark = [pytest.mark.slow, pytest.mark.one_database("the commands are the same")]
@@ -59,8 +60,8 @@ def test_documented_commands_back_up_restore_and_open_an_archive(place: Place, e
     assert name is not None
     assert name.group() in place.archives
     assert "Restored" in run(re.sub(NAME, name.group(), RESTORE), emptied, place)
-    if shutil.which("age") is None or shutil.which("zstd") is None:
-        pytest.skip("age or zstd is not installed (Debian: apt install age zstd)")
+    require(shutil.which("age"), "age", "age")
+    require(shutil.which("zstd"), "zstd", "zstd")
     folder = place.folder / "opened"
     folder.mkdir()
     shutil.copy(place.target / name.group(), folder)
