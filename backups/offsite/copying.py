@@ -105,8 +105,9 @@ def upload(key: str, source: int, parts: FileParts, locked_until: datetime | Non
 
 
 def verify_object(key: str, parts: FileParts, run: Run) -> s3.StoredObject:
-    wanted = {"size": parts.size, "sha256": parts.sha256, "checksum": parts.checksum}
-    return run.store.verify(key, **wanted, keep_alive=run.keep_alive)  # type: ignore[arg-type]
+    return run.store.verify(
+        key, size=parts.size, sha256=parts.sha256, checksum=parts.checksum, keep_alive=run.keep_alive
+    )
 
 
 def fail_locally(copy: OffsiteCopy, word: str) -> bool:
@@ -158,9 +159,10 @@ def record_copy(
 def verify_copy(copy: OffsiteCopy, run: Run) -> None:
     """Compare a copy with what was copied. One that is gone or changed is to be copied again. Raises StoreError."""
     rows, now = OffsiteCopy.objects.filter(pk=copy.pk), timezone.now()
-    wanted = {"size": copy.size or 0, "sha256": copy.sha256, "checksum": copy.checksum}
     try:
-        found = run.store.verify(copy.key, **wanted, keep_alive=run.keep_alive)  # type: ignore[arg-type]
+        found = run.store.verify(
+            copy.key, size=copy.size or 0, sha256=copy.sha256, checksum=copy.checksum, keep_alive=run.keep_alive
+        )
     except s3.StoreError as error:
         if error.word not in (s3.NOT_FOUND, s3.ALTERED):
             raise

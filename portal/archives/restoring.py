@@ -32,7 +32,7 @@ from portal.archives.files import count_rows, known_migrations, migrate_file, op
 from portal.archives.manifest import Manifest
 from portal.archives.passphrases import Passphrase
 from portal.archives.proving import check_database
-from portal.base.files import sync_folder, write_whole
+from portal.base.files import sync_folder_at, write_whole
 from portal.base.locks import one_at_a_time
 from portal.models import AuditEvent, OutboxMessage
 from portal.notifications.notices import in_portal_language
@@ -133,11 +133,7 @@ def place_file(file: Path) -> None:
     with file.open("rb") as written:
         os.fsync(written.fileno())
     file.replace(place)
-    folder = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        sync_folder(folder)
-    finally:
-        os.close(folder)
+    sync_folder_at(place.parent)
 
 
 def copy_to_database(file: Path) -> None:

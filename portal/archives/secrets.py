@@ -9,10 +9,10 @@ from portal.access.accounts.first_password import FILE_NAME as FIRST_PASSWORD
 from portal.archives.errors import ArchiveError
 from portal.base.env import Environment
 from portal.base.files import write_whole
+from portal.base.private_files import GENERATED_SECRETS
 
-NAMES = ("SECRET_KEY", "TOKEN_PEPPER", "METRICS_TOKEN", "ENCRYPTION_KEY")
 # Files that the portal itself generates.
-GENERATED = frozenset([*map(str.lower, NAMES), FIRST_PASSWORD])
+GENERATED = frozenset([*map(str.lower, GENERATED_SECRETS), FIRST_PASSWORD])
 
 
 def collect(folder: Path) -> None:
@@ -22,14 +22,14 @@ def collect(folder: Path) -> None:
     for path in own.iterdir() if own.is_dir() else ():
         if path.is_file() and not path.is_symlink() and not path.name.startswith("."):
             shutil.copyfile(path, folder / path.name)
-    for name in NAMES:
+    for name in GENERATED_SECRETS:
         if given := Environment().text(name):
             (folder / name.lower()).write_text(given, encoding="utf-8")
 
 
 def refuse_other_settings(folder: Path) -> None:
     """Raise ArchiveError if the environment gives a secret that differs from the restored one, which it would hide."""
-    for name in NAMES:
+    for name in GENERATED_SECRETS:
         given, path = Environment().text(name), folder / name.lower()
         if given and path.exists() and path.read_text(encoding="utf-8").strip() != given:
             raise ArchiveError(

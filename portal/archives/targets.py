@@ -1,6 +1,5 @@
 """Targets keep archives: each lists, takes, gives and deletes files by name. One is a folder, or a store by S3."""
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from django.conf import settings
 
 from portal.archives.errors import ArchiveError
 from portal.base.disks import require_space
-from portal.base.files import sync_folder
+from portal.base.files import sync_folder_at
 from portal.egress.file_parts import measure_parts
 from portal.egress.s3 import ALTERED, Store, StoreError, nothing
 from portal.egress.store_address import StoreAddress, parse_store_url
@@ -63,21 +62,14 @@ class Folder:
 
     def put(self, path: Path, name: str) -> None:
         path.rename(self.path / name)
-        self.sync()
+        sync_folder_at(self.path)
 
     def get(self, name: str, path: Path) -> None:
         shutil.copyfile(self.path / name, path)
 
     def delete(self, name: str) -> None:
         (self.path / name).unlink(missing_ok=True)
-        self.sync()
-
-    def sync(self) -> None:
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            sync_folder(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_folder_at(self.path)
 
 
 @contextmanager

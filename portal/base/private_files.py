@@ -17,6 +17,8 @@ from portal.base.env import SQLITE
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 OTHERS_ENTER = stat.S_IXGRP | stat.S_IXOTH
+# What is generated if no setting gives it.
+GENERATED_SECRETS = ("SECRET_KEY", "TOKEN_PEPPER", "METRICS_TOKEN", "ENCRYPTION_KEY")
 SECRETS = ("SECRET_KEY", "TOKEN_PEPPERS", "METRICS_TOKEN", "ENCRYPTION_KEYS")
 
 

@@ -15,7 +15,8 @@ from portal import audit
 from portal.desk.call_limits import TOO_MANY, count_calls_left
 from portal.desk.site import SYSTEM, Page, VigieAdminSite, only_for
 from portal.status.doctor.configuration import check_own_request
-from portal.status.doctor.registry import STATUSES, Group
+from portal.status.doctor.registry import Group
+from portal.status.doctor.report import STATUSES
 from portal.status.doctor.runs import Row, TooManyRuns, list_checks, run_checks, worst_status
 
 PERMISSION = "portal.diagnose_system"

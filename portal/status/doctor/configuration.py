@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from portal.base.addresses import is_this_machine
+from portal.base.private_files import GENERATED_SECRETS
 from portal.models import AuditEvent
 from portal.settings import env
 from portal.status.doctor.registry import CheckResult, Group, Needs, doctor_check, failure, passed, warning
@@ -49,8 +50,6 @@ TEXTS = {
         gettext_lazy("Unset DEBUG."),
     ),
 }
-# Secrets that are generated if they are not set.
-SECRETS = ("SECRET_KEY", "TOKEN_PEPPER", "METRICS_TOKEN", "ENCRYPTION_KEY")
 # Newest events of the audit log that are looked through for the addresses of clients, and the fewest to conclude from.
 EVENTS, FEWEST_EVENTS = 50, 3
 
@@ -117,7 +116,7 @@ def check_https() -> CheckResult:
 
 @doctor_check("secrets", Group.SETTINGS)
 def find_missing_secrets() -> Iterator[CheckResult]:
-    missing = [name for name in SECRETS if is_ungenerated(name)]
+    missing = [name for name in GENERATED_SECRETS if is_ungenerated(name)]
     if missing:
         text = _("Not generated yet: %(names)s.") % {"names": ", ".join(missing)}
         yield warning(text, _("Run “manage.py prepare” as the user that runs the portal."))

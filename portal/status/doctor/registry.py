@@ -11,7 +11,6 @@ from django.utils.translation import gettext_lazy as _
 from portal.base.conventions import Collected
 
 Status = Literal["ok", "warning", "failed"]
-STATUSES: tuple[Status, ...] = ("ok", "warning", "failed")
 
 
 # The checks that those with Needs.DATABASE and Needs.TABLES depend on.

@@ -19,7 +19,6 @@ from portal.base.logs import redact_tokens
 from portal.status.doctor.registry import (
     DATABASE,
     MIGRATIONS,
-    STATUSES,
     CheckResult,
     DoctorCheck,
     Group,
@@ -29,6 +28,7 @@ from portal.status.doctor.registry import (
     failure,
     warning,
 )
+from portal.status.doctor.report import STATUSES
 
 log = logging.getLogger("vigie.doctor")
 # No check takes longer, and so neither do all of them together.

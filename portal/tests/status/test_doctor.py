@@ -15,6 +15,7 @@ from django_q.models import OrmQ
 
 from portal.access.tokens.issuing import issue_token
 from portal.base import disks
+from portal.base.private_files import GENERATED_SECRETS
 from portal.models import ApiToken, AuditEvent, ChannelState, Heartbeat, JobRun, NotificationChannel
 from portal.status.doctor import configuration, database, files, runs, versions
 from portal.tests.helpers.doctor import rows_of
@@ -318,7 +319,7 @@ def test_planted_mistake_is_found_with_a_hint(world, plant, check, name, status)
 @pytest.mark.parametrize("mean", ["environment", "file"])
 def test_secret_that_is_set_need_not_be_generated(world, mean):
     secret_not_generated(world)
-    for name in configuration.SECRETS:
+    for name in GENERATED_SECRETS:
         (world.folder / name).write_text("x" * 50)
         world.patch.setenv(*((name, "x" * 50) if mean == "environment" else (f"{name}_FILE", str(world.folder / name))))
     assert rows_of("secrets")["secrets"].detail == "All there"
