@@ -17,15 +17,11 @@ KILLED = """
 import importlib, os, signal, sys
 import django
 from django.core.management import call_command
-from django.utils.module_loading import import_string
 os.umask(0o077)
 django.setup()
 step, when, *arguments = sys.argv[1:]
 module, _, name = step.rpartition(".")
-try:
-    owner = importlib.import_module(module)
-except ModuleNotFoundError:  # a class
-    owner = import_string(module)
+owner = importlib.import_module(module)
 original = getattr(owner, name)
 def kill(*given, **named):
     if when == "after":

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.each_database]
 BACKUP_STEPS = [
     ("snapshots.drop_transient_rows", "before"),
     ("making.prove_archive", "before"),
-    ("targets.Folder.sync", "before"),
+    ("targets.sync_folder_at", "before"),
 ]
 
 
@@ -22,7 +22,7 @@ def test_killed_backup_leaves_no_archive_that_is_not_whole(place: Place) -> None
     before = len(place.archives)
     for step, when in BACKUP_STEPS:
         place.kill(place.portal, step, when, "backup_portal")
-        is_named = step == "targets.Folder.sync"
+        is_named = step == "targets.sync_folder_at"
         assert len(place.archives) == before + is_named, step
     done = place.portal.manage(*place.arguments("backup_portal"), "--keep", "1")
     assert done.returncode == 0, done.stderr
