@@ -9,10 +9,14 @@ import django
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
 
+from portal import __version__
 from portal.status.doctor.report import report_failed_start
 
 
 def main() -> None:
+    if sys.argv[1:] in (["version"], ["--version"]):  # Django would print its own
+        sys.stdout.write(f"{__version__}\n")
+        return
     os.umask(0o077)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
     # Modules stay loaded until the process ends: keep the garbage collector from scanning them, which would take a

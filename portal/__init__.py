@@ -1,0 +1,3 @@
+"""Vigie, a self-hosted portal for small software publishers."""
+
+__version__ = "0.2.0"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
+from portal import __version__
 from tests.smoke import copy_sources
 
 pytestmark = pytest.mark.slow
@@ -57,6 +58,7 @@ def test_wheel_requires_what_the_portal_runs_on_and_has_the_command(installed):
     entries = [line for line in (ROOT / "requirements.in").read_text().splitlines() if not line.startswith("#")]
     assert len(required) == len(entries)
     assert "Requires-Python: >=3.11" in metadata.read_text()
+    assert f"\nVersion: {__version__}\n" in metadata.read_text()
     [scripts] = installed.glob("*.dist-info/entry_points.txt")
     assert "vigie = manage:main" in scripts.read_text()
 
@@ -80,3 +82,9 @@ def test_every_list_of_apps_is_complete():
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]["include"]
     assert {name.removesuffix("*") for name in listed} >= PACKAGES
     assert settings.OWN_APPS == PACKAGES
+
+
+@pytest.mark.parametrize("word", ["version", "--version"])
+def test_command_line_prints_only_its_version_whatever_the_settings(word):
+    environment = {"PATH": os.environ["PATH"], "DATABASE_URL": "unknown:"}
+    assert run("manage.py", word, cwd=ROOT, env=environment) == f"{__version__}\n"

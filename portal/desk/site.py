@@ -20,6 +20,7 @@ from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from portal import __version__
 from portal.access.preferences import load_preferences
 from portal.base.findings import Finding
 from portal.base.polling import is_poll
@@ -124,7 +125,7 @@ class VigieAdminSite(AdminSite):
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         """Return what every page is rendered with; a poll gets the content block alone."""
-        own = {"is_fragment": is_poll(request), "readers_zone": str(readers_zone())}
+        own = {"is_fragment": is_poll(request), "readers_zone": str(readers_zone()), "version": __version__}
         return super().each_context(request) | own
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:

@@ -16,6 +16,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
+from portal import __version__
 from portal.access import rate_limits
 from portal.access.tokens.authentication import bearer_text
 from portal.api.errors import problem_response
@@ -115,8 +116,8 @@ def busy_clusters(now: datetime) -> set[str]:
 
 
 def healthz(request: HttpRequest) -> HttpResponse:
-    """This process answers. Nothing else is asked, the database least of all."""
-    return JsonResponse({"status": "ok"})
+    """This process answers, and says its version. Nothing else is asked, the database least of all."""
+    return JsonResponse({"status": "ok", "version": __version__})
 
 
 def readyz(request: HttpRequest) -> HttpResponse:

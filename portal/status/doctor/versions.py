@@ -9,6 +9,7 @@ from django.db import connection
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from portal import __version__
 from portal.base.words import format_date
 from portal.status.doctor.registry import CheckResult, Group, Needs, doctor_check, passed, warning
 
@@ -29,6 +30,11 @@ POSTGRESQL: Ends = {  # https://www.postgresql.org/support/versioning/
     (18,): date(2030, 11, 14),
 }
 SOON = timedelta(days=180)
+
+
+@doctor_check("vigie", Group.VERSIONS)
+def show_portal() -> Iterator[CheckResult]:
+    yield passed(f"Vigie {__version__}")
 
 
 @doctor_check("python", Group.VERSIONS)

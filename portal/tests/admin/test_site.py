@@ -14,7 +14,8 @@ from django.urls import reverse
 from django.utils import timezone
 from vigie_client.cli.options import parse_arguments
 
-from portal import audit
+from portal import __version__, audit
+from portal.access.roles import VIEWER
 from portal.base.findings import Finding, Severity
 from portal.desk import checklist, findings, panels
 from portal.desk.checklist import Step
@@ -222,3 +223,10 @@ def test_button_of_a_finding_is_shown_only_to_those_who_may_use_its_page(client,
     assert "No one gets alerts." in shown
     assert (url in shown) is has_button
     assert client.get(url).status_code == (200 if has_button else 403)
+
+
+def test_footer_tells_the_version_to_those_who_are_signed_in(client):
+    version = f"Vigie {__version__}"
+    assert version not in client.get("/accounts/login/").content.decode()
+    log_in_with_role(client, VIEWER)
+    assert version in client.get(INDEX).content.decode()

@@ -58,7 +58,9 @@ def test_healthy_portal_has_no_warning(world, beats):
     rows = runs.run_checks(runs.list_checks(calls_out=False))
     without_trigrams = {"search"} if connection.vendor == "postgresql" else set()  # the test server lacks them
     assert [(row.name, row.detail) for row in rows if row.status != "ok" and row.name not in without_trigrams] == []
-    assert {"database", "migrations", "quick", "deposits_root", "python", "search"} <= {row.name for row in rows}
+    assert {"database", "migrations", "quick", "deposits_root", "vigie", "python", "search"} <= {
+        row.name for row in rows
+    }
 
 
 # --- Planted mistakes ------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from django.db import OperationalError, connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
 
+from portal import __version__
 from portal.base.findings import Severity
 from portal.desk import findings
 from portal.models import Heartbeat, JobRun, TaskAttempt
@@ -44,7 +45,7 @@ def not_ready(client):
 def test_healthz_is_200_without_the_database(client, django_assert_num_queries):
     with django_assert_num_queries(0):
         answer = client.get("/healthz")
-    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok", "version": __version__})
 
 
 def test_readyz_is_200_when_every_part_has_a_heartbeat(client, beats, django_assert_max_num_queries):
