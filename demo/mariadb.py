@@ -98,7 +98,7 @@ def wait_until_open(socket: Path, server: subprocess.Popen[bytes], log: Path) ->
     deadline = time.monotonic() + START_SECONDS
     while server.poll() is None and time.monotonic() < deadline:
         try:
-            pymysql.connect(user="root", unix_socket=str(socket), read_timeout=START_SECONDS).close()
+            pymysql.connect(user="root", unix_socket=str(socket), ssl_disabled=True, read_timeout=START_SECONDS).close()
         except pymysql.OperationalError:
             time.sleep(0.1)
         else:
