@@ -66,7 +66,10 @@ def read(pid: int, marker: bytes) -> Process | None:
 
 @dataclass
 class Portal:
-    """One data directory and database, and the `up` that runs on it: always on the same port, begun by `prefix`."""
+    """One data directory and database, and the `up` that runs on it: always on the same port, begun by `prefix`.
+
+    `root` holds the code: this one, or that of another version.
+    """
 
     directory: Path
     database_url: str
@@ -74,6 +77,7 @@ class Portal:
     up: subprocess.Popen[bytes] | None = None
     extra: dict[str, str] = field(default_factory=dict)
     prefix: list[str] = field(default_factory=list)
+    root: Path = Path(settings.BASE_DIR)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -86,10 +90,13 @@ class Portal:
         return os.environ | own | self.extra
 
     def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [*MANAGE, *arguments]
         return subprocess.run(
-            command, env=self.environment, capture_output=True, text=True, timeout=PATIENCE, check=False
-        )
+            self.command(*arguments), cwd=self.root, env=self.environment, capture_output=True, text=True,
+            timeout=PATIENCE, check=False,
+        )  # fmt: skip
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, str(self.root / "manage.py"), *arguments]
 
     def copy_tables(self) -> None:
         """Replace the database by a copy of the test's, since migrating another takes four seconds of CPU.
@@ -115,8 +122,8 @@ class Portal:
                 self.port = free.getsockname()[1]
         arguments = ["up", "--bind", f"127.0.0.1:{self.port}", "--patience", str(STALL_SECONDS), "--grace", "30"]
         with open(self.directory / "log", "ab") as log:
-            command = [*self.prefix, *MANAGE, *arguments]
-            self.up = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
+            command = [*self.prefix, *self.command(*arguments)]
+            self.up = subprocess.Popen(command, cwd=self.root, env=self.environment, stdout=log, stderr=log)
 
     def wait_until_ready(self) -> None:
         """Wait until the portal is ready, with heartbeats younger than this call."""
@@ -176,7 +183,10 @@ class Portal:
     def sql(self, statement: str) -> list[Any]:
         """Return the rows of a SELECT, an empty list for other statements."""
         if self.database_url.startswith("sqlite"):
-            with contextlib.closing(sqlite3.connect(self.directory / "db.sqlite3", timeout=20)) as own, own:
+            with (
+                contextlib.closing(sqlite3.connect(self.database_url.removeprefix("sqlite:///"), timeout=20)) as own,
+                own,
+            ):
                 return own.execute(statement).fetchall()
         with psycopg.connect(self.database_url) as other:
             cursor = other.execute(statement)
