@@ -109,7 +109,10 @@ def read_key(file: BinaryIO) -> bytes:
 
 
 def read_data_size(file: BinaryIO) -> int:
-    """Return the size of the data, which follow, once what follows them is found right. Raises AlteredArchive."""
+    """Check the end of the file, and return the size of the data, which begin at its position.
+
+    Raises AlteredArchive.
+    """
     size = read_header(file, DATA)
     begin = file.tell()
     end = padding(size) + END

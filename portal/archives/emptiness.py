@@ -15,8 +15,8 @@ from portal.models import AuditEvent
 # `migrate` alone writes these.
 MIGRATED = frozenset(["django_migrations", ContentType._meta.db_table, Permission._meta.db_table])
 SQLITE_SUFFIXES = ("", "-wal", "-shm", "-journal")
-# A restore leaves deposits and stored backups alone, and static files are made anew.
-LEFT_ALONE = frozenset(["deposits", "validated", "static"])
+# Its statistics, for example.
+SQLITE_OWN = "sqlite_"
 SHOWN = 5
 RESTORED = "portal.restored"
 
@@ -33,7 +33,7 @@ def refuse_full_database() -> None:
     """Raise NotEmpty if a table has rows that `migrate` did not write. Raises DatabaseError."""
     quote, full = connection.ops.quote_name, []
     for table in table_names():
-        if table not in MIGRATED:
+        if table not in MIGRATED and not table.startswith(SQLITE_OWN):
             with connection.cursor() as cursor:
                 cursor.execute(f"SELECT EXISTS (SELECT 1 FROM {quote(table)})")  # noqa: S608 - the name of a table
                 if cursor.fetchone()[0]:
@@ -54,7 +54,7 @@ def has_restored(subject: str) -> bool:
 
 
 def refuse_full_directory(ignored: Collection[Path]) -> None:
-    """Raise NotEmpty if the data directory or REPORTS_ROOT holds more than generated secrets. Raises OSError.
+    """Raise NotEmpty if a portal has a database, secrets that are not generated, or reports here. Raises OSError.
 
     Ignored are paths that the restore itself needs, such as the archive.
     """
@@ -64,16 +64,15 @@ def refuse_full_directory(ignored: Collection[Path]) -> None:
 
 
 def list_content() -> Iterator[Path]:
-    """Yield what a restore might overwrite, or what shows that a portal has lived here."""
-    database = connection.settings_dict["NAME"] if connection.vendor == "sqlite" else ""
-    own = {Path(f"{database}{suffix}") for suffix in SQLITE_SUFFIXES if database}
-    own |= {settings.DEPOSITS_ROOT, settings.VALIDATED_ROOT, settings.STATIC_ROOT, settings.REPORTS_ROOT}
-    own |= {settings.VIGIE_DATA_DIR / name for name in (*LEFT_ALONE, "reports")}
-    for path in sorted(settings.VIGIE_DATA_DIR.iterdir()):
-        if path == settings.SECRETS_DIR:
-            yield from (secret for secret in sorted(path.iterdir()) if secret.name not in secrets.GENERATED)
-        elif path not in own and path.suffix != ".lock":
+    """Yield what a restore might overwrite or mix with another portal's. Deposits and stored backups stay as they are.
+
+    A database that is not the configured one shows that a portal has lived here: its settings may have been lost.
+    """
+    database = settings.VIGIE_DATA_DIR / "db.sqlite3"
+    if database.exists() and database.resolve() != Path(connection.settings_dict["NAME"]).resolve():
+        yield database
+    for path in secrets.list_entries(Path(settings.SECRETS_DIR)):
+        if path.name not in secrets.GENERATED:
             yield path
     for reports in {settings.VIGIE_DATA_DIR / "reports", settings.REPORTS_ROOT}:
-        if reports.is_dir():
-            yield from sorted(reports.iterdir())
+        yield from secrets.list_entries(reports)

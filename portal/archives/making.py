@@ -4,28 +4,30 @@ All of it is done under a lease, in a scratch folder of the data directory and i
 killed process left of either is deleted by the next one.
 """
 
+import platform
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.db import connection
 from django.utils import timezone
-from django.utils.crypto import salted_hmac
 
-from portal.archives import manifest, secrets
+from portal.archives import manifest, rows, secrets
 from portal.archives.contents import pack
 from portal.archives.errors import ArchiveError
-from portal.archives.files import applied_migrations, count_rows, open_database
+from portal.archives.files import MIGRATIONS, applied_migrations, count_rows, open_database
 from portal.archives.manifest import Manifest
 from portal.archives.passphrases import Passphrase
 from portal.archives.proving import prove_archive
 from portal.archives.snapshots import database_size, take_snapshot
 from portal.archives.targets import UNFINISHED, Target
+from portal.base.addresses import is_this_machine
 from portal.base.disks import require_space
 from portal.work.jobs import AlreadyRunning, exclusive_lease
 
@@ -33,15 +35,20 @@ MAKING = "portal.archiving"
 # A task of the slow cluster takes no longer.
 LEASE = timedelta(hours=2)
 SCRATCH = "archiving"
+LONGEST_OWNER = 100
 # What a database shrinks to at least, as measured: rows of a portal compress to a tenth.
 COMPRESSED = 2
 
 
 @dataclass(frozen=True)
 class Archive:
+    """An archive in its target. `not_deleted` says why something older could not be deleted there."""
+
     name: str
     size: int
     manifest: Manifest
+    place: str
+    not_deleted: str = ""
 
 
 def scratch_folder() -> Path:
@@ -67,28 +74,29 @@ def working_alone() -> Iterator[Path]:
 def make_archive(target: Target, passphrase: Passphrase, scratch: Path, keep: int | None = None) -> Archive:
     """Make an archive, restore it into a sandbox, and name it; then delete all but the newest `keep` of this portal.
 
-    Raises ArchiveError, OSError, DatabaseError, sqlite3.Error.
+    An archive that was made counts, even if the target refuses to delete others. Raises ArchiveError, OSError,
+    DatabaseError, sqlite3.Error.
     """
-    workplace = target.workplace(scratch)
-    target.sweep(own_prefix())
+    workplace, taken = target.workplace(scratch), target.names()
+    not_deleted = try_to_delete(lambda: target.sweep(is_own_name))
     size = database_size()
     require_space((scratch, size), (workplace, size // COMPRESSED))
     content = scratch / "content"
     described = collect(content)
-    name = new_name(target.names())
+    name = new_name(taken)
     path = workplace / f"{name}{UNFINISHED}"
     try:
         pack(content, described, path, passphrase)
         shutil.rmtree(content)
         if prove_archive(path, passphrase, scratch / "sandbox") != described:
             raise ArchiveError("The archive that was just made does not hold what it should.")
-        made = Archive(name, path.stat().st_size, described)
+        packed = path.stat().st_size
         target.put(path, name)
     finally:
         path.unlink(missing_ok=True)
     if keep is not None:
-        delete_older(target, name, keep)
-    return made
+        not_deleted = delete_older(target, name, keep) or not_deleted
+    return Archive(name, packed, described, target.place, not_deleted)
 
 
 def collect(content: Path) -> Manifest:
@@ -97,11 +105,12 @@ def collect(content: Path) -> Manifest:
     now = timezone.now()
     take_snapshot(content / manifest.DATABASE)
     secrets.collect(content / manifest.SECRETS)
-    if settings.REPORTS_ROOT.is_dir():
-        shutil.copytree(settings.REPORTS_ROOT, content / manifest.REPORTS, ignore=ignore_special)
+    if not settings.REPORTS_ROOT.is_dir():
+        raise ArchiveError(f"REPORTS_ROOT does not exist, or its disk is not mounted: {settings.REPORTS_ROOT}.")
+    shutil.copytree(settings.REPORTS_ROOT, content / manifest.REPORTS, ignore=ignore_special)
     with open_database(content / manifest.DATABASE) as alias:
-        rows, migrations = count_rows(alias), applied_migrations(alias)
-    return manifest.build_manifest(content, now, connection.vendor, migrations, rows)
+        counts, migrations = count_rows(alias, [MIGRATIONS, *rows.model_tables()]), applied_migrations(alias)
+    return manifest.build_manifest(content, now, connection.vendor, migrations, counts)
 
 
 def ignore_special(folder: str, names: list[str]) -> list[str]:
@@ -115,8 +124,17 @@ def ignore_special(folder: str, names: list[str]) -> list[str]:
 
 
 def own_prefix() -> str:
-    """Return how the names of this portal's archives begin: others may keep theirs in the same place."""
-    return f"vigie-{salted_hmac('vigie.archives', '').hexdigest()[:8]}-"
+    """Return how the names of this portal's archives begin: others may keep theirs in the same place.
+
+    They name its public address, else this machine. A restored portal has the same address, and a copy has another.
+    """
+    address = urlsplit(settings.PORTAL_URL)
+    owner = platform.node() if is_this_machine(address.hostname or "") else f"{address.netloc}{address.path}"
+    return f"vigie-{re.sub('[^a-z0-9.]+', '-', owner.lower())[:LONGEST_OWNER]}-"
+
+
+def is_own_name(name: str) -> bool:
+    return bool(re.fullmatch(rf"{re.escape(own_prefix())}\d{{8}}T\d{{6}}Z\.tar", name))
 
 
 def new_name(taken: list[str]) -> str:
@@ -129,12 +147,29 @@ def new_name(taken: list[str]) -> str:
 
 def own_archives(target: Target) -> list[str]:
     """Return the names of this portal's archives, newest first."""
-    own = re.compile(rf"{own_prefix()}\d{{8}}T\d{{6}}Z\.tar")
-    return sorted(filter(own.fullmatch, target.names()), reverse=True)
+    return sorted(filter(is_own_name, target.names()), reverse=True)
 
 
-def delete_older(target: Target, newest: str, keep: int) -> None:
-    """Delete all but the newest archives, never the one just made: the clock may have been wrong before."""
-    others = [name for name in own_archives(target) if name != newest]
-    for name in others[max(keep - 1, 0) :]:
-        target.delete(name)
+def delete_older(target: Target, newest: str, keep: int) -> str:
+    """Delete all but the newest archives, never the one just made: the clock may have been wrong before.
+
+    Returns why one could not be deleted, or "".
+    """
+
+    def delete_all() -> None:
+        others = [name for name in own_archives(target) if name != newest]
+        for name in others[max(keep - 1, 0) :]:
+            target.delete(name)
+
+    return try_to_delete(delete_all)
+
+
+def try_to_delete(delete: Callable[[], None]) -> str:
+    """Return why the target refused, or ""."""
+    try:
+        delete()
+    except ArchiveError as error:
+        return str(error)
+    except OSError as error:
+        return f"{error.filename or 'A file'}: {error.strerror or error}."
+    return ""

@@ -2,7 +2,10 @@
 
 from typing import Any
 
+from django.conf import settings
+
 from portal.archives.making import Archive
+from portal.archives.targets import name_place
 from portal.models import JobRun
 from portal.work.jobs import claim_cycle
 
@@ -11,7 +14,9 @@ JOB = "portal.backup"
 
 def result_of(archive: Archive) -> dict[str, Any]:
     """Return what is kept of an archive, as JSON."""
-    return {"archive": archive.name, "bytes": archive.size, "rows": sum(archive.manifest.rows.values())}
+    result = {"archive": archive.name, "place": archive.place, "bytes": archive.size}
+    result["rows"] = sum(archive.manifest.rows.values())
+    return result | ({"not_deleted": archive.not_deleted} if archive.not_deleted else {})
 
 
 def record_archive(archive: Archive) -> None:
@@ -21,4 +26,8 @@ def record_archive(archive: Archive) -> None:
 
 
 def newest_success() -> JobRun | None:
-    return JobRun.objects.filter(job=JOB, status=JobRun.Status.DONE).order_by("-finished_at").first()
+    """Return the last backup into PORTAL_BACKUP_TARGET, or anywhere if that is not set."""
+    made = JobRun.objects.filter(job=JOB, status=JobRun.Status.DONE).order_by("-finished_at")
+    if settings.PORTAL_BACKUP_TARGET:
+        made = made.filter(result__place=name_place(settings.PORTAL_BACKUP_TARGET))
+    return made.first()

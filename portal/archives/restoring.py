@@ -1,11 +1,13 @@
 """Restore an archive into the configured, empty database and data directory.
 
-Everything is unpacked, proven, and migrated to this version in a scratch folder first. Then a file `begun` says that
-what is found in the place of secrets and reports is of a restore, and these are written. The database comes last, in
-one step: a rename for SQLite, a transaction for PostgreSQL. Whatever ends the process before that, the same command
-starts again; if only the scratch folder was left, it deletes that.
+First, everything is unpacked, proven and migrated to this version in a scratch folder. Then secrets and reports are
+put in their place. The database comes last, in one step: a rename for SQLite, a transaction for PostgreSQL.
+
+Before secrets and reports are written, a file `begun` in the scratch folder names the archive. If the process ends
+early, the same command continues because of it, and a restore of another archive is refused.
 """
 
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -27,15 +29,16 @@ from portal.archives.emptiness import (
     refuse_full_database,
     refuse_full_directory,
 )
-from portal.archives.errors import ArchiveError, NewerVersion
-from portal.archives.files import count_rows, known_migrations, migrate_file, open_database
+from portal.archives.errors import ArchiveError, NewerVersion, NotEmpty
+from portal.archives.files import migrate_file, open_database
 from portal.archives.manifest import Manifest
 from portal.archives.passphrases import Passphrase
-from portal.archives.proving import check_database
+from portal.archives.proving import check_database, have_same_rows
 from portal.base.files import sync_folder_at, write_whole
 from portal.base.locks import one_at_a_time
 from portal.models import AuditEvent, OutboxMessage
 from portal.notifications.notices import in_portal_language
+from portal.status.health import known_migrations
 
 SCRATCH, BEGUN = "restoring", "begun"
 
@@ -47,12 +50,13 @@ def restore_archive(path: Path, passphrase: Passphrase, passphrase_file: Path) -
     settings.VIGIE_DATA_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
     with one_at_a_time("prepare"):  # which would fill the database too
         scratch = scratch_folder()
-        if (scratch / BEGUN).exists() and has_restored(audit_subject(described)):
+        is_begun = has_begun(scratch, described)
+        if is_begun and has_restored(audit_subject(described)):
             shutil.rmtree(scratch)
             return described
         refuse_full_database()
-        if not (scratch / BEGUN).exists():
-            refuse_full_directory([path.absolute(), passphrase_file.absolute(), scratch])
+        if not is_begun:
+            refuse_full_directory([path.absolute(), passphrase_file.absolute()])
         try:
             restore_from(path, passphrase, scratch)
         except BaseException:
@@ -70,8 +74,25 @@ def scratch_folder() -> Path:
     return settings.VIGIE_DATA_DIR / SCRATCH
 
 
+def has_begun(scratch: Path, described: Manifest) -> bool:
+    """Return True if a restore of this archive was interrupted. Raises NotEmpty if it was one of another archive."""
+    if not (scratch / BEGUN).exists():
+        return False
+    begun = (scratch / BEGUN).read_text(encoding="utf-8").strip()
+    if begun != mark_of(described):
+        raise NotEmpty(
+            f"A restore of another archive was interrupted here: {begun or 'unknown'}. Run it again with that archive, "
+            f"or delete {scratch} and restore into an empty place."
+        )
+    return True
+
+
+def mark_of(described: Manifest) -> str:
+    return f"{audit_subject(described)} {hashlib.sha256(described.dump()).hexdigest()}"
+
+
 def refuse_newer(described: Manifest) -> None:
-    unknown = set(described.migrations) - known_migrations()
+    unknown = set(described.migrations) - {f"{app}.{name}" for app, name in known_migrations()}
     if unknown:
         raise NewerVersion(
             f"The archive was made by version {described.version}, which is newer than this one: "
@@ -91,7 +112,7 @@ def restore_from(path: Path, passphrase: Passphrase, scratch: Path) -> None:
     described = unpack(path, passphrase, content)
     secrets.refuse_other_settings(content / manifest.SECRETS)
     renew_database(content / manifest.DATABASE, described)
-    write_whole(scratch / BEGUN, "")
+    write_whole(scratch / BEGUN, mark_of(described))
     place_reports(content / manifest.REPORTS)
     secrets.place(content / manifest.SECRETS)
     if connection.vendor == "sqlite":
@@ -146,5 +167,5 @@ def copy_to_database(file: Path) -> None:
             rows.copy_rows(model, alias, "default")
         rows.reset_sequences("default")
         connection.check_constraints()
-        if count_rows("default") != count_rows(alias):
+        if not have_same_rows(alias):
             raise ArchiveError("Not every row was copied.")

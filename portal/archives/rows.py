@@ -25,6 +25,11 @@ def all_models() -> list[type[models.Model]]:
     return [model for model in apps.get_models(include_auto_created=True) if not model._meta.proxy]
 
 
+def model_tables() -> list[str]:
+    """Return the tables that are copied. A database may have others: of its engine, or of an extension."""
+    return [model._meta.db_table for model in all_models()]
+
+
 def stored_fields(model: type[models.Model]) -> list[models.Field[Any, Any]]:
     """Return the fields that are written: the database computes the others."""
     return [field for field in model._meta.concrete_fields if not field.generated]
@@ -77,7 +82,8 @@ def converted(rows: Iterable[Row], converters: list[Callable[[Any], Any] | None]
 
 
 def copy_in(into: str, width: int, rows: Iterator[Row], target: str) -> int:
-    with connections[target].cursor() as cursor:
+    # Django wraps the errors of `execute` alone.
+    with connections[target].cursor() as cursor, connections[target].wrap_database_errors:
         with cursor.copy(f"COPY {into} FROM STDIN") as copy:
             for row in rows:
                 copy.write_row(row)

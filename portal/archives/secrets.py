@@ -15,13 +15,22 @@ from portal.base.private_files import GENERATED_SECRETS
 GENERATED = frozenset([*map(str.lower, GENERATED_SECRETS), FIRST_PASSWORD])
 
 
+def list_entries(folder: Path) -> list[Path]:
+    """Return what is in a folder, apart from unfinished files and what file systems put there. Raises OSError."""
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [path for path in found if not path.name.startswith(".") and path.name != "lost+found"]
+
+
 def collect(folder: Path) -> None:
-    """Copy the files of the portal's secrets into a new folder, and the values that the environment gives instead."""
+    """Write each secret in use to a file of a new folder. Values of the environment replace those in SECRETS_DIR.
+
+    Links are followed: containers mount secrets as links. Raises ArchiveError for what is no file, and OSError.
+    """
     folder.mkdir(mode=0o700)
-    own = Path(settings.SECRETS_DIR)
-    for path in own.iterdir() if own.is_dir() else ():
-        if path.is_file() and not path.is_symlink() and not path.name.startswith("."):
-            shutil.copyfile(path, folder / path.name)
+    for path in list_entries(Path(settings.SECRETS_DIR)):
+        if not path.is_file():
+            raise ArchiveError(f"This secret can't be backed up, since it is not a file: {path}. Move it elsewhere.")
+        shutil.copyfile(path, folder / path.name)
     for name in GENERATED_SECRETS:
         if given := Environment().text(name):
             (folder / name.lower()).write_text(given, encoding="utf-8")

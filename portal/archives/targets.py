@@ -1,9 +1,8 @@
 """Targets keep archives: each lists, takes, gives and deletes files by name. One is a folder, or a store by S3."""
 
-import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -21,14 +20,17 @@ UNFINISHED = ".part"
 
 
 class Target(Protocol):
-    """A place of archives. Each method raises ArchiveError, or OSError."""
+    """Keeps archives at a `place`, which holds no secret. Each method raises ArchiveError, or OSError."""
+
+    @property
+    def place(self) -> str: ...
 
     def workplace(self, scratch: Path) -> Path:
         """Return the folder in which an archive is to be made and proven before `put` takes it."""
         ...
 
-    def sweep(self, prefix: str) -> None:
-        """Delete what killed processes left of files whose names begin so."""
+    def sweep(self, is_own: Callable[[str], bool]) -> None:
+        """Delete what killed processes left of files with such names."""
         ...
 
     def names(self) -> list[str]: ...
@@ -37,8 +39,8 @@ class Target(Protocol):
         """Take the file under a new name: it is there as a whole, or not at all."""
         ...
 
-    def get(self, name: str, path: Path) -> None:
-        """Write a copy to the path."""
+    def open(self, name: str) -> AbstractContextManager[Path]:
+        """Yield the path of the file, or of a temporary copy."""
         ...
 
     def delete(self, name: str) -> None: ...
@@ -48,14 +50,15 @@ class Folder:
     """A folder of this machine, such as a mounted disk."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self.place = path, str(path)
 
     def workplace(self, scratch: Path) -> Path:
         return self.path
 
-    def sweep(self, prefix: str) -> None:
-        for unfinished in self.path.glob(f"{prefix}*{UNFINISHED}"):
-            unfinished.unlink(missing_ok=True)
+    def sweep(self, is_own: Callable[[str], bool]) -> None:
+        for unfinished in self.path.glob(f"*{UNFINISHED}"):
+            if is_own(unfinished.name.removesuffix(UNFINISHED)):
+                unfinished.unlink(missing_ok=True)
 
     def names(self) -> list[str]:
         return [path.name for path in self.path.iterdir() if path.is_file()]
@@ -64,8 +67,9 @@ class Folder:
         path.rename(self.path / name)
         sync_folder_at(self.path)
 
-    def get(self, name: str, path: Path) -> None:
-        shutil.copyfile(self.path / name, path)
+    @contextmanager
+    def open(self, name: str) -> Iterator[Path]:
+        yield self.path / name
 
     def delete(self, name: str) -> None:
         (self.path / name).unlink(missing_ok=True)
@@ -84,15 +88,22 @@ class ArchiveStore:
     """A store that speaks S3. An upload is verified by the store's checksum, or by reading it back."""
 
     def __init__(self, address: StoreAddress) -> None:
-        self.store = Store(address)
+        self.store, self.place = Store(address), address.place
+
+    def check(self) -> None:
+        """Raise ArchiveError unless the bucket is there and can be listed."""
+        with report_store_errors():
+            self.store.check()
+            next(self.store.list(), None)
 
     def workplace(self, scratch: Path) -> Path:
         return scratch
 
-    def sweep(self, prefix: str) -> None:
+    def sweep(self, is_own: Callable[[str], bool]) -> None:
         with report_store_errors():
-            for upload in list(self.store.uploads(prefix)):
-                self.store.abort(upload)
+            for upload in list(self.store.uploads()):
+                if is_own(upload.key):
+                    self.store.abort(upload)
 
     def names(self) -> list[str]:
         with report_store_errors():
@@ -109,7 +120,14 @@ class ArchiveStore:
                     self.store.delete(name)
                 raise
 
-    def get(self, name: str, path: Path) -> None:
+    @contextmanager
+    def open(self, name: str) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "archive")
+            self.download(name, path)
+            yield path
+
+    def download(self, name: str, path: Path) -> None:
         with report_store_errors(), path.open("wb") as file:
             size = self.store.head(name).size
             require_space((path.parent, size))
@@ -129,10 +147,19 @@ def open_target(text: str) -> Target:
     """
     if "://" in text:
         return ArchiveStore(parse_address(text))
-    path = Path(text).expanduser().absolute()
+    path = parse_folder(text)
     if not path.is_dir():
         raise ArchiveError(f"The folder does not exist, or its disk is not mounted: {path}.")
     return Folder(path)
+
+
+def name_place(text: str) -> str:
+    """Return the `place` of the target that a setting names, without looking for it. Raises ArchiveError."""
+    return parse_address(text).place if "://" in text else str(parse_folder(text))
+
+
+def parse_folder(text: str) -> Path:
+    return Path(text).expanduser().absolute()
 
 
 def parse_address(text: str) -> StoreAddress:
@@ -146,17 +173,15 @@ def parse_address(text: str) -> StoreAddress:
 def fetch_archive(text: str) -> Iterator[Path]:
     """Yield the path of an archive: a file, the name of one in PORTAL_BACKUP_TARGET, or an address in a store.
 
-    What is not a file is copied to a temporary one. Raises ArchiveError.
+    Raises ArchiveError, OSError.
     """
-    if "://" not in text and (Path(text).exists() or not settings.PORTAL_BACKUP_TARGET):
-        yield Path(text)
-        return
-    target, name = open_target(settings.PORTAL_BACKUP_TARGET) if "://" not in text else None, text
-    if target is None:
+    if "://" in text:
         address = parse_address(text)
         prefix, _, name = address.prefix.rpartition("/")
-        target = ArchiveStore(replace(address, prefix=prefix))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "archive")
-        target.get(name, path)
+        found: AbstractContextManager[Path] = ArchiveStore(replace(address, prefix=prefix)).open(name)
+    elif Path(text).exists() or not settings.PORTAL_BACKUP_TARGET:
+        found = nullcontext(Path(text))
+    else:
+        found = open_target(settings.PORTAL_BACKUP_TARGET).open(text)
+    with found as path:
         yield path

@@ -2,7 +2,7 @@
 
 import functools
 import hmac
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -34,6 +34,7 @@ STALE_AFTER = dict.fromkeys(CLUSTERS, timedelta(seconds=60)) | {"pulse": timedel
 COMPONENTS = tuple(STALE_AFTER)
 
 
+MigrationKey = tuple[str, str]
 Word = Literal["ok", "unknown", "missing", "stale", "failed", "full"]
 
 
@@ -69,14 +70,27 @@ def disk_check() -> Check:
 
 def unapplied_migrations() -> list[str]:
     """Return the migrations of this version that are not applied. Raises DatabaseError."""
-    applied = MigrationRecorder(connection).applied_migrations()
-    return [f"{app}.{name}" for app, name in known_migrations() if (app, name) not in applied]
+    applied = MigrationRecorder(connection).applied_migrations().keys()
+    return [
+        ".".join(key)
+        for key, replaced in own_migrations().items()
+        if key not in applied and not (replaced and replaced <= applied)
+    ]
+
+
+def known_migrations() -> frozenset[MigrationKey]:
+    """Return the migrations of this version, and those that they replace: an older database has applied these."""
+    return frozenset(own_migrations()).union(*own_migrations().values())
 
 
 @functools.cache
-def known_migrations() -> Collection[tuple[str, str]]:
-    """Read from the disk once: a process never runs another version than the one it was started with."""
-    return sorted(key for key in MigrationLoader(None).disk_migrations or ())
+def own_migrations() -> Mapping[MigrationKey, frozenset[MigrationKey]]:
+    """Return those that each migration of this version replaces.
+
+    They are read from the disk once: a process never runs another version than the one it was started with.
+    """
+    disk = MigrationLoader(None).disk_migrations or {}
+    return {key: frozenset(disk[key].replaces) for key in sorted(disk)}
 
 
 def heartbeat_checks(now: datetime) -> dict[str, Check]:

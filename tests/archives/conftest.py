@@ -7,6 +7,8 @@ import pyrage
 import pytest
 
 from portal.tests.helpers.portal_process import Portal, database
+from portal.tests.helpers.stores import bucket as bucket
+from portal.tests.helpers.stores import s3_port as s3_port
 from tests.archives.places import Place, portal_at
 
 

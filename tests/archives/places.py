@@ -14,14 +14,14 @@ from portal.tests.helpers.portal_process import Portal
 
 # Runs a command of which one function kills the process, instead of running or after it.
 KILLED = """
-import importlib, os, signal, sys
+import os, pkgutil, signal, sys
 import django
 from django.core.management import call_command
 os.umask(0o077)
 django.setup()
 step, when, *arguments = sys.argv[1:]
 module, _, name = step.rpartition(".")
-owner = importlib.import_module(module)
+owner = pkgutil.resolve_name(module)
 original = getattr(owner, name)
 def kill(*given, **named):
     if when == "after":
@@ -47,12 +47,13 @@ class Place:
     def archives(self) -> list[str]:
         return sorted(path.name for path in self.target.iterdir() if path.suffix == ".tar")
 
-    def arguments(self, command: str) -> list[str]:
+    def arguments(self, command: str, where: str = "") -> list[str]:
+        """Return a command with its target or archive: `where`, else this folder's target or its first archive."""
         place = self.target if command == "backup_portal" else self.target / self.archives[0]
-        return [command, str(place), "--passphrase-file", str(self.folder / "key")]
+        return [command, where or str(place), "--passphrase-file", str(self.folder / "key")]
 
-    def kill(self, portal: Portal, step: str, when: str, command: str) -> None:
-        code = [sys.executable, "-c", KILLED, f"portal.archives.{step}", when, *self.arguments(command)]
+    def kill(self, portal: Portal, step: str, when: str, command: str, where: str = "") -> None:
+        code = [sys.executable, "-c", KILLED, f"portal.archives.{step}", when, *self.arguments(command, where)]
         done = subprocess.run(
             code, env=portal.environment, cwd=settings.BASE_DIR, capture_output=True, text=True, check=False
         )

@@ -71,3 +71,16 @@ def test_restore_killed_at_its_very_end_only_needs_to_be_swept(place: Place, emp
     assert done.returncode == 0, done.stderr
     assert not (emptied.directory / "restoring").exists()
     assert row_count(emptied) == 1
+
+
+def test_restore_after_a_killed_one_of_another_archive_is_refused(place: Place, emptied: Portal) -> None:
+    first = str(place.target / place.archives[0])
+    assert place.portal.manage(*place.arguments("backup_portal")).returncode == 0
+    second = str(place.target / place.archives[-1])
+    place.kill(emptied, "restoring.place_reports", "after", "restore_portal", first)
+    done = emptied.manage(*place.arguments("restore_portal", second))
+    assert done.returncode == 5, done.stderr
+    assert str(emptied.directory / "restoring") in done.stderr
+    assert row_count(emptied) == 0
+    assert emptied.manage(*place.arguments("restore_portal", first)).returncode == 0
+    assert row_count(emptied) == 1

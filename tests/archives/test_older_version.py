@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pyrage
 import pytest
+from django.db import connections
 from django.utils import timezone
 
 from portal.archives import manifest
 from portal.archives.contents import pack
-from portal.archives.files import applied_migrations, count_rows, known_migrations, open_database
+from portal.archives.files import applied_migrations, count_rows, open_database
 from portal.archives.passphrases import read_passphrase
+from portal.status.health import known_migrations
 from portal.tests.helpers.portal_process import Portal
 from tests.upgrade.dumps import load
 
@@ -26,8 +28,9 @@ def older(tmp_path: Path, django_db_blocker) -> Path:
     secrets = load("d5adac3", f"sqlite:///{content}/{manifest.DATABASE}")
     (content / manifest.SECRETS / "token_pepper").write_text(secrets["keys"]["TOKEN_PEPPER"])
     with django_db_blocker.unblock(), open_database(content / manifest.DATABASE) as alias:
-        rows, migrations = count_rows(alias), applied_migrations(alias)
-    assert set(migrations) < known_migrations()
+        tables = connections[alias].introspection.table_names()
+        rows, migrations = count_rows(alias, tables), applied_migrations(alias)
+    assert set(migrations) < {".".join(key) for key in known_migrations()}
     (tmp_path / "key").write_text(f"{pyrage.x25519.Identity.generate()}\n")
     described = manifest.build_manifest(content, timezone.now(), "sqlite", migrations, rows)
     pack(content, described, tmp_path / "older.tar", read_passphrase(tmp_path / "key"))

@@ -4,7 +4,7 @@ from contextlib import closing
 import pytest
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from portal.archives import making
+from portal.archives import making, rows
 from portal.archives.files import ALIAS
 from portal.archives.targets import Folder
 from portal.tests.helpers.stores import bucket as bucket
@@ -44,7 +44,7 @@ def data(tmp_path, settings):
 
 @pytest.fixture
 def quick_snapshot(monkeypatch):
-    """A snapshot takes seconds on PostgreSQL; most tests need any database."""
+    """A snapshot and its restore take seconds on PostgreSQL; most tests need any database."""
 
     def write(path):
         with closing(sqlite3.connect(path)) as file:
@@ -52,3 +52,4 @@ def quick_snapshot(monkeypatch):
             file.commit()
 
     monkeypatch.setattr(making, "take_snapshot", write)
+    monkeypatch.setattr(rows, "all_models", list)

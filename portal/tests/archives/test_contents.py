@@ -6,6 +6,7 @@ import tarfile
 
 import pyrage
 import pytest
+from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from portal.archives import contents
@@ -197,3 +198,51 @@ def test_archive_is_opened_by_tar_age_and_zstd(archive, tmp_path):
     found = files_of(tmp_path / "out")
     assert found.pop("manifest.json")
     assert found == FILES
+
+
+# --- The command -----------------------------------------------------------------------------------------------------
+
+
+def swap_key(whole, other):
+    begin, end = whole.index(DATA.encode()), other.index(DATA.encode())
+    return other[:end] + whole[begin:]
+
+
+def flip(place):
+    def change(whole, other):
+        changed = bytearray(whole)
+        changed[place(whole)] ^= 0x20
+        return bytes(changed)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "statuses"),
+    [(flip(lambda whole: 20), {4}), (flip(lambda whole: BLOCK + 5), {3}), (flip(lambda whole: BLOCK + 150), {3}),
+     (flip(lambda whole: whole.index(DATA.encode()) + 130), {4}), (flip(lambda whole: len(whole) - 2_000), {4}),
+     (lambda whole, other: whole[:-3_000], {4}), (swap_key, {4})],
+    ids=["header", "begin of the key", "end of the key", "size of the data", "data", "truncated", "key of another"],
+)  # fmt: skip
+def test_command_refuses_an_altered_archive_and_writes_nothing(
+    archive, folder, described, tmp_path, settings, change, statuses
+):
+    """The database is not asked either: this test may not."""
+    pack(folder, described, tmp_path / "other.tar", KEY)
+    archive.write_bytes(change(archive.read_bytes(), (tmp_path / "other.tar").read_bytes()))
+    assert restore(archive, f"{KEY.identity}", settings, tmp_path) in statuses
+
+
+def test_command_says_that_the_passphrase_is_wrong_and_writes_nothing(folder, described, tmp_path, settings):
+    pack(folder, described, tmp_path / "a.tar", parse_passphrase("correct horse"))
+    assert restore(tmp_path / "a.tar", "wrong horse", settings, tmp_path) == 3
+
+
+def restore(archive, passphrase, settings, tmp_path):
+    """Return the exit status of the refusal."""
+    (tmp_path / "passphrase").write_text(passphrase)
+    settings.VIGIE_DATA_DIR = tmp_path / "data"
+    with pytest.raises(CommandError) as refused:
+        call_command("restore_portal", str(archive), passphrase_file=tmp_path / "passphrase")
+    assert not settings.VIGIE_DATA_DIR.exists()
+    return refused.value.returncode

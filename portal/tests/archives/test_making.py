@@ -1,5 +1,6 @@
 """Making archives: names, retention, what is swept, and what a failure leaves."""
 
+import platform
 import sqlite3
 from contextlib import closing
 from datetime import timedelta
@@ -37,7 +38,8 @@ def make(target, data, quick_snapshot, archive_database):
 
 def test_archive_holds_secrets_in_use_and_reports(make, target, data, tmp_path, monkeypatch):
     (data / "secrets/token_pepper").write_text("a generated one")
-    (data / "secrets/secret_key").write_text("of a file")
+    (data / "secrets/secret_key").symlink_to(tmp_path / "mounted")
+    (tmp_path / "mounted").write_text("of a container's secret")
     (data / "reports/2026").mkdir()
     (data / "reports/2026/r.txt").write_text("GO")
     (data / "reports/.r.txt.AbCdEf12").write_text("half a report")
@@ -48,7 +50,23 @@ def test_archive_holds_secrets_in_use_and_reports(make, target, data, tmp_path, 
     names = {"database.sqlite3", "secrets/token_pepper", "secrets/secret_key", "reports/2026/r.txt"}
     assert set(archive.manifest.files) == names
     assert (tmp_path / "out/secrets/token_pepper").read_text() == "the one of the environment, in use"
+    assert (tmp_path / "out/secrets/secret_key").read_text() == "of a container's secret"
     assert (tmp_path / "out/reports/2026/r.txt").read_text() == "GO"
+
+
+@pytest.mark.parametrize("plant", [lambda path: path.mkdir(), lambda path: path.symlink_to("/nowhere")])
+def test_secret_that_cannot_be_read_is_refused_and_named(make, target, data, plant):
+    plant(data / "secrets/tls")
+    with pytest.raises(ArchiveError, match="secrets/tls"):
+        make()
+    assert target.names() == []
+
+
+def test_reports_that_are_not_mounted_are_refused(make, target, settings, tmp_path):
+    settings.REPORTS_ROOT = tmp_path / "not mounted"
+    with pytest.raises(ArchiveError, match="REPORTS_ROOT"):
+        make()
+    assert target.names() == []
 
 
 def test_success_leaves_only_the_archive(make, target, data):
@@ -71,6 +89,32 @@ def test_clock_that_was_ahead_does_not_delete_the_new_archive(make, target):
     (target.path / future).write_text("")
     newest = make(keep=1).name
     assert own_archives(target) == [newest]
+
+
+@pytest.mark.parametrize(
+    ("url", "owner"),
+    [("https://Vigie.example.org", "vigie.example.org"), ("https://example.org:8443/vigie", "example.org-8443-vigie"),
+     ("http://127.0.0.1:8000", "srv1"), ("http://localhost:9000", "srv1")],
+)  # fmt: skip
+def test_names_tell_whose_the_archives_are_by_address_or_machine(settings, monkeypatch, url, owner):
+    monkeypatch.setattr(platform, "node", lambda: "SRV1")
+    settings.PORTAL_URL = url
+    assert own_prefix() == f"vigie-{owner}-"
+
+
+def test_copy_at_another_address_deletes_nothing_of_the_original(make, target, settings):
+    settings.PORTAL_URL = "https://vigie.example.org"
+    original = make().name
+    (target.path / f"{original}.part").write_text("being made")
+    settings.PORTAL_URL = "https://vigie"
+    copy = make(keep=1).name
+    assert set(target.names()) == {copy, original, f"{original}.part"}
+
+
+def test_new_secret_key_changes_no_name(settings):
+    before = own_prefix()
+    settings.SECRET_KEY = "another" * 10
+    assert own_prefix() == before
 
 
 def test_name_that_is_taken_is_not_used_again():

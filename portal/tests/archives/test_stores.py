@@ -2,6 +2,7 @@
 
 import pyrage
 import pytest
+from django.core.management import call_command
 
 from portal.archives.contents import unpack
 from portal.archives.errors import ArchiveError
@@ -9,6 +10,7 @@ from portal.archives.making import make_archive, own_archives, own_prefix, worki
 from portal.archives.passphrases import Passphrase
 from portal.archives.targets import ArchiveStore, fetch_archive
 from portal.egress import s3
+from portal.models import JobRun
 from portal.tests.helpers.stores import DROP, HTML, Answer
 
 KEY = Passphrase("", pyrage.x25519.Identity.generate())
@@ -72,6 +74,38 @@ def test_upload_that_the_store_altered_is_no_success(make, store, monkeypatch):
     with pytest.raises(ArchiveError, match="altered"):
         make()
     assert own_archives(store) == []
+
+
+def test_archive_counts_even_if_the_store_refuses_to_delete_older_ones(make, store, bucket):
+    kept = make().name
+    bucket.proxy.fault = lambda called, path: Answer(403, error="AccessDenied") if called == "DELETE" else None
+    made = make(keep=1)
+    assert own_archives(store) == [made.name, kept]
+    assert "AccessDenied" in made.not_deleted
+
+
+def test_archive_counts_even_if_the_store_refuses_to_list_interrupted_uploads(make, store, bucket):
+    bucket.proxy.fault = lambda method, path: Answer(403, error="AccessDenied") if "uploads" in path else None
+    made = make()
+    assert (own_archives(store), "AccessDenied" in made.not_deleted) == ([made.name], True)
+
+
+def test_command_whose_target_refuses_to_delete_succeeds_and_says_so(make, bucket, tmp_path, capsys):
+    make()
+    bucket.proxy.fault = lambda method, path: Answer(403, error="AccessDenied") if method == "DELETE" else None
+    (tmp_path / "key").write_text(f"{KEY.identity}\n")
+    call_command("backup_portal", url_of(bucket.address), passphrase_file=tmp_path / "key", keep=1)
+    printed = capsys.readouterr()
+    run = JobRun.objects.get(job="portal.backup")
+    assert (run.status, run.result["archive"]) == ("done", printed.out.strip())
+    assert "AccessDenied" in printed.err
+    assert "AccessDenied" in run.result["not_deleted"]
+
+
+def test_archive_in_a_folder_is_read_where_it_is(tmp_path, settings):
+    settings.PORTAL_BACKUP_TARGET = str(tmp_path)
+    with fetch_archive("vigie-x.tar") as path:
+        assert path == tmp_path / "vigie-x.tar"
 
 
 def test_missing_archive_is_refused(bucket, store):

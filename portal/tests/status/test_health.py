@@ -90,6 +90,21 @@ def attempt(task_id, **fields):
     return TaskAttempt.objects.create(task_id=task_id, name="x", cluster="quick", worker=worker, **fields)
 
 
+SQUASHED = ("portal", "0001_squashed_0016")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("replaced", "missing"),
+    [({("portal", "0001_initial")}, []), ({("portal", "0001_initial"), ("portal", "9999_gone")}, [".".join(SQUASHED)])],
+    ids=["all applied", "one not applied"],
+)
+def test_squashed_migration_counts_as_applied_where_those_that_it_replaces_are(monkeypatch, replaced, missing):
+    monkeypatch.setattr(health, "own_migrations", lambda: {SQUASHED: frozenset(replaced)})
+    assert health.unapplied_migrations() == missing
+    assert health.known_migrations() == {SQUASHED, *replaced}
+
+
 def test_missing_migrations_are_counted(client, beats):
     MigrationRecorder(connection).record_unapplied("portal", "0001_initial")
     problem = not_ready(client)

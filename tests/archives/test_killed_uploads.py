@@ -1,0 +1,26 @@
+"""A backup into a store that is killed, and what the next one makes of it."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from portal.egress.file_parts import PART_SIZE
+from portal.tests.helpers.stores import Bucket
+from tests.archives.places import Place
+
+pytestmark = [pytest.mark.slow, pytest.mark.one_database("the upload is the same")]
+
+
+def test_killed_upload_leaves_no_archive_and_is_swept_by_the_next_backup(place: Place, bucket: Bucket) -> None:
+    address = bucket.address
+    url = f"s3://KEY:SECRET@{address.host}/{address.bucket}/{address.prefix}?tls=off"
+    large = place.portal.directory / "reports/large"
+    large.write_bytes(os.urandom(PART_SIZE))  # so that there are two parts
+    place.kill(place.portal, "targets.Store.put_part", "after", "backup_portal", url)
+    large.unlink()
+    assert (bucket.keys, len(list(bucket.store.uploads()))) == ([], 1)
+    done = place.portal.manage(*place.arguments("backup_portal", url))
+    assert done.returncode == 0, done.stderr
+    assert (bucket.keys, list(bucket.store.uploads())) == ([f"{address.prefix}/{done.stdout.strip()}"], [])
