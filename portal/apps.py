@@ -30,6 +30,7 @@ class PortalConfig(AppConfig):
         import_module("portal.access.signin.trail")
         import_module("portal.archives.schedules")
         import_module("portal.archives.standing")
+        import_module("portal.archives.checks")
 
 
 class VigieAdminConfig(AdminConfig):

@@ -9,6 +9,7 @@ from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.db import models, transaction
+from django.db.models import Max
 from django.utils import timezone
 from django_q.models import Task as FailedTask
 
@@ -74,8 +75,10 @@ def jobs_kept_since(now: datetime) -> datetime:
 
 
 def outdated_runs(now: datetime) -> models.QuerySet[Any]:
-    """Select all but the latest run of each job, which tells how the job stands."""
-    return JobRun.objects.ended_before(jobs_kept_since(now)).superseded()
+    """Select all but the latest run of each job and its latest success, which tell how the job stands."""
+    done = JobRun.objects.filter(status=JobRun.Status.DONE)
+    newest_done = done.values("job").annotate(newest=Max("pk")).values("newest")
+    return JobRun.objects.ended_before(jobs_kept_since(now)).superseded().exclude(pk__in=newest_done)
 
 
 def outdated_nodes(now: datetime) -> models.QuerySet[Any]:

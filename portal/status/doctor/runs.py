@@ -4,11 +4,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from typing import Any
+from urllib.parse import quote
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection, connections, transaction
 from django.utils.translation import get_language, override
 from django.utils.translation import gettext as _
@@ -16,6 +18,9 @@ from django.utils.translation import gettext as _
 from portal.base.env import SQLITE, split_service_url
 from portal.base.failures import error_line
 from portal.base.logs import redact_tokens
+from portal.base.private_files import GENERATED_SECRETS
+from portal.egress.store_address import parse_store_url
+from portal.settings import env
 from portal.status.doctor.registry import (
     DATABASE,
     MIGRATIONS,
@@ -193,7 +198,7 @@ def bounded_statements() -> Iterator[None]:
 def redact(text: str) -> str:
     """Return the text without tokens and without passwords of the settings."""
     text = redact_tokens(text)
-    for secret in configured_passwords():
+    for secret in sorted(configured_passwords(), key=len, reverse=True):  # one may be part of another
         if len(secret) >= SHORTEST_SECRET:
             text = text.replace(secret, "…")
     return text
@@ -206,3 +211,12 @@ def configured_passwords() -> Iterator[str]:
     yield from (settings.EMAIL_HOST_PASSWORD, settings.TELEGRAM_BOT_TOKEN)
     for url in (settings.DRILL_POSTGRES_URL, settings.DRILL_MYSQL_URL):
         yield split_service_url(url).get("password", "")
+    target = settings.PORTAL_BACKUP_TARGET
+    for address in (settings.OFFSITE_URL, parse_store_url(target) if "://" in target else None):
+        if address:
+            yield from (address.secret, quote(address.secret, safe=""))
+    yield from settings.PORTAL_BACKUP_PASSPHRASE.splitlines()  # a key file has several
+    # From the environment: settings of this kind are generated when they are read.
+    for name in ("OIDC_CLIENT_SECRET", *GENERATED_SECRETS):
+        with suppress(ImproperlyConfigured):
+            yield env.text(name)

@@ -12,6 +12,7 @@ from portal.archives.records import JOB
 from portal.archives.schedules import back_up
 from portal.models import JobRun
 from portal.status.metrics import render_metrics
+from portal.work.retention import outdated_runs
 from portal.work.schedules import Job, run_cycle
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
@@ -44,49 +45,51 @@ def test_archive_that_cannot_be_restored_fails_the_job(job, target, monkeypatch)
     assert target.names() == []
 
 
-def record_success(ago, status="done"):
-    JobRun.objects.create(job=JOB, cycle_key=str(ago), status=status, finished_at=NOW - ago, result={"bytes": 5})
+def record_success(ago, status="done", place="/mnt", now=NOW, **result):
+    result |= {"bytes": 5, "place": place}
+    JobRun.objects.create(job=JOB, cycle_key=f"{place} {ago}", status=status, finished_at=now - ago, result=result)
+
+
+HOUR = timedelta(hours=1)
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     ("target", "runs", "found"),
-    [("", [], []), ("/mnt", [], [(2, None)]), ("/mnt", [(timedelta(hours=49), "failed")], [(2, None)]),
-     ("/mnt", [(timedelta(hours=47), "done")], []), ("/mnt", [(timedelta(hours=49), "done")], [(1, NOW - timedelta(hours=49))]),
-     ("/mnt", [(timedelta(hours=49), "done"), (timedelta(hours=1), "failed")], [(1, NOW - timedelta(hours=49))])],
+    [("", [], []), ("/mnt", [], [(2, None)]), ("/mnt", [(49 * HOUR, "failed")], [(2, None)]),
+     ("/mnt", [(47 * HOUR, "done")], []), ("/mnt", [(49 * HOUR, "done")], [(1, NOW - 49 * HOUR)]),
+     ("/mnt", [(49 * HOUR, "done"), (HOUR, "failed")], [(1, NOW - 49 * HOUR)]),
+     ("/mnt", [(49 * HOUR, "done"), (HOUR, "done", "/home")], [(1, NOW - 49 * HOUR)]),
+     ("s3://K:S@h/bucket/p", [(HOUR, "done")], [(2, None)]), ("s3://K:S@h/bucket/p", [(HOUR, "done", "h/bucket/p")], [])],
 )  # fmt: skip
-def test_missing_and_stale_backups_are_findings(settings, target, runs, found):
+def test_missing_and_stale_backups_of_the_target_are_findings(settings, target, runs, found):
     settings.PORTAL_BACKUP_TARGET = target
-    for ago, status in runs:
-        record_success(ago, status)
+    for run in runs:
+        record_success(*run)
     assert [(int(each.severity), each.since) for each in standing.stale_backup(NOW)] == found
+
+
+@pytest.mark.django_db
+def test_older_backups_that_cannot_be_deleted_are_a_finding(settings):
+    settings.PORTAL_BACKUP_TARGET = "/mnt"
+    record_success(HOUR, not_deleted="/mnt/vigie.tar: Permission denied.")
+    [found] = standing.stale_backup(NOW)
+    assert (int(found.severity), "Permission denied" in str(found.text)) == (2, True)
+
+
+@pytest.mark.django_db
+def test_last_success_stays_known_however_many_failures_follow(settings):
+    record_success(timedelta(days=60))
+    record_success(timedelta(days=50), "failed")
+    record_success(timedelta(days=40), "failed")
+    kept = JobRun.objects.exclude(pk__in=outdated_runs(NOW))
+    assert [(NOW - run.finished_at).days for run in kept.order_by("pk")] == [60, 40]
 
 
 @pytest.mark.django_db
 def test_age_and_size_of_the_last_backup_are_metrics():
     assert b"vigie_portal_backup" not in render_metrics(NOW)
-    record_success(timedelta(hours=1))
+    record_success(HOUR)
     assert {b"vigie_portal_backup_age_seconds 3600.0", b"vigie_portal_backup_bytes 5.0"} <= set(
         render_metrics(NOW).splitlines()
     )
-
-
-@pytest.mark.django_db
-@pytest.mark.parametrize(
-    ("is_set", "passphrase", "ago", "status"),
-    [(False, "", None, "warning"), (False, "", timedelta(days=20), "ok"), (True, "secret", None, "warning"),
-     (True, "secret", timedelta(hours=47), "ok"), (True, "secret", timedelta(hours=49), "failed"), (True, " ", timedelta(hours=1), "failed")],
-)  # fmt: skip
-def test_doctor_reports_the_state_of_the_backups(settings, tmp_path, is_set, passphrase, ago, status):
-    settings.PORTAL_BACKUP_TARGET, settings.PORTAL_BACKUP_PASSPHRASE = str(tmp_path) if is_set else "", passphrase
-    if ago:
-        record_success(ago)
-        JobRun.objects.filter(job=JOB).update(finished_at=timezone.now() - ago)
-    assert [found.status for found in standing.portal_backup()] == [status]
-
-
-@pytest.mark.django_db
-def test_doctor_finds_a_target_that_is_not_mounted(settings, tmp_path):
-    settings.PORTAL_BACKUP_TARGET, settings.PORTAL_BACKUP_PASSPHRASE = str(tmp_path / "gone"), "secret"
-    [found] = standing.portal_backup()
-    assert (found.status, "gone" in found.detail) == ("failed", True)

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import DatabaseError
 
+from portal.egress.store_address import parse_store_url
 from portal.models import Heartbeat
 from portal.status.doctor import database, runs
 from portal.status.doctor.registry import CheckResult, DoctorCheck, Group, Needs, failure, passed
@@ -108,12 +109,18 @@ def test_missing_or_broken_file_of_sqlite_is_a_failure_and_stays_as_it_is(monkey
     assert (path.read_bytes() if path.exists() else None) == content
 
 
-def test_passwords_of_the_settings_are_taken_out(settings):
+def test_passwords_of_the_settings_are_taken_out(settings, monkeypatch):
+    monkeypatch.setenv("OIDC_CLIENT_SECRET", "of the issuer")
+    monkeypatch.setenv("TOKEN_PEPPER", "of the tokens")
     settings.EMAIL_HOST_PASSWORD, settings.DRILL_MYSQL_URL = "hunter22", "mysql://root:swordfish@db"
-    check = check_of(lambda: [CheckResult("failed", "hunter22 refused", "not swordfish")])
-    (row,) = runs.run_check(check)
-    assert "hunter22" not in row.detail
-    assert "swordfish" not in row.hint
+    settings.OFFSITE_URL = parse_store_url("s3://KEY:offsite%2Fsecret@host/bucket")
+    settings.PORTAL_BACKUP_TARGET = "s3://KEY:portal%2Fsecret@host/bucket"
+    settings.PORTAL_BACKUP_PASSPHRASE = "# a key file\nAGE-SECRET-KEY-1QQ"
+    secrets = ("hunter22", "swordfish", "offsite/secret", "offsite%2Fsecret", "portal/secret", "portal%2Fsecret",
+               "AGE-SECRET-KEY-1QQ", "of the issuer", "of the tokens")  # fmt: skip
+    for secret in secrets:
+        (row,) = runs.run_check(check_of(lambda: [CheckResult("failed", f"{secret} refused", f"not {secret}")]))  # noqa: B023
+        assert secret not in row.detail + row.hint
 
 
 @pytest.mark.parametrize(
