@@ -1,0 +1,25 @@
+"""Operations of migrations."""
+
+from typing import Any
+
+from django.contrib.postgres import operations
+from django.db.migrations import AddIndex
+
+
+class AddIndexConcurrently(AddIndex):
+    """Adds an index while others write to the table. Its migration must have `atomic = False`, and nothing else in it.
+
+    SQLite, which has one writer at a time, adds it as usual.
+    """
+
+    atomic = False
+
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        self.variant(schema_editor).database_forwards(app_label, schema_editor, from_state, to_state)
+
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        self.variant(schema_editor).database_backwards(app_label, schema_editor, from_state, to_state)
+
+    def variant(self, schema_editor: Any) -> AddIndex:
+        has_it = schema_editor.connection.vendor == "postgresql"
+        return (operations.AddIndexConcurrently if has_it else AddIndex)(self.model_name, self.index)
