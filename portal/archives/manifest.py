@@ -3,15 +3,12 @@
 import hashlib
 import json
 import platform
-import tomllib
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
-
+from portal import __version__
 from portal.archives.errors import AlteredArchive, NewerVersion
 from portal.base.moments import format_iso_seconds
 
@@ -59,17 +56,9 @@ def build_manifest(folder: Path, now: datetime, database: str, migrations: list[
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     files = {path.relative_to(folder).as_posix(): describe_file(path) for path in paths}
     moment = format_iso_seconds(now)
-    return Manifest(portal_version(), database, moment, platform.node(), migrations, rows, files)
+    return Manifest(__version__, database, moment, platform.node(), migrations, rows, files)
 
 
 def describe_file(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "size": path.stat().st_size}
-
-
-def portal_version() -> str:
-    try:
-        return version("vigie")
-    except PackageNotFoundError:  # a checkout
-        project = tomllib.loads((settings.BASE_DIR / "pyproject.toml").read_text(encoding="utf-8"))
-        return str(project["project"]["version"])
