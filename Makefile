@@ -13,7 +13,7 @@ export DJANGO_SETTINGS_MODULE := portal.settings
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test mutants fuzz check smoke audit bench faults format messages requirements clean
+.PHONY: help run demo test mutants fuzz check smoke audit bench faults format messages requirements release clean
 
 help: ## List the targets
 	@sed -En 's/^([a-z]+):.* ## (.+)$$/make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r target sentence; do \
@@ -63,6 +63,9 @@ requirements: $(VENV)/dev ## Upgrade the pinned packages within requirements.in 
 
 messages: $(VENV)/dev ## Bring the French catalogue up to date
 	$(BIN)/python -m portal.tests.catalogue
+
+release: ## Check, build and tag a release: VERSION=1.2.3
+	scripts/release "$(VERSION)"
 
 clean: ## Delete the virtual environment and the caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache
