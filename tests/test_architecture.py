@@ -73,6 +73,7 @@ PACKAGES = [
     "api",
     "status",
     "desk",
+    "legacy",
     "archives",
     "admin",
     "supervisor",

@@ -11,6 +11,7 @@ CONVENTIONS = {
     "approval": "agents.approval: backups that make an application's next enrolment need approval",
     "doctor": "portal.status.doctor.registry: checks of `manage.py doctor` and the page System",
     "findings": "portal.base.findings: what needs an operator's attention",
+    "legacy": "portal.legacy.registry: data of older tools that `manage.py import_legacy` imports",
     "metrics": "portal.status.metrics: Prometheus metrics",
     "panels": "portal.desk.panels: tiles of the landing page and sections of a machine's page",
     "privacy": "portal.privacy.registry: tables that hold personal data",
