@@ -31,12 +31,12 @@ def fill() -> None:
     RestoreDrill.objects.create(
         job=job, entry=entry, status=RestoreDrill.Status.PROVEN, started_at=now, finished_at=ended, bytes_read=4_096,
         engine="sqlite", format="sql", duration_ms=1_500, size=8_192, tables=2, rows={"invoice": 40, "line": 90},
-        assertions=[{"name": "Invoices", "value": "40", "passed": True}], schema="CREATE TABLE invoice (id integer);",
+        assertions=[{"name": "Invoices", "ok": True, "value": "40", "failed": False}], schema="CREATE TABLE invoice (id integer);",
     )  # fmt: skip
     RestoreDrill.objects.create(
         job=job, entry=entry, status=RestoreDrill.Status.FAILED, started_at=now, finished_at=ended, engine="sqlite"
     )
     DrillAssertion.objects.create(job=job, name="Invoices", query="SELECT count(*) FROM invoice", expected="10")
-    sandbox = DrillSandbox.objects.create(engine="mysql", trouble={"code": "unset"}, troubled_since=now)
+    sandbox = DrillSandbox.objects.create(engine="mysql", trouble={"code": "server_full"}, troubled_since=now)
     ExpectedBackupJob.objects.filter(pk=job.pk).update(proven_at=ended, proven_until=ended + timedelta(days=36_500))
     ExpectedBackupJob.objects.filter(database_name="payroll").update(unavailable_sandbox=sandbox)
