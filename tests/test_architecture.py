@@ -75,6 +75,7 @@ PACKAGES = [
     "desk",
     "legacy",
     "archives",
+    "connect",
     "admin",
     "supervisor",
 ]
