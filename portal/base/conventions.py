@@ -17,7 +17,7 @@ CONVENTIONS = {
     "privacy": "portal.privacy.registry: tables that hold personal data",
     "schedules": "portal.work: periodic jobs, pulses and retention",
     "search": "portal.desk.search: what the search box of every page finds",
-    "snippets": "portal.desk.snippets: scripts shown with a new token",
+    "snippets": "portal.connect: guides to connect machines and applications, and the files that they download",
     "tasks": "portal.work.queue: tasks that can be enqueued",
 }
 
