@@ -61,9 +61,9 @@ def fleet_tile(now: datetime) -> Tile:
 def first_machine(request: HttpRequest) -> checklist.Step:
     return checklist.Step(
         "machine",
-        _("Connect an application"),
-        _("Copy the lines for your installer, program or backup. Its machines, runs and backups then appear here."),
-        reverse("admin:connect"),
+        _("Enrol a machine"),
+        _("Run the script of an enrolment token on it. Its heartbeats, runs and backups then appear here."),
+        reverse("admin:portal_apitoken_add", query={"kind": ApiToken.Kind.ENROLL}),
         Agent.objects.exists(),
     )
 

@@ -57,7 +57,7 @@ def connect_to_store() -> Iterator[CheckResult]:
     try:
         Store(settings.OFFSITE_URL).check()
     except StoreError as error:
-        text = capfirst(f"{standing.explain_missing_copy(error.word, error.code)}.")
+        text = capfirst(f"{standing.explain_failure(error.word, error.code)}.")
         yield failure(text, _("Compare OFFSITE_URL with the store’s address, key and bucket."))
     else:
         yield passed(settings.OFFSITE_URL.place)

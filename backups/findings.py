@@ -188,9 +188,9 @@ def unavailable_sandboxes(now: datetime) -> Iterator[Finding]:
 
 @finding_sources.register
 def late_offsite_copies(now: datetime) -> Iterator[Finding]:
-    """Report for each cause how many stored versions lack an off-site copy, and since when."""
+    """Report for each cause how many off-site copies are missing or unverified, and since when."""
     for late in standing.list_late(now):
-        yield list_finding(Severity.WARNING, late.describe(now), late.since, f"offsite:{late.error}")
+        yield list_finding(Severity.WARNING, late.describe(now), late.since, late.key)
 
 
 @finding_sources.register
@@ -205,6 +205,22 @@ def lost_offsite_copies(now: datetime) -> Iterator[Finding]:
         )
         text %= {"count": format_count(lost["count"])}
         yield list_finding(Severity.WARNING, text, lost["first"], "offsite_lost")
+
+
+@finding_sources.register
+def last_offsite_copies_lost(now: datetime) -> Iterator[Finding]:
+    """Report databases whose last good copy is gone, until it is found again or another one is there."""
+    lost = standing.lost_for_good().aggregate(databases=Count("entry__job", distinct=True), first=Min("lost_at"))
+    if lost["databases"]:
+        text = ngettext(
+            "The last good off-site copy of %(count)s database was removed or altered in the store. The version is no "
+            "longer stored here.",
+            "The last good off-site copies of %(count)s databases were removed or altered in the store. The versions "
+            "are no longer stored here.",
+            lost["databases"],
+        )
+        text %= {"count": format_count(lost["databases"])}
+        yield list_finding(Severity.WARNING, text, lost["first"], "offsite_last_lost")
 
 
 @finding_sources.register

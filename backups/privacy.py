@@ -111,11 +111,11 @@ def owned_through_job(subject: Subject) -> Q | None:
 
 
 def copy_changes(copy: OffsiteCopy, subject: Subject, pseudonym: str) -> Row:
-    """Return the changes to a copy whose key has the machine's name: the object stays, and its place is forgotten."""
+    """Return the changes to a copy whose key has the machine's name: the objects stay, and are forgotten."""
     if not subject.is_machine_called(copy.entry.job.agent_id):
         return {}
     key = pseudonymize(copy.key, subject, pseudonym)
-    forgotten = {"key": key, "version": "", "state": OffsiteCopy.State.PENDING}
+    forgotten = {"key": key, "version": "", "superseded": [], "state": OffsiteCopy.State.PENDING, "loss": ""}
     return forgotten if key != copy.key else {}
 
 

@@ -120,6 +120,14 @@ class OffsiteCopyQuerySet(models.QuerySet["m.OffsiteCopy"]):
         """Select what has no copy although it is stored here."""
         return self.exclude(state="copied").filter(entry__promotion__in=STORED)
 
+    def lost(self) -> Self:
+        """Select what was found to be gone or altered in the store, and can't be copied again."""
+        return self.exclude(state="copied").exclude(loss="").exclude(entry__promotion__in=STORED)
+
+    def due(self, now: datetime) -> Self:
+        """Leave out what waits after a failure."""
+        return self.exclude(retry_at__gt=now)
+
 
 class DepositAreaQuerySet(models.QuerySet["m.DepositArea"]):
     def get_or_create_for(self, agent_ids: list[str]) -> dict[str, m.DepositArea]:

@@ -84,9 +84,6 @@ SENTENCES: dict[str, Any] = {
     "later_failed": _("the later report %(report)s for the same scheduled time brings no better backup"),
     "overwritten": _("the uploaded file belongs to the later report %(report)s"),
     "verified": _("SHA-256 and size match what the machine reported"),
-    # Any of them, of an older tool
-    "imported": _("imported from an older tool"),
-    "imported_saying": _("imported from an older tool: %(text)s"),
     # Folders
     "folder_absent": _("folder “%(folder)s” doesn’t exist"),
     "folder_not_plain": _("“%(folder)s” is a link or not a folder, and isn’t followed"),
@@ -104,8 +101,9 @@ SENTENCES: dict[str, Any] = {
     "current_absent": _("the current version is missing"),
     "current_differs": _("checksum mismatch: the current version’s SHA-256 is no longer the verified one"),
     "current_unreadable": _("the current version can’t be read"),
-    # Off-site copies: why there is none
+    # Off-site copies: why there is none, or why it is not verified
     "offsite_waiting": _("they are waiting to be copied"),
+    "offsite_unverified": _("they are waiting to be verified"),
     "offsite_refused": _("the store refuses the key"),
     "offsite_unreachable": _("the store can’t be reached"),
     "offsite_timeout": _("the store doesn’t answer in time"),
@@ -115,6 +113,7 @@ SENTENCES: dict[str, Any] = {
     "offsite_garbage": _("the store’s answer can’t be used"),
     "offsite_local_absent": _("the stored file is missing"),
     "offsite_local_differs": _("the stored file is no longer the verified one"),
+    "offsite_local_unreadable": _("the portal can’t read the stored file"),
     # Restore drills: without proof, and warnings
     "not_restorable": _("it can’t be restored: %(error)s"),
     "table_gone": _("table %(table)s is gone"),

@@ -73,9 +73,7 @@ PACKAGES = [
     "api",
     "status",
     "desk",
-    "legacy",
     "archives",
-    "connect",
     "admin",
     "supervisor",
 ]

@@ -146,8 +146,9 @@ def describe_kept_copies(count: int) -> str:
 def versions_section(job: ExpectedBackupJob) -> Section:
     """Return the stored versions with their off-site copies, some of which outlive the versions here."""
     has_store = settings.OFFSITE_URL is not None
-    kept = Q(promotion__in=STORED) | (Q(offsite_copy__state=OffsiteCopy.State.COPIED) if has_store else Q(pk=None))
-    found = list(newest_entries(job).filter(kept).select_related("offsite_copy")[: MAX_VERSIONS + 1])
+    kept = Q(promotion__in=STORED) | (Q(offsite_copy__isnull=False) if has_store else Q(pk=None))
+    entries = newest_entries(job).filter(kept).select_related("offsite_copy").defer("offsite_copy__digests")
+    found = list(entries[: MAX_VERSIONS + 1])
     rows = [
         [
             display.link_to_entry(entry),

@@ -12,9 +12,12 @@ from backups import querysets
 class OffsiteCopy(models.Model):
     """The copy of one stored version. It has been missing since `since`, unless it is copied.
 
-    `error` is why the last attempt failed: a word of `portal.egress.s3`, with the store's own word as `error_code`, or
-    one of LOCAL_ERRORS. `place` and `key` say where the copy is, `size`, `sha256` and `checksum` what it is. A copy
-    that was found to be gone or changed at `lost_at` has a `loss`, and is made again.
+    `error` is why the last attempt to copy, verify or remove it failed: a word of `portal.egress.s3` with the store's
+    own word as `error_code`, or a word of LocalError. It is tried again at `retry_at`. `place` and `key` say where the
+    copy is, `size`, `sha256` and `digests` (those of its parts, joined) what it is or will be; `read_parts` is how many
+    parts of the object with this `etag` an unfinished verification has read back. `superseded` are the former objects,
+    as pairs of key and version, that a lock keeps. A copy that was found to be gone or changed at `lost_at` has a
+    `loss`, and is made again while the version is stored here.
     """
 
     class State(models.TextChoices):
@@ -27,7 +30,7 @@ class OffsiteCopy(models.Model):
     )
     state = models.CharField(_("state"), max_length=8, choices=State.choices, default=State.PENDING)
     since = models.DateTimeField(default=timezone.now)
-    tried_at = models.DateTimeField(null=True)
+    retry_at = models.DateTimeField(null=True)
     error = models.CharField(max_length=16, blank=True)
     error_code = models.CharField(max_length=64, blank=True)
     failed_since = models.DateTimeField(null=True)
@@ -36,8 +39,10 @@ class OffsiteCopy(models.Model):
     version = models.CharField(max_length=1_024, blank=True)
     size = models.BigIntegerField(null=True)
     sha256 = models.CharField(max_length=64, blank=True)
-    checksum = models.CharField(max_length=64, blank=True)
+    digests = models.BinaryField(null=True)
     etag = models.CharField(max_length=128, blank=True)
+    read_parts = models.PositiveSmallIntegerField(default=0, db_default=0)
+    superseded = models.JSONField(default=list, db_default=[])
     copied_at = models.DateTimeField(null=True)
     verified_at = models.DateTimeField(null=True)
     was_read_back = models.BooleanField(default=False)

@@ -1,6 +1,6 @@
 """Retention of off-site copies: they follow the local versions, and are locked for as long as those are sure to stay.
 
-A good copy is never removed while no other good copy of its database is there.
+A good copy is removed only after another good copy of its database was verified in the same run.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import islice, takewhile
+
+from django.db.models import QuerySet
 
 from backups.cycles import expected_times
 from backups.models import BackupEntry, ExpectedBackupJob, OffsiteCopy
@@ -47,13 +49,20 @@ def coming_times(job: ExpectedBackupJob, now: datetime) -> Iterator[datetime]:
 
 
 def list_removable(place: str, now: datetime) -> Iterator[OffsiteCopy]:
-    """Yield the copies of versions that retention removed here. The last good copy of a database stays."""
-    rows = OffsiteCopy.objects.filter(entry__promotion__in=UNSTORED_FOR_GOOD, place=place)
+    """Yield the copies of versions that retention removed here, except the last good one of a database."""
+    rows = OffsiteCopy.objects.due(now).filter(entry__promotion__in=UNSTORED_FOR_GOOD, place=place)
     for copy in rows.exclude(locked_until__gt=now).select_related("entry").order_by("entry__cycle_at"):
-        if copy.state != OffsiteCopy.State.COPIED or not copy.entry.is_good or has_other_good_copy(copy):
+        if not needs_another(copy) or other_good_copies(copy).exists():
             yield copy
 
 
-def has_other_good_copy(copy: OffsiteCopy) -> bool:
-    others = BackupEntry.objects.good().filter(job=copy.entry.job_id).exclude(pk=copy.entry_id)
-    return others.filter(offsite_copy__state=OffsiteCopy.State.COPIED, offsite_copy__place=copy.place).exists()
+def needs_another(copy: OffsiteCopy) -> bool:
+    """Return True for a good copy, even if it seems to be lost: the store may be wrong about that."""
+    return copy.entry.is_good and (copy.state == OffsiteCopy.State.COPIED or copy.loss != "")
+
+
+def other_good_copies(copy: OffsiteCopy) -> QuerySet[OffsiteCopy]:
+    """Select the other good copies of the database, as far as they were verified before, the newest first."""
+    good = BackupEntry.objects.good().filter(job=copy.entry.job_id).exclude(pk=copy.entry_id)
+    copies = OffsiteCopy.objects.copied().filter(entry__in=good, place=copy.place)
+    return copies.select_related("entry").order_by("-entry__cycle_at")

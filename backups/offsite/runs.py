@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
-from django.db.models import F, Q, QuerySet, Sum
+from django.db.models import F, Q, QuerySet, Sum, Value
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from backups.models import BackupEntry, OffsiteCopy
 from backups.offsite import copying, retention
-from backups.offsite.copying import LOCAL_ERRORS, Run, TimeUp
+from backups.offsite.copying import LOCAL_ABSENT, LOCAL_DIFFERS, LOCAL_UNREADABLE, LocalError, Run, TimeUp
+from backups.offsite.standing import VERIFY_EVERY
 from backups.querysets import STORED
 from portal.egress import s3
 from portal.work.jobs import AlreadyRunning, exclusive_lease
@@ -20,11 +23,9 @@ from portal.work.queue import enqueue, queued_calls
 
 log = logging.getLogger("vigie.backups")
 TASK = LEASE = "backups.offsite"
-# A part of 16 MiB may take this long on a slow line.
+# A call with a part of 16 MiB, repeated twice, may take this long on a slow line.
 LEASE_LENGTH = timedelta(minutes=30)
 PATIENCE = timedelta(seconds=5)  # for a run that has just queued this one
-RETRY_LOCAL_AFTER = timedelta(hours=6)
-VERIFY_EVERY = timedelta(days=7)
 READ_BACK_PER_DAY = 50 * 1024**3
 ABANDONED_AFTER = timedelta(days=1)
 State = OffsiteCopy.State
@@ -36,7 +37,7 @@ def queue_due() -> int:
         return 0
     now, place = timezone.now(), settings.OFFSITE_URL.place
     note_versions(place, now)
-    is_due = due(now).exists() or unverified(place, now).exists() or any(retention.list_removable(place, now))
+    is_due = missing(now).exists() or unverified(place, now).exists() or any(retention.list_removable(place, now))
     if is_due and not queued_calls(TASK, claimed=True):
         enqueue(TASK, cluster="slow")
     return OffsiteCopy.objects.missing().count()
@@ -50,19 +51,21 @@ def note_versions(place: str, now: datetime) -> None:
     OffsiteCopy.objects.filter(pk__in=list(removed.values_list("pk", flat=True))).delete()
     elsewhere = ~Q(place=place) | ~Q(sha256=F("entry__server_sha256"))
     outdated = OffsiteCopy.objects.copied().filter(elsewhere, entry__promotion__in=STORED).values_list("pk", flat=True)
-    OffsiteCopy.objects.filter(pk__in=list(outdated)).update(state=State.PENDING, since=now, tried_at=None)
+    forgotten = {"retry_at": None, "error": "", "error_code": "", "failed_since": None, "loss": "", "lost_at": None}
+    OffsiteCopy.objects.filter(pk__in=list(outdated)).update(state=State.PENDING, since=now, **forgotten)
 
 
-def due(now: datetime) -> QuerySet[OffsiteCopy]:
-    """Select the missing copies, those first that were not tried yet, of these the current and newest versions."""
-    waiting = Q(error__in=LOCAL_ERRORS, tried_at__gte=now - RETRY_LOCAL_AFTER)
-    missing = OffsiteCopy.objects.missing().exclude(waiting).select_related("entry__job")
+def missing(now: datetime) -> QuerySet[OffsiteCopy]:
+    """Select the missing copies that are due: those that never failed first, of these the current and newest ones."""
     is_current = F("entry__promotion").desc()  # promoted, then archived
-    return missing.order_by(F("tried_at").asc(nulls_first=True), is_current, "-entry__cycle_at")
+    found = OffsiteCopy.objects.missing().due(now).select_related("entry__job")
+    return found.order_by(F("retry_at").asc(nulls_first=True), is_current, "-entry__cycle_at")
 
 
 def unverified(place: str, now: datetime) -> QuerySet[OffsiteCopy]:
-    return OffsiteCopy.objects.copied().filter(place=place, verified_at__lt=now - VERIFY_EVERY).order_by("verified_at")
+    """Select the copies to verify, among them lost ones that can't be copied again."""
+    old = OffsiteCopy.objects.copied().filter(verified_at__lt=now - VERIFY_EVERY)
+    return (old | OffsiteCopy.objects.lost()).due(now).filter(place=place).order_by("verified_at")
 
 
 def run_due() -> None:
@@ -77,7 +80,9 @@ def run_due() -> None:
             except TimeUp:
                 enqueue(TASK, cluster="slow")
             except s3.StoreError as error:
-                record_failure(error)
+                record_outage(error, run.place)
+            except LocalError as error:
+                log.warning("off-site copies: the stored files can't be read: %s", error)
     except AlreadyRunning:
         pass  # whoever holds the lease finds what is due
 
@@ -85,45 +90,43 @@ def run_due() -> None:
 def work_off(run: Run) -> None:
     """Remove what retention removed here, which may free a full store; then copy and verify.
 
-    Raises StoreError, TimeUp and LeaseLost.
+    Raises StoreError if the store as a whole fails, LocalError if this machine does, TimeUp and LeaseLost.
     """
     started = timezone.now()
     note_versions(run.place, started)
     run.store.check()
     for copy in retention.list_removable(run.place, started):
-        run.check_time()
-        copying.remove_copy(copy, run)
-    for copy in untried(started):
-        run.check_time()
-        copy_next(copy, run)
-    for copy in to_verify(run.place, started):
-        run.check_time()
-        copying.verify_copy(copy, run)
+        attempt(copying.remove_copy, copy, run)
+    while waiting := missing(started).first():
+        attempt(copying.copy_version, waiting, run)
+    for copy in list_unverified(run.place, started):
+        attempt(copying.verify_copy, copy, run)
     abort_abandoned(run, started)
-    if due(started).filter(tried_at=None).exists():
+    if missing(timezone.now()).exists():
         raise TimeUp  # lost copies were found
 
 
-def untried(started: datetime) -> Iterator[OffsiteCopy]:
-    """Yield each missing copy once, the most urgent first, as the rows are when its turn comes."""
-    while copy := due(started).filter(Q(tried_at=None) | Q(tried_at__lt=started)).first():
-        yield copy
+def attempt(action: Callable[[OffsiteCopy, Run], Any], copy: OffsiteCopy, run: Run) -> None:
+    """Do one thing with one copy. A failure delays this copy alone, unless the store or the machine fails as a whole.
 
-
-def copy_next(copy: OffsiteCopy, run: Run) -> None:
-    """Copy a version. After an error of the store another version is the first to be tried. Raises StoreError."""
+    Raises StoreError, LocalError, TimeUp and LeaseLost.
+    """
+    run.check_time()
     try:
-        is_copied = copying.copy_version(copy, run)
-    except s3.StoreError:
-        OffsiteCopy.objects.filter(pk=copy.pk).update(tried_at=timezone.now())
-        raise
-    if is_copied:  # so the store works again
-        recovered = OffsiteCopy.objects.filter(state=State.FAILED).exclude(error__in=LOCAL_ERRORS)
-        recovered.update(state=State.PENDING, error="", error_code="", failed_since=None, tried_at=None)
+        action(copy, run)
+    except s3.StoreError as error:
+        log.warning("off-site copies: %s failed for the backup %s: %s", action.__name__, copy.entry_id, error)
+        copying.record_failure(copy, error)
+        run.store.check()
+    except LocalError as error:
+        if not copying.is_moved(copy):
+            copying.record_failure(copy, error)
+        if error.word == LOCAL_UNREADABLE:
+            raise
 
 
-def to_verify(place: str, now: datetime) -> Iterator[OffsiteCopy]:
-    """Yield copies to verify. Those that have to be read back are read up to READ_BACK_PER_DAY."""
+def list_unverified(place: str, now: datetime) -> Iterator[OffsiteCopy]:
+    """Yield the copies to verify. Those that have to be read back are read up to READ_BACK_PER_DAY."""
     lately = OffsiteCopy.objects.filter(was_read_back=True, verified_at__gte=now - timedelta(days=1))
     left = READ_BACK_PER_DAY - (lately.aggregate(size=Sum("size"))["size"] or 0)
     for copy in unverified(place, now).select_related("entry"):
@@ -137,16 +140,19 @@ def to_verify(place: str, now: datetime) -> Iterator[OffsiteCopy]:
 def abort_abandoned(run: Run, now: datetime) -> None:
     """Abort uploads of a day ago that no missing copy resumes. They would be paid for without end."""
     wanted = {copying.copy_key(copy.entry) for copy in OffsiteCopy.objects.missing().select_related("entry")}
-    for upload in run.store.uploads():
-        if upload.key not in wanted and upload.started_at < now - ABANDONED_AFTER:
-            run.store.abort(upload)
+    try:
+        for upload in run.store.uploads():
+            if upload.key not in wanted and upload.started_at < now - ABANDONED_AFTER:
+                run.store.abort(upload)
+    except s3.StoreError as error:
+        log.warning("off-site copies: abandoned uploads can't be aborted: %s", error)
 
 
-def record_failure(error: s3.StoreError) -> None:
-    """Record why the store takes nothing, in all rows that wait for it."""
+def record_outage(error: s3.StoreError, place: str) -> None:
+    """Record why the store can't be used, in all rows that wait for it. They are due as soon as it can."""
     log.warning("off-site copies: the store failed: %s", error)
-    missing = OffsiteCopy.objects.missing().exclude(error__in=LOCAL_ERRORS)
     now = timezone.now()
-    missing.exclude(state=State.FAILED, error=error.word).update(
-        state=State.FAILED, error=error.word, error_code=error.code, failed_since=now
-    )
+    why = {"error": error.word, "error_code": error.code, "failed_since": Coalesce("failed_since", Value(now))}
+    missing = OffsiteCopy.objects.missing().exclude(error__in=(LOCAL_ABSENT, LOCAL_DIFFERS, LOCAL_UNREADABLE))
+    missing.update(state=State.FAILED, **why)
+    unverified(place, now).update(**why)

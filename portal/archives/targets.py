@@ -114,7 +114,7 @@ class ArchiveStore:
             parts = measure_parts(file.fileno(), nothing)
             self.store.put(name, file.fileno(), parts)
             try:
-                self.store.verify(name, size=parts.size, sha256=parts.sha256, checksum=parts.checksum)
+                self.store.verify(name, parts)
             except StoreError as error:
                 if error.word == ALTERED:
                     self.store.delete(name)

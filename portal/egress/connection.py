@@ -69,8 +69,10 @@ class Wire:
         self.deadline = deadline
 
     def sendall(self, data: bytes) -> None:
-        self.socket.settimeout(time_left(self.deadline))
-        self.socket.sendall(data)
+        left = memoryview(data)
+        while left:  # `sendall` of TLS begins a new timeout with each record
+            self.socket.settimeout(time_left(self.deadline))
+            left = left[self.socket.send(left) :]
 
     def makefile(self, mode: str) -> Lines:
         return Lines(Source(self))

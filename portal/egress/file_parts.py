@@ -34,6 +34,10 @@ class FileParts:
         combined = hashlib.sha256(b"".join(self.digests)).digest()
         return f"{base64.b64encode(combined).decode()}-{len(self.digests)}"
 
+    def length(self, index: int) -> int:
+        """Return the size of a part in bytes."""
+        return min(self.part_size, self.size - index * self.part_size)
+
 
 def choose_part_size(size: int) -> int:
     """Return the smallest size of whole MiB, at least PART_SIZE, that makes no more than MOST_PARTS."""
@@ -61,10 +65,17 @@ def measure_parts(source: int, keep_alive: Callable[[], None]) -> FileParts:
     return FileParts(size, whole.hexdigest(), part_size, tuple(digests))
 
 
+def rebuild_parts(size: int, sha256: str, digests: bytes) -> FileParts | None:
+    """Return parts that were measured before, by their joined digests, or None if these are not of such parts."""
+    found = tuple(digests[begin : begin + 32] for begin in range(0, len(digests), 32))
+    part_size = choose_part_size(size)
+    is_complete = len(digests) == 32 * max(1, -(-size // part_size))
+    return FileParts(size, sha256, part_size, found) if is_complete else None
+
+
 def read_part(source: int, parts: FileParts, index: int) -> bytes:
     """Return the bytes of a part. Raises OSError, and SourceChanged for others than were measured."""
-    offset = index * parts.part_size
-    left, chunks = min(parts.part_size, parts.size - offset), []
+    offset, left, chunks = index * parts.part_size, parts.length(index), []
     while left and (chunk := os.pread(source, left, offset)):
         chunks.append(chunk)
         offset, left = offset + len(chunk), left - len(chunk)

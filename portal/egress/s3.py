@@ -1,156 +1,37 @@
 """A store for files that speaks S3. The environment names it, so it is trusted with its address, not with its answers.
 
-Calls time out and are retried a few times. No answer takes more memory than BODY_LENGTH, and no redirect is followed.
-botocore is imported with the first call: it is large, and few processes need it.
+Each call ends by a deadline, is repeated a few times, and raises StoreError for whatever the store answers instead.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import os
-import re
-import ssl
-import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
-from functools import cache
+from datetime import UTC, datetime
+from functools import cached_property
+from http import HTTPStatus
 from itertools import islice
-from typing import Any
-
-import certifi
-import urllib3
+from typing import Any, TypeVar
 
 from portal.egress.file_parts import FileParts, read_part
+from portal.egress.s3_client import ALTERED as ALTERED
+from portal.egress.s3_client import BODY_LENGTH, make_client, store_errors
+from portal.egress.s3_client import FULL as FULL
+from portal.egress.s3_client import GARBAGE as GARBAGE
+from portal.egress.s3_client import NO_BUCKET as NO_BUCKET
+from portal.egress.s3_client import NOT_FOUND as NOT_FOUND
+from portal.egress.s3_client import REFUSED as REFUSED
+from portal.egress.s3_client import TIMEOUT as TIMEOUT
+from portal.egress.s3_client import UNREACHABLE as UNREACHABLE
+from portal.egress.s3_client import StoreError as StoreError
 from portal.egress.store_address import StoreAddress
-
-# --- Errors ----------------------------------------------------------------------------------------------------------
-
-REFUSED, UNREACHABLE, TIMEOUT, FULL = "refused", "unreachable", "timeout", "full"
-NOT_FOUND, NO_BUCKET, GARBAGE, ALTERED = "not_found", "no_bucket", "garbage", "altered"
-CODES = {
-    **dict.fromkeys(("NoSuchBucket",), NO_BUCKET),
-    **dict.fromkeys(("NoSuchKey", "NoSuchUpload", "NoSuchVersion", "404"), NOT_FOUND),
-    **dict.fromkeys(("QuotaExceeded", "InsufficientStorage", "XMinioStorageFull", "507"), FULL),
-    **dict.fromkeys(("RequestTimeout", "408"), TIMEOUT),
-    **dict.fromkeys(("InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed"), REFUSED),
-}
-STATUSES = {401: REFUSED, 403: REFUSED, 404: NOT_FOUND, 408: TIMEOUT, 429: UNREACHABLE, 507: FULL}
-PLAIN_CODE = re.compile(r"[A-Za-z0-9]{1,64}", re.ASCII)
-
-
-class StoreError(Exception):
-    """A call failed; `word` is one of the words above, and `code` the store's own word, if it gave a plain one."""
-
-    def __init__(self, word: str, code: str = "") -> None:
-        super().__init__(f"{word} ({code})" if code else word)
-        self.word, self.code = word, code
-
-
-@contextmanager
-def store_errors() -> Iterator[None]:
-    """Turn the errors of the libraries into StoreError."""
-    from botocore import exceptions as errors  # noqa: PLC0415
-
-    try:
-        yield
-    except errors.ClientError as error:
-        raise translate(error.response) from None
-    except (errors.ConnectTimeoutError, errors.ReadTimeoutError, urllib3.exceptions.TimeoutError):
-        raise StoreError(TIMEOUT) from None
-    except (errors.ConnectionError, errors.HTTPClientError, urllib3.exceptions.HTTPError) as error:
-        raise StoreError(UNREACHABLE, type(error).__name__) from None
-    except errors.BotoCoreError as error:
-        raise StoreError(GARBAGE, type(error).__name__) from None
-
-
-def translate(response: dict[str, Any]) -> StoreError:
-    status = int(response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get(SENT_STATUS) or 0)
-    found = str(response.get("Error", {}).get("Code") or "")
-    code = found if PLAIN_CODE.fullmatch(found) else str(status)
-    word = CODES.get(code) or STATUSES.get(status) or (UNREACHABLE if status >= 500 else GARBAGE)
-    return StoreError(word, code)
-
-
-# --- The connection --------------------------------------------------------------------------------------------------
-
-CONNECT_SECONDS, READ_SECONDS, ANSWER_SECONDS, ATTEMPTS = 10, 60, 60, 3
-# The status as it was sent: botocore turns a 200 whose body it cannot read into a 500.
-SENT_STATUS = "x-sent-status"
-BODY_LENGTH = 8 * 1024 * 1024
-CHUNK = 256 * 1024
-
-
-class BoundedBody:
-    """The raw body of an answer. One with more than BODY_LENGTH bytes or ANSWER_SECONDS is refused."""
-
-    def __init__(self, raw: Any) -> None:
-        self.raw, self.deadline = raw, time.monotonic() + ANSWER_SECONDS
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.raw, name)
-
-    def stream(self) -> Iterator[bytes]:
-        left = BODY_LENGTH
-        for chunk in self.raw.stream(CHUNK):
-            left -= len(chunk)
-            if left < 0 or time.monotonic() > self.deadline:
-                raise StoreError(GARBAGE, "EndlessAnswer")
-            yield chunk
-
-
-@cache
-def botocore_session() -> Any:
-    """Return the session of this process, which takes nothing from the environment or from files of AWS."""
-    from botocore.session import Session  # noqa: PLC0415
-
-    nowhere = dict.fromkeys(("config_file", "credentials_file"), (None, None, os.devnull, None))
-    return Session(session_vars={"profile": (None, None, None, None), **nowhere})
-
-
-def connect(address: StoreAddress) -> Any:
-    """Return a client of botocore."""
-    from botocore.config import Config  # noqa: PLC0415
-    from botocore.httpsession import URLLib3Session  # noqa: PLC0415
-
-    config = Config(
-        signature_version="s3v4",
-        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-        s3={"addressing_style": "path"},
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-    )
-    client = botocore_session().create_client(
-        "s3",
-        region_name=address.region,
-        endpoint_url=f"{'https' if address.tls else 'http'}://{address.host}",
-        aws_access_key_id=address.key,
-        aws_secret_access_key=address.secret,
-        config=config,
-    )
-    authorities = ssl.get_default_verify_paths().cafile or certifi.where()  # those of the system know private ones
-    http = URLLib3Session(verify=authorities, timeout=(CONNECT_SECONDS, READ_SECONDS))
-
-    def send(request: Any, **_event: Any) -> Any:
-        is_streamed, request.stream_output = request.stream_output, True
-        answer = http.send(request)
-        if 300 <= answer.status_code < 400:  # botocore would look for the bucket's region, without end
-            raise StoreError(GARBAGE, "Redirect")
-        answer.raw, answer.headers[SENT_STATUS] = BoundedBody(answer.raw), str(answer.status_code)
-        if not is_streamed:
-            answer.content  # noqa: B018 - reads it within the attempt, which may be repeated
-        return answer
-
-    client.meta.events.register("before-send.s3", send)
-    return client
-
-
-# --- The store -------------------------------------------------------------------------------------------------------
 
 # What a listing may take: pages of 1,000 rows.
 MOST_PAGES = 1_000
+LONGEST_ETAG, LONGEST_VERSION = 128, 1_024
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
@@ -174,6 +55,14 @@ class Upload:
     started_at: datetime
 
 
+@dataclass
+class ReadBack:
+    """The progress of reading an object back: so many parts of the one with this `etag` were compared."""
+
+    etag: str = ""
+    parts: int = 0
+
+
 def nothing() -> None:
     """Do nothing: the default of `keep_alive`."""
 
@@ -181,31 +70,42 @@ def nothing() -> None:
 class Store:
     """The objects below the prefix of a store; keys are relative to it. Each method raises StoreError.
 
-    `keep_alive` is called between parts. What it raises ends the call; an upload in parts can then be resumed.
+    `keep_alive` is called between parts that are sent or read. What it raises ends the call, which can be resumed.
     """
 
     def __init__(self, address: StoreAddress) -> None:
-        self.address, self._client = address, None
+        self.address = address
 
-    @property
+    @cached_property
     def client(self) -> Any:
-        if self._client is None:
-            self._client = connect(self.address)
-        return self._client
+        return make_client(self.address)
 
     def full_key(self, key: str) -> str:
         return f"{self.address.prefix}/{key}" if self.address.prefix else key
+
+    def relative_key(self, found: str) -> str:
+        prefix = self.full_key("")
+        if not found.startswith(prefix):
+            raise StoreError(GARBAGE, "ForeignKey")
+        return found[len(prefix) :]
 
     def call(self, name: str, **arguments: Any) -> dict[str, Any]:
         with store_errors():
             answer: dict[str, Any] = getattr(self.client, name)(Bucket=self.address.bucket, **arguments)
             return answer
 
-    def rows(self, name: str, rows: str, **arguments: Any) -> Iterator[dict[str, Any]]:
+    def call_to_delete(self, name: str, **arguments: Any) -> None:
+        """Make a call whose answer is its status alone. A page of some other server has 200."""
+        status = self.call(name, **arguments)["ResponseMetadata"]["HTTPStatusCode"]
+        if status != HTTPStatus.NO_CONTENT:
+            raise StoreError(GARBAGE, str(status))
+
+    def rows(self, name: str, rows: str, read_row: Callable[[dict[str, Any]], Row], **arguments: Any) -> Iterator[Row]:
+        """List what `read_row` makes of each row of each page."""
         with store_errors():
             pages = self.client.get_paginator(name).paginate(Bucket=self.address.bucket, **arguments)
             for page in islice(pages, MOST_PAGES):
-                yield from page.get(rows) or []
+                yield from map(read_row, page.get(rows) or [])
 
     def check(self) -> None:
         """Raise NO_BUCKET, REFUSED or whatever keeps the bucket from being used."""
@@ -224,46 +124,89 @@ class Store:
             return False
         return bool(found.get("ObjectLockEnabled") == "Enabled")
 
+    # --- Objects -----------------------------------------------------------------------------------------------------
+
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """List the objects whose keys begin so."""
-        own = len(self.full_key(""))
-        for row in self.rows("list_objects_v2", "Contents", Prefix=self.full_key(prefix)):
-            yield StoredObject(row["Key"][own:], int(row.get("Size", 0)), str(row.get("ETag", "")).strip('"'))
 
-    def head(self, key: str) -> StoredObject:
-        found = self.call("head_object", Key=self.full_key(key), ChecksumMode="ENABLED")
-        return StoredObject(
-            key,
-            int(found.get("ContentLength", -1)),
-            str(found.get("ETag", "")).strip('"'),
-            str(found.get("ChecksumSHA256", "")),
-            str(found.get("VersionId", "")),
-            found.get("ObjectLockRetainUntilDate"),
-        )
+        def read_row(row: dict[str, Any]) -> StoredObject:
+            return StoredObject(self.relative_key(row["Key"]), row["Size"], row["ETag"].strip('"'))
 
-    def read(self, key: str, most: int, keep_alive: Callable[[], None] = nothing) -> Iterator[bytes]:
-        """Read an object of at most so many bytes; an answer that has more is garbage."""
-        body = self.call("get_object", Key=self.full_key(key))["Body"]
-        with store_errors(), closing(body):
-            while chunk := body.read(CHUNK):
-                most -= len(chunk)
-                if most < 0:
-                    raise StoreError(GARBAGE, "EndlessAnswer")
-                keep_alive()
-                yield chunk
+        return self.rows("list_objects_v2", "Contents", read_row, Prefix=self.full_key(prefix))
+
+    def head(self, key: str, version: str = "") -> StoredObject:
+        found = self.call("head_object", ChecksumMode="ENABLED", **self.name_object(key, version))
+        with store_errors():
+            etag, version = found["ETag"].strip('"'), found.get("VersionId", "")
+            if not (f"{etag}{version}".isprintable() and len(etag) <= LONGEST_ETAG and len(version) <= LONGEST_VERSION):
+                raise StoreError(GARBAGE, "LongName")
+            locked_until = found.get("ObjectLockRetainUntilDate")
+            return StoredObject(
+                key,
+                found["ContentLength"],
+                etag,
+                found.get("ChecksumSHA256", ""),
+                version,
+                aware(locked_until) if locked_until else None,
+            )
+
+    def name_object(self, key: str, version: str) -> dict[str, str]:
+        return {"Key": self.full_key(key)} | ({"VersionId": version} if version else {})
+
+    def read(self, key: str, size: int, keep_alive: Callable[[], None] = nothing, *, start: int = 0) -> Iterator[bytes]:
+        """Read `size` bytes of an object from `start`, in calls of at most BODY_LENGTH bytes."""
+        for begin in range(start, start + size, BODY_LENGTH):
+            length = min(BODY_LENGTH, start + size - begin)
+            found = self.call("get_object", Key=self.full_key(key), Range=f"bytes={begin}-{begin + length - 1}")
+            with store_errors():
+                chunk: bytes = found["Body"].read()
+            if len(chunk) != length:
+                raise StoreError(GARBAGE, "WrongLength")
+            yield chunk
+            keep_alive()
 
     def delete(self, key: str, version: str = "") -> bool:
         """Delete an object, and return False if a lock keeps it. One that is gone already counts as deleted."""
-        which = {"Key": self.full_key(key)} | ({"VersionId": version} if version else {})
         try:
-            self.call("delete_object", **which)
+            self.call_to_delete("delete_object", **self.name_object(key, version))
         except StoreError as error:
             if error.word == NOT_FOUND:
                 return True
-            if error.word == REFUSED and self.head(key).locked_until is not None:
+            locked_until = self.head(key, version).locked_until if error.word == REFUSED else None
+            if locked_until is not None and locked_until > datetime.now(UTC):
                 return False
             raise
         return True
+
+    def verify(
+        self, key: str, parts: FileParts, done: ReadBack | None = None, keep_alive: Callable[[], None] = nothing
+    ) -> StoredObject:
+        """Return the object if it is what was put: by the store's own checksum, else by reading the object back.
+
+        `done` is where an interrupted call for the same object stopped, and is kept up to date. Raises StoreError, also
+        with the words NOT_FOUND and ALTERED.
+        """
+        found, done = self.head(key), done or ReadBack()
+        if found.size != parts.size:
+            raise StoreError(ALTERED)
+        if found.checksum == parts.checksum:
+            return found
+        if done.etag != found.etag:
+            done.etag, done.parts = found.etag, 0
+        for index in range(done.parts, len(parts.digests)):
+            if self.hash_part(key, parts, index) != parts.digests[index]:
+                done.parts = 0
+                raise StoreError(ALTERED)
+            done.parts = index + 1
+            if done.parts < len(parts.digests):
+                keep_alive()
+        return found
+
+    def hash_part(self, key: str, parts: FileParts, index: int) -> bytes:
+        digest = hashlib.sha256()
+        for chunk in self.read(key, parts.length(index), start=index * parts.part_size):
+            digest.update(chunk)
+        return digest.digest()
 
     # --- Uploads -----------------------------------------------------------------------------------------------------
 
@@ -276,89 +219,86 @@ class Store:
         locked_until: datetime | None = None,
         keep_alive: Callable[[], None] = nothing,
     ) -> None:
-        """Upload the open file that was measured. Raises SourceChanged for one that has changed since.
+        """Upload the open file that was measured. Raises OSError, and SourceChanged for one that has changed since.
 
-        The object is there as a whole or not at all. Parts that an interrupted upload left are not sent again.
+        The object is there as a whole or not at all. Parts that an interrupted upload of this file left are neither
+        read nor sent. Whoever puts another file under the key calls `abort_uploads` first.
         """
-        which: dict[str, Any] = {"Key": self.full_key(key)}
         lock = {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": locked_until} if locked_until else {}
+        which: dict[str, Any] = {"Key": self.full_key(key)}
         if len(parts.digests) == 1:
-            body = read_part(source, parts, 0)
-            self.call(
-                "put_object", **which, **lock, Body=body, ChecksumAlgorithm="SHA256", ChecksumSHA256=parts.checksum
-            )
+            body, checksum = read_part(source, parts, 0), parts.checksum
+            self.call("put_object", **which, **lock, Body=body, ChecksumAlgorithm="SHA256", ChecksumSHA256=checksum)
             return
-        upload, is_new = self.find_upload(key), False
+        upload = self.find_upload(key)
+        known = self.list_parts(key, upload) if upload else {}
         if upload is None:
             created = self.call("create_multipart_upload", **which, **lock, ChecksumAlgorithm="SHA256")
-            upload, is_new = created["UploadId"], True
-        known = {} if is_new else self.list_parts(which | {"UploadId": upload})
+            with store_errors():
+                upload = str(created["UploadId"])
+        which["UploadId"] = upload
         sent = []
         for index in range(len(parts.digests)):
-            keep_alive()
-            sent.append(self.put_part(which | {"UploadId": upload}, source, parts, index, known.get(index + 1)))
-        self.call("complete_multipart_upload", **which, UploadId=upload, MultipartUpload={"Parts": sent})
+            part = known.get(index + 1, {})
+            if not is_part(part, parts, index):
+                body, checksum = read_part(source, parts, index), encode_digest(parts.digests[index])
+                part = self.call("upload_part", **which, PartNumber=index + 1, Body=body, ChecksumSHA256=checksum)
+                keep_alive()
+            sent.append(name_part(part, parts, index))
+        self.call("complete_multipart_upload", **which, MultipartUpload={"Parts": sent})
 
-    def put_part(
-        self, upload: dict[str, Any], source: int, parts: FileParts, index: int, known: dict[str, Any] | None
-    ) -> dict[str, Any]:
-        """Upload a part unless the store has it, and return what the completion says of it."""
-        checksum, number = encode_digest(parts.digests[index]), index + 1
-        body = read_part(source, parts, index)
-        if known is not None and known.get("Size") == len(body):
-            found = known.get("ChecksumSHA256")
-            has_part = found == checksum if found else str(known.get("ETag")).strip('"') == md5(body)
-            if has_part:
-                return {"PartNumber": number, "ETag": known["ETag"], "ChecksumSHA256": checksum}
-        made = self.call("upload_part", **upload, PartNumber=number, Body=body, ChecksumSHA256=checksum)
-        return {"PartNumber": number, "ETag": made.get("ETag", ""), "ChecksumSHA256": checksum}
+    def list_parts(self, key: str, upload: str) -> dict[int, dict[str, Any]]:
+        def read_row(row: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+            return row["PartNumber"], row
 
-    def list_parts(self, upload: dict[str, Any]) -> dict[int, dict[str, Any]]:
-        return {int(row["PartNumber"]): row for row in self.rows("list_parts", "Parts", **upload)}
+        return dict(self.rows("list_parts", "Parts", read_row, Key=self.full_key(key), UploadId=upload))
 
     def find_upload(self, key: str) -> str | None:
-        """Return the id of the newest interrupted upload of this object, and abort the others."""
-        found = sorted((upload for upload in self.uploads(key) if upload.key == key), key=lambda one: one.started_at)
-        for upload in found[:-1]:
+        """Return the id of the newest interrupted upload of this object."""
+        found = max(self.uploads_of(key), key=lambda upload: upload.started_at, default=None)
+        return found.id if found else None
+
+    def abort_uploads(self, key: str) -> None:
+        for upload in self.uploads_of(key):
             self.abort(upload)
-        return found[-1].id if found else None
+
+    def uploads_of(self, key: str) -> Iterator[Upload]:
+        return (upload for upload in self.uploads(key) if upload.key == key)
 
     def uploads(self, prefix: str = "") -> Iterator[Upload]:
         """List the interrupted uploads of objects whose keys begin so."""
-        own = len(self.full_key(""))
-        for row in self.rows("list_multipart_uploads", "Uploads", Prefix=self.full_key(prefix)):
-            yield Upload(row["Key"][own:], row["UploadId"], row["Initiated"])
+
+        def read_row(row: dict[str, Any]) -> Upload:
+            return Upload(self.relative_key(row["Key"]), row["UploadId"], aware(row["Initiated"]))
+
+        return self.rows("list_multipart_uploads", "Uploads", read_row, Prefix=self.full_key(prefix))
 
     def abort(self, upload: Upload) -> None:
         try:
-            self.call("abort_multipart_upload", Key=self.full_key(upload.key), UploadId=upload.id)
+            self.call_to_delete("abort_multipart_upload", Key=self.full_key(upload.key), UploadId=upload.id)
         except StoreError as error:
             if error.word != NOT_FOUND:
                 raise
 
-    def verify(
-        self, key: str, *, size: int, sha256: str, checksum: str, keep_alive: Callable[[], None] = nothing
-    ) -> StoredObject:
-        """Return the object if it is what was put: by the store's own checksum, else by reading the object back.
 
-        Raises StoreError, also with the words NOT_FOUND and ALTERED.
-        """
-        found = self.head(key)
-        if found.size != size:
-            raise StoreError(ALTERED)
-        if found.checksum != checksum:
-            digest = hashlib.sha256()
-            for chunk in self.read(key, size, keep_alive):
-                digest.update(chunk)
-            if digest.hexdigest() != sha256:
-                raise StoreError(ALTERED)
-        return found
+def is_part(found: dict[str, Any], parts: FileParts, index: int) -> bool:
+    """Return True if the store lists this part.
+
+    Where it lists no checksums, the size is enough: the whole object is verified in the end.
+    """
+    checksum = encode_digest(parts.digests[index])
+    return found.get("Size") == parts.length(index) and found.get("ChecksumSHA256") in (checksum, None)
+
+
+def name_part(part: dict[str, Any], parts: FileParts, index: int) -> dict[str, Any]:
+    """Return what the completion of an upload says of a part that was listed or sent."""
+    with store_errors():
+        return {"PartNumber": index + 1, "ETag": part["ETag"], "ChecksumSHA256": encode_digest(parts.digests[index])}
+
+
+def aware(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def encode_digest(digest: bytes) -> str:
     return base64.b64encode(digest).decode()
-
-
-def md5(body: bytes) -> str:
-    """Return what stores without checksums call a part: no protection, only a name."""
-    return hashlib.md5(body, usedforsecurity=False).hexdigest()

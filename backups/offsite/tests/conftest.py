@@ -10,6 +10,7 @@ import pytest
 
 from backups.models import BackupEntry, ExpectedBackupJob, OffsiteCopy
 from backups.offsite import runs
+from backups.offsite.copying import copy_key
 from backups.tests.conftest import job, make_job, roots
 from backups.tests.factories import dump, make_entry, sha256
 from portal.tests.helpers.stores import Bucket, bucket, locked_bucket, s3_port
@@ -60,3 +61,12 @@ def run() -> Callable[[], None]:
 def state_of(entry: BackupEntry) -> str:
     copy = OffsiteCopy.objects.get(entry=entry)
     return f"{copy.state} {copy.error}".strip()
+
+
+def full_key(store: Bucket, entry: BackupEntry) -> str:
+    return f"{store.address.prefix}/{copy_key(entry)}"
+
+
+def end_backoff() -> None:
+    """Let the time pass that what failed has to wait."""
+    OffsiteCopy.objects.update(retry_at=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -13,18 +14,18 @@ from django_q.models import OrmQ
 from backups.models import BackupEntry, OffsiteCopy
 from backups.offsite import copying, runs
 from backups.offsite.copying import copy_key
-from backups.offsite.tests.conftest import state_of
+from backups.offsite.tests.conftest import end_backoff, full_key, state_of
+from backups.reasons import make_reason
+from backups.scanner.disk.opening import UnusablePath
 from backups.tests.factories import dump, sha256
 from portal.egress import file_parts, s3
-from portal.tests.helpers.stores import DROP, ENDLESS, HTML, Answer
+from portal.models import JobRun
+from portal.work.jobs import claim_cycle
+from portal.work.processes import HOST
 
 pytestmark = pytest.mark.django_db
 DAY = timedelta(days=1)
 MIB = 1024 * 1024
-
-
-def full_key(store, entry):
-    return f"{store.address.prefix}/{copy_key(entry)}"
 
 
 def test_current_and_earlier_versions_are_copied(store, job, put_version, run):
@@ -39,7 +40,7 @@ def test_current_and_earlier_versions_are_copied(store, job, put_version, run):
     )
     copy = OffsiteCopy.objects.get(entry=last)
     assert (copy.state, copy.sha256, copy.size) == ("copied", last.server_sha256, last.server_size)
-    assert copy.copied_at == copy.verified_at
+    assert copy.copied_at <= copy.verified_at
     assert copy.etag
 
 
@@ -83,6 +84,14 @@ def test_run_leaves_the_work_to_the_holder_of_the_lease(store, job, put_version,
     assert state_of(entry) == "pending"
 
 
+def test_lease_of_a_dead_run_is_taken_over_at_once(store, job, put_version, run):
+    entry = put_version(job)
+    claim_cycle(runs.LEASE, "all", runs.LEASE_LENGTH)
+    JobRun.objects.update(holder=f"{HOST}:4194305:1")
+    run()
+    assert state_of(entry) == "copied"
+
+
 def test_altered_file_is_never_sent(store, job, put_version, run, settings):
     entry = put_version(job)
     other = put_version(job, dump("-- other\n"), "archived", ago=DAY)
@@ -101,6 +110,56 @@ def test_absent_file_and_link_are_never_followed(store, job, put_version, run, s
     assert (state_of(entry), store.keys) == ("failed local_absent", [])
 
 
+def test_storage_that_is_not_mounted_ends_the_run_and_accuses_no_file(store, job, put_version, run, settings, tmp_path):
+    entry, other = put_version(job), put_version(job, dump("-- 1\n"), "archived", ago=DAY)
+    root = Path(settings.VALIDATED_ROOT)
+    root.rename(tmp_path / "mounted")
+    for _ in range(2):
+        run()
+        assert (state_of(entry), state_of(other)) == ("failed local_unreadable", "pending")
+        end_backoff()
+        root.mkdir(exist_ok=True)
+    root.rmdir()
+    (tmp_path / "mounted").rename(root)
+    run()
+    assert (state_of(entry), state_of(other)) == ("copied", "copied")
+
+
+@pytest.mark.parametrize("step", ["measure_parts", "open_file"])
+def test_file_that_a_failing_disk_does_not_give_is_not_called_different(
+    store, job, put_version, run, monkeypatch, step
+):
+    entry = put_version(job)
+
+    def fail(*arguments):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(copying, step, fail)
+    run()
+    copy = OffsiteCopy.objects.get(entry=entry)
+    assert (state_of(entry), copy.error_code) == ("failed local_unreadable", "EIO")
+
+
+@pytest.mark.parametrize(
+    ("code", "word"),
+    [
+        ("file_absent", "local_absent"),
+        ("file_not_regular", "local_absent"),
+        ("file_unreadable", "local_unreadable"),
+        ("folder_unreadable", "local_unreadable"),
+    ],
+)
+def test_file_counts_as_absent_only_if_it_was_looked_for(store, job, put_version, run, monkeypatch, code, word):
+    entry = put_version(job)
+
+    def refuse(*arguments):
+        raise UnusablePath(make_reason(code))
+
+    monkeypatch.setattr(copying, "open_file", refuse)
+    run()
+    assert state_of(entry) == f"failed {word}"
+
+
 def test_version_that_a_scan_moves_meanwhile_is_copied_by_the_next_run(store, job, put_version, run, settings):
     entry = put_version(job)
     runs.queue_due()
@@ -109,7 +168,7 @@ def test_version_that_a_scan_moves_meanwhile_is_copied_by_the_next_run(store, jo
     (root / entry.path_as_version).parent.mkdir()
     (root / entry.stored_path).rename(root / entry.path_as_version)
     BackupEntry.objects.filter(pk=entry.pk).update(promotion="archived", stored_path=entry.path_as_version)
-    assert copying.fail_locally(copy, copying.LOCAL_ABSENT) is False
+    runs.attempt(copying.copy_version, copy, copying.Run(store.store, lease=None))
     assert state_of(entry) == "pending"
     run()
     assert state_of(entry) == "copied"
@@ -147,71 +206,6 @@ def test_another_store_gets_all_versions(store, job, put_version, run, settings)
     settings.OFFSITE_URL = type(store.address)(**{**vars(store.address), "prefix": "second"})
     run()
     assert store.keys == sorted([full_key(store, entry), f"second/{copy_key(entry)}"])
-
-
-# --- Stores that fail ------------------------------------------------------------------------------------------------
-
-FAULTS = {
-    "refuses the key": (Answer(403, error="InvalidAccessKeyId"), "refused"),
-    "is full": (Answer(507, error="InsufficientStorage"), "full"),
-    "over quota": (Answer(403, error="QuotaExceeded"), "full"),
-    "HTML": (Answer(200, HTML), "garbage"),
-    "hangs up": (DROP, "unreachable"),
-    "endless": (ENDLESS, "garbage"),
-    "elsewhere": (Answer(307, location="http://127.0.0.1:9/"), "garbage"),
-    "no answer of a store": (Answer(200), "garbage"),
-}
-
-
-@pytest.mark.parametrize(("fault", "word"), FAULTS.values(), ids=FAULTS)
-def test_store_that_fails_loses_nothing_and_recovers(store, job, put_version, run, fault, word):
-    entry, older = put_version(job), put_version(job, dump("-- 1\n"), "archived", ago=DAY)
-    store.proxy.fault = lambda method, path: fault if method == "PUT" else None
-    run()
-    assert (state_of(entry), state_of(older)) == (f"failed {word}", f"failed {word}")
-    since = OffsiteCopy.objects.get(entry=entry).failed_since
-    run()
-    assert OffsiteCopy.objects.get(entry=entry).failed_since == since
-    store.proxy.fault = lambda method, path: None
-    run()
-    assert (state_of(entry), state_of(older)) == ("copied", "copied")
-    assert store.keys == sorted([full_key(store, entry), full_key(store, older)])
-
-
-def test_missing_bucket_is_named(store, job, put_version, run, settings):
-    entry = put_version(job)
-    settings.OFFSITE_URL = type(store.address)(**{**vars(store.address), "bucket": "none-such"})
-    run()
-    assert state_of(entry) == "failed no_bucket"
-
-
-def test_after_an_error_of_the_store_another_version_is_tried_first(store, job, put_version, run):
-    put_version(job)
-    older = put_version(job, dump("-- 1\n"), "archived", ago=DAY)
-    refused = []
-
-    def refuse_first(method, path):
-        if method == "PUT" and not refused:
-            refused.append(path)
-            return Answer(507, error="InsufficientStorage")
-        return None
-
-    store.proxy.fault = refuse_first
-    run()
-    store.proxy.calls.clear()
-    run()
-    first = next(path for method, path in store.proxy.calls if method == "PUT")
-    assert older.version_name in first
-    assert len(store.keys) == 2
-
-
-def test_wrong_checksum_of_the_store_is_settled_by_reading_the_object_back(store, job, put_version, run, monkeypatch):
-    entry = put_version(job)
-    monkeypatch.setattr(file_parts.FileParts, "checksum", property(lambda parts: ""))
-    monkeypatch.setattr(s3.Store, "put", lambda self, key, source, parts, **options: store.overwrite(
-        f"{store.address.prefix}/{key}", os.pread(source, parts.size, 0)))  # fmt: skip
-    run()
-    assert state_of(entry) == "copied"
 
 
 # --- Kills -----------------------------------------------------------------------------------------------------------
@@ -260,27 +254,6 @@ def test_kill_at_any_call_doubles_and_loses_nothing(
     keys = sorted(full_key(locked_bucket, entry) for entry in entries)
     assert (sorted(locked_bucket.keys), sorted(locked_bucket.versions)) == (keys, keys)
     assert list(locked_bucket.store.uploads()) == []
-
-
-def test_run_out_of_time_is_resumed_where_it_stopped(store, job, put_version, monkeypatch):
-    monkeypatch.setattr(file_parts, "PART_SIZE", 5 * MIB)
-    entry = put_version(job, os.urandom(21 * MIB))
-    runs.queue_due()
-    OrmQ.objects.all().delete()
-    checks = []
-
-    def stop_at_fourth(run):
-        checks.append(1)
-        if len(checks) == 4:
-            raise copying.TimeUp
-
-    monkeypatch.setattr(copying.Run, "check_time", stop_at_fourth)
-    runs.run_due()
-    assert (state_of(entry), OrmQ.objects.count()) == ("pending", 1)
-    store.proxy.calls.clear()
-    runs.run_due()
-    assert state_of(entry) == "copied"
-    assert store.proxy.count("PUT", "partNumber=") == 3
 
 
 # --- Uploads that nobody resumes -------------------------------------------------------------------------------------

@@ -7,13 +7,13 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from backups.findings import late_offsite_copies, lost_offsite_copies
+from backups import digest
+from backups.findings import last_offsite_copies_lost, late_offsite_copies, lost_offsite_copies
 from backups.metrics import offsite_copies
 from backups.models import ExpectedBackupJob, OffsiteCopy, Scan
 from backups.offsite import runs
 from backups.panels import count_jobs
 from backups.privacy import copy_changes, list_kept_copies
-from backups.scanner import digest
 from backups.tests.factories import make_entry
 from portal.egress.store_address import parse_store_url
 from portal.privacy import Subject
@@ -84,9 +84,9 @@ def test_without_a_store_nothing_is_late(job, settings):
 
 def test_every_word_of_an_error_has_a_sentence(job):
     words = ["refused", "unreachable", "timeout", "full", "not_found", "no_bucket", "garbage", "local_absent", ""]
-    for hours, word in enumerate([*words, "local_differs"]):
+    for hours, word in enumerate([*words, "local_differs", "local_unreadable"]):
         make_copy(job, ago=hours * HOUR, error=word)
-    assert len(findings()) == 10
+    assert len(findings()) == 11
     assert not any("offsite_" in text for text in findings())
 
 
@@ -95,6 +95,41 @@ def test_lost_copies_are_a_finding_for_a_week(job):
     make_copy(job, "copied", ago=HOUR, lost_at=timezone.now() - 8 * DAY, loss="altered")
     (found,) = lost_offsite_copies(timezone.now())
     assert found.text.startswith("1 off-site copy")
+
+
+def test_last_copies_that_are_lost_are_a_finding_until_they_are_found_or_replaced(job):
+    copy = make_copy(job, promotion="removed", lost_at=timezone.now() - 30 * DAY, loss="not_found")
+    (found,) = last_offsite_copies_lost(timezone.now())
+    assert (found.key, found.since) == ("backups.offsite_last_lost", copy.lost_at)
+    assert list(lost_offsite_copies(timezone.now())) == []
+    make_copy(job, "copied", ago=0 * DAY)
+    assert list(last_offsite_copies_lost(timezone.now())) == []
+    OffsiteCopy.objects.exclude(pk=copy.pk).delete()
+    OffsiteCopy.objects.update(state="copied")
+    assert list(last_offsite_copies_lost(timezone.now())) == []
+
+
+def test_copies_that_nobody_verifies_are_a_finding_for_each_cause(make_job):
+    first, second = make_job("a"), make_job("b")
+    for hours in range(2):
+        verified_at = timezone.now() - 15 * DAY
+        make_copy(first, "copied", ago=hours * HOUR, verified_at=verified_at, error="refused", error_code="403")
+    make_copy(second, "copied", verified_at=timezone.now() - 20 * DAY)
+    make_copy(second, "copied", ago=HOUR, verified_at=timezone.now() - 13 * DAY, error="refused")
+    assert findings() == [
+        "1 off-site copy of 1 database has been neither verified nor removed for 20 days: they are waiting to be "
+        "verified.",
+        "2 off-site copies of 1 database have been neither verified nor removed for 15 days: the store refuses the "
+        "key (403).",
+    ]
+    keys = [found.key for found in late_offsite_copies(timezone.now())]
+    assert keys == ["backups.offsite_unverified:", "backups.offsite_unverified:refused"]
+
+
+def test_copies_in_a_former_store_need_no_verification(job):
+    copy = make_copy(job, "copied", verified_at=timezone.now() - 20 * DAY)
+    OffsiteCopy.objects.filter(pk=copy.pk).update(place="former.example/backups")
+    assert findings() == []
 
 
 def test_digest_names_late_copies(job):
@@ -119,12 +154,15 @@ def test_metrics_count_copies_by_state(job):
 
 def test_page_of_a_database_shows_where_its_copies_are(job, admin_client):
     moment = timezone.now() - DAY
-    make_copy(job, "copied", copied_at=moment, verified_at=moment)
-    make_copy(job, "copied", ago=3 * DAY, promotion="removed", copied_at=moment, verified_at=moment)
+    make_copy(job, "copied", copied_at=moment, verified_at=moment, key="ACME/_/crm/versions/1.sql.gz")
+    make_copy(job, "copied", ago=3 * DAY, promotion="removed", copied_at=moment, verified_at=moment, error="refused")
     make_copy(job, "failed", ago=2 * DAY, error="full", error_code="QuotaExceeded")
+    make_copy(job, ago=4 * DAY, promotion="removed", loss="altered")
     page = admin_client.get(f"/admin/backups/expectedbackupjob/{job.pk}/change/").content.decode()
     assert page.count("verified <time") == 2
-    assert "The store is full (QuotaExceeded)" in page
+    assert "s3.example.org/backups/vigie/ACME/_/crm/versions/1.sql.gz" in page
+    assert page.count("The store refuses the key") == page.count("The store is full (QuotaExceeded)") == 1
+    assert page.count("Removed or altered in the store") == 1
 
 
 def test_page_without_a_store_has_no_column_of_copies(job, admin_client, settings):
@@ -149,7 +187,9 @@ def test_erased_machine_leaves_its_name_in_no_key(job):
     assert copy_changes(copy, subject, "erased") == {
         "key": "erased/db/versions/x.sql.gz",
         "version": "",
+        "superseded": [],
         "state": "pending",
+        "loss": "",
     }
     assert copy_changes(other, subject, "erased") == {}
     assert [job.storage_folder in remark for remark in list_kept_copies(subject)] == [True]

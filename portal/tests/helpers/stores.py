@@ -18,7 +18,7 @@ import pytest
 import requests
 from django.utils.crypto import get_random_string
 
-from portal.egress import s3
+from portal.egress import s3, s3_client
 from portal.egress.file_parts import FileParts, measure_parts
 from portal.egress.store_address import StoreAddress, parse_store_url
 from portal.tests.helpers.waiting import wait_for
@@ -26,6 +26,7 @@ from portal.tests.helpers.waiting import wait_for
 HTML = b"<!doctype html><title>It works</title>"
 ENDLESS = object()
 HANG = object()
+TRICKLE = object()
 DROP = object()
 Fault = Callable[[str, str], Any]
 
@@ -46,7 +47,7 @@ class Answer:
 
 
 class Proxy(BaseHTTPRequestHandler):
-    """Passes a call on to the store, unless the server's `fault` returns an Answer, ENDLESS, HANG or DROP."""
+    """Passes a call on to the store, unless the server's `fault` returns an Answer, ENDLESS, HANG, TRICKLE or DROP."""
 
     protocol_version = "HTTP/1.1"
     server: FaultyServer
@@ -63,7 +64,9 @@ class Proxy(BaseHTTPRequestHandler):
             return
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if fault is ENDLESS:
-            self.send_endlessly()
+            self.send_endlessly(b"HTTP/1.1 200 OK\r\n\r\n", b"<" * 65536, pause=0)
+        elif fault is TRICKLE:
+            self.send_endlessly(b"HTTP/1.1 200 OK\r\nX-Slow: ", b"y", pause=0.01)
         elif isinstance(fault, Answer):
             headers = {"Content-Length": str(len(fault.content)), "Location": fault.location}
             self.reply(fault.status, headers, fault.content)
@@ -93,13 +96,12 @@ class Proxy(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(content)
 
-    def send_endlessly(self) -> None:
-        self.send_response(200)
-        self.end_headers()
+    def send_endlessly(self, start: bytes, chunk: bytes, pause: float) -> None:
         self.close_connection = True
         with contextlib.suppress(OSError):
-            while not self.server.is_over.is_set():
-                self.wfile.write(b"<" * 65536)
+            self.wfile.write(start)
+            while not self.server.is_over.wait(pause):
+                self.wfile.write(chunk)
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
@@ -187,7 +189,8 @@ def make_bucket(port: int, *, has_lock: bool = False) -> Iterator[Bucket]:
     name = f"backups-{get_random_string(12).lower()}"
     address = parse_store_url(f"s3://KEY:SECRET@127.0.0.1:{proxy.server_port}/{name}/off/site?tls=off")
     direct = parse_store_url(f"s3://KEY:SECRET@127.0.0.1:{port}/{name}?tls=off")
-    client = s3.connect(direct)
+    client = s3_client.make_client(direct)
+    client.meta.events.unregister("before-send.s3", s3_client.send)  # which has limits
     client.create_bucket(Bucket=name, ObjectLockEnabledForBucket=has_lock)
     try:
         yield Bucket(address, proxy, client)
@@ -200,7 +203,7 @@ def make_bucket(port: int, *, has_lock: bool = False) -> Iterator[Bucket]:
 @pytest.fixture
 def bucket(s3_port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     """A bucket. Calls are not repeated, since each repetition waits."""
-    monkeypatch.setattr(s3, "ATTEMPTS", 1)
+    monkeypatch.setattr(s3_client, "ATTEMPTS", 1)
     yield from make_bucket(s3_port)
 
 
