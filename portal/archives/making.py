@@ -126,11 +126,13 @@ def ignore_special(folder: str, names: list[str]) -> list[str]:
 def own_prefix() -> str:
     """Return how the names of this portal's archives begin: others may keep theirs in the same place.
 
-    They name its public address, else this machine. A restored portal has the same address, and a copy has another.
+    They hold its address, in which the name of this machine stands for localhost. A restored portal has the same
+    address, and a copy has another.
     """
     address = urlsplit(settings.PORTAL_URL)
-    owner = platform.node() if is_this_machine(address.hostname or "") else f"{address.netloc}{address.path}"
-    return f"vigie-{re.sub('[^a-z0-9.]+', '-', owner.lower())[:LONGEST_OWNER]}-"
+    host = platform.node() if is_this_machine(address.hostname or "") else address.hostname
+    owner = re.sub("[^a-z0-9.]+", "-", f"{host}:{address.port or ''}{address.path}".lower())
+    return f"vigie-{owner.strip('-')[:LONGEST_OWNER]}-"
 
 
 def is_own_name(name: str) -> bool:

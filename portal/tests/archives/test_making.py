@@ -94,7 +94,7 @@ def test_clock_that_was_ahead_does_not_delete_the_new_archive(make, target):
 @pytest.mark.parametrize(
     ("url", "owner"),
     [("https://Vigie.example.org", "vigie.example.org"), ("https://example.org:8443/vigie", "example.org-8443-vigie"),
-     ("http://127.0.0.1:8000", "srv1"), ("http://localhost:9000", "srv1")],
+     ("http://127.0.0.1:8000", "srv1-8000"), ("http://localhost", "srv1")],
 )  # fmt: skip
 def test_names_tell_whose_the_archives_are_by_address_or_machine(settings, monkeypatch, url, owner):
     monkeypatch.setattr(platform, "node", lambda: "SRV1")
