@@ -91,16 +91,21 @@ def find_narrowing(old: Column, new: Column) -> str:
     return "" if types[0] == types[1] or is_wider else "the table is written anew, or takes less"
 
 
+def list_later_migrations(loader: MigrationLoader) -> Iterator[tuple[str, str, list[Operation]]]:
+    """Yield app, name and operations of each migration since the last release."""
+    released = set(list_former_migrations())
+    for app, name in loader.graph._generate_plan(loader.graph.leaf_nodes(), at_end=True):
+        if app in settings.OWN_APPS and (app, name) not in released:
+            yield app, name, loader.graph.nodes[app, name].operations
+
+
 def find_unsafe_operations() -> Iterator[tuple[tuple[str, str], str]]:
     """Yield migration and operation of each unsafe one, with what is wrong with it."""
     loader = MigrationLoader(None)
-    released = list_former_migrations()
-    state = loader.project_state(released)
+    state = loader.project_state(list_former_migrations())
     new: set[str] = set()
-    for app, name in loader.graph._generate_plan(loader.graph.leaf_nodes(), at_end=True):
-        if app not in settings.OWN_APPS or (app, name) in released:
-            continue
-        for operation in loader.graph.nodes[app, name].operations:
+    for app, name, operations in list_later_migrations(loader):
+        for operation in operations:
             before = state.clone()
             operation.state_forwards(app, state)
             if danger := find_danger(app, operation, before, state, new):
@@ -124,6 +129,12 @@ def test_migrations_since_the_last_release_are_safe_while_it_serves(unsafe: dict
 
 def test_every_exception_is_still_needed(unsafe: dict[tuple[str, str], str]) -> None:
     assert EXCEPTIONS.keys() <= unsafe.keys()
+
+
+def test_migrations_since_the_last_release_can_be_reversed() -> None:
+    later = list_later_migrations(MigrationLoader(None))
+    fixed = [(app, name) for app, name, operations in later for each in operations if not each.reversible]
+    assert fixed == []
 
 
 # --- The rule itself -------------------------------------------------------------------------------------------------

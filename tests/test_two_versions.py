@@ -172,3 +172,13 @@ def test_workers_of_both_versions_finish_what_either_has_queued(versions: tuple[
     wait_for("no task runs", lambda: not former.sql(unfinished), PATIENCE)
     failed = former.sql("SELECT name, error FROM portal_taskattempt WHERE error != ''")
     assert failed == []
+
+
+def test_last_release_starts_again_on_the_migrated_database(versions: tuple[Portal, Portal, Callers]) -> None:
+    former, present, callers = versions
+    present.clean_up()
+    former.clean_up()
+    prepared = former.manage("prepare")
+    assert prepared.returncode == 0, prepared.stderr
+    former.start()
+    assert refused(callers.call_each_kind(former)) == {}
