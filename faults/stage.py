@@ -17,7 +17,7 @@ from django.db import DatabaseError, close_old_connections
 from bench.figures import Figure, show
 from faults.load import Service, Telegram, serve_in_thread
 from faults.postgres import Postgres
-from portal.tests.helpers.portal_process import Portal, Process
+from portal.tests.helpers.portal_process import Portal
 
 # A new host name and process table, like a new container.
 CONTAINER = ["unshare", "--uts", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c"]
@@ -104,27 +104,13 @@ def seconds_until(condition: Callable[[], bool], longest: float) -> float:
 
 # --- Kills -----------------------------------------------------------------------------------------------------------
 
-PARTS = (
-    "web worker", "web", "quick worker", "slow worker", "quick monitor", "slow pusher", "quick sentinel",
-    "quick", "slow", "pulse", "supervisor",
-)  # fmt: skip
-
-
-def find_process(portal: Portal, part: str) -> Process:
-    name, _, child = part.partition(" ")
-    if part == "supervisor":
-        return portal.supervisor()
-    if not child:
-        return portal.main(name)
-    if name == "web":
-        return portal.children(portal.main("web"))[0]
-    return portal.sentinel(name) if child == "sentinel" else portal.part(name, child)
+PARTS = ("web worker", "web", "quick worker", "slow worker", "quick", "slow", "pulse", "supervisor")
 
 
 def kill(portal: Portal, part: str) -> None:
     """Kill a part by SIGKILL. A supervisor is restarted, as by systemd, and a missing part is ignored."""
     with contextlib.suppress(AssertionError, IndexError, ProcessLookupError):
-        find_process(portal, part).kill()
+        portal.process(part).kill()
     if part == "supervisor" and portal.up is not None:
         portal.up.wait()
         portal.spawn()

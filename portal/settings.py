@@ -310,16 +310,14 @@ Q_CLUSTER: dict[str, Any] = {
     "save_limit": 0,
     "ack_failures": True,
     "catch_up": False,
-    "poll": 0.5,
     "log_level": "WARNING",
     # A task that a killed worker leaves behind comes back after `retry`; `timeout` must have ended it by then.
     "workers": QUICK_WORKERS,
-    "queue_limit": QUICK_WORKERS,
     "timeout": 120,
     "retry": 180,
     "ALT_CLUSTERS": {
-        "quick": {"workers": QUICK_WORKERS, "queue_limit": QUICK_WORKERS, "timeout": 120, "retry": 180},
-        "slow": {"workers": SLOW_WORKERS, "queue_limit": SLOW_WORKERS, "timeout": 7_200, "retry": 7_500},
+        "quick": {"workers": QUICK_WORKERS, "timeout": 120, "retry": 180},
+        "slow": {"workers": SLOW_WORKERS, "timeout": 7_200, "retry": 7_500},
     },
 }
 # Longer than the longest task may take: what runs when the portal is asked to end may finish.

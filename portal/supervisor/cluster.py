@@ -1,108 +1,149 @@
-"""The main process of a django-q2 cluster: watches the sentinel and the queue, and ends the whole group in doubt."""
+"""The main process of a cluster: claims tasks, has its workers run them, and ends the whole group in doubt.
+
+It takes the place of django-q2's main process, sentinel, pusher and monitor. What a worker does with a task, how a
+result is stored and when a schedule is due are django-q2's.
+"""
 
 import logging
 import signal
 import time
-import uuid
+from collections import deque
+from collections.abc import Callable
 from datetime import timedelta
-from multiprocessing import get_context
+from functools import partial
+from multiprocessing.connection import wait
+from types import SimpleNamespace
 from typing import Any
 
-from django.db import connections
+from django.db import Error, connections
 from django.utils import timezone
-from django_q import cluster as django_q
+from django_q.conf import Conf
+from django_q.monitor import monitor
+from django_q.scheduler import scheduler
 
+from portal.base.failures import error_line
 from portal.supervisor import database, lifeline
-from portal.supervisor.facts import is_busy, recover_and_check_stall, send_heartbeat
+from portal.supervisor.facts import recover_and_check_stall, send_heartbeat
 from portal.supervisor.watchdog import PATIENCE
-from portal.work.attempts import cluster_is_ending
-from portal.work.clusters import Cluster
+from portal.supervisor.workers import Worker
+from portal.work.clusters import Cluster, cluster_limits
 from portal.work.processes import BEAT_EVERY
+from portal.work.queue import claim_task
 
 log = logging.getLogger("vigie.cluster")
+POLL_SECONDS = 0.5
+SCHEDULE_SECONDS = 30.0
 # The watchdog looks this many times before its patience is over.
 LOOKS = 12
-# An ending cluster in which no task runs has nothing left to wait for but a lock that nobody will release.
+# An idle worker ends at once, unless somebody has stopped it.
 IDLE_GRACE = 10.0
-IDLE_TIMER = -1
-fork = get_context("fork")
-
-
-class Sentinel(django_q.Sentinel):  # type: ignore[misc]
-    """django-q2's own, except that it does not go on with a queue whose lock was taken to the grave."""
-
-    def reincarnate(self, process: Any) -> None:
-        was_killed = process.exitcode is not None and process.exitcode < 0
-        if was_killed and self.waited_on_a_queue(process):
-            log.critical("a process of the cluster was killed while it waited on a queue: the cluster starts anew")
-            lifeline.end_group()
-        super().reincarnate(process)
-
-    def waited_on_a_queue(self, process: Any) -> bool:
-        """The monitor always does, a worker while it is idle; the pusher waits without a lock."""
-        return process is self.monitor or (process in self.pool and process.timer.value == IDLE_TIMER)
 
 
 class Main:
-    """Runs a cluster until a signal asks for its end."""
+    """Runs a cluster until a signal asks for its end or its supervisor has ended."""
 
     def __init__(self, name: Cluster, patience: timedelta = PATIENCE) -> None:
         self.name = name
+        self.limits = cluster_limits(name)
         self.patience = patience
         self.started_at = timezone.now()
-        self.is_ending = False
-        self.next_beat = 0.0
-        self.stop = fork.Event()
-        self.sentinel = fork.Process(target=Sentinel, args=(self.stop, fork.Event(), uuid.uuid4()))
+        self.is_asked_to_end = False
+        self.workers: list[Worker] = []
+        # When each action is due, on the monotonic clock.
+        self.due: dict[Callable[[], object], float] = {}
+        Conf.CLUSTER_NAME = name  # of django-q2's broker, and whose schedules it starts
+
+    @property
+    def is_ending(self) -> bool:
+        return self.is_asked_to_end or lifeline.is_broken()
 
     def run(self) -> None:
         lifeline.lead_group()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.note_signal)
-        cluster_is_ending.set(self.stop.is_set)
-        # django-q2's sentinel needs the database from its first line on.
-        if not database.wait_for_database(lambda: self.is_ending or lifeline.is_broken()):
+        if not database.wait_for_database(lambda: self.is_ending):
             return
-        connections.close_all()  # an inherited connection would be closed under its owner
-        self.sentinel.start()
-        lifeline.watch_lifeline()  # after the fork: no thread survives one
-        self.watch()
+        while not self.is_ending:
+            self.act(self.start_workers, every=POLL_SECONDS)
+            self.act(send_heartbeat, every=BEAT_EVERY.total_seconds())
+            self.act(self.look, every=self.patience.total_seconds() / LOOKS)
+            self.act(scheduler, every=SCHEDULE_SECONDS)
+            self.act(self.give_tasks)
+            self.await_results()
         self.end()
 
     def note_signal(self, number: int, frame: object) -> None:
-        self.is_ending = True
+        self.is_asked_to_end = True
 
-    def watch(self) -> None:
-        pause = self.patience.total_seconds() / LOOKS
-        next_look = time.monotonic() + pause
-        while not self.is_ending:
-            self.sentinel.join(0.2)
-            if not self.sentinel.is_alive():
-                log.critical("the sentinel of the %s cluster is gone", self.name)
-                database.wait_for_database(lambda: self.is_ending)
-                lifeline.end_group()
-            self.beat()
-            if time.monotonic() < next_look:
-                continue
-            if recover_and_check_stall(self.name, self.started_at, self.patience):
-                lifeline.end_group()
-            next_look = time.monotonic() + pause
+    def act(self, action: Callable[[], object], every: float = 0.0) -> None:
+        """Do it if it is due. If the database fails, wait until it answers."""
+        if time.monotonic() < self.due.get(action, 0.0):
+            return
+        if every:
+            self.due[action] = time.monotonic() + every
+        try:
+            action()
+        except Error as error:
+            log.warning("the database does not answer: %s", error_line(error))
+            connections.close_all()
+            database.wait_for_database(lambda: self.is_ending)
 
-    def beat(self) -> None:
-        """Send heartbeats until the very end: the work of a silent node is given to others."""
-        if time.monotonic() >= self.next_beat:
-            send_heartbeat()
-            self.next_beat = time.monotonic() + BEAT_EVERY.total_seconds()
+    def look(self) -> None:
+        if recover_and_check_stall(self.name, self.started_at, self.patience):
+            lifeline.end_group()
+
+    # --- Workers -----------------------------------------------------------------------------------------------------
+
+    def start_workers(self) -> None:
+        """Start as many as are missing, and kill those that don't heed their timeout."""
+        for worker in self.workers:
+            worker.kill_if_overdue()
+        if len(self.workers) < self.limits.workers:
+            connections.close_all()  # an inherited connection would be closed under its owner
+        while len(self.workers) < self.limits.workers:
+            self.workers.append(Worker(self.limits.timeout, self.workers))
+
+    def give_tasks(self) -> None:
+        """Claim a task for each idle worker."""
+        for worker in self.workers:
+            if worker.is_idle:
+                task = claim_task(self.name, timezone.now())
+                if task is None:
+                    return
+                worker.give(task)
+
+    def await_results(self) -> None:
+        """Store results as soon as there are any, and note workers that have ended."""
+        ready = wait([worker.results for worker in self.workers], POLL_SECONDS)
+        for worker in [worker for worker in self.workers if worker.results in ready]:
+            result = worker.take_result()
+            if result is None:
+                self.forget(worker)
+            else:
+                self.act(partial(self.store, result))
+
+    def store(self, result: dict[str, Any]) -> None:
+        """Keep a failure, and remove the task from the queue."""
+        monitor(SimpleNamespace(get=deque([result, "STOP"]).popleft))
+
+    def forget(self, worker: Worker) -> None:
+        self.workers.remove(worker)
+        code = worker.close()
+        if code:
+            log.error("a worker of the %s cluster ended with %s", self.name, code)
+            self.due.pop(self.look, None)  # what it had begun is given to others at once
 
     def end(self) -> None:
-        """Let the running tasks end; those that were prefetched are given back (see `portal.work.queue`)."""
-        self.stop.set()
-        busy_at = time.monotonic()
-        while self.sentinel.is_alive():
-            self.sentinel.join(0.5)
-            self.beat()
-            if is_busy(self.name):
-                busy_at = time.monotonic()
-            elif time.monotonic() - busy_at > IDLE_GRACE:
+        """Let the running tasks end. Heartbeats go on until then: the work of a silent node is given to others."""
+        for worker in self.workers:
+            worker.end()
+        busy_at = supervised_at = time.monotonic()
+        while self.workers:
+            now = time.monotonic()
+            busy_at = busy_at if all(worker.is_idle for worker in self.workers) else now
+            supervised_at = supervised_at if lifeline.is_broken() else now
+            if now > min(busy_at + IDLE_GRACE, supervised_at + lifeline.ORPHAN_GRACE_SECONDS):
                 log.critical("the %s cluster does not end by itself", self.name)
                 lifeline.end_group()
+            self.act(send_heartbeat, every=BEAT_EVERY.total_seconds())
+            self.await_results()

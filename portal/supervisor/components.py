@@ -1,13 +1,16 @@
-"""The components of the portal, as command lines."""
+"""The components of the portal: the same commands that can be run alone, each in a fork of the supervisor."""
 
 import errno
 import socket
 import sys
 import time
 from datetime import timedelta
-from pathlib import Path
+from functools import partial
+from typing import Any
 
 from django.conf import settings
+from django.core.management import call_command
+from gunicorn.app import wsgiapp as gunicorn
 
 from portal.supervisor.children import Component
 from portal.supervisor.lifeline import ORPHAN_GRACE_SECONDS
@@ -39,19 +42,21 @@ def open_listener(bind: str) -> socket.socket:
         time.sleep(LOOK_SECONDS)
 
 
-def manage_command(*arguments: str) -> list[str]:
-    return [sys.executable, str(Path(settings.BASE_DIR) / "manage.py"), *arguments]
-
-
 def list_components(listening: socket.socket, patience: timedelta) -> list[Component]:
-    descriptor = listening.fileno()
-    web = [sys.executable, "-m", "gunicorn", "-c", "python:portal.supervisor.web", "--bind", f"fd://{descriptor}"]
-    after = str(patience.total_seconds())
+    def run_command(*arguments: str, **options: Any) -> None:
+        listening.close()  # only the web server may keep the address
+        call_command(*arguments, **options)
+
+    after = patience.total_seconds()
     return [
-        Component("web", [*web, "--chdir", str(settings.BASE_DIR)], descriptors=[descriptor]),
-        *(
-            Component(name, manage_command("cluster", name, "--patience", after), environment={"Q_CLUSTER_NAME": name})
-            for name in CLUSTERS
-        ),
-        Component("pulse", manage_command("pulse")),
+        Component("web", partial(run_gunicorn, listening.fileno())),
+        *(Component(name, partial(run_command, "cluster", name, patience=after)) for name in CLUSTERS),
+        Component("pulse", partial(run_command, "pulse")),
     ]
+
+
+def run_gunicorn(descriptor: int) -> None:
+    """Run gunicorn on an open socket, as its command line would."""
+    sys.argv = ["gunicorn", "-c", "python:portal.supervisor.web", "--bind", f"fd://{descriptor}"]
+    sys.argv += ["--chdir", str(settings.BASE_DIR)]
+    gunicorn.run()

@@ -53,14 +53,6 @@ def send_heartbeat() -> None:
         close_old_connections()
 
 
-def is_busy(cluster: Cluster) -> bool:
-    """Return True if a task runs in this cluster, or may: the database does not answer."""
-    try:
-        return count_busy(TaskAttempt.objects.running(cluster).on_host(HOST)) > 0
-    except Error:
-        return True
-
-
 def count_busy(attempts: Iterable[TaskAttempt]) -> int:
     """Count the tasks that workers of this cluster run; they share its main process's group."""
     pids = (pid_here(attempt.worker) for attempt in attempts)

@@ -29,7 +29,7 @@ def end_group() -> NoReturn:
 
 
 def is_broken() -> bool:
-    """Return True if the supervisor has ended, for a process that is yet to fork and can't have a thread."""
+    """Return True if the supervisor has ended, for a process that forks and therefore can't have a thread."""
     descriptor = os.environ.get(VARIABLE)
     return descriptor is not None and bool(select.select([int(descriptor)], [], [], 0)[0])
 

@@ -1,10 +1,14 @@
 """Keeps the portal's processes running, and ends them together. It never touches the database.
 
-The group of a main process that died is killed before the next one starts: django-q2's children would live on without
-it, and work beside its successor.
+It has loaded all code, and forks the processes from itself: they share its memory and start at once. So it must never
+have a thread, whose locks a fork would copy.
+
+The group of a main process that died is killed before the next one starts: its children would work beside those of its
+successor.
 """
 
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -13,11 +17,10 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 
 from portal.supervisor import lifeline
-from portal.supervisor.children import Child, Component
+from portal.supervisor.children import ENDING, Child, Component
 
 log = logging.getLogger("vigie.up")
 LOOK_EVERY = 0.1
-ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Supervisor:
@@ -34,7 +37,9 @@ class Supervisor:
         """Supervise until a signal asks to stop or a process can't be kept running; return the exit status."""
         for number in ENDING:
             signal.signal(number, self.note_signal)
-        while not self.signals and not self.failed():
+        gc.collect()
+        gc.freeze()  # a collection in a child would write to all these objects, and so copy them
+        while not self.signals and not self.failed() and not lifeline.is_broken():
             self.look(time.monotonic())
             time.sleep(LOOK_EVERY)
         failed = self.failed()
@@ -52,8 +57,13 @@ class Supervisor:
         self.reap(now)
         for child in self.children:
             if child.due is not None and child.due <= now and not child.has_failed:
-                child.start(now, self.lifeline, lifeline.VARIABLE)
+                child.start(now, self.hand_over_lifeline)
                 log.info("%s started", child.component.name, extra={"pid": child.pid})
+
+    def hand_over_lifeline(self) -> None:
+        """Give a child its end of the lifeline. It must not hold the other, or never feel the supervisor's end."""
+        os.close(self.held)
+        os.environ[lifeline.VARIABLE] = str(self.lifeline)
 
     def reap(self, now: float) -> None:
         by_pid = {child.pid: child for child in self.children}
@@ -74,6 +84,8 @@ class Supervisor:
         for child in self.children:
             child.ask_to_end()
         while self.running() and time.monotonic() < deadline and self.signals <= max(asked, 1):
+            if lifeline.is_broken():
+                deadline = min(deadline, time.monotonic() + lifeline.ORPHAN_GRACE_SECONDS)
             self.reap(time.monotonic())
             time.sleep(LOOK_EVERY)
         for child in self.running():
@@ -84,7 +96,7 @@ class Supervisor:
             time.sleep(LOOK_EVERY)
 
     def running(self) -> list[Child]:
-        return [child for child in self.children if child.process]
+        return [child for child in self.children if child.pid]
 
 
 def ended_children() -> Iterator[int]:

@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.db import DatabaseError
@@ -20,7 +21,7 @@ from portal.base.failures import error_line
 from portal.models import TaskAttempt
 from portal.work import attempts
 from portal.work.attempts import Delivery, Start
-from portal.work.clusters import Cluster
+from portal.work.clusters import Cluster, cluster_limits
 from portal.work.schedules import RUN, jobs, run_cycle
 
 log = logging.getLogger("vigie.tasks")
@@ -80,6 +81,19 @@ def queued_calls(name: str, *, claimed: bool = False) -> list[tuple[Any, ...]]:
         for task_id in ended.values_list("task_id", flat=True):
             del calls[task_id]
     return list(calls.values())
+
+
+def claim_task(cluster: Cluster, now: datetime) -> dict[str, Any] | None:
+    """Claim the oldest waiting task of the cluster, and return it as a worker takes it; None if there is none."""
+    waiting = OrmQ.objects.filter(key=cluster, lock__lt=now).order_by("pk")
+    while row := waiting.first():
+        if not OrmQ.objects.filter(pk=row.pk, lock=row.lock).update(lock=now + cluster_limits(cluster).retry):
+            continue  # another node has it
+        if package := unpack_payload(row):
+            return package | {"cluster": cluster, "ack_id": row.pk}
+        log.error("a queued task was signed with another secret, and is deleted")
+        row.delete()
+    return None
 
 
 def unpack_payload(row: OrmQ) -> dict[str, Any]:

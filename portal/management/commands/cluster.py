@@ -1,13 +1,10 @@
 """`manage.py cluster quick`: the workers of one cluster. `manage.py up` runs both."""
 
-import os
-import sys
 from argparse import SUPPRESS
 from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
-from django_q.conf import Conf
 
 from portal.supervisor.cluster import Main
 from portal.supervisor.watchdog import PATIENCE
@@ -22,9 +19,4 @@ class Command(BaseCommand):
         parser.add_argument("--patience", type=float, default=PATIENCE.total_seconds(), help=SUPPRESS)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        name = options["name"]
-        if name != Conf.CLUSTER_NAME:
-            # django-q2 reads the name when it is imported, which has happened: begin again with it.
-            os.environ["Q_CLUSTER_NAME"] = name
-            os.execv(sys.executable, [sys.executable, *sys.argv])  # noqa: S606
-        Main(name, timedelta(seconds=options["patience"])).run()
+        Main(options["name"], timedelta(seconds=options["patience"])).run()

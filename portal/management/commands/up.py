@@ -1,18 +1,22 @@
 """`manage.py up`: the whole portal on this machine, until SIGTERM or Ctrl-C."""
 
 import logging
-import os
 import socket
 import sys
 from argparse import SUPPRESS
 from datetime import timedelta
+from importlib import import_module
 from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
+from django.utils.module_loading import autodiscover_modules
+from django.utils.translation import override
 
+from portal.base.conventions import CONVENTIONS
+from portal.base.env import host_of
 from portal.base.private_files import close_private_paths, create_data_directory
 from portal.notifications.configuration import synchronise_environment_channels
 from portal.status.health import unapplied_migrations
@@ -26,11 +30,21 @@ log = logging.getLogger("vigie.up")
 
 def refuse_unready() -> None:
     """Raises CommandError with the sentence that says what has to be done first. Waits for a database that is away."""
-    database.wait_for_database(lambda: False)
+    if not database.wait_for_database(lifeline.is_broken):
+        sys.exit(0)
     missing = unapplied_migrations()
     connections.close_all()
     if missing:
         raise CommandError(f"{len(missing)} migrations have not been applied: run `manage.py prepare` first.")
+
+
+def load_shared_code() -> None:
+    """Load what each of the forked processes would load, so that they share it."""
+    import_module("portal.wsgi")
+    autodiscover_modules(*CONVENTIONS)
+    for language, _name in settings.LANGUAGES:
+        with override(language):  # reads its catalogue
+            pass
 
 
 def listen_or_refuse(bind: str) -> socket.socket:
@@ -65,7 +79,6 @@ class Command(BaseCommand):
         return super().execute(*args, **options)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        lifeline.watch_lifeline()
         refuse_unready()
         synchronise_environment_channels()
         connections.close_all()
@@ -75,7 +88,9 @@ class Command(BaseCommand):
         bind = options["bind"]
         listening = listen_or_refuse(bind)
         if not settings.PORTAL_URL_IS_GIVEN:
-            os.environ["PORTAL_URL"] = f"http://{bind.replace('0.0.0.0', '127.0.0.1')}"  # noqa: S104 - recognised, not bound
+            settings.PORTAL_URL = f"http://{bind.replace('0.0.0.0', '127.0.0.1')}"  # noqa: S104 - recognised, not bound
+            settings.ALLOWED_HOSTS.append(host_of(settings.PORTAL_URL))
+        load_shared_code()
         log.info("the portal listens on http://%s", bind)
         with listening:
             patience = timedelta(seconds=options["patience"])

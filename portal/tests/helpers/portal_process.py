@@ -36,7 +36,7 @@ class Process:
     pid: int
     parent: int
     group: int
-    command: str
+    name: str
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         os.kill(self.pid, number)
@@ -59,8 +59,7 @@ def read(pid: int, marker: bytes) -> Process | None:
         directory = Path(f"/proc/{pid}")
         fields = (directory / "stat").read_text().rpartition(")")[2].split()
         if fields[0] not in "ZX" and marker in (directory / "environ").read_bytes():
-            command = (directory / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            return Process(pid, int(fields[1]), int(fields[2]), command)
+            return Process(pid, int(fields[1]), int(fields[2]), (directory / "comm").read_text().strip())
     return None
 
 
@@ -150,27 +149,23 @@ class Portal:
 
     def main(self, name: str) -> Process:
         """Return the main process of `web`, `quick`, `slow` or `pulse`."""
-        word = {"web": "gunicorn", "pulse": "manage.py pulse"}.get(name, f"cluster {name}")
-        return self.one(lambda process: process.parent == self.supervisor().pid and word in process.command)
+        supervisor = self.supervisor().pid
+        return self.one(lambda process: process.parent == supervisor and process.name == f"vigie-{name}")
 
     def children(self, process: Process) -> list[Process]:
         return [other for other in self.processes() if other.parent == process.pid]
 
-    def sentinel(self, cluster: str) -> Process:
-        return self.children(self.main(cluster))[0]
-
-    def part(self, cluster: str, name: str) -> Process:
-        """Return a child of the sentinel, which starts the workers, then the monitor, then the pusher."""
-        place = {"worker": 0, "monitor": -2, "pusher": -1}[name]
-        return self.children(self.sentinel(cluster))[place]
+    def process(self, part: str) -> Process:
+        """Return a main process, or the first of its workers: `quick` or `quick worker`."""
+        name, _, worker = part.partition(" ")
+        if name == "supervisor":
+            return self.supervisor()
+        return self.children(self.main(name))[0] if worker else self.main(name)
 
     def is_complete(self) -> bool:
-        """Return whether a web worker runs, and each cluster's sentinel with its workers, monitor and pusher."""
-        parts = {"web": 1, "quick": settings.QUICK_WORKERS + 2, "slow": SLOW_WORKERS + 2}
-        found = {name: self.children(self.main(name)) for name in parts}
-        for cluster in ("quick", "slow"):
-            found[cluster] = [part for sentinel in found[cluster] for part in self.children(sentinel)]
-        return {name: len(processes) for name, processes in found.items()} == parts
+        """Return whether each part has its workers."""
+        wanted = {"web": 1, "quick": settings.QUICK_WORKERS, "slow": SLOW_WORKERS, "pulse": 0}
+        return {name: len(self.children(self.main(name))) for name in wanted} == wanted
 
     def one(self, condition: Callable[[Process], bool]) -> Process:
         return wait_for("the process is there", lambda: [*filter(condition, self.processes())])[0]

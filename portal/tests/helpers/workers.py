@@ -1,35 +1,36 @@
-"""Run django-q2's pusher, worker and monitor one after the other in the test's process."""
+"""Run the tasks of a cluster's queue in the test's process."""
 
 from __future__ import annotations
 
-from multiprocessing import Value
 from queue import Queue
 from typing import Any
 from unittest.mock import patch
 
-from django_q.brokers import get_broker
+from django.utils import timezone
 from django_q.models import OrmQ
 from django_q.monitor import monitor
-from django_q.signing import SignedPackage
 from django_q.worker import worker
 
+from portal.supervisor.workers import Timer
+from portal.work.clusters import Cluster
+from portal.work.queue import claim_task
 
-def deliver(cluster: str = "quick") -> int:
-    """Claim the cluster's waiting tasks, run them as a worker would, and return their number."""
-    broker = get_broker(cluster)
+
+def deliver(cluster: Cluster = "quick") -> int:
+    """Claim the cluster's oldest waiting task, run it as a worker would, and return the number of tasks run."""
+    task = claim_task(cluster, timezone.now())
+    if task is None:
+        return 0
     inbox: Queue[Any] = Queue()
     outbox: Queue[Any] = Queue()
-    with patch("django_q.brokers.orm.sleep"):  # it pauses when the queue is empty
-        claimed = broker.dequeue() or []
-    for ack_id, payload in claimed:
-        inbox.put(SignedPackage.loads(payload) | {"cluster": cluster, "ack_id": ack_id})
-    inbox.put("STOP")
+    for item in (task, "STOP"):
+        inbox.put(item)
     # Between tasks a worker closes connections that are inside a transaction, as the test's is.
     with patch("django_q.worker.close_old_django_connections"), patch("django_q.monitor.close_old_django_connections"):
-        worker(inbox, outbox, Value("f", -1), 60)
+        worker(inbox, outbox, Timer(), 60)
         outbox.put("STOP")
-        monitor(outbox, broker)
-    return len(claimed)
+        monitor(outbox)
+    return 1
 
 
 def deliver_again(row: OrmQ) -> None:

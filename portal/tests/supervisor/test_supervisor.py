@@ -1,5 +1,6 @@
 """The supervisor, with small programs instead of the portal's."""
 
+import atexit
 import os
 import signal
 import subprocess
@@ -12,9 +13,9 @@ from django.core.management.base import CommandError
 
 from portal.management.commands.up import listen_or_refuse
 from portal.supervisor import children, components, lifeline
-from portal.supervisor.children import Child, Component, restart_pause
+from portal.supervisor.children import ENDING, Child, Component, restart_pause
 from portal.supervisor.components import open_listener
-from portal.supervisor.supervisor import ENDING, Supervisor
+from portal.supervisor.supervisor import Supervisor
 from portal.tests.helpers.waiting import wait_for
 
 pytestmark = pytest.mark.slow
@@ -27,6 +28,10 @@ time.sleep(600)
 """
 
 
+def program(code):
+    return Component("program", lambda: os.execv(sys.executable, [sys.executable, "-c", code]))
+
+
 @pytest.fixture
 def supervise(monkeypatch):
     """Return a function that supervises one program with short pauses; its processes are killed at the end."""
@@ -34,8 +39,8 @@ def supervise(monkeypatch):
     handlers = {number: signal.getsignal(number) for number in ENDING}
     made = []
 
-    def supervising(code, grace=30.0, **options):
-        made.append(Supervisor([Component("program", [sys.executable, "-c", code], **options)], grace))
+    def supervising(code, grace=30.0):
+        made.append(Supervisor([program(code)], grace))
         return made[-1]
 
     yield supervising
@@ -79,10 +84,59 @@ def test_program_that_keeps_dying_ends_the_supervisor_with_a_failure(supervise, 
 
 
 def test_backoff_is_reset_after_a_stable_run():
-    child = Child(Component("program", ["true"]), failures=4)
-    child.start(100.0, os.open(os.devnull, os.O_RDONLY), lifeline.VARIABLE)
+    child = Child(program(""), failures=4)
+    child.start(100.0, prepare=lambda: None)
     child.ended(100.0 + children.SETTLED_AFTER)
     assert (child.failures, child.due) == (1, 100.0 + children.SETTLED_AFTER + 0.5)
+
+
+def raise_error():
+    raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("run", "code"),
+    [
+        (lambda: None, 0),
+        (sys.exit, 0),
+        (lambda: sys.exit(3), 3),
+        (lambda: sys.exit("a sentence"), 1),
+        (raise_error, 1),
+        (lambda: os.kill(os.getpid(), signal.SIGTERM), -signal.SIGTERM),
+    ],
+)
+def test_process_ends_with_the_status_of_what_it_runs(run, code):
+    child = Child(Component("program", run))
+    child.start(0.0, prepare=atexit._clear)  # those of the test run are not its own
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert child.ended(0.0) == code
+
+
+def test_process_runs_exit_functions(tmp_path):
+    child = Child(Component("program", lambda: atexit.register((tmp_path / "ended").touch)))
+    child.start(0.0, prepare=atexit._clear)  # those of the test run are not its own
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    child.ended(0.0)
+    assert (tmp_path / "ended").exists()
+
+
+def test_signal_right_after_the_fork_is_not_lost(monkeypatch):
+    """The child must not note it with the supervisor's handler, which nobody would look at."""
+    real = os.fork
+
+    def fork_with_signal():
+        pid = real()
+        if pid == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return pid
+
+    monkeypatch.setattr(os, "fork", fork_with_signal)
+    handler = signal.signal(signal.SIGTERM, lambda number, frame: None)
+    child = Child(Component("program", lambda: None))
+    child.start(0.0, prepare=atexit._clear)  # those of the test run are not its own
+    signal.signal(signal.SIGTERM, handler)
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert child.ended(0.0) == -signal.SIGTERM
 
 
 def test_requested_end_is_a_success(supervise, end_when):

@@ -17,7 +17,7 @@ from portal.work import attempts, queue
 from portal.work.clusters import cluster_limits
 from portal.work.jobs import Lease, claim_cycle, exclusive_lease
 from portal.work.processes import HOST, current_process
-from portal.work.queue import enqueue, queued_calls
+from portal.work.queue import claim_task, enqueue, queued_calls
 
 pytestmark = pytest.mark.django_db
 DEAD = f"{HOST}:4194305:1"
@@ -245,6 +245,37 @@ def test_ended_task_holds_no_lease_it_failed_to_release(calls, monkeypatch):
     assert attempt().error == "OperationalError: away"
     assert claim_cycle("once", "all") is not None
     assert ChannelState.objects.ready(timezone.now()).exists()
+
+
+def test_tasks_are_claimed_once_in_their_order_and_come_back_after_their_retry_time(calls):
+    now = timezone.now()
+    OrmQ.objects.create(key="quick", payload="signed by another", lock=now)
+    for argument in ("a", "b"):
+        enqueue("note", argument)
+    enqueue("note", "c", cluster="slow")
+    later = now + timedelta(seconds=1)
+    claimed = [claim_task("quick", later) for _ in range(3)]
+    assert [task and task["args"] for task in claimed] == [("note", "a"), ("note", "b"), None]
+    assert {task["cluster"] for task in claimed[:2]} == {"quick"}
+    assert list(OrmQ.objects.order_by("pk").values_list("key", flat=True)) == ["quick", "quick", "slow"]
+    retry = cluster_limits("quick").retry
+    assert claim_task("quick", later + retry) is None
+    again = claim_task("quick", later + retry + timedelta(seconds=1))
+    assert again["ack_id"] == claimed[0]["ack_id"]
+
+
+def test_task_that_another_node_claims_first_is_left_to_it(calls, monkeypatch):
+    for argument in ("a", "b"):
+        enqueue("note", argument)
+    first = OrmQ.objects.earliest("pk")
+    real, later = queue.cluster_limits, timezone.now() + timedelta(seconds=1)
+
+    def claimed_meanwhile(cluster):
+        OrmQ.objects.filter(pk=first.pk).update(lock=later + timedelta(hours=1))
+        return real(cluster)
+
+    monkeypatch.setattr(queue, "cluster_limits", claimed_meanwhile)
+    assert claim_task("quick", later)["args"] == ("note", "b")
 
 
 def test_queued_calls_are_found_until_they_end(calls):

@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.one_database("its PostgreSQL is neve
 
 # Nothing listens on the tcpmux port, so PostgreSQL's client fails at once.
 AWAY = "postgresql://vigie:secret@127.0.0.1:1/vigie"
+COMMANDS = [("cluster", "quick"), ("up", "--bind", "127.0.0.1:1")]
 
 
 @contextmanager
@@ -40,7 +41,7 @@ def started(log: Path, *arguments: str, kept: int | None = None) -> Iterator[sub
         process.wait()
 
 
-@pytest.mark.parametrize("command", [("cluster", "quick"), ("up", "--bind", "127.0.0.1:1")])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_start_without_database_waits_until_asked_to_end(tmp_path: Path, command: tuple[str, ...]) -> None:
     with started(tmp_path / "log", *command) as process:
         assert process.poll() is None
@@ -48,9 +49,10 @@ def test_start_without_database_waits_until_asked_to_end(tmp_path: Path, command
         assert process.wait(20) in {0, -signal.SIGTERM}
 
 
-def test_waiting_cluster_ends_with_its_supervisor(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", COMMANDS)
+def test_waiting_part_ends_with_what_started_it(tmp_path: Path, command: tuple[str, ...]) -> None:
     reading, writing = os.pipe()
-    with started(tmp_path / "log", "cluster", "quick", kept=reading) as process:
+    with started(tmp_path / "log", *command, kept=reading) as process:
         os.close(reading)
         os.close(writing)
         assert process.wait(20) == 0

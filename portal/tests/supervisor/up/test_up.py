@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from portal.tests.helpers.portal_process import Portal, Process, database
+from portal.tests.helpers.portal_process import Portal, database
 from portal.tests.helpers.waiting import PATIENCE, wait_for
 
 # The test's database is there to be copied.
@@ -45,35 +45,25 @@ def test_up_refuses_to_start_before_the_migrations(prepared: Portal) -> None:
 @pytest.mark.one_database("umask")
 def test_files_of_every_process_are_private_to_their_owner(portal: Portal) -> None:
     masks = {
-        process.command: next(line for line in status.splitlines() if line.startswith("Umask:")).split()[1]
+        process.pid: next(line for line in status.splitlines() if line.startswith("Umask:")).split()[1]
         for process in portal.processes()
         if (status := Path(f"/proc/{process.pid}/status").read_text())
     }
-    assert len(masks) > len(("up", "web", "quick", "slow"))
+    assert len(masks) > len(("up", "web", "quick", "slow", "pulse"))
     assert set(masks.values()) == {"0077"}
 
 
 KILLS = {
-    "main processes": [("web", ""), ("quick", ""), ("slow", ""), ("pulse", "")],
-    "a web worker, a sentinel, a pusher": [("web", "worker"), ("quick", "sentinel"), ("slow", "pusher")],
-    "an idle worker, a monitor": [("quick", "worker"), ("slow", "monitor")],
-    "the only worker, a pusher": [("slow", "worker"), ("quick", "pusher")],
+    "main processes": ["web", "quick", "slow", "pulse"],
+    "workers": ["web worker", "quick worker", "slow worker"],
 }
-
-
-def victim(portal: Portal, name: str, part: str) -> Process:
-    if not part:
-        return portal.main(name)
-    if name == "web":
-        return portal.children(portal.main("web"))[0]
-    return portal.sentinel(name) if part == "sentinel" else portal.part(name, part)
 
 
 @pytest.mark.one_database("processes; test_outage kills every part on PostgreSQL")
 @pytest.mark.parametrize("kills", KILLS.values(), ids=KILLS)
-def test_killed_process_is_restarted_without_orphans(portal: Portal, kills: list[tuple[str, str]]) -> None:
+def test_killed_process_is_restarted_without_orphans(portal: Portal, kills: list[str]) -> None:
     """Kill one process of each component; components do not depend on each other."""
-    victims = [victim(portal, *kill) for kill in kills]
+    victims = [portal.process(part) for part in kills]
     for process in victims:
         process.kill()
     wait_for("every process is in its place", portal.is_complete)
@@ -94,7 +84,7 @@ def test_task_that_kills_its_workers_is_abandoned_and_leaves_the_queue(portal: P
 
 def test_stalled_cluster_restarts_alone(portal: Portal) -> None:
     stalled, other = portal.main("quick"), portal.main("slow")
-    portal.part("quick", "pusher").kill(signal.SIGSTOP)
+    portal.process("quick worker").kill(signal.SIGSTOP)  # the first gets the task
     portal.enqueue("'up.nothing'")
     wait_for("the cluster is another", lambda: portal.main("quick").pid != stalled.pid)
     portal.wait_until_ready()
