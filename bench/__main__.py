@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from bench import access, beta, calls, fleet, monitoring, pages, probes, rounds, usage
+from bench import access, beta, calls, fleet, idle, monitoring, pages, probes, rounds, usage
 from bench.backups import drills, scans
 from bench.figures import Figure
 from bench.load import Address
@@ -32,6 +32,7 @@ DEFAULT: dict[str, tuple[Callable[[Address], Iterator[Figure]], str]] = {
 # Run by name only: the default run stays below 15 minutes.
 FULL_SCALE: dict[str, tuple[Callable[[Address], Iterator[Figure]], str]] = {
     "drills": (drills.measure, "restores of 200 MB against psql, pg_restore, mariadb and sqlite3, and small drills"),
+    "idle": (idle.measure, "processes, memory, readiness and CPU time of the portal on its defaults"),
     "pages": (partial(pages.measure, scale=1), "each page against Django's own, with ten million runs, and the search"),
     "pages-small": (partial(pages.measure, scale=0.01), "as pages, with a hundredth of the rows"),
     "usage-full": (partial(usage.measure, runs=usage.FULL_RUNS), "as usage, with ten million runs"),

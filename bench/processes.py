@@ -43,3 +43,33 @@ def status(process: Path, name: str) -> int:
 def cpu_of_servers() -> float:
     """Return the seconds that all processes have run, with those of threads that have ended."""
     return sum(time.clock_gettime(~int(process.name) << 3 | SCHEDULED) for process in servers())
+
+
+# --- A process with all that it started ------------------------------------------------------------------------------
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the process and its descendants."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+    found = [pid]
+    for parent in found:
+        found += [child for child, of in parents.items() if of == parent]
+    return found
+
+
+def shared_memory(pid: int) -> int:
+    """Return the bytes of memory that they use together (PSS): each shared page counts once."""
+    rollups = [Path(f"/proc/{each}/smaps_rollup").read_text() for each in descendants(pid)]
+    return sum(int(rollup.partition("\nPss:")[2].split()[0]) * 1024 for rollup in rollups)
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the seconds that they have run, with those of children that have ended."""
+    ticks = 0
+    for each in descendants(pid):
+        fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
+        ticks += sum(map(int, fields[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
