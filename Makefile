@@ -13,7 +13,7 @@ export DJANGO_SETTINGS_MODULE := portal.settings
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test mutants fuzz check smoke audit bench faults format messages requirements release clean
+.PHONY: help run demo test trials mutants fuzz check smoke audit bench faults format messages requirements release clean
 
 help: ## List the targets
 	@sed -En 's/^([a-z]+):.* ## (.+)$$/make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r target sentence; do \
@@ -28,6 +28,10 @@ demo: $(VENV)/run ## Start a portal with machines, backups and services that liv
 
 test: $(VENV)/dev ## Run the tests on SQLite and PostgreSQL; ARGS="agents -k replay" goes to pytest
 	$(BIN)/python -m tests.legs $(ARGS)
+
+trials: $(VENV)/dev ## Install on fresh Debian systems by the documented commands; needs root and debootstrap
+	$(BIN)/python -m tests.deploy.try_install
+	$(BIN)/python -m tests.deploy.try_image
 
 mutants: $(VENV)/dev ## Put known faults into copies of the code and list those that no test notices; ARGS="-n 2"
 	$(BIN)/python -m tests.mutants $(ARGS)

@@ -45,7 +45,7 @@ def prepare(root: Root) -> None:
     copy_checkout(root, CHECKOUT)
     root.write("/etc/hosts", f"127.0.0.1 localhost {DOMAIN} {socket.gethostname()}\n")
     root.write("/usr/local/lib/systemctl.py", (ROOT / "tests/deploy/systemctl.py").read_text())
-    root.write("/usr/local/bin/systemctl", SYSTEMCTL, 0o755)
+    root.write("/usr/bin/systemctl", SYSTEMCTL, 0o755)
     (root.folder / "run/systemd/system").mkdir(parents=True)  # what says that systemd runs
 
 
