@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.db import connection
+from django.db import connection, connections
 from django.utils import timezone
 
 from portal.archives import manifest, rows, secrets
@@ -109,7 +109,9 @@ def collect(content: Path) -> Manifest:
         raise ArchiveError(f"REPORTS_ROOT does not exist, or its disk is not mounted: {settings.REPORTS_ROOT}.")
     shutil.copytree(settings.REPORTS_ROOT, content / manifest.REPORTS, ignore=ignore_special)
     with open_database(content / manifest.DATABASE) as alias:
-        counts, migrations = count_rows(alias, [MIGRATIONS, *rows.model_tables()]), applied_migrations(alias)
+        found = set(connections[alias].introspection.table_names())  # not all if `migrate` is still to come
+        counts = count_rows(alias, [table for table in (MIGRATIONS, *rows.model_tables()) if table in found])
+        migrations = applied_migrations(alias)
     return manifest.build_manifest(content, now, connection.vendor, migrations, counts)
 
 

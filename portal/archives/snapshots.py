@@ -12,6 +12,7 @@ from django_q.models import OrmQ
 from portal.archives import rows
 from portal.archives.errors import ArchiveError
 from portal.archives.files import applied_migrations, migrate_file, open_database
+from portal.status.health import unapplied_migrations
 from portal.tasks import ERASE
 from portal.work.queue import unpack_payload
 
@@ -39,10 +40,12 @@ def take_snapshot(path: Path) -> None:
 
 def copy_to_file(path: Path) -> None:
     """Copy all rows of one snapshot of PostgreSQL. Raises ArchiveError if its tables are not those of this version."""
+    if unapplied_migrations():
+        raise ArchiveError("The database is not migrated to this version of the portal. Run `manage.py prepare`.")
     migrate_file(path)
     with open_database(path) as alias:
         if applied_migrations(alias) != applied_migrations("default"):
-            raise ArchiveError("The database is not migrated to this version of the portal. Run `manage.py prepare`.")
+            raise ArchiveError("The database is of a later version of the portal. Back it up with that version.")
         with transaction.atomic(), connections[alias].constraint_checks_disabled(), transaction.atomic(alias):
             with connection.cursor() as cursor:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")

@@ -8,7 +8,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import DataError
 
-from portal.archives import making
+from portal.archives import making, snapshots
+from portal.archives.errors import ArchiveError
 from portal.archives.making import make_archive, working_alone
 from portal.archives.passphrases import Passphrase
 
@@ -46,3 +47,24 @@ def test_row_that_postgresql_refuses_fails_the_backup(make, target, monkeypatch)
     with pytest.raises(DataError):
         make()
     assert (target.names(), User.objects.get().username) == ([], "alice")
+
+
+@pytest.mark.postgresql("SQLite's file is copied as it is")
+def test_database_that_is_not_migrated_is_refused_before_anything_is_copied(make, monkeypatch):
+    monkeypatch.setattr(snapshots, "unapplied_migrations", lambda: ["portal.9999_later"])
+    monkeypatch.setattr(snapshots, "migrate_file", None)
+    with pytest.raises(ArchiveError, match="prepare"):
+        make()
+
+
+@pytest.mark.one_database("PostgreSQL's is refused")
+def test_database_that_lacks_a_table_of_this_version_is_archived_as_it_is(make, monkeypatch):
+    take_snapshot = making.take_snapshot
+
+    def alter(path):
+        take_snapshot(path)
+        with closing(sqlite3.connect(path)) as file:
+            file.execute("DROP TABLE portal_preferences")
+
+    monkeypatch.setattr(making, "take_snapshot", alter)
+    assert "portal_preferences" not in make().manifest.rows
