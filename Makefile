@@ -13,7 +13,7 @@ export DJANGO_SETTINGS_MODULE := portal.settings
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test trials mutants fuzz check smoke audit bench faults format messages requirements release clean
+.PHONY: help run demo test trials mutants client fuzz check smoke audit bench faults format messages requirements release clean
 
 help: ## List the targets
 	@sed -En 's/^([a-z]+):.* ## (.+)$$/make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r target sentence; do \
@@ -35,6 +35,9 @@ trials: $(VENV)/dev ## Install on fresh Debian systems by the documented command
 
 mutants: $(VENV)/dev ## Put known faults into copies of the code and list those that no test notices; ARGS="-n 2"
 	$(BIN)/python -m tests.mutants $(ARGS)
+
+client: $(VENV)/run ## Build the wheel of the client package into client/dist
+	$(BIN)/python -m portal.connect.wheel client/dist
 
 fuzz: $(VENV)/dev ## Run 10,000 generated cases for each reader of bodies and files
 	HYPOTHESIS_PROFILE=fuzz VIGIE_DATA_DIR=$$(mktemp -d) $(BIN)/python -m pytest tests/fuzz tests/api/test_schema.py --hypothesis-show-statistics $(ARGS)

@@ -89,7 +89,7 @@ class LicenceFilter(ChoiceFilter):
 class AgentAdmin(ReadOnlyAdmin):
     menu_order = 1
     purpose = _("Computers that report to the portal. They appear here when they enrol with an enrolment token.")
-    empty_link = ("admin:portal_apitoken_add", _("Issue an enrolment token"))
+    empty_link = ("admin:connect", _("Connect an application"))
     ordering = ("-enrolled_at", "-id")
     sortable_by = ("machine_id", "liveness", "version", "user", "last_seen_at", "enrolled_at")
     list_display = (

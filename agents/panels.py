@@ -61,9 +61,9 @@ def fleet_tile(now: datetime) -> Tile:
 def first_machine(request: HttpRequest) -> checklist.Step:
     return checklist.Step(
         "machine",
-        _("Enrol a machine"),
-        _("Run the script of an enrolment token on it. Its heartbeats, runs and backups then appear here."),
-        reverse("admin:portal_apitoken_add", query={"kind": ApiToken.Kind.ENROLL}),
+        _("Connect an application"),
+        _("Copy the lines for your installer, program or backup. Its machines, runs and backups then appear here."),
+        reverse("admin:connect"),
         Agent.objects.exists(),
     )
 

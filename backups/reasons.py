@@ -84,6 +84,9 @@ SENTENCES: dict[str, Any] = {
     "later_failed": _("the later report %(report)s for the same scheduled time brings no better backup"),
     "overwritten": _("the uploaded file belongs to the later report %(report)s"),
     "verified": _("SHA-256 and size match what the machine reported"),
+    # Any of them, of an older tool
+    "imported": _("imported from an older tool"),
+    "imported_saying": _("imported from an older tool: %(text)s"),
     # Folders
     "folder_absent": _("folder “%(folder)s” doesn’t exist"),
     "folder_not_plain": _("“%(folder)s” is a link or not a folder, and isn’t followed"),

@@ -9,11 +9,10 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, OuterRef, Q, Subquery
 
-from backups import digest
 from backups.drills import runs
 from backups.models import RestoreDrill, Scan
 from backups.offsite import runs as offsite_runs
-from backups.scanner import orchestration
+from backups.scanner import digest, orchestration
 from portal.work.jobs import Lease
 from portal.work.retention import Retention, retentions
 from portal.work.schedules import Job, jobs

@@ -1,6 +1,6 @@
 """Run `make faults`: kills, outages and full disks, against real portals on both databases at once.
 
-    make faults                     the short form, three minutes
+    make faults                     the short form, four minutes
     make faults ARGS=whole          longer loads, every part killed three times, an outage of ten minutes
     make faults ARGS="node disk"    only these experiments
 
@@ -23,7 +23,7 @@ from typing import IO
 from tests.legs import clean_environment
 
 # Names of the experiments in `faults.experiments`, in their order.
-NAMES = ("kills", "node", "outage", "disk")
+NAMES = ("kills", "node", "outage", "disk", "scaling")
 DATABASES = ("sqlite", "postgresql")
 MAX_SECONDS_SHORT, MAX_SECONDS_WHOLE = 360, 3_600
 

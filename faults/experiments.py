@@ -21,6 +21,7 @@ from backups.models import BackupEntry, ExpectedBackupJob
 from backups.scanner import orchestration
 from bench.figures import Figure
 from faults.load import Reporters, create_due_backup, queue_message
+from faults.scaling import scaling
 from faults.stage import (
     PARTS,
     Stage,
@@ -338,4 +339,4 @@ def fill(path: Path) -> None:
                     file.write(os.urandom(size))
 
 
-EXPERIMENTS = {"kills": kills, "node": node, "outage": outage, "disk": disk}
+EXPERIMENTS = {"kills": kills, "node": node, "outage": outage, "disk": disk, "scaling": scaling}

@@ -76,9 +76,9 @@ def print_line(text: str) -> None:
     sys.stdout.flush()
 
 
-def expect_zero(name: str, value: float, unit: str = "") -> Figure:
+def expect_zero(name: str, value: float, note: str = "") -> Figure:
     """Report a figure that must be 0."""
-    return show(Figure(name, value, 0, at_least=False, unit=unit))
+    return show(Figure(name, value, 0, at_least=False, note=note))
 
 
 def expect_at_most(name: str, value: float, limit: float, unit: str = "s", note: str = "") -> Figure:

@@ -118,6 +118,7 @@ EVENT_TEXTS: dict[str, str | Promise] = {
     "channel.disabled": gettext_lazy("Channel disabled after a failure"),
     "channel.enabled": gettext_lazy("Channel re-enabled"),
     "portal.restored": gettext_lazy("Portal restored from a backup"),
+    "portal.imported": gettext_lazy("Data of an older tool imported"),
     "admin.action": gettext_lazy("Admin action"),
     "privacy.exported": gettext_lazy("Personal data exported"),
     "privacy.erasure_asked": gettext_lazy("Erasure of personal data requested"),

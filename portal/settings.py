@@ -193,6 +193,8 @@ SOCIALACCOUNT_PROVIDERS, SOCIALACCOUNT_ADAPTER = oidc.providers(), "portal.acces
 # --- Database --------------------------------------------------------------------------------------------------------
 
 database = env.database("DATABASE_URL", VIGIE_DATA_DIR / "db.sqlite3")
+# A cursor of the server outlives its transaction, after which a pooler may give the connection to another client.
+database["DISABLE_SERVER_SIDE_CURSORS"] = env.boolean("DATABASE_POOLED")
 if database["ENGINE"] == SQLITE:
     database["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",

@@ -1,26 +1,24 @@
-"""Snippets for a user's token: the first call of the API."""
+"""Guide for a user's token: the first call of the API."""
 
-from django.conf import settings
+from collections.abc import Iterator
+
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from portal.desk.snippets import Guide, Snippet, guide_sources
+from portal.connect.guides import Guide, Snippet, guide_sources
 from portal.models import ApiToken
 
 CALL = """\
-# Save the token in a file named vigie.token, readable only by you. It never appears on the command line.
+# curl reads the token from standard input, so it never appears on the command line.
 printf 'Authorization: Bearer %s\\n' "$(cat vigie.token)" |
     curl --fail-with-body --header @- '{url}'
 """
 
 
 @guide_sources.register
-def staff_guide(kind: str) -> Guide | None:
-    if kind != ApiToken.Kind.STAFF:
-        return None
+def staff_guide(portal_url: str) -> Iterator[Guide]:
     text = _("The token has the permissions of its user. All calls are described at %(url)s.")
-    url = settings.PORTAL_URL + reverse("agent-fleet")
-    docs = settings.PORTAL_URL + reverse("docs")
-    return Guide(
-        _("Call the API with it"), text % {"url": docs}, [Snippet("curl", "fleet.sh", CALL.format(url=url).strip())]
-    )
+    call = CALL.format(url=portal_url + reverse("agent-fleet")).strip()
+    docs = text % {"url": portal_url + reverse("docs")}
+    snippet = Snippet(_("List the machines"), "fleet.sh", call)
+    yield Guide("api", ApiToken.Kind.STAFF, _("API (curl)"), docs, [snippet], "vigie.token")

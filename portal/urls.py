@@ -5,6 +5,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from portal.api.docs import DocsView, ErrorCodesView, SchemaView
+from portal.connect.files import client_file
 from portal.status import health
 
 urlpatterns = [
@@ -19,6 +20,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/schema/", SchemaView.as_view(), name="schema"),
     path("api/docs/", DocsView.as_view(), name="docs"),
+    path("client/<str:name>", client_file, name="client-file"),
     path("docs/api", ErrorCodesView.as_view(), name="error-codes"),
     path("api/v1/agents/", include("agents.api.urls")),
     path("api/v1/usage/", include("usage.api.urls")),

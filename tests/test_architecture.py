@@ -73,7 +73,9 @@ PACKAGES = [
     "api",
     "status",
     "desk",
+    "legacy",
     "archives",
+    "connect",
     "admin",
     "supervisor",
 ]

@@ -28,7 +28,7 @@ SHELL = re.compile(r"^ *```sh\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 TO_COPY = re.compile(r"(?:manage\.py|vigie-client) (?=[a-z])((?:\\\n|[^\n|])*)")
 IN_SENTENCE = re.compile(r"`(?:manage\.py|vigie-client) (?=[a-z])([^`\n|…]*)`")
 # Other tests run these, which need processes, servers or a verdict of their own.
-TESTED_ELSEWHERE = {"prepare", "up", "migrate", "backup_portal", "restore_portal", "doctor"}
+TESTED_ELSEWHERE = {"prepare", "up", "migrate", "backup_portal", "restore_portal", "doctor", "import_legacy"}
 OPTIONS_TESTED_ELSEWHERE = {"--watch", "--test-telegram", "--check", "--agent"}
 DUMP = "BEGIN TRANSACTION;\nCREATE TABLE t (id integer);\nINSERT INTO t VALUES(1);\nCOMMIT;\n"
 

@@ -114,13 +114,13 @@ def refused(answers: Answers) -> dict[tuple[str, int], int]:
 
 @pytest.fixture(scope="module")
 def versions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Portal, Portal, Callers]]:
-    """The last release on a database that it prepared, this version beside it, and who calls them."""
+    """The last release on its database, this version beside it, and who calls them."""
     folder = tmp_path_factory.mktemp("two-versions")
     roots = {name: str(folder / name) for name in ("DEPOSITS_ROOT", "VALIDATED_ROOT", "REPORTS_ROOT")}
     for root in roots.values():
         Path(root).mkdir()
     with database(folder) as url:
-        secrets = load("d5adac3", url)
+        secrets = load("18e14fd", url)
         shared = {
             **secrets["keys"],
             **roots,

@@ -166,10 +166,11 @@ class LicenceUpdate:
         return bool(Licence.objects.filter(pk=self.licence.pk, **as_read).update(**self.fields))
 
 
-def review_quotas(now: datetime, lease: Lease) -> int:
+def review_quotas(now: datetime, lease: Lease, *, sends: bool = True) -> int:
     """Compare each quota with the usage of the current period, and return the number of warnings sent.
 
-    Marks and messages are written in one transaction. Raises LeaseLost.
+    Marks and messages are written in one transaction. Unless it `sends`, quotas are marked as warned of without a
+    message. Raises LeaseLost.
     """
     limited = list(Licence.objects.exclude(WITHOUT_QUOTA).order_by("pk"))
     statuses = quota_statuses(limited, now)
@@ -185,7 +186,7 @@ def review_quotas(now: datetime, lease: Lease) -> int:
         with transaction.atomic():
             lease.extend()
             saved = [update for update in updates if update.save()]
-            notices = [update.notice for update in saved if update.notice]
+            notices = [update.notice for update in saved if update.notice and sends]
             notify(*notices)
     return len(notices)
 

@@ -3,20 +3,24 @@
 import json
 import re
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
 import pytest
+import tree_sitter_powershell
 from django.utils import timezone
+from tree_sitter import Language, Parser
 
 from agents import enrolment
 from agents.approval import ALLOWED_FOR
 from agents.enrolment import issue_agent_token
 from agents.models import Agent, EnrolmentRequest
-from agents.snippets import enrolment_guide, enrolment_snippets
+from agents.snippets import machine_scripts
 from client.tests.helpers.machine_names import MACHINE_NAMES
 from portal.access.tokens import credential
 from portal.models import ApiToken
+from portal.tests.helpers.programs import require
 
 pytestmark = pytest.mark.django_db
 NAMES = [name for _, name in MACHINE_NAMES]
@@ -24,68 +28,88 @@ PASCAL = Path(__file__).with_name("inno.pas")
 
 
 @pytest.fixture
-def snippets():
-    return {snippet.file_name: snippet.text for snippet in enrolment_snippets()}
+def scripts(settings):
+    return machine_scripts(settings.PORTAL_URL)
 
 
-def test_snippets_have_urls_of_this_portal_and_no_token(snippets, settings):
-    for text in snippets.values():
-        assert f"{settings.PORTAL_URL}/api/v1/agents/enroll" in text
+def test_scripts_have_the_address_of_this_portal_and_no_token(scripts, settings):
+    assert set(scripts) == {"vigie.sh", "vigie.ps1", "vigie.iss"}
+    for text in scripts.values():
+        assert f"'{settings.PORTAL_URL}" in text
+        assert text.isascii()
         assert not credential.TOKEN_IN_TEXT.search(text)
         assert "{{" not in text
         assert "{%" not in text
 
 
-def test_guide_names_the_commands_that_run_the_scripts_and_shows_the_short_one_first():
-    guide = enrolment_guide("enroll")
-    assert guide.snippets[0].file_name == "enrol.sh"
-    assert "sudo sh enrol.sh" in guide.text
-    assert "-File enrol.ps1" in guide.text
+@pytest.mark.parametrize(("seconds", "minutes"), [(10, 1), (300, 5), (86_400, 59)])
+def test_scripts_send_heartbeats_at_the_interval_of_the_portal_in_minutes(settings, seconds, minutes):
+    settings.HEARTBEAT_INTERVAL_SECONDS = seconds
+    scripts = machine_scripts(settings.PORTAL_URL)
+    assert f"$minute-59/{minutes} * * * *" in scripts["vigie.sh"]
+    assert f"New-TimeSpan -Minutes {minutes})" in scripts["vigie.ps1"]
+    assert f"/SC MINUTE /MO {minutes} " in scripts["vigie.iss"]
 
 
-def test_inno_sets_all_four_timeouts_and_deletes_the_file(snippets):
-    text = snippets["inno.iss"]
+def test_inno_sets_all_four_timeouts_and_deletes_the_file(scripts):
+    text = scripts["vigie.iss"]
     assert "SetTimeouts(Patience, Patience, Patience, Patience)" in text
     assert "if Result then DeleteFile(TokenFile)" in text
     assert '{#SetupSetting("AppVersion")}' in text
-    assert text.isascii()
 
 
-def test_powershell_asks_for_tls_and_sends_bytes(snippets):
-    assert "Tls12" in snippets["enrol.ps1"]
-    assert "GetBytes($body)" in snippets["enrol.ps1"]
+def test_inno_leaves_the_event_functions_of_the_including_script_alone(scripts):
+    events = re.findall(r"^<event\('(\w+)'\)>\n(?:function|procedure) Vigie\1\b", scripts["vigie.iss"], re.MULTILINE)
+    assert len(events) == 5
+    assert not re.findall(
+        r"^(?:function|procedure) (?:Initialize|Cur|Next|ShouldSkip)", scripts["vigie.iss"], re.MULTILINE
+    )
 
 
-def test_other_kinds_of_tokens_have_no_snippets():
-    assert enrolment_guide("client") is None
+@pytest.mark.parametrize("script", ["vigie.ps1", "vigie.iss"])
+def test_token_is_for_system_administrators_and_one_user_who_may_only_read_it(scripts, script):
+    grants = re.findall(r"(\S+):\(OI\)\(CI\)(\w+)", scripts[script])
+    assert [rights for _, rights in grants] == ["F", "F", "RX"]
+    assert [grant.strip("'") for grant, _ in grants[:2]] == ["*S-1-5-18", "*S-1-5-32-544"]
+    assert "/inheritance:r" in scripts[script]
+
+
+def test_powershell_asks_for_tls_and_sends_bytes(scripts):
+    assert "Tls12" in scripts["vigie.ps1"]
+    assert "[Text.Encoding]::UTF8.GetBytes(" in scripts["vigie.ps1"]
+
+
+def test_powershell_script_parses(scripts):
+    tree = Parser(Language(tree_sitter_powershell.language())).parse(scripts["vigie.ps1"].encode())
+    assert not tree.root_node.has_error
 
 
 # --- One rule for machine names --------------------------------------------------------------------------------------
 
 
-def test_shell_names_a_machine_by_the_rule(snippets):
-    (function,) = re.findall(r"^machine_name\(\) .*$", snippets["enrol.sh"], re.MULTILINE)
+def test_shell_names_a_machine_by_the_rule(scripts):
+    (function,) = re.findall(r"^machine_name\(\) .*$", scripts["vigie.sh"], re.MULTILINE)
     loop = 'for host in "$@"; do echo "$(printf "%s\\n" "$host" | machine_name)"; done'
     shell = ["sh", "-c", f"LC_ALL=C; export LC_ALL\n{function}\n{loop}", "sh", *(host for host, _ in MACHINE_NAMES)]
     done = subprocess.run(shell, capture_output=True, text=True, check=True)
     assert done.stdout.split("\n")[:-1] == NAMES
 
 
-def test_powershell_names_a_machine_by_the_rule(snippets):
+def test_powershell_names_a_machine_by_the_rule(scripts):
     """Apply the replacements of the script in Python; the rest of the function cuts to 128."""
-    (first, second) = re.findall(r"-creplace '([^']*)', '(-?)'", snippets["enrol.ps1"])
+    (first, second) = re.findall(r"-creplace '([^']*)', '(-?)'", scripts["vigie.ps1"])
     assert [re.sub(*second, re.sub(*first, host))[:128] for host, _ in MACHINE_NAMES] == NAMES
 
 
 def pascal_functions(text):
     """Return the functions of the snippet that Free Pascal can run."""
-    names = "JsonText|JsonValue|ReadText|ReadToken|MachineName"
+    names = "JsonText|JsonValue|ReadText|FindToken|ReadToken|MachineName"
     return "\n".join(re.findall(rf"^function (?:{names})\(.*?^end;$", text, re.MULTILINE | re.DOTALL))
 
 
-@pytest.mark.skipif(shutil.which("fpc") is None, reason="needs Free Pascal")
-def test_inno_names_a_machine_by_the_rule_and_reads_every_encoding(snippets, tmp_path):
-    source = PASCAL.read_text().replace("{FUNCTIONS}", pascal_functions(snippets["inno.iss"]))
+def test_inno_names_a_machine_by_the_rule_and_reads_every_encoding(scripts, tmp_path):
+    require(shutil.which("fpc"), "fpc", "fp-compiler")
+    source = PASCAL.read_text().replace("{FUNCTIONS}", pascal_functions(scripts["vigie.iss"]))
     (tmp_path / "inno.pas").write_text(source)
     subprocess.run(["fpc", "-v0", "inno.pas"], cwd=tmp_path, check=True, capture_output=True)
     token = str(credential.mint_token("agent"))
@@ -104,28 +128,40 @@ def test_inno_names_a_machine_by_the_rule_and_reads_every_encoding(snippets, tmp
 
 
 class Script:
-    """The `sh` script in its own folder, with its state."""
+    """The `sh` script in its own folder, with its state and its folder for cron."""
 
     def __init__(self, text, folder):
-        self.path, self.token_file, self.state = folder / "enrol.sh", folder / "enrol.token", folder / "state"
+        require(shutil.which("curl"), "curl", "curl")
+        self.path, self.token_file, self.state = folder / "vigie.sh", folder / "enrol.token", folder / "state"
+        self.cron = folder / "cron.d"
         self.path.write_text(text)
         self.state.mkdir()
+        self.cron.mkdir()
 
-    def run(self, token="", encoding="utf-8"):
+    def enrol(self, token="", encoding="utf-8"):
         if token:
             self.token_file.write_bytes(f"{token}\r\n".encode(encoding))
-        environment = {"PATH": "/usr/bin:/bin:/usr/local/bin", "VIGIE_STATE": str(self.state)}
-        command = ["sh", str(self.path), str(self.token_file)]
+        return self.run("enrol", self.token_file)
+
+    def run(self, *arguments):
+        own = {"VIGIE_STATE": str(self.state), "VIGIE_CRON": str(self.cron)}
+        environment = {"PATH": "/usr/bin:/bin:/usr/local/bin"} | own
+        command = ["sh", str(self.path), *map(str, arguments)]
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
     @property
     def stored(self):
         return json.loads((self.state / "token.json").read_text())
 
+    @property
+    def scheduled(self):
+        """Return the command that cron runs."""
+        return (self.cron / "vigie").read_text().splitlines()[-1].split(" root ", 1)[1]
+
 
 @pytest.fixture
-def script(snippets, live_server, settings, tmp_path):
-    return Script(snippets["enrol.sh"].replace(settings.PORTAL_URL, live_server.url), tmp_path)
+def script(scripts, live_server, settings, tmp_path):
+    return Script(scripts["vigie.sh"].replace(settings.PORTAL_URL, live_server.url), tmp_path)
 
 
 def use(token):
@@ -133,25 +169,25 @@ def use(token):
 
 
 def test_shell_script_enrols_renews_and_repairs(script, enroll_token):
-    first = script.run(enroll_token, "utf-16")
+    first = script.enrol(enroll_token, "utf-16")
     assert first.returncode == 0, first.stderr
     token = script.stored["api_token"]
     assert credential.parse_token(token).kind == "agent"
     assert (script.state / "token.json").stat().st_mode & 0o077 == 0
-    assert [path.name for path in script.state.iterdir()] == ["token.json"]
+    assert sorted(path.name for path in script.state.iterdir()) == ["token.json", "vigie.sh"]
     assert not script.token_file.exists()
     use(token)
     (script.state / "token.json").chmod(0o640)
 
-    renewed = script.run()
+    renewed = script.enrol()
     assert renewed.returncode == 0, renewed.stderr
     assert script.stored["api_token"] != token
     assert script.stored["machine_id"] == Agent.objects.get().machine_id
     assert (script.state / "token.json").stat().st_mode & 0o777 == 0o640
 
     enrolment.uninstall_machine(Agent.objects.get().machine_id, "", None, None)
-    assert script.run().returncode == 1
-    repaired = script.run(enroll_token, "utf-8-sig")
+    assert script.enrol().returncode == 1
+    repaired = script.enrol(enroll_token, "utf-8-sig")
     assert repaired.returncode == 0, repaired.stderr
     assert Agent.objects.get().is_active
 
@@ -159,25 +195,25 @@ def test_shell_script_enrols_renews_and_repairs(script, enroll_token):
 def test_shell_script_keeps_the_name_of_a_computer_that_was_renamed(script, make_agent, enroll_token):
     agent = make_agent("Name-Of-Before", status="uninstalled")
     (script.state / "token.json").write_text(json.dumps({"machine_id": "Name-Of-Before", "api_token": "vigie_agent_x"}))
-    assert script.run(enroll_token).returncode == 0
+    assert script.enrol(enroll_token).returncode == 0
     agent.refresh_from_db()
     assert (agent.is_active, script.stored["machine_id"]) == (True, "Name-Of-Before")
 
 
 def test_shell_script_takes_over_the_token_of_an_earlier_version(script, make_agent):
     (script.state / "agent.token").write_text(issue_agent_token(make_agent("PC-1")))
-    done = script.run()
+    done = script.enrol()
     assert done.returncode == 0, done.stderr
     assert script.stored["machine_id"] == "PC-1"
     assert not (script.state / "agent.token").exists()
 
 
 def test_refused_shell_script_says_why_and_nothing_of_the_user(script, enroll_token):
-    assert script.run(enroll_token).returncode == 0
+    assert script.enrol(enroll_token).returncode == 0
     use(script.stored["api_token"])
     Agent.objects.update(user_name="Alice Martin", user_email="alice@example.org")
     (script.state / "token.json").unlink()
-    refused = script.run(enroll_token)
+    refused = script.enrol(enroll_token)
     assert refused.returncode == 1
     assert "agent_already_active: Uninstall it first" in refused.stderr
     assert "alice" not in (refused.stdout + refused.stderr).lower()
@@ -186,13 +222,76 @@ def test_refused_shell_script_says_why_and_nothing_of_the_user(script, enroll_to
 
 def test_shell_script_waits_for_approval_and_enrols_when_run_again(script, enroll_token, settings):
     settings.ENROLMENT_APPROVAL = "always"
-    refused = script.run(enroll_token)
+    refused = script.enrol(enroll_token)
     assert refused.returncode == 1
     assert "approval_required: Ask an operator" in refused.stderr
     EnrolmentRequest.objects.update(allowed_until=timezone.now() + ALLOWED_FOR)
-    assert script.run().returncode == 0
+    assert script.enrol().returncode == 0
     assert script.stored["machine_id"] == Agent.objects.get().machine_id
 
 
-def test_inno_script_says_that_an_operator_must_approve(snippets):
-    assert "if Refusal = 'approval_required' then" in snippets["inno.iss"]
+def test_cron_sends_the_heartbeats_of_an_enrolled_machine(script, enroll_token):
+    script.enrol(enroll_token)
+    Agent.objects.update(os_info="")
+    script.path.unlink()  # cron runs the copy in the state folder
+    subprocess.run(["sh", "-c", script.scheduled], check=True)
+    assert "has the heartbeat" in (script.state / "heartbeat.log").read_text()
+    assert Agent.objects.get().os_info.startswith("Linux")
+
+
+def test_heartbeat_of_a_machine_without_a_token_fails(script):
+    done = script.run("heartbeat")
+    assert (done.returncode, "Not enrolled" in done.stderr) == (1, True)
+
+
+def test_refused_heartbeat_fails_with_the_code_of_the_portal(script, enroll_token):
+    script.enrol(enroll_token)
+    enrolment.uninstall_machine(Agent.objects.get().machine_id, "", None, None)
+    done = script.run("heartbeat")
+    assert (done.returncode, "status 401 token_revoked" in done.stderr) == (1, True)
+
+
+def test_uninstall_tells_the_portal_and_leaves_nothing_behind(script, enroll_token):
+    script.enrol(enroll_token)
+    done = script.run("uninstall")
+    assert (done.returncode, done.stdout) == (0, "Uninstalled.\n")
+    assert not Agent.objects.get().is_active
+    assert not script.state.exists()
+    assert list(script.cron.iterdir()) == []
+
+
+def test_uninstall_succeeds_though_the_portal_refuses_the_token(script, enroll_token):
+    script.enrol(enroll_token)
+    (script.state / "token.json").write_text('{"machine_id": "PC-1", "api_token": "vigie_agent_unknown"}')
+    done = script.run("uninstall")
+    assert (done.returncode, "was not notified" in done.stdout, script.state.exists()) == (0, True, False)
+
+
+def test_portal_that_is_away_fails_a_heartbeat_and_no_uninstallation(scripts, settings, tmp_path):
+    """Nothing listens at the port, which stays reserved."""
+    with socket.socket() as away:
+        away.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{away.getsockname()[1]}"
+        script = Script(scripts["vigie.sh"].replace(settings.PORTAL_URL, address), tmp_path)
+        (script.state / "token.json").write_text('{"machine_id": "PC-1", "api_token": "vigie_agent_x"}')
+        assert script.run("enrol").returncode == 1
+        assert script.run("heartbeat").returncode == 1
+        done = script.run("uninstall")
+    assert (done.returncode, "was not notified" in done.stdout, script.state.exists()) == (0, True, False)
+
+
+def test_unknown_command_of_the_shell_script_is_wrong_usage(script):
+    done = script.run("install")
+    assert (done.returncode, done.stderr.startswith("Usage:")) == (2, True)
+
+
+def test_shell_script_passes_shellcheck(script):
+    require(shutil.which("shellcheck"), "shellcheck", "shellcheck")
+    done = subprocess.run(
+        ["shellcheck", "--severity=warning", script.path], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_inno_script_says_that_an_operator_must_approve(scripts):
+    assert "if Refusal = 'approval_required' then" in scripts["vigie.iss"]

@@ -16,11 +16,12 @@ from django.utils.translation import gettext as _
 from vigie_client.contract import path_name
 
 from agents.models import Agent
+from agents.snippets import install_command
 from backups import cycles
 from backups.admin.form import shown_timetable
 from backups.models import ExpectedBackupJob
 from backups.scanner.disk import paths
-from portal.desk.snippets import Snippet
+from portal.connect.guides import Snippet
 from portal.models import ApiToken
 
 WINDOWS_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -102,6 +103,7 @@ class DailySchedule:
 
 
 def https_snippets(job: ExpectedBackupJob, schedule: DailySchedule) -> Iterator[Snippet]:
+    yield install_command(settings.PORTAL_URL)
     name = job.database_name
     line = shlex.join(
         [*("vigie-client", "deposit", "--server", settings.PORTAL_URL), *("--database", name), *dump_command(name)]

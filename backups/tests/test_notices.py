@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.utils import timezone
 
-from backups import digest
 from backups.findings import doubtful_backups
 from backups.models import BackupEntry, ExpectedBackupJob, Scan
+from backups.scanner import digest
 from backups.tests.factories import AFTER_DEADLINE, EXPECTED, REPORTED, dump, report_section
 from portal.models import NotificationChannel, OutboxMessage
 from portal.notifications import Severity

@@ -9,12 +9,13 @@ from django.core.cache import cache
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
-from backups import digest, findings
+from backups import findings
 from backups.drills import proofs, runs
 from backups.drills.outcomes import PROVEN, UNSUPPORTED
 from backups.drills.tests.dumps import sqlite_dump, store
 from backups.models import ExpectedBackupJob, RestoreDrill, Status
 from backups.panels import backups_tile, count_jobs, describe_proof, machine_databases_section
+from backups.scanner import digest
 from backups.tests.admin_pages import listed_databases
 from backups.tests.factories import AGENT, make_finished_scan, set_status
 from portal.base.findings import SHOWN, Severity

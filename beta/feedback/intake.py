@@ -25,15 +25,19 @@ def store_feedback(payload: FeedbackPayload, programme: BetaProgramme, source: s
 
     The unique constraint decides: exactly one of twenty simultaneous senders records it.
     """
-    fields = {field.name: getattr(payload, field.name) for field in dataclasses.fields(payload)}
-    fields |= {"programme": programme, "source": source, "digest": payload.digest()}
-    # Not before the programme's first day.
-    given_at = max(payload.given_at or now, min(midnight(programme.starts), now))
-    row = BetaFeedback(**fields | {"given_at": given_at, "received_at": now})
+    row = build_feedback(payload, programme, source, now)
     if BetaFeedback.objects.insert_new([row]):
         return RECORDED
     # None: the row was deleted since the insert.
     return DUPLICATE if stored_digest(payload) in (None, "", row.digest) else CONFLICT
+
+
+def build_feedback(payload: FeedbackPayload, programme: BetaProgramme, source: str, now: datetime) -> BetaFeedback:
+    """Build the row, dated not before the programme's first day."""
+    fields = {field.name: getattr(payload, field.name) for field in dataclasses.fields(payload)}
+    fields |= {"programme": programme, "source": source, "digest": payload.digest()}
+    given_at = max(payload.given_at or now, min(midnight(programme.starts), now))
+    return BetaFeedback(**fields | {"given_at": given_at, "received_at": now})
 
 
 def store_public_feedback(payload: FeedbackPayload, programme: BetaProgramme, *, is_robot: bool) -> str:

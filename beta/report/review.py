@@ -80,6 +80,16 @@ def review_programme(programme: BetaProgramme, now: datetime, leases: list[Lease
     return True
 
 
+def store_verdict(programme: BetaProgramme, now: datetime, lease: Lease) -> None:
+    """Store a verdict that changed since the last notification, and notify nobody: it follows from old feedback."""
+    report = build_report(programme, now)
+    with transaction.atomic():
+        lease.extend()
+        before = last_notified_verdict(programme)
+        if before and before != report["verdict"]:
+            snapshots.write_snapshot(programme, report, now, Reason.VERDICT)
+
+
 def last_notified_verdict(programme: BetaProgramme) -> str:
     """Return the verdict of the last notification, empty before the first. Exports notify nobody."""
     notified = BetaSnapshot.objects.filter(programme=programme, reason=Reason.VERDICT).order_by("-id")

@@ -147,6 +147,17 @@ def roll_up_batch(
     return written
 
 
+def add_hours(tallies: RollupTallies) -> RollupTallies:
+    """Store hours that were not counted from checks, and their days. Return those that were written.
+
+    The caller holds the lease, in a transaction. An hour never replaces one that has counted as much.
+    """
+    hours = select_writable(Period.HOUR, tallies, only_changed=True)
+    store_rollups(Period.HOUR, hours)
+    store_rollups(Period.DAY, select_writable(Period.DAY, sum_into_period(Period.HOUR, hours, DAY), only_changed=True))
+    return hours
+
+
 # --- Reading ---------------------------------------------------------------------------------------------------------
 
 

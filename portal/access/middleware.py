@@ -17,7 +17,7 @@ from portal.base.problems import Problem
 from portal.base.words import set_readers_zone
 
 # The same for everybody: no session is read for them.
-PUBLIC = frozenset({"healthz", "readyz", "metrics", "feedback-page", "monitoring-badge", "error-codes"})
+PUBLIC = frozenset({"healthz", "readyz", "metrics", "feedback-page", "monitoring-badge", "error-codes", "client-file"})
 # What whoever owes a second factor may open: all that sets one up, and the way out.
 SET_UP = frozenset(
     {

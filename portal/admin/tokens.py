@@ -2,10 +2,8 @@
 
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
 from django import forms
-from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
@@ -24,11 +22,10 @@ from portal.admin.confirm import RECENT, Confirmation, confirm_first
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, exact_moment, moment_column, stack_lines
 from portal.admin.filters import ChoiceFilter
 from portal.admin.searching import search_by
-from portal.base.addresses import is_this_machine
 from portal.base.words import EMPTY_VALUE
+from portal.connect.guides import find_address, guides_for, is_local
 from portal.desk.history import history_section, link_subject
 from portal.desk.panels import Section, describe_token_uses
-from portal.desk.snippets import guides_for
 from portal.models import ApiToken
 from portal.querysets import ApiTokenQuerySet
 
@@ -324,12 +321,12 @@ class ApiTokenAdmin(ReadOnlyAdmin):
 
     def show_once(self, request: HttpRequest, token: ApiToken, plain: str) -> HttpResponse:
         """Show the token for the only time; reloading the page issues another."""
-        is_local = is_this_machine(urlsplit(settings.PORTAL_URL).hostname or "")
+        portal_url = find_address(request)
         context = {
             "token": token,
             "plain": plain,
             "expires": exact_moment(token.expires_at, _("never")),
-            "guides": guides_for(token.kind),
-            "local_url": settings.PORTAL_URL if is_local else "",
+            "guides": guides_for(token.kind, portal_url),
+            "local_url": portal_url if is_local(portal_url) else "",
         }
         return self.render_page(request, "portal/token_issued.html", _("Token issued"), **context)

@@ -11,12 +11,13 @@ CONVENTIONS = {
     "approval": "agents.approval: backups that make an application's next enrolment need approval",
     "doctor": "portal.status.doctor.registry: checks of `manage.py doctor` and the page System",
     "findings": "portal.base.findings: what needs an operator's attention",
+    "legacy": "portal.legacy.registry: data of older tools that `manage.py import_legacy` imports",
     "metrics": "portal.status.metrics: Prometheus metrics",
     "panels": "portal.desk.panels: tiles of the landing page and sections of a machine's page",
     "privacy": "portal.privacy.registry: tables that hold personal data",
     "schedules": "portal.work: periodic jobs, pulses and retention",
     "search": "portal.desk.search: what the search box of every page finds",
-    "snippets": "portal.desk.snippets: scripts shown with a new token",
+    "snippets": "portal.connect: guides to connect machines and applications, and the files that they download",
     "tasks": "portal.work.queue: tasks that can be enqueued",
 }
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections
-from django.db.backends.utils import CursorWrapper
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 log = logging.getLogger("vigie.locks")
 SECONDS_BETWEEN_TRIES = 0.5
@@ -32,7 +32,8 @@ def held_in_database(name: str, using: str = DEFAULT_DB_ALIAS) -> Iterator[None]
     """Hold an advisory lock of PostgreSQL, on a connection of its own. SQLite needs none: its file is on one machine.
 
     The lock is polled for. A query that waits for a lock would have a snapshot, and CREATE INDEX CONCURRENTLY waits
-    until older snapshots end: the process with the lock would wait for the one without it, for ever.
+    until older snapshots end: the process with the lock would wait for the one without it, for ever. The lock belongs
+    to a transaction, which has no snapshot between its queries, and which a pooler leaves on one connection.
 
     Raises TimeoutError.
     """
@@ -42,8 +43,8 @@ def held_in_database(name: str, using: str = DEFAULT_DB_ALIAS) -> Iterator[None]
         return
     own = connection.copy()
     try:
-        with own.cursor() as cursor:
-            wait_for_lock(name, lambda: try_lock(cursor, name))
+        own.set_autocommit(False)
+        wait_for_lock(name, lambda: try_lock(own, name))
         yield
     finally:
         own.close()
@@ -57,7 +58,7 @@ def wait_for_lock(name: str, take: Callable[[], bool]) -> None:
         if waited >= LONGEST_WAIT_SECONDS:
             raise TimeoutError(
                 f"The database lock {name!r} was not free for {LONGEST_WAIT_SECONDS // 60} minutes. End the process "
-                "that holds it (pg_locks, locktype 'advisory'). A connection pool in transaction mode may keep it."
+                "that holds it (pg_locks, locktype 'advisory')."
             )
         if waited >= SECONDS_BEFORE_LOG_LINE and not is_logged:
             log.warning("waiting for the database lock %r, which another process holds", name)
@@ -65,7 +66,11 @@ def wait_for_lock(name: str, take: Callable[[], bool]) -> None:
         time.sleep(SECONDS_BETWEEN_TRIES)
 
 
-def try_lock(cursor: CursorWrapper, name: str) -> bool:
-    """Take the lock if it is free, and return whether it was."""
-    cursor.execute("SELECT pg_try_advisory_lock(%s)", [zlib.crc32(f"vigie.{name}".encode())])
-    return bool(cursor.fetchone()[0])
+def try_lock(own: BaseDatabaseWrapper, name: str) -> bool:
+    """Take the lock until the end of the transaction if it is free, and return whether it was."""
+    with own.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [zlib.crc32(f"vigie.{name}".encode())])
+        is_taken = bool(cursor.fetchone()[0])
+    if not is_taken:
+        own.rollback()
+    return is_taken

@@ -26,12 +26,11 @@ def save(page):
     page.locator(".messagelist .success").first.wait_for()
 
 
-def run_as_printed(page, file_name, token_file, token, folder):
-    """Save the token as the page says, and run the script that the page shows."""
-    (folder / token_file).write_text(token)
-    script = page.locator(f"[id='{file_name}']").text_content()
-    environment = os.environ | {"VIGIE_STATE": str(folder / "state")}
-    ran = subprocess.run(["sh", "-c", script], cwd=folder, env=environment, capture_output=True, text=True)
+def run_as_printed(page, folder, *file_names):
+    """Run lines that the page shows, as an administrator would who has no cron."""
+    lines = "\n".join(page.locator(f"[id='{name}']").text_content() for name in file_names).replace("sudo ", "")
+    environment = os.environ | {"VIGIE_STATE": str(folder / "state"), "VIGIE_CRON": str(folder / "none")}
+    ran = subprocess.run(["sh", "-ec", lines], cwd=folder, env=environment, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
 
 
@@ -55,11 +54,12 @@ def test_newcomer_follows_the_checklist_to_a_monitored_portal(newcomer, open_pag
     assert not NotificationChannel.objects.filter(name="Team").exists()
     save(page)
 
-    first_step(page, "Issue an enrolment token")
-    page.get_by_label("Description").fill("Paris office")
-    page.get_by_role("button", name="Issue").click()
-    token = page.locator("#token").inner_text()
-    run_as_printed(page, "enrol.sh", "enrol.token", token, tmp_path)
+    first_step(page, "Connect an application")
+    page.get_by_role("button", name="Issue a token").click()
+    page.get_by_text("Waiting for the first call").wait_for()
+    run_as_printed(page, tmp_path, "save-token", "shell-enrol.sh")
+    page.evaluate("htmx.trigger('#live', 'refresh')")  # as every few seconds
+    page.get_by_text("has arrived").wait_for()
     machine = Agent.objects.get()
     page.goto(f"/admin/agents/agent/{machine.pk}/change/")
     assert page.locator("h1").inner_text() == machine.machine_id
@@ -92,7 +92,8 @@ def test_application_reports_a_run_with_the_lines_shown_with_its_token(
     page.goto("/admin/portal/apitoken/add/?kind=client")
     page.get_by_label("Description").fill("Page counter")
     page.get_by_role("button", name="Issue").click()
-    run_as_printed(page, "report.sh", "vigie.token", page.locator("#token").inner_text(), tmp_path)
+    (tmp_path / "vigie.token").write_text(page.locator("#token").inner_text())
+    run_as_printed(page, tmp_path, "curl-report.sh")
     page.goto("/admin/usage/run/")
     assert page.locator("#result_list tbody tr", has_text="LIC-2041").count() == 1
     assert page.faults == []

@@ -2,10 +2,10 @@
 
 To make them again, check that commit out with an environment of its own, copy this folder into its `tests/`, and run
 
-    python -m tests.upgrade.dumps d5adac3
+    python -m tests.upgrade.dumps 18e14fd
 
 `NAME.sqlite3.sql.gz` and `NAME.postgresql.sql.gz` are statements without commands of psql. `NAME.*.json` holds the keys
-and secrets of each installation, which are good for nothing else.
+and secrets of each installation, which are good for nothing else. Later ones began as an upgrade of an earlier one.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from tests.postgres import temporary_postgres
 
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parent.parent
+UPGRADED_FROM = {"18e14fd": "d5adac3"}
 KEYS = {
     "SECRET_KEY": "the secret key of an installation that tests upgrade, and nothing else",
     "TOKEN_PEPPER": "2:the newer pepper of the upgraded installation,1:the older pepper of the upgraded installation",
@@ -43,24 +44,25 @@ def main() -> None:
     (name,) = sys.argv[1:]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "db.sqlite3"
-        secrets = filled(Path(folder), f"sqlite:///{file}")
+        secrets = filled(name, Path(folder), f"sqlite:///{file}")
         with closing(sqlite3.connect(file)) as database:
             store(name, "sqlite3", "\n".join(database.iterdump()), secrets)
     with tempfile.TemporaryDirectory() as folder, temporary_postgres() as url:
-        secrets = filled(Path(folder), url)
+        secrets = filled(name, Path(folder), url)
         store(name, "postgresql", dump_of(url), secrets)
 
 
-def filled(folder: Path, url: str) -> Any:
+def filled(name: str, folder: Path, url: str) -> Any:
     """Prepare an installation, fill it, and return its secrets."""
+    former = load(UPGRADED_FROM[name], url) if name in UPGRADED_FROM else {}
     own = KEYS | {"VIGIE_DATA_DIR": str(folder), "DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "portal.settings"}
     manage = [sys.executable, str(ROOT / "manage.py")]
     subprocess.run([*manage, "prepare"], env=os.environ | own, check=True, stdout=subprocess.DEVNULL)
-    code = "from tests.upgrade.fill import fill; fill()"
+    code = f"from tests.upgrade.fill_{name} import fill; fill()"
     done = subprocess.run(
         [*manage, "shell", "-v0", "-c", code], env=os.environ | own, check=True, stdout=subprocess.PIPE, text=True
     )
-    return json.loads(done.stdout) | {"keys": KEYS}
+    return former | json.loads(done.stdout or "{}") | {"keys": KEYS}
 
 
 def dump_of(url: str) -> str:

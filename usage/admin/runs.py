@@ -87,7 +87,7 @@ class RunAdmin(UsageDashboard):
     purpose = _(
         "A run is one use of an application, with its documents and pages. Applications report runs with a token."
     )
-    empty_link = ("admin:portal_apitoken_add", _("Issue a token"))
+    empty_link = ("admin:connect", _("Connect an application"))
     change_list_template = "usage/list.html"
     ordering = ("-id",)
     sortable_by = ("received_at",)

@@ -55,11 +55,19 @@ def accept_run(body: Any, token: ApiToken) -> RunPayload:
 
 
 def record_runs(payloads: Sequence[RunPayload], token: ApiToken) -> list[RunResult]:
-    """Insert the new runs in one statement. Return the result of each payload, in order."""
+    """Insert the new runs of a report or a batch. Return the result of each payload, in order."""
+    return insert_runs(payloads, token.bearer, is_own=machine_of(token) is not None)
+
+
+def insert_runs(payloads: Sequence[RunPayload], reported_by: str, *, is_own: bool) -> list[RunResult]:
+    """Insert the new runs in one statement. Return the result of each payload, in order.
+
+    With `is_own`, the reporting machine is the one named, in its enrolled spelling.
+    """
     now = timezone.now()
     first_by_id: dict[Any, Run] = {}
     for payload in payloads:
-        first_by_id.setdefault(payload.run_id, build_run(payload, now, token))
+        first_by_id.setdefault(payload.run_id, build_run(payload, now, reported_by, is_own=is_own))
     # Sorted, so that two batches of the same runs cannot deadlock.
     new = Run.objects.insert_new(sorted(first_by_id.values(), key=lambda run: run.run_id))
     known = Run.objects.stored_by_id(first_by_id.keys() - new) if len(new) < len(first_by_id) else {}
@@ -74,18 +82,18 @@ def record_runs(payloads: Sequence[RunPayload], token: ApiToken) -> list[RunResu
     return results
 
 
-def build_run(payload: RunPayload, now: datetime, token: ApiToken) -> Run:
+def build_run(payload: RunPayload, now: datetime, reported_by: str, *, is_own: bool) -> Run:
     """Build the row. The database computes `over_quota` on INSERT, from the rollups of up to a minute ago."""
     started_at, clock = SenderClock(now, payload.sent_at).time_of(payload.started_at)
     fields = {name: getattr(payload, name) for name in PAYLOAD_FIELDS}
-    if payload.machine_id and machine_of(token) is None:
+    if payload.machine_id and not is_own:
         fields["machine_id"] = EnrolledSpelling(payload.machine_id)
     return Run(
         received_at=now,
         hour=hour_of(min(started_at or now, now)),
         clock=clock,
         implausible=payload.total_pages > MOST_PLAUSIBLE_PAGES,
-        reported_by=token.bearer,
+        reported_by=reported_by,
         over_quota=QuotaExceeded(payload.license_ref, now),
         **fields | {"started_at": started_at, "sent_at": plausible_time(payload.sent_at)},
     )

@@ -7,13 +7,13 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from backups import digest
 from backups.findings import last_offsite_copies_lost, late_offsite_copies, lost_offsite_copies
 from backups.metrics import offsite_copies
 from backups.models import ExpectedBackupJob, OffsiteCopy, Scan
 from backups.offsite import runs
 from backups.panels import count_jobs
 from backups.privacy import copy_changes, list_kept_copies
+from backups.scanner import digest
 from backups.tests.factories import make_entry
 from portal.egress.store_address import parse_store_url
 from portal.privacy import Subject

@@ -27,6 +27,6 @@ def test_long_wait_is_logged_once(clock, caplog):
 
 
 def test_lock_that_is_never_free_is_given_up_with_the_cause(clock):
-    with pytest.raises(TimeoutError, match=r"'prepare' was not free for 60 minutes.*connection pool"):
+    with pytest.raises(TimeoutError, match=r"'prepare' was not free for 60 minutes.*pg_locks"):
         locks.wait_for_lock("prepare", lambda: False)
     assert clock.now == locks.LONGEST_WAIT_SECONDS

@@ -1,19 +1,32 @@
-{% autoescape off %}; Enrolment with Vigie, for Inno Setup 6. Merge it into the [Code] section of your script.
+{% autoescape off %}[Files]
+; Enrolment with the Vigie portal at {{ portal_url }}, for Inno Setup 6.
 ;
-; The installer finds the enrolment token in enrol.token beside setup.exe, or in the file named by /TOKENFILE=path.
-; Never hand the token itself over as a parameter: Setup writes its whole command line into its log.
-; The machine's own token is kept in {commonappdata}\Vigie\token.json, where vigie-client finds it, readable by SYSTEM
-; and administrators; add the account of your application to the icacls line if it is another one. Setup run again
-; renews that token, or replaces one that no longer works. Windows 7 needs the update KB3140245 for TLS 1.2.
+; Keep this file and vigie.ps1 beside your script, and add one line at its end:
+;
+;   #include "vigie.iss"
+;
+; Your script needs AppVersion, and PrivilegesRequired=admin, which is the default. Its own event functions stay as they
+; are: those below have event attributes, so both are called.
+;
+; Setup finds the enrolment token in enrol.token beside setup.exe, or in the file named by /TOKENFILE=path; otherwise it
+; asks for it on a page. Never pass the token itself as a parameter: Setup writes its command line into its log.
+; The machine's own token is kept in {commonappdata}\Vigie\token.json, where vigie-client finds it. SYSTEM and
+; administrators may change it, and the account of /VIGIEUSER=name may read it: that of the application, by default the
+; account that runs Setup. Setup run again renews that token, or replaces one that no longer works. A task sends a
+; heartbeat every {{ minutes }} minutes. Windows 7 needs the update KB3140245 for TLS 1.2.
+
+Source: "vigie.ps1"; DestDir: "{commonpf}\Vigie"; Flags: ignoreversion
 
 [Code]
 const
-  EnrolUrl = '{{ enroll_url }}';
-  UninstallUrl = '{{ uninstall_url }}';
+  EnrolUrl = '{{ portal_url }}/api/v1/agents/enroll';
+  HeartbeatTask = 'Vigie heartbeat';
+  UninstallUrl = '{{ portal_url }}/api/v1/agents/uninstall';
 
 var
   // The code of the last refusal.
   Refusal: String;
+  TokenPage: TInputQueryWizardPage;
 
 function StateFile(const Name: String): String;
 begin
@@ -25,16 +38,26 @@ begin
   Result := ExpandConstant('{param:TOKENFILE|{src}\enrol.token}');
 end;
 
+procedure RunTool(const Tool, Parameters: String);
+var
+  Code: Integer;
+begin
+  Code := -1;
+  Exec(ExpandConstant('{sys}\') + Tool, Parameters, '', SW_HIDE, ewWaitUntilTerminated, Code);
+  if Code <> 0 then Log('Vigie: ' + Tool + ' ended with ' + IntToStr(Code));
+end;
+
 procedure MakeStateFolder;
 var
   Folder: String;
-  Code: Integer;
 begin
   Folder := ExpandConstant('{commonappdata}\Vigie');
   ForceDirectories(Folder);
-  Exec(ExpandConstant('{sys}\icacls.exe'),
-    '"' + Folder + '" /inheritance:r /grant:r *S-1-5-18:(OI)(CI)F /grant:r *S-1-5-32-544:(OI)(CI)F',
-    '', SW_HIDE, ewWaitUntilTerminated, Code);
+  // Any user may create folders in ProgramData, and would then own this one.
+  RunTool('icacls.exe', '"' + Folder + '" /setowner *S-1-5-32-544');
+  RunTool('icacls.exe', '"' + Folder + '" /reset');
+  RunTool('icacls.exe', '"' + Folder + '" /inheritance:r /grant:r *S-1-5-18:(OI)(CI)F /grant:r *S-1-5-32-544:(OI)(CI)F');
+  RunTool('icacls.exe', '"' + Folder + '" /grant "' + ExpandConstant('{param:VIGIEUSER|{username}}') + ':(OI)(CI)RX"');
 end;
 
 // The text as JSON in plain ASCII, so that no code page can spoil it.
@@ -71,7 +94,7 @@ begin
     Result := Copy(Rest, 1, At - 1);
 end;
 
-// The text of a small file of which ASCII alone matters: UTF-16 has NULs in between, and a mark may stand in front.
+// The text of a small file of which ASCII alone matters: UTF-16 has NULs in between, and a byte order mark may come first.
 function ReadText(const FileName: String): String;
 var
   Raw: AnsiString;
@@ -86,16 +109,19 @@ begin
       Result := Result + Text[I];
 end;
 
-function ReadToken(const FileName, Kind: String): String;
+function FindToken(const Text, Kind: String): String;
 var
-  Text: String;
   At: Integer;
 begin
   Result := '';
-  Text := ReadText(FileName);
   At := Pos('vigie_' + Kind + '_', Text);
   if At > 0 then
     Result := Copy(Text, At, Length('vigie_' + Kind + '_') + 63);
+end;
+
+function ReadToken(const FileName, Kind: String): String;
+begin
+  Result := FindToken(ReadText(FileName), Kind);
 end;
 
 // agent.token was written by earlier versions of this script.
@@ -106,8 +132,8 @@ begin
     Result := ReadToken(StateFile('agent.token'), 'agent');
 end;
 
-// The name that vigie-client and the other installers make of a host name too: each run of other characters becomes
-// one hyphen, and none of . _ - stands in front.
+// The name that vigie-client and the other installers derive from a host name: each run of other characters becomes
+// one hyphen, and leading . _ - are removed.
 function MachineName(const HostName: String): String;
 var
   I: Integer;
@@ -133,7 +159,7 @@ begin
     Result := GetComputerNameString;
 end;
 
-// The same id on every attempt: where an answer was lost, the portal then gives the token once more.
+// The same id on every attempt: if an answer was lost, the portal then gives the token once more.
 function EnrollmentId: String;
 var
   Raw: AnsiString;
@@ -156,7 +182,7 @@ begin
     Result := 'machine-' + EnrollmentId;
 end;
 
-// The answer's status, or 0 where none came; its body is in Answer.
+// The answer's status, or 0 if none came; its body is in Answer.
 function Post(const Url, Token, Body: String; const Patience: Integer; var Answer: String): Integer;
 var
   Http: Variant;
@@ -185,7 +211,7 @@ begin
   end;
 end;
 
-// Whether the portal gave the machine a token, which is then stored. Status is 0 where no answer came.
+// True if the portal gave the machine a token, which is then stored. Status is 0 if no answer came.
 function Ask(const Token, Members: String; var Status: Integer): Boolean;
 var
   Answer, ApiToken: String;
@@ -208,7 +234,7 @@ begin
   if Result then DeleteFile(StateFile('enrollment_id'));
 end;
 
-// With the machine's own token, which is renewed. False where there is none, or none that the portal takes.
+// With the machine's own token, which is renewed. False if there is none, or none that the portal accepts.
 function Renew: Boolean;
 var
   Status: Integer;
@@ -220,13 +246,21 @@ begin
   if (Status = 0) or (Status >= 500) then Result := True;
 end;
 
+// The token of the file, else the one that was typed.
+function EnrolmentToken: String;
+begin
+  Result := ReadToken(TokenFile, 'enroll');
+  if Result = '' then
+    Result := FindToken(TokenPage.Values[0], 'enroll');
+end;
+
 function Enrol: Boolean;
 var
   Token: String;
   Status: Integer;
 begin
   Result := False;
-  Token := ReadToken(TokenFile, 'enroll');
+  Token := EnrolmentToken;
   if Token <> '' then
     Result := Ask(Token, '"machine_id": ' + JsonText(MachineId) +
       ', "enrollment_id": ' + JsonText(EnrollmentId) + ', ', Status)
@@ -234,7 +268,41 @@ begin
     Log('Vigie: no enrolment token in ' + TokenFile);
 end;
 
-procedure CurStepChanged(CurStep: TSetupStep);
+<event('InitializeWizard')>
+procedure VigieInitializeWizard;
+begin
+  TokenPage := CreateInputQueryPage(wpSelectDir, 'Enrolment', 'Connect this computer to the portal',
+    'Paste the enrolment token. Leave empty to install without enrolling.');
+  TokenPage.Add('Enrolment token:', True);
+end;
+
+// The token is asked for only if there is none.
+<event('ShouldSkipPage')>
+function VigieShouldSkipPage(PageID: Integer): Boolean;
+begin
+  Result := (PageID = TokenPage.ID) and ((StoredToken <> '') or (ReadToken(TokenFile, 'enroll') <> ''));
+end;
+
+<event('NextButtonClick')>
+function VigieNextButtonClick(CurPageID: Integer): Boolean;
+begin
+  Result := (CurPageID <> TokenPage.ID) or (Trim(TokenPage.Values[0]) = '') or
+    (FindToken(TokenPage.Values[0], 'enroll') <> '');
+  if not Result then
+    SuppressibleMsgBox('This is not an enrolment token: it begins with vigie_enroll_.', mbError, MB_OK, IDOK);
+end;
+
+// Each machine begins at a minute of its own, so that not all call at once.
+procedure ScheduleHeartbeats;
+begin
+  RunTool('schtasks.exe', '/Create /F /TN "' + HeartbeatTask + '" /RU SYSTEM /SC MINUTE /MO {{ minutes }} /ST ' +
+    Format('00:%.2d', [Random({{ minutes }})]) +
+    ' /TR "powershell.exe -NoProfile -NonInteractive -ExecutionPolicy Bypass -File \"' +
+    ExpandConstant('{commonpf}\Vigie\vigie.ps1') + '\" heartbeat"');
+end;
+
+<event('CurStepChanged')>
+procedure VigieCurStepChanged(CurStep: TSetupStep);
 var
   Done: Boolean;
   Text: String;
@@ -246,15 +314,18 @@ begin
   Text := 'This machine could not be enrolled. The log of the installation says why.';
   if Refusal = 'approval_required' then
     Text := 'An operator of the portal must allow this machine first. Run Setup again within 15 minutes after that.';
+  if StoredToken <> '' then ScheduleHeartbeats;
   if not Done then
     SuppressibleMsgBox(Text, mbError, MB_OK, IDOK);
 end;
 
-procedure CurUninstallStepChanged(CurUninstallStep: TUninstallStep);
+<event('CurUninstallStepChanged')>
+procedure VigieCurUninstallStepChanged(CurUninstallStep: TUninstallStep);
 var
   Answer: String;
 begin
   if CurUninstallStep <> usUninstall then Exit;
+  RunTool('schtasks.exe', '/Delete /F /TN "' + HeartbeatTask + '"');
   // The token says which machine it is. Whatever is answered, the removal goes on.
   if StoredToken <> '' then
     Post(UninstallUrl, StoredToken, '{"reason": "uninstalled"}', 1000, Answer);

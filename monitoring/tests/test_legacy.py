@@ -1,0 +1,113 @@
+"""Rounds of an older `beta_monitor`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monitoring.figures.rollups import rebuild_rollups
+from monitoring.models import CheckResult, Incident, Rollup, Round, Target
+from monitoring.tests.factories import create_target
+from portal.models import OutboxMessage
+from portal.tests.helpers.legacy_files import effects, import_one, rows_by_code, run_import, write_lines
+
+pytestmark = pytest.mark.django_db
+NINE = datetime(2024, 3, 1, 9, tzinfo=UTC)
+BASE = "https://old.example.org"
+
+
+def old_round(
+    minute: int = 0, *, failing: tuple[str, ...] = (), paths: tuple[str, ...] = ("/", "/api"), **fields: Any
+) -> Any:
+    results = [
+        {"path": path, "status": 500 if path in failing else 200, "latency_ms": 100.0, "ok": path not in failing}
+        for path in paths
+    ]
+    return {
+        "check_number": minute + 1, "timestamp": (NINE + timedelta(minutes=minute)).replace(tzinfo=None).isoformat(),
+        "total_checks": len(paths), "failures": len(failing), "error_rate": 0.0, "p95_ms": 100.0, "results": results,
+        **fields,
+    }  # fmt: skip
+
+
+def hours() -> list[tuple[Any, ...]]:
+    rows = Rollup.objects.filter(period="hour").order_by("target__url", "start")
+    return list(rows.values_list("target__url", "start", "checks", "failures", "latency_sum_ms"))
+
+
+def test_rounds_become_figures_of_paused_targets_and_alert_nobody(tmp_path: Path) -> None:
+    rounds = [old_round(minute, failing=("/api",) if minute < 30 else ()) for minute in range(90)]
+    report = import_one(write_lines(tmp_path / "a", rounds), "--apply", "--url", f"{BASE}/")
+    assert effects(report) == (4, 0, 0)
+    assert hours() == [
+        (f"{BASE}/", NINE, 60, 0, 6000.0),
+        (f"{BASE}/", NINE + timedelta(hours=1), 30, 0, 3000.0),
+        (f"{BASE}/api", NINE, 60, 30, 3000.0),
+        (f"{BASE}/api", NINE + timedelta(hours=1), 30, 0, 3000.0),
+    ]
+    days = Rollup.objects.filter(period="day").order_by("target__url").values_list("start", "checks", "failures")
+    midnight = NINE.replace(hour=0)
+    assert list(days) == [(midnight, 90, 0), (midnight, 90, 30)]
+    assert set(Target.objects.values_list("is_active", "state", "last_check_at")) == {(False, "unknown", None)}
+    assert not any(rows.objects.exists() for rows in (Round, CheckResult, Incident, OutboxMessage))
+
+
+def test_second_import_changes_nothing_and_a_longer_log_is_taken_over(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "a", [old_round(minute) for minute in range(30)])
+    dry, first = import_one(path, "--url", BASE), import_one(path, "--apply", "--url", BASE)
+    assert dry == first
+    before = list(Rollup.objects.order_by("pk").values())
+    assert effects(import_one(path, "--apply", "--url", BASE)) == (0, 0, 2)
+    assert list(Rollup.objects.order_by("pk").values()) == before
+    write_lines(path, [old_round(minute) for minute in range(40)])
+    assert effects(import_one(path, "--apply", "--url", BASE)) == (0, 2, 0)
+    assert {row[2] for row in hours()} == {40}
+    write_lines(path, [old_round(minute) for minute in range(20)])
+    assert rows_by_code(import_one(path, "--apply", "--url", BASE)["skipped"]) == {"counted": [1, 1]}
+
+
+def test_figures_join_those_of_a_target_with_the_same_address(tmp_path: Path) -> None:
+    target = create_target()
+    Target.objects.update(url=f"{BASE}/api")
+    CheckResult.objects.create(target=target, at=NINE + timedelta(hours=3), latency_ms=50.0, status=200)
+    rebuild_rollups(NINE, NINE + timedelta(hours=4))
+    import_one(write_lines(tmp_path / "a", [old_round(paths=("/api?key=1#top",))] * 2), "--apply", "--url", BASE)
+    assert Target.objects.count() == 1
+    assert Rollup.objects.get(period="day").checks == 3
+
+
+def test_rounds_without_an_address_are_refused(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "a", [old_round()])
+    for options in ([], ["--url", "ftp://old.example.org"]):
+        status, (file,) = run_import(path, "--apply", *options)
+        assert (status, file["error"]["code"]) == (1, "url_required")
+
+
+def test_rounds_that_cannot_be_read_are_listed_and_the_others_counted(tmp_path: Path) -> None:
+    ok = {"path": "/", "ok": True, "latency_ms": "fast"}
+    lines = [
+        old_round(0, results=[]),
+        old_round(0, results=[{"path": "/", "ok": "yes"}]),
+        old_round(0, results=[ok, {"path": None, "ok": True}]),
+        old_round(0, timestamp="noon"),
+        old_round(0, results=[ok]),
+        old_round(240),
+        old_round(59),
+        '{"check_number": 9, "timest',
+    ]
+    status, (file,) = run_import(write_lines(tmp_path / "a", lines), "--apply", "--url", BASE)
+    assert status == 1
+    (report,) = file["imports"]
+    assert rows_by_code(report["unreadable"]) == {
+        "bad_round": [1, 2, 3], "bad_time": [4], "out_of_order": [7], "not_json": [8],
+    }  # fmt: skip
+    assert hours()[0] == (f"{BASE}/", NINE, 1, 0, 0.0)
+
+
+def test_endless_paths_are_refused(tmp_path: Path) -> None:
+    rounds = [old_round(minute, paths=(f"/{minute}",)) for minute in range(201)]
+    _status, (file,) = run_import(write_lines(tmp_path / "a", rounds), "--url", BASE)
+    assert file["error"]["code"] == "too_many_paths"
