@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,7 +13,7 @@ from portal.base.env import Environment
 from portal.egress import file_parts, s3, s3_client
 from portal.egress.file_parts import SourceChanged, choose_part_size
 from portal.egress.store_address import parse_store_url, read_store
-from portal.tests.helpers.hostile_servers import Server, says
+from portal.tests.helpers.hostile_servers import Authority, Server, says
 from portal.tests.helpers.stores import DROP, ENDLESS, HANG, HTML, Answer, measured
 
 MIB = 1024 * 1024
@@ -210,6 +211,21 @@ def test_failing_store_is_an_error_with_a_word(bucket, fault, word, monkeypatch)
 def test_closed_port_is_unreachable(bucket):
     address = parse_store_url("s3://k:s@127.0.0.1:1/bucket?tls=off")
     assert word_of(s3.Store(address).check) == s3.UNREACHABLE
+
+
+@pytest.mark.parametrize("name", ["localhost", "other.example"])
+def test_store_must_have_the_certificate_of_its_name(bucket, monkeypatch, tmp_path, name):
+    authority = Authority(tmp_path)
+    monkeypatch.setattr(s3_client, "shared_context", lambda: authority.trusting)
+    bucket.proxy.socket = authority.server(name).wrap_socket(bucket.proxy.socket, server_side=True)
+    secure = replace(bucket, address=replace(bucket.address, host=f"localhost:{bucket.proxy.server_port}", tls=True))
+    content = os.urandom(6 * MIB)
+    if name == "localhost":
+        put(secure, "dump", content)
+        assert b"".join(secure.store.read("dump", 6 * MIB)) == content
+    else:
+        assert word_of(secure.store.check) == s3.UNREACHABLE
+        assert secure.proxy.calls == []
 
 
 def test_redirect_is_not_followed(bucket):
