@@ -11,10 +11,11 @@ from portal.archives.errors import ArchiveError
 from portal.archives.passphrases import parse_passphrase
 from portal.archives.records import newest_success
 from portal.archives.standing import STALE_AFTER
-from portal.archives.targets import ArchiveStore, open_target, parse_address
+from portal.archives.targets import parse_address, parse_folder
 from portal.base.disks import watched_folders
 from portal.base.words import format_relative
-from portal.status.doctor.files import examine_folder
+from portal.egress.s3 import Store, StoreError
+from portal.status.doctor.files import examine_root
 from portal.status.doctor.registry import CheckResult, Group, Needs, doctor_check, failure, passed, warning
 
 
@@ -42,8 +43,8 @@ def check_key() -> Iterator[CheckResult]:
     hint = _("Set PORTAL_BACKUP_PASSPHRASE_FILE to a key file, made by “age-keygen”.")
     try:
         passphrase = parse_passphrase(settings.PORTAL_BACKUP_PASSPHRASE)
-    except ArchiveError as error:
-        yield failure(str(error), hint)
+    except ArchiveError:
+        yield failure(_("The key file of the portal’s backups is empty, or holds no valid key."), hint)
         return
     if passphrase.identity is None:
         text = _("The portal’s backups are encrypted with a passphrase: each backup takes up to 1 GB of memory.")
@@ -57,12 +58,8 @@ def check_folder() -> Iterator[CheckResult]:
     """Write to the folder of the nightly backups, and compare its disk with those of the data."""
     if not settings.PORTAL_BACKUP_TARGET or "://" in settings.PORTAL_BACKUP_TARGET:
         return
-    try:
-        folder = Path(open_target(settings.PORTAL_BACKUP_TARGET).place)
-    except ArchiveError as error:
-        yield failure(str(error), _("Mount its disk, create the folder, or change PORTAL_BACKUP_TARGET."))
-        return
-    result = examine_folder(folder)
+    folder = parse_folder(settings.PORTAL_BACKUP_TARGET)
+    result = examine_root(folder, "PORTAL_BACKUP_TARGET")
     if result.status == "ok" and is_beside_data(folder):
         text = _("The backups in %(path)s are on the same disk as the portal’s data, and would be lost with it.")
         result = warning(text % {"path": folder}, _("Set PORTAL_BACKUP_TARGET to another disk or to a store."))
@@ -80,10 +77,12 @@ def check_store() -> Iterator[CheckResult]:
     """Ask the store of the nightly backups for its bucket and for one archive."""
     if "://" not in settings.PORTAL_BACKUP_TARGET:
         return
-    store = ArchiveStore(parse_address(settings.PORTAL_BACKUP_TARGET))
+    store = Store(parse_address(settings.PORTAL_BACKUP_TARGET))
     try:
         store.check()
-    except ArchiveError as error:
-        yield failure(str(error), _("Compare PORTAL_BACKUP_TARGET with the store’s address, key and bucket."))
+        next(store.list(), None)
+    except StoreError as error:
+        text = _("%(place)s can’t be used: %(why)s.") % {"place": store.address.place, "why": error}
+        yield failure(text, _("Compare PORTAL_BACKUP_TARGET with the store’s address, key and bucket."))
     else:
-        yield passed(store.place)
+        yield passed(store.address.place)

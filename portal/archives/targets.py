@@ -90,12 +90,6 @@ class ArchiveStore:
     def __init__(self, address: StoreAddress) -> None:
         self.store, self.place = Store(address), address.place
 
-    def check(self) -> None:
-        """Raise ArchiveError unless the bucket is there and can be listed."""
-        with report_store_errors():
-            self.store.check()
-            next(self.store.list(), None)
-
     def workplace(self, scratch: Path) -> Path:
         return scratch
 
