@@ -137,6 +137,7 @@ def versions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Portal,
         try:
             prepared = former.manage("prepare")
             assert prepared.returncode == 0, prepared.stderr
+            former.sql("DELETE FROM django_q_ormq")  # among them an erasure, which disturbs a report that is written
             former.start()
             yield former, present, Callers(secrets)
         finally:
@@ -170,8 +171,8 @@ def test_workers_of_both_versions_finish_what_either_has_queued(versions: tuple[
     former = versions[0]
     unfinished = "SELECT name FROM portal_taskattempt WHERE finished_at IS NULL AND name != 'monitoring.round'"
     wait_for("no task runs", lambda: not former.sql(unfinished), PATIENCE)
-    failed = former.sql("SELECT name, error FROM portal_taskattempt WHERE error != ''")
-    assert failed == []
+    assert former.sql("SELECT name, error FROM portal_taskattempt WHERE error != ''") == []
+    assert former.sql("SELECT 1 FROM portal_taskattempt WHERE name = 'backups.scan_agent'")
 
 
 def test_last_release_starts_again_on_the_migrated_database(versions: tuple[Portal, Portal, Callers]) -> None:
