@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import tzinfo
 from typing import Any
 
@@ -78,14 +77,16 @@ def read_runs(file: LegacyFile, report: ImportReport, zone: tzinfo) -> Iterator[
             continue
         completed = complete_run(body, report) | {"started_at": started_at.isoformat()}
         try:
-            # The time of sending would pass for the skew of the sender's clock.
-            yield row.number, replace(read_run(completed), sent_at=None)
+            yield row.number, read_run(completed)
         except Problem as problem:
             report.refuse(row.number, describe_problem(problem))
 
 
 def complete_run(body: dict[str, Any], report: ImportReport) -> dict[str, Any]:
-    """Return the run in today's form: older clients gave no id, no counters or no documents."""
+    """Return the run in today's form: older clients gave no id, no counters or no documents.
+
+    Its times are left out: that of sending would pass for the skew of the sender's clock.
+    """
     found = {name: value for name, value in body.items() if name not in (SPOOL_MARK, *TIMES)}
     if found.get("run_id") is None:
         canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))

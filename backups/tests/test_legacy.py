@@ -76,6 +76,7 @@ def test_entries_become_the_history_of_their_database(tmp_path: Path) -> None:
     assert list(entries.values()) == before
 
 
+@pytest.mark.usefixtures("channel")
 def test_old_failures_send_no_message(tmp_path: Path) -> None:
     rows = "".join(f"PC-1,compta,2024-03-0{day} 13:00:00,MISSING,,\n" for day in range(1, 8))
     run_import(write(tmp_path / "a", JOBS), write(tmp_path / "b", ENTRIES + rows), "--apply")

@@ -13,7 +13,7 @@ from beta.models import BetaFeedback, BetaProgramme, BetaSnapshot
 from beta.report.gather import build_report
 from beta.report.review import review_verdicts
 from beta.tests.factories import create_programme
-from portal.models import NotificationChannel, OutboxMessage
+from portal.models import OutboxMessage
 from portal.tests.helpers.legacy_files import effects, import_one, make_database, rows_by_code, run_import
 from portal.work.jobs import exclusive_lease
 
@@ -97,8 +97,8 @@ def test_rows_that_cannot_be_read_are_listed_and_the_others_imported(tmp_path: P
     }  # fmt: skip
 
 
+@pytest.mark.usefixtures("channel")
 def test_verdict_changed_by_old_feedback_is_stored_without_a_message(tmp_path: Path) -> None:
-    NotificationChannel.objects.create(name="Mail", kind="email")
     programme = create_programme(participants_target=1)
     import_one(old_database(tmp_path, old_feedback()), "--apply")
     with exclusive_lease("test") as lease:

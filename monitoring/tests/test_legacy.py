@@ -38,6 +38,7 @@ def hours() -> list[tuple[Any, ...]]:
     return list(rows.values_list("target__url", "start", "checks", "failures", "latency_sum_ms"))
 
 
+@pytest.mark.usefixtures("channel")
 def test_rounds_become_figures_of_paused_targets_and_alert_nobody(tmp_path: Path) -> None:
     rounds = [old_round(minute, failing=("/api",) if minute < 30 else ()) for minute in range(90)]
     report = import_one(write_lines(tmp_path / "a", rounds), "--apply", "--url", f"{BASE}/")

@@ -97,10 +97,10 @@ def open_legacy_file(path: Path) -> LegacyFile:
         return LegacyFile(path, tables=tables.list_tables(path))
     if head.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in head:
         raise UnreadableFile("not_text", "it is neither an SQLite database nor a text in UTF-8 or cp1252")
-    if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", DONE):
-        lines = [line.strip() for _number, line in islice(read_lines(path), SAMPLE_LINES) if line]
-        found = [parse_object(b"{" + line[1:] if line.startswith(DONE) else line) for line in lines]
-        return LegacyFile(path, objects=tuple(value for value in found if value is not None))
+    lines = [line.strip() for _number, line in islice(read_lines(path), SAMPLE_LINES) if line]
+    objects = [parse_object(b"{" + line[1:] if line.startswith(DONE) else line) for line in lines]
+    if any(found is not None for found in objects):
+        return LegacyFile(path, objects=tuple(found for found in objects if found is not None))
     header = next(read_cells(path, ImportReport("")), (0, []))[1]
     return LegacyFile(path, header=tuple(header))
 

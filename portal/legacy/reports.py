@@ -18,7 +18,7 @@ MORE_REASONS = "and further reasons"
 
 @dataclass(frozen=True)
 class Reason:
-    """The reason why a row is skipped or cannot be read: a stable code, and a text that quotes no value."""
+    """The reason why a row is skipped or cannot be read: a stable code and a text."""
 
     code: str
     text: str

@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 
 from agents.models import Agent
-from portal.models import OutboxMessage
+from portal.models import NotificationChannel, OutboxMessage
 from portal.tests.helpers.legacy_files import effects, import_one, rows_by_code, run_import, write_lines
 from usage.models import Licence, Run, RunRollup
 
@@ -78,7 +78,7 @@ def test_older_forms_are_completed(tmp_path: Path) -> None:
 
 def test_lines_that_cannot_be_read_are_listed_and_the_others_imported(tmp_path: Path) -> None:
     lines = [
-        old_run(1),
+        'n_name": "torn"}',
         '#"run_id": "2", "app_name": "scan"}',
         '{"run_id": "3", "app_na',
         "[]",
@@ -89,12 +89,13 @@ def test_lines_that_cannot_be_read_are_listed_and_the_others_imported(tmp_path: 
         old_run(9, started_at="2019-12-31T23:59:59Z"),
         "",
         old_run(11),
+        old_run(12),
     ]
     status, (file,) = run_import(write_lines(tmp_path / "a", lines), "--apply")
     assert status == 1
     (report,) = file["imports"]
     assert rows_by_code(report["unreadable"]) == {
-        "not_json": [3, 4, 5], "validation_failed": [6], "counters_mismatch": [7], "no_time": [8], "bad_time": [9],
+        "not_json": [1, 3, 4, 5], "validation_failed": [6], "counters_mismatch": [7], "no_time": [8], "bad_time": [9],
     }  # fmt: skip
     assert rows_by_code(report["skipped"]) == {"delivered": [2]}
     assert "-1" not in str(file)
@@ -111,6 +112,7 @@ def test_machine_ids_are_reduced_and_spelled_as_enrolled(tmp_path: Path, make_ag
 
 
 def test_quota_exceeded_by_old_runs_is_marked_without_a_message(tmp_path: Path) -> None:
+    NotificationChannel.objects.create(name="Team", kind="email", addresses="a@example.org")
     licence = Licence.objects.create(ref="L-1", monthly_page_quota=2)
     run = old_run(license_ref="L-1", started_at=timezone.now().isoformat())
     import_one(write_lines(tmp_path / "a", [run]), "--apply")

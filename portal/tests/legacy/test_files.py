@@ -176,7 +176,18 @@ def big_table(path: Path) -> Iterator[object]:
     return open_legacy_file(path).csv_rows(ImportReport(""))
 
 
-@pytest.mark.parametrize("make", [big_database, big_spool, big_table])
+def endless_line(path: Path) -> Iterator[object]:
+    """Write a line of 256 MiB, most of it zeros that take no space, between the others."""
+    write_lines(path, ({"app_name": "x"} for _number in range(ROWS - 1)))
+    with path.open("ab") as file:
+        file.write(b"{")
+        file.truncate(file.tell() + 2**28)
+        file.seek(0, os.SEEK_END)
+        file.write(b'\n{"app_name": "x"}\n')
+    return open_legacy_file(path).json_rows(ImportReport(""))
+
+
+@pytest.mark.parametrize("make", [big_database, big_spool, big_table, endless_line])
 def test_large_file_is_read_in_batches(tmp_path: Path, make: Callable[[Path], Iterator[object]]) -> None:
     rows = make(tmp_path / "big")
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak
