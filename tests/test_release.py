@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import tarfile
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+
+from portal.tests.helpers.programs import require
 
 pytestmark = pytest.mark.one_database("releases do not depend on the database")
 ROOT = Path(__file__).parent.parent
@@ -74,6 +77,12 @@ class Tree:
 @pytest.fixture
 def tree(tmp_path: Path) -> Tree:
     return Tree(tmp_path / "tree")
+
+
+def test_script_has_no_fault_that_shellcheck_knows() -> None:
+    require(shutil.which("shellcheck"), "shellcheck", "shellcheck")
+    done = subprocess.run(["shellcheck", ROOT / "scripts/release"], capture_output=True, text=True, check=False)
+    assert done.stdout == ""
 
 
 def test_release_is_built_and_tagged(tree: Tree) -> None:
