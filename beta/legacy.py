@@ -101,7 +101,7 @@ def build_body(number: int, values: dict[str, Any], given_at: datetime | None) -
     named = next((texts[name] for name in PARTICIPANTS if texts[name]), "")
     return {
         "id": feedback_id.hex,
-        "participant": named or f"anonymous-{feedback_id.hex}",
+        "participant": named or f"anonymous-{feedback_id.hex[:16]}",
         "type": texts["type"].lower(),
         "severity": texts["severity"].lower(),
         "nps_score": read_score(values["nps_score"]),

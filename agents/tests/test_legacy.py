@@ -42,7 +42,7 @@ def test_machine_is_imported_with_its_history_and_no_token(tmp_path: Path) -> No
     assert found.uninstalled_at == datetime(2024, 5, 1, 8, tzinfo=UTC)
     assert not ApiToken.objects.exists()
     assert not OutboxMessage.objects.exists()
-    assert AuditEvent.objects.get().after == {"kind": "machines", "created": 1, "updated": 0}
+    assert AuditEvent.objects.get().after == {"data": "machines", "created": 1, "updated": 0}
 
 
 def test_dry_run_says_the_same_and_writes_nothing(tmp_path: Path) -> None:

@@ -66,5 +66,5 @@ def import_kind(kind: LegacyKind, file: LegacyFile, report: FileReport, options:
         kind.load(file, found, options)
     finally:
         if options.applies and found.written:
-            after = {"kind": kind.name, **{effect: found.counts[effect] for effect in ("created", "updated")}}
+            after = {"data": kind.name, **{effect: found.counts[effect] for effect in ("created", "updated")}}
             audit.record_event("portal.imported", actor=ACTOR, after=after)

@@ -64,5 +64,5 @@ def read_zone(name: str) -> ZoneInfo:
     """Return the time zone. Raises CommandError."""
     try:
         return ZoneInfo(name)
-    except (ValueError, OSError):  # a missing zone is a KeyError of its own kind
+    except (KeyError, ValueError, OSError):  # KeyError for an unknown one
         raise CommandError("--timezone must be a name such as Europe/Paris or UTC.", returncode=2) from None

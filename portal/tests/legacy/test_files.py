@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from django.core.management import CommandError
 
 from portal.legacy import files, tables
 from portal.legacy.errors import UnreadableFile
@@ -98,6 +99,13 @@ def test_file_that_cannot_be_read_is_refused_with_a_code(
     make(tmp_path / "file")
     status, (file,) = run_import(tmp_path / "file", "--apply")
     assert (status, file["error"] and file["error"]["code"]) == (1, code)
+
+
+@pytest.mark.parametrize("zone", ["Mars/Base", "../etc/passwd", "", "Europe"])
+def test_unknown_time_zone_is_refused(zone: str) -> None:
+    with pytest.raises(CommandError, match="--timezone") as refusal:
+        run_import("none", "--timezone", zone)
+    assert refusal.value.returncode == 2
 
 
 @pytest.mark.django_db
