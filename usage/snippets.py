@@ -17,7 +17,8 @@ def application_guides(portal_url: str) -> Iterator[Guide]:
     text = _(
         "Runs, heartbeats and feedback. Enrol the computer once: the application then finds its token by itself. On "
         "your customers’ computers, the installer does the same. Runs and feedback are first written to disk, so "
-        "nothing is lost while the portal can’t be reached."
+        "nothing is lost while the portal can’t be reached. In PowerShell, save the token by “Set-Content "
+        "enrol.token”, which asks for it, then begin with “py -m venv .venv” and “.venv\\Scripts\\activate”."
     )
     yield Guide("python", ApiToken.Kind.ENROLL, _("Python application"), text, python_snippets(portal_url), TOKEN_FILE)
     text = _(

@@ -36,17 +36,18 @@ def may_open(request: HttpRequest, url: str) -> bool:
 def may_use(request: HttpRequest, url: str) -> bool:
     """Return whether the user may open the page and do what it is for: add a row, or change a password."""
     path = urlsplit(url).path
-    pages = [page for page in getattr(admin.site, "pages", ()) if reverse(f"admin:{page.url_name}") == path]
-    may_see_page = all(request.user.has_perm(page.permission) for page in pages)
-    return (
-        may_see_page
-        and may_open(request, url)
-        and all(
-            (model_admin.has_add_permission(request) or not path.endswith("/add/"))
-            and (model_admin.has_change_permission(request) or not path.endswith("/password/"))
-            for model_admin in admins_behind(url)
-        )
+    if not may_open(request, url) or not all(request.user.has_perm(page.permission) for page in pages_at(path)):
+        return False
+    return all(
+        (model_admin.has_add_permission(request) or not path.endswith("/add/"))
+        and (model_admin.has_change_permission(request) or not path.endswith("/password/"))
+        for model_admin in admins_behind(url)
     )
+
+
+def pages_at(path: str) -> list[Any]:
+    """Return the page without a model that has this path, if there is one."""
+    return [page for page in getattr(admin.site, "pages", ()) if reverse(f"admin:{page.url_name}") == path]
 
 
 def link_for(request: HttpRequest, target: tuple[str, Any] | None) -> Link | None:
