@@ -35,7 +35,7 @@ def measure(_address: Address) -> Iterator[Figure]:
         start = time.monotonic() - begun
         with started(environment, Path(directory) / "log") as (pid, address, ready):
             note = f"{ready:.1f} s, one command takes {start:.1f} s"
-            yield show(Figure("ready / start of one command", ready / start, 4, False, "x", note))
+            yield show(Figure("ready / start of one command", ready / start, 3, False, "x", note))
             time.sleep(SETTLE_SECONDS)  # each part has done everything once
             yield from measure_rest(pid)
             yield from measure_load(pid, address, environment)
