@@ -14,14 +14,14 @@ from portal.tests.helpers.portal_process import Portal
 
 # Runs a command of which one function kills the process, instead of running or after it.
 KILLED = """
-import os, pkgutil, signal, sys
+import importlib, os, signal, sys
 import django
 from django.core.management import call_command
 os.umask(0o077)
 django.setup()
 step, when, *arguments = sys.argv[1:]
 module, _, name = step.rpartition(".")
-owner = pkgutil.resolve_name(module)
+owner = importlib.import_module(module)
 original = getattr(owner, name)
 def kill(*given, **named):
     if when == "after":
