@@ -79,7 +79,7 @@ def load_rounds(file: LegacyFile, report: ImportReport, options: ImportOptions) 
 def read_base(text: str) -> str:
     """Return the address that paths lie below. Raises UnreadableFile."""
     try:
-        return parse_base(text)
+        return parse_base(text if text.isprintable() else "")
     except ValueError:
         why = "its rounds name only paths: give the address that they lie below with --url https://…"
         raise UnreadableFile("url_required", why) from None
@@ -129,7 +129,9 @@ def read_rounds(
 def read_check(result: Any) -> OldCheck | None:
     """Return the result, or None for one that is not in the documented form."""
     path, is_ok = (result.get("path"), result.get("ok")) if isinstance(result, dict) else (None, None)
-    if not isinstance(path, str) or not isinstance(is_ok, bool) or not path or len(path) > LONGEST_URL:
+    if not isinstance(path, str) or not isinstance(is_ok, bool):
+        return None
+    if not path or len(path) > LONGEST_URL or not path.isprintable():
         return None
     latency = result.get("latency_ms")
     is_number = isinstance(latency, (int, float)) and not isinstance(latency, bool)

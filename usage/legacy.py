@@ -98,7 +98,10 @@ def complete_run(body: dict[str, Any], report: ImportReport) -> dict[str, Any]:
     if found.get("documents") is None:
         found |= {"documents": [], "documents_omitted": found.get("document_count")}
     elif found.keys().isdisjoint(COUNTERS):
-        found |= count_documents(read_documents(PayloadReader(), found))
+        reader = PayloadReader()
+        documents = read_documents(reader, found)
+        if not reader.errors:  # or `read_run` refuses the run for them
+            found |= count_documents(documents)
     return found
 
 

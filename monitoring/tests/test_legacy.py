@@ -94,6 +94,7 @@ def test_rounds_that_cannot_be_read_are_listed_and_the_others_counted(tmp_path: 
         old_round(0, results=[{"path": "/", "ok": "yes"}]),
         old_round(0, results=[ok, {"path": None, "ok": True}]),
         old_round(0, timestamp="noon"),
+        old_round(0, paths=("/\ud800",)),
         old_round(0, results=[ok]),
         old_round(240),
         old_round(59),
@@ -103,7 +104,7 @@ def test_rounds_that_cannot_be_read_are_listed_and_the_others_counted(tmp_path: 
     assert status == 1
     (report,) = file["imports"]
     assert rows_by_code(report["unreadable"]) == {
-        "bad_round": [1, 2, 3], "bad_time": [4], "out_of_order": [7], "not_json": [8],
+        "bad_round": [1, 2, 3, 5], "bad_time": [4], "out_of_order": [8], "not_json": [9],
     }  # fmt: skip
     assert hours()[0] == (f"{BASE}/", NINE, 1, 0, 0.0)
 

@@ -21,7 +21,7 @@ def format_file(report: FileReport, *, applied: bool) -> Iterator[str]:
         yield f"{printable_text(str(report.path))}: {found.kind}"
         yield from (f"  {line}" for line in format_import(found, applied=applied))
     if report.error is not None:
-        yield f"{printable_text(str(report.path))}: {report.error} ({report.error.code})"
+        yield f"{printable_text(str(report.path))}: {printable_text(str(report.error))} ({report.error.code})"
 
 
 def format_import(found: ImportReport, *, applied: bool) -> Iterator[str]:

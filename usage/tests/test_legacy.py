@@ -102,6 +102,27 @@ def test_lines_that_cannot_be_read_are_listed_and_the_others_imported(tmp_path: 
     assert Run.objects.count() == 2
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"documents": 5},
+        {"documents": [[]]},
+        {"documents": [{"page_count": [1]}]},
+        {"app_name": "scan\ud800"},
+        {"machine_id": ["PC-1"]},
+        {"timestamp": ["2024-03-01"]},
+        {"timestamp": True},
+        {"run_id": 5},
+    ],
+    ids=str,
+)
+def test_hostile_run_without_counters_is_refused(tmp_path: Path, fields: dict[str, Any]) -> None:
+    run = {"app_name": "scan", "app_version": "1", "documents": [], "timestamp": 1_700_000_000}
+    status, (file,) = run_import(write_lines(tmp_path / "a", [run | fields]), "--apply")
+    (report,) = file["imports"]
+    assert (status, effects(report), len(report["unreadable"])) == (1, (0, 0, 0), 1)
+
+
 def test_machine_ids_are_reduced_and_spelled_as_enrolled(tmp_path: Path, make_agent: Any) -> None:
     make_agent(machine_id="Poste-1")
     path = write_lines(tmp_path / "a", [old_run(1, machine_id="POSTE 1"), old_run(2, machine_id="PC-2")])
