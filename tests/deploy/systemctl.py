@@ -84,7 +84,7 @@ def start_postgresql() -> int:
     ).stdout.splitlines()
     version, name, _, status = cluster.split()[:4]
     if status != "online":
-        subprocess.run(["pg_ctlcluster", version, name, "start"], check=True)
+        subprocess.run(["pg_ctlcluster", "--skip-systemctl-redirect", version, name, "start"], check=True)
     return 0
 
 
