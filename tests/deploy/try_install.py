@@ -20,7 +20,7 @@ from tests.deploy.roots import ROOT, Root, copy_checkout, fresh_root
 
 DOMAIN = "vigie.example.org"
 CHECKOUT = "/root/vigie"
-ARCHIVE = r"vigie-[0-9a-f]{8}-\d{8}T\d{6}Z\.tar"
+ARCHIVE = r"vigie-[a-z0-9.-]+-\d{8}T\d{6}Z\.tar"
 # Packages call it before Python is there, and nothing runs then.
 SYSTEMCTL = """#!/bin/sh
 if [ -x /usr/bin/python3 ]; then exec /usr/bin/python3 /usr/local/lib/systemctl.py "$@"; fi
