@@ -33,6 +33,7 @@ def run(commands: str, portal: Portal, place: Place, folder: Path | str = settin
 def test_documented_commands_back_up_restore_and_open_an_archive(place: Place, emptied: Portal) -> None:
     require(shutil.which("age"), "age", "age")
     require(shutil.which("zstd"), "zstd", "zstd")
+    (place.folder / "vigie").mkdir()
     name = re.search(NAME, run(BACK_UP, place.portal, place))
     assert name is not None
     assert name.group() in place.archives
