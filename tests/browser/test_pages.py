@@ -27,7 +27,7 @@ WIDTHS = {390: "phone", 640: "200 % zoom", 900: "tablet"}
 SECTIONS = ("/admin/portal/", "/admin/monitoring/", "/admin/usage/", "/admin/b", "/admin/", "/")
 # Downloads and pages for machines. All pages that ask before they delete are one template: a maintenance window's stands for it.
 LEFT_OUT = re.compile(
-    r"/export|/usage/csv/|/statement/|/jsi18n/|/api/schema/|/healthz|/metrics|/readyz|/history/|/logout/"
+    r"/export|/client/|/usage/csv/|/statement/|/jsi18n/|/api/schema/|/healthz|/metrics|/readyz|/history/|/logout/"
     r"|/admin/(?!monitoring/maintenancewindow).*/delete/"
 )
 # What reaches beyond the right edge, but for what scrolls in a box of its own.
