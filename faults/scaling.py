@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -100,9 +101,12 @@ class Node:
     def start(self, **environment: str) -> None:
         self.folder.mkdir(exist_ok=True)
         own = {"VIGIE_DATA_DIR": str(self.folder), "DATABASE_URL": self.database_url}
+        inherited = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
         with open(self.folder / "log", "ab") as log:
             self.processes = [
-                subprocess.Popen(command, env=os.environ | own | environment, stdout=log, stderr=log)
+                subprocess.Popen(
+                    command, cwd=settings.BASE_DIR, env=inherited | own | environment, stdout=log, stderr=log
+                )
                 for command in self.commands
             ]
 
@@ -119,7 +123,7 @@ class Node:
 
 def web_node(folder: Path, url: str, port: int) -> Node:
     gunicorn = [sys.executable, "-m", "gunicorn", "-c", "python:portal.supervisor.web", "--bind", f"127.0.0.1:{port}"]
-    return Node(folder, [[*gunicorn, "--chdir", str(settings.BASE_DIR)]], url)
+    return Node(folder, [gunicorn], url)
 
 
 def worker_node(folder: Path, url: str) -> Node:
@@ -127,30 +131,36 @@ def worker_node(folder: Path, url: str) -> Node:
 
 
 NGINX = """
-daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; worker_processes 1;
+daemon off; pid {folder}/nginx.pid; worker_processes 1;
 events {{}}
 http {{
-    access_log off; client_max_body_size 0;
-    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
+    access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
     fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
-    upstream vigie {{ {servers} }}
+    {upstream}
     server {{
         listen 127.0.0.1:{port};
-        proxy_set_header Host $host;
-        location / {{ proxy_pass http://vigie; }}
-        # Calls of the API may be repeated: each names what it reports.
-        location /api/ {{ proxy_pass http://vigie; proxy_next_upstream error timeout non_idempotent; }}
+        {usual}
+        {locations}
     }}
 }}
 """
+
+
+def documented_nginx(ports: list[int]) -> dict[str, str]:
+    """Return the upstream and the locations of docs/operations.md, and what deploy/nginx.conf sets for them."""
+    guide = (Path(settings.BASE_DIR) / "docs/operations.md").read_text()
+    upstream, locations = re.findall(r"```nginx\n(.*?)```", guide, re.DOTALL)
+    for address, port in zip(("10.0.0.11:8000", "10.0.0.12:8000"), ports, strict=True):
+        upstream = upstream.replace(address, f"127.0.0.1:{port}")
+    usual = (Path(settings.BASE_DIR) / "deploy/nginx.conf").read_text().partition("# The portal compresses")[2]
+    return {"upstream": upstream, "locations": locations, "usual": f"#{usual.partition('location /')[0]}"}
 
 
 @contextlib.contextmanager
 def balancer(folder: Path, ports: list[int]) -> Iterator[str]:
     folder.mkdir()
     port = free_port()
-    servers = " ".join(f"server 127.0.0.1:{each} max_fails=0;" for each in ports)
-    (folder / "nginx.conf").write_text(NGINX.format(folder=folder, servers=servers, port=port))
+    (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=port, **documented_nginx(ports)))
     with subprocess.Popen(["nginx", "-e", "stderr", "-c", str(folder / "nginx.conf")]) as nginx:
         try:
             yield f"http://127.0.0.1:{port}"
@@ -261,7 +271,7 @@ def scaling(scene: Stage) -> Iterator[Figure]:
     primary.start(max_connections="200")
     try:
         replica.copy_from(primary)
-        replica.start(max_connections="200", synchronous_standby_names="''")
+        replica.start(max_connections="200")
         primary.program("psql", f"--port={primary.port}", "--host=127.0.0.1", "--username=vigie", "--dbname=postgres",
                         "--quiet", "--command=ALTER SYSTEM SET synchronous_standby_names = '*'",
                         "--command=SELECT pg_reload_conf()")  # fmt: skip

@@ -1,11 +1,13 @@
 """gunicorn's configuration: `gunicorn -c python:portal.supervisor.web`."""
 
+import os
 from typing import Any
 
 from django.conf import settings
 
 from portal.supervisor import connections, lifeline
 
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 wsgi_app = "portal.wsgi:application"
 worker_class = "portal.supervisor.connections.Worker"
 workers = settings.WEB_WORKERS
