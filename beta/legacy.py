@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from datetime import date, datetime, tzinfo
 from typing import Any
@@ -45,8 +46,8 @@ def load_feedback(file: LegacyFile, report: ImportReport, options: ImportOptions
         for batch in batched(read_feedback_rows(file, report, options.zone)):
             with options.transaction(lease):
                 store_rows(batch, programme, report, applies=options.applies)
-        if lease:  # also to finish an import that was killed
-            store_verdict(programme, timezone.now(), lease)
+                if lease:  # in the same transaction, since the import may end after any batch
+                    store_verdict(programme, timezone.now(), lease)
 
 
 def find_programme(file: LegacyFile, options: ImportOptions) -> BetaProgramme:
@@ -78,42 +79,46 @@ def first_day(file: LegacyFile, zone: tzinfo) -> date:
 
 
 def read_feedback_rows(file: LegacyFile, report: ImportReport, zone: tzinfo) -> Iterator[tuple[int, FeedbackPayload]]:
+    """Yield the feedback with the number of its row.
+
+    Its id is derived from its content and how often that occurred above: a compacted database numbers its rows anew.
+    """
     columns = file.tables[TABLE]
+    occurrences: Counter[uuid.UUID] = Counter()
     for number, values in read_table(file.path, TABLE, columns, (*CONTENT, *PARTICIPANTS, *OPTIONAL)):
+        texts = {name: read_text(value).strip() for name, value in values.items()}
+        content = uuid.uuid5(NAMESPACE, json.dumps([texts[name] for name in CONTENT]))
+        occurrences[content] += 1
         try:
             given_at = read_moment(values["created_at"], zone)
         except ValueError:
             report.refuse(number, BAD_TIME)
             continue
         reader = PayloadReader()
-        payload = collect_feedback(reader, build_body(number, values, given_at))
+        payload = collect_feedback(reader, build_body(uuid.uuid5(content, str(occurrences[content])), texts, given_at))
         if reader.errors:
             report.refuse(number, Reason("validation_failed", f"the row isn’t valid: {describe_fields(reader.errors)}"))
         else:
             yield number, payload
 
 
-def build_body(number: int, values: dict[str, Any], given_at: datetime | None) -> dict[str, Any]:
+def build_body(feedback_id: uuid.UUID, texts: dict[str, str], given_at: datetime | None) -> dict[str, Any]:
     """Return the row as a call of the API sends feedback. Without a participant, it counts as one of its own."""
-    texts = {name: read_text(value).strip() for name, value in values.items()}
-    content = json.dumps([number, *(texts[name] for name in CONTENT)])
-    feedback_id = uuid.uuid5(NAMESPACE, content)
     named = next((texts[name] for name in PARTICIPANTS if texts[name]), "")
     return {
         "id": feedback_id.hex,
         "participant": named or f"anonymous-{feedback_id.hex[:16]}",
         "type": texts["type"].lower(),
         "severity": texts["severity"].lower(),
-        "nps_score": read_score(values["nps_score"]),
+        "nps_score": read_score(texts["nps_score"]),
         "given_at": given_at.isoformat() if given_at else None,
         **{name: texts[name] for name in ("comment", *OPTIONAL)},
     }
 
 
-def read_score(value: Any) -> Any:
-    """Return the score, None for an empty cell. Any other value stays, and is refused as in a call."""
-    found = read_integer(read_text(value)) if isinstance(value, bytes) else read_integer(value)
-    return None if found == "" else found
+def read_score(text: str) -> Any:
+    """Return the score, None for an empty cell. Any other text stays, and is refused as in a call."""
+    return read_integer(text) if text else None
 
 
 # --- Writing ---------------------------------------------------------------------------------------------------------

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
-from datetime import tzinfo
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta, tzinfo
+from functools import lru_cache
 from typing import Any
 
 from django.utils import timezone
 from vigie_client.contract import COUNTERS
 
+from agents.models import Agent
 from portal.api.payloads import PayloadReader
 from portal.base.problems import Problem
 from portal.legacy.files import LegacyFile
@@ -30,6 +33,10 @@ SPOOL_MARK = "spool_waited"
 TIMES = ("started_at", "timestamp", "created_at", "sent_at")
 # Ids of runs that have none are derived from their content.
 NAMESPACE = uuid.UUID("5f6c2f0b-8a0e-5d7f-9b57-7a1f2d6f3c11")
+
+# Names of machines that are remembered in their enrolled spelling.
+MOST_SPELLINGS = 10_000
+LONGEST_PERIOD = timedelta(days=32)
 
 OTHER_CONTENT = Reason("run_conflict", "the portal has another run with this id")
 
@@ -51,8 +58,15 @@ def load_runs(file: LegacyFile, report: ImportReport, options: ImportOptions) ->
         for batch in batched(read_runs(file, report, options.zone)):
             with options.transaction(lease):
                 store_runs(batch, report, applies=options.applies)
-        if lease:  # also to finish an import that was killed
+                if lease and any(is_current(payload) for _number, payload in batch):
+                    count_silently(lease)
+        if lease:
             count_silently(lease)
+
+
+def is_current(payload: RunPayload) -> bool:
+    """Return whether a run may exceed a quota: it is then marked in the run's transaction, after which all may end."""
+    return payload.started_at is None or payload.started_at > timezone.now() - LONGEST_PERIOD
 
 
 def count_silently(lease: Lease) -> None:
@@ -65,6 +79,7 @@ def count_silently(lease: Lease) -> None:
 
 
 def read_runs(file: LegacyFile, report: ImportReport, zone: tzinfo) -> Iterator[tuple[int, RunPayload]]:
+    spellings = lru_cache(MOST_SPELLINGS)(enrolled_spelling)
     for row in file.json_rows(report):
         body = unwrap(row.values)
         try:
@@ -75,14 +90,22 @@ def read_runs(file: LegacyFile, report: ImportReport, zone: tzinfo) -> Iterator[
         if started_at is None:
             report.refuse(row.number, NO_TIME)
             continue
-        completed = complete_run(body, report) | {"started_at": started_at.isoformat()}
+        completed = complete_run(body, report, spellings)
+        if body.get(TIMES[0]):
+            completed[TIMES[0]] = started_at.isoformat()
         try:
-            yield row.number, read_run(completed)
+            # The other times are left out of the digest, as they are if a client delivers the run later.
+            yield row.number, replace(read_run(completed), started_at=started_at)
         except Problem as problem:
             report.refuse(row.number, describe_problem(problem))
 
 
-def complete_run(body: dict[str, Any], report: ImportReport) -> dict[str, Any]:
+def enrolled_spelling(machine_id: str) -> str:
+    """Return the name as enrolled, which the machine's own delivery of the run has, or as it is."""
+    return Agent.objects.named(machine_id).values_list("machine_id", flat=True).first() or machine_id
+
+
+def complete_run(body: dict[str, Any], report: ImportReport, spell: Callable[[str], str]) -> dict[str, Any]:
     """Return the run in today's form: older clients gave no id, no counters or no documents.
 
     Its times are left out: that of sending would pass for the skew of the sender's clock.
@@ -93,8 +116,9 @@ def complete_run(body: dict[str, Any], report: ImportReport) -> dict[str, Any]:
         found["run_id"] = uuid.uuid5(NAMESPACE, canonical).hex
     machine_id = found.get("machine_id")
     if isinstance(machine_id, str) and machine_id:
-        found["machine_id"] = reduce_machine_id(machine_id) or None
-        report.note_id(machine_id, found["machine_id"] or "")
+        reduced = reduce_machine_id(machine_id)
+        report.note_id(machine_id, reduced)
+        found["machine_id"] = spell(reduced) if reduced else None
     if found.get("documents") is None:
         found |= {"documents": [], "documents_omitted": found.get("document_count")}
     elif found.keys().isdisjoint(COUNTERS):

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+import contextlib
+import sqlite3
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import CommandError
 from django.utils import timezone
 
 from beta.models import BetaFeedback, BetaProgramme, BetaSnapshot
 from beta.report.gather import build_report
-from beta.report.review import review_verdicts
+from beta.report.review import REVIEW_LEASE, review_verdicts
 from beta.tests.factories import create_programme
+from portal.legacy import registry
+from portal.legacy.registry import BATCH
 from portal.models import OutboxMessage
 from portal.tests.helpers.legacy_files import effects, import_one, make_database, rows_by_code, run_import
 from portal.work.jobs import exclusive_lease
@@ -108,3 +113,35 @@ def test_verdict_changed_by_old_feedback_is_stored_without_a_message(tmp_path: P
     verdicts = BetaSnapshot.objects.filter(programme=programme, reason="verdict").order_by("id")
     assert [*verdicts.values_list("verdict", flat=True)] == ["GO", "NO-GO"]
     assert not OutboxMessage.objects.exists()
+
+
+@pytest.mark.usefixtures("channel")
+def test_verdict_changed_by_an_import_that_ended_early_is_stored_without_a_message(tmp_path: Path) -> None:
+    create_programme(participants_target=1)
+    import_one(old_database(tmp_path, old_feedback()), "--apply")
+    rows = [old_feedback("No.", nps_score=0)] * 599 + [old_feedback("x" * 3 * 2**20)]
+    with exclusive_lease("test") as lease:
+        review_verdicts(lease)
+        status, (file,) = run_import(make_database(tmp_path / "b.db", "beta_feedback", rows), "--apply")
+        assert (status, file["error"]["code"], file["imports"][0]["created"]) == (1, "value_too_large", BATCH)
+        review_verdicts(lease)
+    assert [*BetaSnapshot.objects.order_by("id").values_list("verdict", flat=True)] == ["GO", "NO-GO"]
+    assert not OutboxMessage.objects.exists()
+
+
+def test_feedback_keeps_its_ids_when_the_old_database_is_compacted(tmp_path: Path) -> None:
+    create_programme()
+    path = old_database(tmp_path, *[old_feedback(f"{number // 2}") for number in range(8)])
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as tool:
+        tool.execute("DELETE FROM beta_feedback WHERE rowid IN (1, 3)")
+        assert effects(import_one(path, "--apply")) == (6, 0, 0)
+        tool.execute("VACUUM")
+    assert effects(import_one(path, "--apply")) == (0, 0, 6)
+
+
+def test_import_waits_for_the_review_of_verdicts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "PATIENCE", timedelta(0))
+    create_programme()
+    with exclusive_lease(REVIEW_LEASE), pytest.raises(CommandError, match="background job"):
+        import_one(old_database(tmp_path, old_feedback()), "--apply")
+    assert not BetaFeedback.objects.exists()

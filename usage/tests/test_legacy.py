@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import errno
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import CommandError
 from django.utils import timezone
 
+from agents.enrolment import issue_agent_token
 from agents.models import Agent
+from portal.legacy import registry
+from portal.legacy.files import LegacyFile, LegacyRow
+from portal.legacy.registry import BATCH
+from portal.legacy.reports import ImportReport
 from portal.models import NotificationChannel, OutboxMessage
 from portal.tests.helpers.legacy_files import effects, import_one, rows_by_code, run_import, write_lines
+from portal.work.jobs import exclusive_lease
 from usage.models import Licence, Run, RunRollup
+from usage.rollups import LEASE_NAME, roll_up
 
 pytestmark = pytest.mark.django_db
 
@@ -141,3 +151,47 @@ def test_quota_exceeded_by_old_runs_is_marked_without_a_message(tmp_path: Path) 
     assert licence.told_percent == 100
     assert licence.exceeded_until is not None
     assert not OutboxMessage.objects.exists()
+
+
+def test_quota_exceeded_by_an_import_that_ended_early_is_marked_without_a_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_until_the_disk_fails(file: LegacyFile, report: ImportReport) -> Iterator[LegacyRow]:
+        for number in range(BATCH):
+            yield LegacyRow(number, old_run(number + 1, license_ref="L-1", started_at=timezone.now().isoformat()))
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(LegacyFile, "json_rows", read_until_the_disk_fails)
+    NotificationChannel.objects.create(name="Team", kind="email", addresses="a@example.org")
+    licence = Licence.objects.create(ref="L-1", monthly_page_quota=2)
+    status, (file,) = run_import(write_lines(tmp_path / "a", [old_run()]), "--apply")
+    assert (status, file["error"]["code"], file["imports"][0]["created"]) == (1, "unreadable", BATCH)
+    with exclusive_lease("test") as lease:
+        assert roll_up(lease)["warnings"] == 0
+    licence.refresh_from_db()
+    assert licence.told_percent == 100
+    assert not OutboxMessage.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"machine_id": "poste-1"}, {"machine_id": "POSTE-1"}, {"started_at": None, "sent_at": "2024-03-01T10:20:00Z"}],
+    ids=str,
+)
+def test_imported_run_that_a_client_delivers_later_counts_once(
+    tmp_path: Path, call: Any, make_agent: Any, client_token: str, fields: dict[str, Any]
+) -> None:
+    agent = make_agent(machine_id="Poste-1")
+    run = {name: value for name, value in (old_run() | fields).items() if value is not None}
+    assert effects(import_one(write_lines(tmp_path / "a", [run]), "--apply")) == (1, 0, 0)
+    token = issue_agent_token(agent) if "machine_id" in fields else client_token
+    answer = call("POST", "usage/report", token, **run)
+    assert answer.status_code == 200, answer.content
+    assert Run.objects.values_list("hour", flat=True).get() == datetime(2024, 3, 1, 10, tzinfo=UTC)
+
+
+def test_import_waits_for_the_job_that_counts_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "PATIENCE", timedelta(0))
+    with exclusive_lease(LEASE_NAME), pytest.raises(CommandError, match="background job"):
+        import_one(write_lines(tmp_path / "a", [old_run()]), "--apply")
+    assert not Run.objects.exists()
