@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import CommandError
 
-from monitoring.figures.rollups import rebuild_rollups
+from monitoring.figures.rollups import LEASE_KEY, rebuild_rollups
 from monitoring.models import CheckResult, Incident, Rollup, Round, Target
 from monitoring.tests.factories import create_target
+from portal.legacy import registry
 from portal.models import OutboxMessage
 from portal.tests.helpers.legacy_files import effects, import_one, rows_by_code, run_import, write_lines
+from portal.work.jobs import exclusive_lease
 
 pytestmark = pytest.mark.django_db
 NINE = datetime(2024, 3, 1, 9, tzinfo=UTC)
@@ -80,6 +83,37 @@ def test_figures_join_those_of_a_target_with_the_same_address(tmp_path: Path) ->
     assert Rollup.objects.get(period="day").checks == 3
 
 
+@pytest.mark.parametrize("kept", ["checks", "minutes"])
+def test_hour_that_the_portal_checked_itself_is_skipped(tmp_path: Path, kept: str) -> None:
+    target = create_target()
+    Target.objects.update(url=f"{BASE}/api")
+    for minute in range(10):
+        CheckResult.objects.create(target=target, at=NINE + timedelta(minutes=minute), error_kind="status", status=500)
+    if kept == "minutes":
+        rebuild_rollups(NINE, NINE + timedelta(hours=1))
+        CheckResult.objects.all().delete()
+    rounds = [old_round(minute, paths=("/api",)) for minute in (*range(20), 60)]
+    path = write_lines(tmp_path / "a", rounds)
+    dry, done = import_one(path, "--url", BASE), import_one(path, "--apply", "--url", BASE)
+    assert dry == done
+    assert (effects(done), rows_by_code(done["skipped"])) == ((1, 0, 0), {"watched": [1]})
+    rebuild_rollups(NINE, NINE + timedelta(hours=1))
+    assert [row[1:4] for row in hours()] == [(NINE, 10, 10), (NINE + timedelta(hours=1), 1, 0)]
+
+
+def test_response_times_beyond_a_day_are_left_out(tmp_path: Path) -> None:
+    results = [{"path": "/", "ok": True, "latency_ms": value} for value in (10**400, 1e308, 1e308, 86_400_001, 7)]
+    import_one(write_lines(tmp_path / "a", [old_round(results=results)]), "--apply", "--url", BASE)
+    assert hours() == [(f"{BASE}/", NINE, 5, 0, 7.0)]
+
+
+def test_import_waits_for_the_job_that_rolls_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "PATIENCE", timedelta(0))
+    with exclusive_lease(LEASE_KEY), pytest.raises(CommandError, match="background job"):
+        import_one(write_lines(tmp_path / "a", [old_round()]), "--apply", "--url", BASE)
+    assert not Rollup.objects.exists()
+
+
 def test_rounds_without_an_address_are_refused(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "a", [old_round()])
     for options in ([], ["--url", "ftp://old.example.org"]):
@@ -99,13 +133,16 @@ def test_rounds_that_cannot_be_read_are_listed_and_the_others_counted(tmp_path: 
         old_round(240),
         old_round(59),
         '{"check_number": 9, "timest',
+        old_round(241, paths=("/", "/a b")),
+        old_round(241, paths=("/a\0b",)),
     ]
     status, (file,) = run_import(write_lines(tmp_path / "a", lines), "--apply", "--url", BASE)
     assert status == 1
     (report,) = file["imports"]
     assert rows_by_code(report["unreadable"]) == {
-        "bad_round": [1, 2, 3, 5], "bad_time": [4], "out_of_order": [8], "not_json": [9],
+        "bad_round": [1, 2, 3, 5, 10, 11], "bad_time": [4], "out_of_order": [8], "not_json": [9],
     }  # fmt: skip
+    assert file["error"] is None
     assert hours()[0] == (f"{BASE}/", NINE, 1, 0, 0.0)
 
 
