@@ -22,7 +22,7 @@ COLUMNS = ("machine_id", *DESCRIPTION, "status", *TIMES, "uninstall_reason")
 # Equal ids follow each other, the active machine first, else the one with the newest time.
 ORDER = (
     "machine_name(CAST({machine_id} AS BLOB)), preference(CAST({status} AS BLOB), CAST({uninstalled_at} AS BLOB),"
-    " CAST({enrolled_at} AS BLOB), CAST({last_seen_at} AS BLOB)) DESC, rowid"
+    " CAST({enrolled_at} AS BLOB), CAST({last_seen_at} AS BLOB)) DESC, {rowid}"
 )
 LONGEST_REASON = 255
 UPDATED = (*DESCRIPTION, "status", *TIMES, "uninstall_reason")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -12,6 +13,7 @@ from django.utils import timezone
 
 from backups.imports.cells import SHA256
 from backups.imports.planning import (
+    FIELDS,
     KEY,
     ImportConflict,
     ImportPlan,
@@ -48,8 +50,10 @@ COLUMNS = {
     "report_name": ("report_name", "operation_log_file_name"),
     "staged_name": ("staged_name", "staged_file_name"),
 }
+JOB_COLUMNS = FIELDS.keys() - COLUMNS.keys()
 REQUIRED = ("agent_id", "database_name", "cycle_at", "status")
 HASHES, SIZES, NAMES = ("agent_sha256", "server_sha256"), ("agent_size", "server_size"), ("report_name", "staged_name")
+SIZE = re.compile(r"[0-9]{1,19}")
 MAX_SIZE, LONGEST_NAME = 2**63 - 1, 255
 STATUSES = {status.value: status for status in Status if status != Status.PENDING} | {"UNCHANGED": Status.UNCHANGED}
 EFFECTS = {RowAction.CREATE: "created", RowAction.CHANGE: "updated", RowAction.UNCHANGED: "unchanged"}
@@ -70,13 +74,14 @@ def choose_columns(header: tuple[str, ...]) -> dict[str, str]:
 
 
 def has_entries(file: LegacyFile) -> bool:
+    """Expected backups may have a status too, beside columns that no entry has."""
     chosen = choose_columns(file.header).keys()
-    return "status" in chosen and not chosen.isdisjoint(("database_name", "cycle_at"))
+    is_of_jobs = not JOB_COLUMNS.isdisjoint(file.header)
+    return "status" in chosen and ("cycle_at" in chosen or ("database_name" in chosen and not is_of_jobs))
 
 
 def has_jobs(file: LegacyFile) -> bool:
-    chosen = choose_columns(file.header).keys()
-    return "status" not in chosen and not chosen.isdisjoint(KEY)
+    return not choose_columns(file.header).keys().isdisjoint(KEY) and not has_entries(file)
 
 
 # --- Expected backups ------------------------------------------------------------------------------------------------
@@ -109,11 +114,11 @@ def load_jobs(file: LegacyFile, report: ImportReport, options: ImportOptions) ->
 
 def rename_machine(values: Mapping[str, str], report: ImportReport) -> dict[str, str]:
     """Return the row with its machine id reduced. The other columns are those of the import in the admin."""
-    found = dict(values)
-    for name in COLUMNS["agent_id"]:
-        if given := found.pop(name, None):
-            found["agent_id"] = reduce_machine_id(normalize_cell(given))
-            report.note_id(given, found["agent_id"])
+    chosen = next((name for name in COLUMNS["agent_id"] if name in values), None)
+    found = {name: cell for name, cell in values.items() if name not in COLUMNS["agent_id"]}
+    if chosen:
+        found["agent_id"] = reduce_machine_id(normalize_cell(values[chosen]))
+        report.note_id(values[chosen], found["agent_id"])
     return found
 
 
@@ -179,7 +184,7 @@ def read_entry(values: Mapping[str, str], zone: tzinfo) -> BackupEntry | Reason:
         return BAD_FLAG
     if any(text and not SHA256.fullmatch(text) for text in hashes.values()):
         return BAD_HASH
-    if any(text and not (text.isascii() and text.isdigit() and int(text[:20]) <= MAX_SIZE) for text in sizes.values()):
+    if any(text and not (SIZE.fullmatch(text) and int(text) <= MAX_SIZE) for text in sizes.values()):
         return BAD_SIZE
     message = printable_name(values.get("message", ""))
     reason = make_reason("imported_saying", text=message) if message else make_reason("imported")

@@ -37,6 +37,19 @@ def test_expected_backups_are_imported_from_any_csv(tmp_path: Path, encoding: st
     assert effects(import_one(path, "--apply")) == (0, 0, 2)
 
 
+def test_machine_id_is_taken_from_the_same_column_for_both_tables(tmp_path: Path) -> None:
+    header = "machine_id,agent_id,database_name"
+    jobs = write(tmp_path / "a", f"{header},status,expected_hour_utc\nhost,PC-1,compta,OK,13\n")
+    entries = write(tmp_path / "b", f"{header},status,cycle_at\nhost,PC-1,compta,SUCCESS,2024-03-01 13:00:00\n")
+    _status, files = run_import(jobs, entries, "--apply")
+    assert [(file["error"], [found["kind"] for found in file["imports"]]) for file in files] == [
+        (None, ["expected_backups"]),
+        (None, ["backups"]),
+    ]
+    assert ExpectedBackupJob.objects.values_list("agent_id", "expected_hour_utc").get() == ("PC-1", 13)
+    assert BackupEntry.objects.count() == 1
+
+
 def test_refused_expected_backups_are_listed_and_the_others_imported(tmp_path: Path) -> None:
     path = write(tmp_path / "a", JOBS + "PC-3;x;A;B;99\nPC-4;y;A;B;1;2;3\n\nPC-5;z;C;D;1\n")
     status, (file,) = run_import(path, "--apply")
@@ -96,6 +109,9 @@ def test_entries_that_do_not_belong_are_skipped_and_bad_ones_listed(tmp_path: Pa
         "PC-1,compta,noon,SUCCESS,,",
         "PC-1,compta,2024-02-01 13:00:00,OK,,",
         "PC-1,compta,2024-02-01 13:00:00,SUCCESS,,-1",
+        f"PC-1,compta,2024-02-02 13:00:00,SUCCESS,,{'0' * 20}{'9' * 30}",
+        f"PC-1,compta,2024-02-03 13:00:00,SUCCESS,,{'0' * 5_000}",
+        f"PC-1,compta,2024-02-04 13:00:00,SUCCESS,,{2**63}",
         'PC-1,compta,2024-02-01 13:00:00,SUCCESS,"open',
     ]
     status, (file,) = run_import(write(tmp_path / "b", ENTRIES + "\n".join(rows)), "--apply")
@@ -103,6 +119,6 @@ def test_entries_that_do_not_belong_are_skipped_and_bad_ones_listed(tmp_path: Pa
     (report,) = file["imports"]
     assert rows_by_code(report["skipped"]) == {"recorded": [3], "watched": [4], "no_expected_backup": [5]}
     assert rows_by_code(report["unreadable"]) == {
-        "bad_time": [6], "unknown_status": [7], "bad_size": [8], "not_csv": [9],
+        "bad_time": [6], "unknown_status": [7], "bad_size": [8, 9, 10, 11], "not_csv": [12],
     }  # fmt: skip
     assert BackupEntry.objects.values_list("cycle_at", "status").get() == (FIRST, "SUCCESS")

@@ -1,6 +1,6 @@
 """Files of older tools, told apart by their content and read row by row within bounds on memory.
 
-Each may be damaged, of any size, or made to do harm. Reading changes neither the file nor what is beside it.
+Each may be damaged, of any size, or hostile. Reading changes neither the file nor what is beside it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ DONE = b"#"
 
 TOO_LONG = Reason("line_too_long", f"the line is longer than {MAX_LINE} bytes")
 NOT_JSON = Reason("not_json", "the line isn’t a JSON object")
-NOT_CSV = Reason("not_csv", "a quoted cell isn’t closed, or is too long")
 TOO_MANY_CELLS = Reason("too_many_cells", "the row has more cells than there are columns")
 DELIVERED = Reason("delivered", "the line is marked as delivered")
 
@@ -156,31 +155,40 @@ def read_cells(path: Path, report: ImportReport) -> Iterator[tuple[int, list[str
 
     The delimiter is the one that the header has most of, or the one that a line above announces.
     """
-    lines = read_csv_lines(path, report)
-    first = next((line for line in lines if line.strip()), "")
-    above = 1
+    lines = enumerate(read_csv_lines(path, report), 1)
+    above, first = next(((n, line) for n, line in lines if line.strip() and not line.startswith("#")), (1, ""))
     if announced := SEPARATOR_LINE.fullmatch(first.rstrip("\n")):
-        first, above = next(lines, ""), 2
+        above, first = next(lines, (above, ""))
     delimiter = announced[1] if announced else max(DELIMITERS, key=first.count)
-    header = [name.strip().lower() for name in next(csv.reader([first], delimiter=delimiter), [])]
+    try:
+        header = [name.strip().lower() for name in next(csv.reader([first], delimiter=delimiter), [])]
+    except csv.Error:
+        raise UnreadableFile(
+            "not_csv", "its first line is no header of CSV; lines have to end with a line feed"
+        ) from None
     if len(header) > MAX_COLUMNS:
         raise UnreadableFile("too_many_columns", f"it has more than {MAX_COLUMNS} columns")
     names = [name for name in header if name]
     if len(set(names)) < len(names):
         raise UnreadableFile("column_twice", "a column name appears twice")
     yield above, header
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    reader = csv.reader((line for _number, line in lines), delimiter=delimiter, strict=True)
     while True:
+        start = above + reader.line_num + 1
         try:
             cells = next(reader, None)
         except csv.Error:
-            report.refuse(above + reader.line_num, NOT_CSV)
+            report.refuse(start, unclosed_cell(above + reader.line_num))
             continue
         if cells is None:
             return
         cells = [cell.strip() for cell in cells]
         if any(cells):
             yield above + reader.line_num, cells
+
+
+def unclosed_cell(last: int) -> Reason:
+    return Reason("not_csv", f"a quoted cell isn’t closed up to line {last}, or is too long")
 
 
 def read_csv_lines(path: Path, report: ImportReport) -> Iterator[str]:

@@ -26,12 +26,12 @@ Columns = Mapping[str, str]
 
 
 def list_tables(path: Path) -> dict[str, Columns]:
-    """Return the columns of each table. Raises UnreadableFile."""
+    """Return the columns of each table by its name in lower case. Raises UnreadableFile."""
     with open_database(path) as database:
         names = [name for (name,) in database.execute(
             "SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE 'CREATE TABLE%' LIMIT 1000"
         )]  # fmt: skip
-        return {name: list_columns(database, name) for name in names}
+        return {name.lower(): list_columns(database, name) for name in names}
 
 
 def list_columns(database: sqlite3.Connection, table: str) -> Columns:
@@ -44,29 +44,53 @@ def read_table(
     table: str,
     columns: Columns,
     wanted: tuple[str, ...],
-    order: str = "rowid",
+    order: str = "{rowid}",
     functions: Mapping[str, tuple[int, Callable[..., Any]]] | None = None,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the rows with their rowid; a column that the table lacks is None. Raises UnreadableFile.
+    """Yield the rows with their rowid, or counted without one; a column that the table lacks is None.
 
     Texts are bytes, since a table may hold them in any encoding. `order` is SQL that names columns in braces, such as
     `{machine_id}`, and may call the `functions`, which are given by name with their number of arguments. SQLite sorts
-    on disk what is too large for its memory.
+    on disk what is too large for its memory. Raises UnreadableFile.
     """
     named = {name: quote_name(columns[name]) if name in columns else "NULL" for name in wanted}
-    chosen = ", ".join(map(text_as_bytes, named.values()))
-    query = f"SELECT rowid, {chosen} FROM {quote_name(table)} ORDER BY {order.format(**named)}"  # noqa: S608 - quoted
     with open_database(path) as database:
+        named["rowid"] = "rowid" if has_rowid(database, table) else "NULL"
+        chosen = ", ".join(named.values())
+        query = f"SELECT {chosen} FROM {quote_name(table)} ORDER BY {order.format(**named)}"  # noqa: S608 - quoted
+        (encoding,) = database.execute("PRAGMA encoding").fetchone()
         for name, (arguments, function) in (functions or {}).items():
-            database.create_function(name, arguments, function, deterministic=True)
+            database.create_function(name, arguments, in_utf_8(function, encoding), deterministic=True)
+        database.text_factory = bytes
+        count = 0
         with closing(database.execute(query)) as cursor:
             while rows := cursor.fetchmany(FETCHED):
-                for number, *values in rows:
-                    yield number, dict(zip(named, values, strict=True))
+                for *values, rowid in rows:
+                    count += 1
+                    yield count if rowid is None else rowid, dict(zip(wanted, values, strict=True))
 
 
-def text_as_bytes(column: str) -> str:
-    return f"CASE WHEN typeof({column}) = 'text' THEN CAST({column} AS BLOB) ELSE {column} END"
+def has_rowid(database: sqlite3.Connection, table: str) -> bool:
+    """Return False for a table that was made WITHOUT ROWID."""
+    try:
+        database.execute(f"SELECT rowid FROM {quote_name(table)} LIMIT 0")  # noqa: S608 - quoted
+    except sqlite3.OperationalError as error:
+        if "no such column" in str(error):
+            return False
+        raise
+    return True
+
+
+def in_utf_8(function: Callable[..., Any], encoding: str) -> Callable[..., Any]:
+    """Return the function for texts as bytes in this encoding: SQLite gives those of a UTF-16 database as they are."""
+    if encoding == "UTF-8":
+        return function
+
+    def call(*values: Any) -> Any:
+        texts = (value.decode(encoding, "replace").encode() if isinstance(value, bytes) else value for value in values)
+        return function(*texts)
+
+    return call
 
 
 def quote_name(name: str) -> str:
@@ -107,7 +131,10 @@ def explain_error(error: sqlite3.Error) -> tuple[str, str]:
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return "locked", "another program is writing to it: stop that program, or import a copy of the file"
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return "damaged", "the database is damaged: recover it with `sqlite3 FILE .recover`"
+        return "damaged", "the database is damaged: recover it with `sqlite3 FILE .recover | sqlite3 NEW`"
+    if name.startswith("SQLITE_READONLY"):
+        why = "a write to it was interrupted: copy it, with the file beside it, and open the copy once with `sqlite3`"
+        return "interrupted", why
     if name.startswith("SQLITE_CANTOPEN"):
         return "unreadable", "SQLite can’t open it: copy it, with the -wal file beside it, into a folder of your own"
     if name.startswith("SQLITE_TOOBIG"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +18,15 @@ from portal.legacy.errors import UnreadableFile
 from portal.legacy.files import open_legacy_file
 from portal.legacy.registry import BATCH, batched
 from portal.legacy.reports import ImportReport
-from portal.tests.helpers.legacy_files import machine, make_database, run_import, write_lines
+from portal.tests.helpers.legacy_files import (
+    effects,
+    import_one,
+    machine,
+    make_database,
+    rows_by_code,
+    run_import,
+    write_lines,
+)
 from portal.tests.helpers.portal_process import peak_memory
 
 ROWS = 200_000
@@ -72,6 +81,17 @@ def make_bloated(path: Path) -> None:
     make_database(path, "enrolled_agents", [machine("x" * (tables.MAX_VALUE + 1))])
 
 
+def make_interrupted(path: Path) -> None:
+    """Copy a database, with its journal, in the middle of a write."""
+    source = make_database(path.with_name("source"), "enrolled_agents", (machine(str(n)) for n in range(2_000)))
+    with contextlib.closing(sqlite3.connect(source, isolation_level=None)) as tool:
+        tool.execute("PRAGMA cache_size = 1")
+        tool.execute("BEGIN")
+        tool.execute("UPDATE enrolled_agents SET version = hex(randomblob(100))")
+        shutil.copy(source, path)
+        shutil.copy(f"{source}-journal", f"{path}-journal")
+
+
 @pytest.mark.parametrize(
     ("make", "code"),
     [
@@ -89,6 +109,9 @@ def make_bloated(path: Path) -> None:
         (lambda path: path.write_text("name,name\n"), "column_twice"),
         (lambda path: path.write_text("," * 300), "too_many_columns"),
         (lambda path: path.write_text("[1, 2]\nhello"), "unrecognized"),
+        (lambda path: path.write_bytes(b"agent_id,database_name\rPC-1,x\r"), "not_csv"),
+        (lambda path: path.write_text('["' + "x" * 200_000 + '"]'), "not_csv"),
+        (make_interrupted, "interrupted"),
     ],
     ids=lambda value: value if isinstance(value, str) else getattr(value, "__name__", ""),
 )
@@ -137,6 +160,30 @@ def test_rows_in_the_wal_of_a_tool_that_runs_are_read(tmp_path: Path) -> None:
         assert len(read_all(path)) == 2
 
 
+@pytest.mark.parametrize("encoding", ["UTF-16le", "UTF-16be"])
+@pytest.mark.django_db
+def test_database_in_utf_16_is_read(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "old.db"
+    with contextlib.closing(sqlite3.connect(path)) as tool:
+        tool.execute(f"PRAGMA encoding = '{encoding}'")
+        tool.execute("CREATE TABLE other (id)")
+    make_database(path, "enrolled_agents", [machine("Poste é"), machine(b"PC-\xe9"), machine(7)])
+    assert [row["machine_id"] for row in read_all(path)] == ["Poste é".encode(), b"PC-\xe9", 7]
+    assert effects(import_one(path)) == (3, 0, 0)
+
+
+@pytest.mark.django_db
+def test_table_without_rowid_in_another_case_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    with contextlib.closing(sqlite3.connect(path)) as tool, tool:
+        tool.execute("CREATE TABLE Enrolled_Agents (Machine_ID TEXT PRIMARY KEY, enrolled_at) WITHOUT ROWID")
+        tool.executemany("INSERT INTO Enrolled_Agents VALUES (?, '2024-03-01')", [("PC-1",), ("pc-1",), ("é",)])
+    _status, (file,) = run_import(path)
+    (report,) = file["imports"]
+    assert (effects(report), rows_by_code(report["skipped"])) == ((1, 0, 0), {"same_machine": [3]})
+    assert rows_by_code(report["unreadable"]) == {"no_machine_id": [1]}
+
+
 @pytest.mark.parametrize("journal", ["WAL", "DELETE"])
 def test_reading_leaves_file_and_folder_as_they_were(tmp_path: Path, journal: str) -> None:
     path = old_database(tmp_path / "a ?#%.db")
@@ -157,6 +204,20 @@ def test_line_beyond_the_limit_is_skipped_whole(tmp_path: Path) -> None:
     report = ImportReport("")
     assert [row.values for row in open_legacy_file(path).json_rows(report)] == [{"a": 1}, {"c": 3}]
     assert [(reason.code, noted.rows) for reason, noted in report.unreadable.items()] == [("line_too_long", [2])]
+
+
+def test_quoted_cell_that_is_not_closed_is_named_by_its_first_and_last_line(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "a", ["a,b", '1,"open', *["2,x"] * 300])
+    report = ImportReport("")
+    assert not list(open_legacy_file(path).csv_rows(report))
+    ((reason, noted),) = report.unreadable.items()
+    assert (reason.code, noted.rows) == ("not_csv", [2])
+    assert "302" in reason.text
+
+
+def test_comments_and_empty_lines_above_the_header_are_passed_over(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "a", ["# exported on 1 March, at 9", "", "a,b", "1,2"])
+    assert list(open_legacy_file(path).csv_rows(ImportReport(""))) == [(4, {"a": "1", "b": "2"})]
 
 
 def test_empty_first_cells_of_a_row_keep_their_place(tmp_path: Path) -> None:
