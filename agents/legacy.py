@@ -120,7 +120,7 @@ def read_machine(values: Mapping[str, Any], zone: tzinfo) -> Agent | Reason:
 
 def store_machines(batch: list[tuple[int, Agent]], report: ImportReport, *, applies: bool) -> None:
     """Create unknown machines, and update those that no machine has enrolled as since, if the row is newer."""
-    stored = stored_by_name([machine.machine_id.lower() for _number, machine in batch])
+    stored = stored_by_name([machine.machine_id.lower() for _number, machine in batch], locks=applies)
     enrolled = set(MachineToken.objects.filter(agent__in=stored.values()).values_list("agent", flat=True))
     created, updated = [], []
     for number, machine in batch:
@@ -144,8 +144,10 @@ def store_machines(batch: list[tuple[int, Agent]], report: ImportReport, *, appl
         Agent.objects.bulk_update(updated, UPDATED, batch_size=100)
 
 
-def stored_by_name(names: list[str]) -> dict[str, Agent]:
-    return {agent.name: agent for agent in Agent.objects.filter(name__in=names, owns_name=True)}
+def stored_by_name(names: list[str], *, locks: bool) -> dict[str, Agent]:
+    """Return the machines by name, locked if they are to be updated: one that enrols meanwhile waits."""
+    stored = Agent.objects.filter(name__in=names, owns_name=True).order_by("pk")
+    return {agent.name: agent for agent in (stored.select_for_update() if locks else stored)}
 
 
 def newest_time(machine: Agent) -> datetime:

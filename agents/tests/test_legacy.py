@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection, connections, transaction
+from django.utils import timezone
 
 from agents.enrolment import issue_agent_token
 from agents.models import Agent
@@ -133,6 +137,50 @@ def test_newer_state_of_the_old_tool_is_taken_over_and_an_older_one_is_not(tmp_p
     older = import_one(old_database(tmp_path, machine("PC-1", version="1", last_seen_at="2024-04-01")), "--apply")
     assert [reason["code"] for reason in older["skipped"]] == ["known_newer"]
     assert Agent.objects.values_list("machine_id", "version").get() == ("PC-1", "2")
+
+
+def test_later_uninstallation_of_a_machine_seen_no_more_is_taken_over(tmp_path: Path) -> None:
+    seen = {"last_seen_at": "2024-04-01"}
+    import_one(old_database(tmp_path, machine("PC-1", **seen)), "--apply")
+    gone = machine("PC-1", status="uninstalled", uninstalled_at="2024-05-01", **seen)
+    assert effects(import_one(old_database(tmp_path, gone), "--apply")) == (0, 1, 0)
+    assert Agent.objects.get().status == "uninstalled"
+
+
+def test_machine_that_enrols_while_it_is_imported_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def look_before_it_enrols(names: list[str], *, locks: bool) -> dict[str, Agent]:
+        now = timezone.now()
+        Agent.objects.create(machine_id="pc-1", version="own", enrolled_at=now, last_seen_at=now)
+        return {}
+
+    monkeypatch.setattr("agents.legacy.stored_by_name", look_before_it_enrols)
+    import_one(old_database(tmp_path, machine("PC-1", version="old"), machine("PC-2")), "--apply")
+    assert dict(Agent.objects.values_list("machine_id", "version")) == {"pc-1": "own", "PC-2": ""}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_machine_cannot_enrol_between_the_look_at_it_and_its_update(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has one writer at a time")
+    found = []
+
+    def lock_it() -> None:
+        with contextlib.closing(connections["default"]), transaction.atomic():
+            found.append(len(Agent.objects.select_for_update(skip_locked=True)))
+
+    def compare(machine: Agent) -> datetime:
+        thread = threading.Thread(target=lock_it)
+        thread.start()
+        thread.join()
+        return machine.last_seen_at
+
+    import_one(old_database(tmp_path, machine("PC-1", last_seen_at="2024-04-01")), "--apply")
+    monkeypatch.setattr("agents.legacy.newest_time", compare)
+    newer = import_one(old_database(tmp_path, machine("PC-1", last_seen_at="2024-05-01")), "--apply")
+    assert effects(newer) == (0, 1, 0)
+    assert set(found) == {0}
 
 
 def test_machine_that_is_enrolled_here_is_left_alone(tmp_path: Path, agent: Agent) -> None:

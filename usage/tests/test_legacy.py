@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError
+from django.db.models import F
 from django.utils import timezone
 
 from agents.enrolment import issue_agent_token
@@ -18,7 +19,7 @@ from portal.legacy import registry
 from portal.legacy.files import LegacyFile, LegacyRow
 from portal.legacy.registry import BATCH
 from portal.legacy.reports import ImportReport
-from portal.models import NotificationChannel, OutboxMessage
+from portal.models import JobRun, NotificationChannel, OutboxMessage
 from portal.tests.helpers.legacy_files import effects, import_one, rows_by_code, run_import, write_lines
 from portal.work.jobs import exclusive_lease
 from usage.models import Licence, Run, RunRollup
@@ -193,5 +194,16 @@ def test_imported_run_that_a_client_delivers_later_counts_once(
 def test_import_waits_for_the_job_that_counts_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "PATIENCE", timedelta(0))
     with exclusive_lease(LEASE_NAME), pytest.raises(CommandError, match="background job"):
+        import_one(write_lines(tmp_path / "a", [old_run()]), "--apply")
+    assert not Run.objects.exists()
+
+
+def test_import_whose_lease_was_taken_over_writes_nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lose_the_lease(file: LegacyFile, report: ImportReport) -> Iterator[LegacyRow]:
+        JobRun.objects.update(fence=F("fence") + 1)
+        yield LegacyRow(1, old_run())
+
+    monkeypatch.setattr(LegacyFile, "json_rows", lose_the_lease)
+    with pytest.raises(CommandError, match="background job"):
         import_one(write_lines(tmp_path / "a", [old_run()]), "--apply")
     assert not Run.objects.exists()
