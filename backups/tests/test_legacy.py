@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from backups.models import BackupEntry, ExpectedBackupJob
 from backups.scanner.orchestration import scan_now
+from portal.legacy.reports import ImportReport
 from portal.models import OutboxMessage
 from portal.tests.helpers.legacy_files import effects, import_one, rows_by_code, run_import
 
@@ -87,6 +88,21 @@ def test_entries_become_the_history_of_their_database(tmp_path: Path) -> None:
     before = list(entries.values())
     assert effects(run_import(*files, "--apply")[1][0]["imports"][0]) == (0, 0, 2)
     assert list(entries.values()) == before
+
+
+def test_entry_that_the_portal_records_meanwhile_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import_one(write(tmp_path / "a", JOBS), "--apply")
+    job = ExpectedBackupJob.objects.get(agent_id="PC-1")
+    count = ImportReport.count
+
+    def record_first(report: ImportReport, effect: str, rows: int = 1) -> None:
+        times = dict.fromkeys(("cycle_at", "recorded_at", "changed_at"), FIRST)
+        BackupEntry.objects.create(job=job, status="FAILED", first_status="FAILED", **times)
+        count(report, effect, rows)
+
+    monkeypatch.setattr(ImportReport, "count", record_first)
+    import_one(write(tmp_path / "b", f"{ENTRIES}PC-1,compta,2024-03-01 13:00:00,SUCCESS,,\n"), "--apply")
+    assert BackupEntry.objects.values_list("cycle_at", "status").get() == (FIRST, "FAILED")
 
 
 @pytest.mark.usefixtures("channel")
