@@ -30,6 +30,8 @@ SAMPLE_LINES = 50
 DELIMITERS = ",;\t|"
 # The line above the table by which Excel announces the delimiter.
 SEPARATOR_LINE = re.compile(r"\"?sep=([,;\t|])\"?,*", re.IGNORECASE)
+# A line above the header that is a comment, and no header whose first column is called `#`.
+COMMENT = re.compile(r"#[^,;\t|]")
 DONE = b"#"
 
 TOO_LONG = Reason("line_too_long", f"the line is longer than {MAX_LINE} bytes")
@@ -156,7 +158,7 @@ def read_cells(path: Path, report: ImportReport) -> Iterator[tuple[int, list[str
     The delimiter is the one that the header has most of, or the one that a line above announces.
     """
     lines = enumerate(read_csv_lines(path, report), 1)
-    above, first = next(((n, line) for n, line in lines if line.strip() and not line.startswith("#")), (1, ""))
+    above, first = next(((n, line) for n, line in lines if line.strip() and not COMMENT.match(line)), (1, ""))
     if announced := SEPARATOR_LINE.fullmatch(first.rstrip("\n")):
         above, first = next(lines, (above, ""))
     delimiter = announced[1] if announced else max(DELIMITERS, key=first.count)

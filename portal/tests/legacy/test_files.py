@@ -220,6 +220,11 @@ def test_comments_and_empty_lines_above_the_header_are_passed_over(tmp_path: Pat
     assert list(open_legacy_file(path).csv_rows(ImportReport(""))) == [(4, {"a": "1", "b": "2"})]
 
 
+def test_first_column_may_be_called_by_a_hash(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "a", ["#;b", "1;2"])
+    assert list(open_legacy_file(path).csv_rows(ImportReport(""))) == [(2, {"#": "1", "b": "2"})]
+
+
 def test_empty_first_cells_of_a_row_keep_their_place(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_text("sep=\t\na\tb\n\t2\n1\t\n")
