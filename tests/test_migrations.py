@@ -160,6 +160,7 @@ REFUSED = [
     migrations.AlterField(JOB, "city", models.CharField(max_length=2)),
     migrations.AlterField(JOB, "city", models.TextField()),
     migrations.AlterField(JOB, "city", models.CharField(max_length=4_000, db_index=True)),
+    migrations.AlterField(JOB, "city", models.CharField(max_length=4_000, unique=True)),
     migrations.AddIndex(JOB, BY_NAME),
     migrations.AddConstraint(JOB, ONE_PER_NAME),
     migrations.CreateModel("Town", [("job", REFERS)]),
@@ -201,6 +202,16 @@ def test_table_that_the_last_release_does_not_have_may_change(operation: Operati
     assert danger_of(operation, released, {f"backups.{JOB}"}) == ""
 
 
+def test_column_that_loses_its_database_default_is_refused(released: ProjectState) -> None:
+    before = released.clone()
+    migrations.AddField(JOB, "town", models.CharField(max_length=8, default="", db_default="")).state_forwards(
+        "backups", before
+    )
+    assert "without the column" in danger_of(
+        migrations.AlterField(JOB, "town", models.CharField(max_length=8, default="")), before, set()
+    )
+
+
 @pytest.mark.django_db(transaction=True)
 def test_index_is_added_and_removed_outside_a_transaction_on_each_database(released: ProjectState) -> None:
     operation, after = AddIndexConcurrently(JOB, BY_NAME), released.clone()
@@ -215,3 +226,18 @@ def test_index_is_added_and_removed_outside_a_transaction_on_each_database(relea
         assert BY_NAME.name in names()
         operation.database_backwards("backups", editor, after, released)
     assert BY_NAME.name not in names()
+
+
+@pytest.mark.postgresql("SQLite builds no index beside writes")
+@pytest.mark.django_db(transaction=True)
+def test_index_that_an_interrupted_migration_left_invalid_is_made_anew(released: ProjectState) -> None:
+    operation, after = AddIndexConcurrently(JOB, BY_NAME), released.clone()
+    operation.state_forwards("backups", after)
+    validity = "UPDATE pg_index SET indisvalid = false WHERE indexrelid = %s::regclass"
+    with connection.schema_editor(atomic=False) as editor, connection.cursor() as cursor:
+        operation.database_forwards("backups", editor, released, after)
+        cursor.execute(validity, [BY_NAME.name])
+        operation.database_forwards("backups", editor, released, after)
+        cursor.execute("SELECT indisvalid FROM pg_index WHERE indexrelid = %s::regclass", [BY_NAME.name])
+        assert cursor.fetchone() == (True,)
+        operation.database_backwards("backups", editor, after, released)

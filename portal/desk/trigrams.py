@@ -18,6 +18,7 @@ from django.utils.translation import gettext as _
 
 from portal.base.locks import held_in_database
 from portal.base.lookups import FRAGMENT
+from portal.operations import drop_invalid_index
 from portal.status.doctor.registry import CheckResult, Group, Needs, doctor_check, passed, warning
 
 # Whether the extension is installed, and whether this role may install it.
@@ -55,13 +56,13 @@ def create_trigram_indexes(using: str = DEFAULT_DB_ALIAS, **signal: Any) -> None
     if connection.vendor != "postgresql" or not has_extension(using) or all(index_states(using).values()):
         return
     quote, columns = connection.ops.quote_name, trigram_indexes()
-    with held_in_database("trigrams", using), connection.cursor() as cursor:
+    with held_in_database("trigrams", using), connection.schema_editor(atomic=False) as editor:
         for name, is_valid in index_states(using).items():
-            if is_valid is False:
-                cursor.execute(f"DROP INDEX CONCURRENTLY {quote(name)}")
             if not is_valid:
                 table, column = map(quote, columns[name])
-                cursor.execute(f"CREATE INDEX CONCURRENTLY {quote(name)} ON {table} USING gin ({column} gin_trgm_ops)")
+                drop_invalid_index(editor, name)
+                made = f"CREATE INDEX CONCURRENTLY {quote(name)} ON {table} USING gin ({column} gin_trgm_ops)"
+                editor.execute(made, params=None)
     cache.delete(cache_key(using))
 
 

@@ -36,7 +36,11 @@ class Command(migrate.Command):
 
 
 def wait_a_moment(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
-    """Bound how long a statement that changes a table waits for its lock. Outside a transaction it blocks nobody."""
+    """Bound how long a statement that changes a table waits for its lock.
+
+    Not outside a transaction, where indexes are built concurrently: they wait for others and let them go on. Any other
+    change of a table belongs into a migration with a transaction.
+    """
     if context["connection"].in_atomic_block and sql.lstrip().upper().startswith(("ALTER", "CREATE", "DROP")):
         context["cursor"].cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
     return execute(sql, params, many, context)
