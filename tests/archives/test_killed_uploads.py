@@ -13,7 +13,7 @@ from portal.tests.helpers.portal_process import MANAGE
 from portal.tests.helpers.stores import Bucket
 from tests.archives.places import Place
 
-pytestmark = [pytest.mark.slow, pytest.mark.one_database("the upload is the same")]
+pytestmark = [pytest.mark.slow, pytest.mark.one_database("an upload knows no database", despite=("Popen",))]
 
 
 def test_killed_upload_leaves_no_archive_and_is_swept_by_the_next_backup(place: Place, bucket: Bucket) -> None:

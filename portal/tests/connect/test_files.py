@@ -18,7 +18,10 @@ from portal.connect.wheel import build_wheel, wheel_name
 
 ROOT = Path(__file__).parents[3]
 CLIENT = ROOT / "client"
-pytestmark = pytest.mark.one_database("files that no database knows of")
+pytestmark = pytest.mark.one_database(
+    "files, and clients on each Python, whose calls other tests make on both",
+    despite=("live_server", "transaction=True"),
+)
 
 
 def run(*command, **options):
