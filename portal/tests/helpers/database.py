@@ -11,4 +11,5 @@ def own_address() -> str:
     if connection.vendor == "sqlite":
         return f"sqlite:///{found['NAME']}"
     host = found["OPTIONS"].get("host") or found["HOST"]
-    return f"postgresql://{found['USER']}:{found['PASSWORD']}@/{found['NAME']}?host={host}"
+    port = found["OPTIONS"].get("port") or found["PORT"] or 5432
+    return f"postgresql://{found['USER']}:{found['PASSWORD']}@/{found['NAME']}?host={host}&port={port}"
