@@ -48,7 +48,7 @@ def test_events_of_tracker_are_recorded(tracker, spool):
             raise ValueError("secret")
         tracker.error("printer_away", endpoint="/print", method="post", code=503)
     stored = UserSession.objects.get(source="client:gui")
-    assert (stored.user_email, stored.user_agent) == ("bob@example.org", "vigie-client 0")
+    assert (stored.user_email, stored.user_agent) == ("bob@example.org", "vigie-client 1")
     assert stored.session_end > stored.session_start
     uses = FeatureUsage.objects.filter(source="client:gui").order_by("timestamp")
     assert [(use.feature_name, use.endpoint, use.success) for use in uses] == [

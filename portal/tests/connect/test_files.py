@@ -79,11 +79,12 @@ def other_pythons():
     """Return each Python from 3.9 to 3.14 on this machine, with the folder of the requests package in its pip."""
     for minor in range(9, 15):
         found = [shutil.which(f"python3.{minor}"), *Path.home().glob(f".pyenv/versions/3.{minor}.*/bin/python")]
-        lines = "import os, pip._vendor.requests; print(*pip._vendor.__path__)"
-        for python in filter(None, found):
-            done = subprocess.run([python, "-c", lines], capture_output=True, text=True, check=False)
-            if done.returncode == 0:
-                yield pytest.param(python, done.stdout.strip(), id=f"3.{minor}")
+        lines = "import sys, pip._vendor.requests; print(sys.executable, *pip._vendor.__path__)"
+        for name in filter(None, found):
+            done = subprocess.run([name, "-c", lines], capture_output=True, text=True, check=False)
+            if done.returncode == 0:  # by its own path: a shim may run another program elsewhere
+                python, packages = done.stdout.split()
+                yield pytest.param(python, packages, id=f"3.{minor}")
                 break
 
 
