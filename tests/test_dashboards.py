@@ -10,6 +10,9 @@ from typing import Any
 import promql_parser
 import pytest
 import yaml
+from django.utils import timezone
+
+from portal.status.metrics import AllSources
 
 ROOT = Path(__file__).parent.parent
 SOURCES = [
@@ -24,6 +27,10 @@ PANELS = [panel for panel in BOARD["panels"] if panel["type"] != "row"]
 EXPRESSIONS = {rule["alert"]: rule["expr"] for rule in RULES["rules"]} | {
     f"{panel['title']} {target['refId']}": target["expr"] for panel in PANELS for target in panel["targets"]
 }
+
+# The functions of Prometheus's templates that take a number.
+FUNCTIONS = {"humanize", "humanize1024", "humanizeDuration", "humanizePercentage", "humanizeTimestamp", "toTime"}
+EXPANSION = re.compile(r"\{\{ *(?:\$value|\$labels\.(\w+))(?: *\| *(\w+))? *\}\}")
 
 
 def known_metrics() -> set[str]:
@@ -44,6 +51,23 @@ def test_expression_is_readable_and_names_metrics_of_the_portal(expression: str)
 def test_every_rule_says_how_grave_it_is_and_what_happened() -> None:
     assert {rule["labels"]["severity"] for rule in RULES["rules"]} == {"warning", "critical"}
     assert all(rule["annotations"]["summary"] for rule in RULES["rules"])
+
+
+@pytest.mark.django_db
+@pytest.mark.one_database("the labels are the same")
+def test_summaries_of_rules_use_labels_of_their_metrics_and_functions_of_prometheus() -> None:
+    labels = {family.name: set(family._labelnames) for family in AllSources(timezone.now()).collect()}  # type: ignore[attr-defined]
+    used = set()
+    for rule in RULES["rules"]:
+        summary = rule["annotations"]["summary"]
+        assert "{{" not in EXPANSION.sub("", summary)
+        for label, function in EXPANSION.findall(summary):
+            assert not function or function in FUNCTIONS
+            if label:
+                (metric,) = re.findall(r"\bvigie_\w+", rule["expr"])
+                assert label in labels[metric], rule["alert"]
+                used.add(label)
+    assert len(used) > 3
 
 
 def test_panels_of_the_dashboard_do_not_overlap() -> None:

@@ -174,6 +174,16 @@ def test_switch_accepts_only_its_words(word, value):
     assert Environment({"SWITCH": word}).boolean("SWITCH", default=not value) is value
 
 
+@pytest.mark.parametrize(("given", "is_pooled"), [("", False), ("on", True)])
+def test_pooled_database_gets_no_cursors_of_the_server(tmp_path, given, is_pooled):
+    lines = "import portal.settings; print(portal.settings.DATABASES['default']['DISABLE_SERVER_SIDE_CURSORS'])"
+    environment = {"PATH": os.environ["PATH"], "VIGIE_DATA_DIR": str(tmp_path), "DATABASE_POOLED": given}
+    done = subprocess.run(
+        [sys.executable, "-c", lines], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"{is_pooled}\n"
+
+
 @pytest.mark.parametrize(
     ("given", "host"),
     [("postgresql://u:p@db/name", "db"), ("postgresql://u:@/db?host=/run/postgresql", "/run/postgresql")],

@@ -1,8 +1,9 @@
-"""Waiting for a lock: logged after some seconds, and given up after the limit."""
+"""Waiting for a lock: logged after some seconds, and given up after the limit. Locks of PostgreSQL end by themselves."""
 
 from types import SimpleNamespace
 
 import pytest
+from django.db import connection
 
 from portal.base import locks
 
@@ -30,3 +31,20 @@ def test_lock_that_is_never_free_is_given_up_with_the_cause(clock):
     with pytest.raises(TimeoutError, match=r"'prepare' was not free for 60 minutes.*pg_locks"):
         locks.wait_for_lock("prepare", lambda: False)
     assert clock.now == locks.LONGEST_WAIT_SECONDS
+
+
+@pytest.mark.postgresql("SQLite has no such locks")
+@pytest.mark.django_db(transaction=True)
+def test_lock_in_the_database_is_free_once_its_transaction_ends():
+    """A pooler gives the connection to another client then."""
+    first, second = connection.copy(), connection.copy()
+    try:
+        for each in (first, second):
+            each.set_autocommit(False)
+        assert locks.try_lock(first, "prepare")
+        assert not locks.try_lock(second, "prepare")
+        first.rollback()
+        assert locks.try_lock(second, "prepare")
+    finally:
+        first.close()
+        second.close()
