@@ -131,7 +131,7 @@ def worker_node(folder: Path, url: str) -> Node:
 
 
 NGINX = """
-daemon off; pid {folder}/nginx.pid; worker_processes 1;
+daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; worker_processes 1;
 events {{}}
 http {{
     access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
@@ -257,7 +257,7 @@ def scaling(scene: Stage) -> Iterator[Figure]:
     """Restart each node under load, lose the database's primary, and put a pooler between."""
     missing = [name for name in ("nginx", "pgbouncer") if shutil.which(name) is None]
     if scene.database is None or missing:
-        print_line(f"scaling: left out on SQLite, and without nginx and pgbouncer {missing}")
+        print_line(f"scaling: left out, since it needs PostgreSQL, nginx and pgbouncer ; missing: {missing}")
         return
     folder = scene.directory / "scaling"
     folder.mkdir(mode=0o711)
