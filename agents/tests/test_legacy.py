@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import connections, transaction
 from django.utils import timezone
 
 from agents.enrolment import issue_agent_token
@@ -158,12 +158,11 @@ def test_machine_that_enrols_while_it_is_imported_stays(tmp_path: Path, monkeypa
     assert dict(Agent.objects.values_list("machine_id", "version")) == {"pc-1": "own", "PC-2": ""}
 
 
+@pytest.mark.postgresql("SQLite has one writer at a time")
 @pytest.mark.django_db(transaction=True)
 def test_machine_cannot_enrol_between_the_look_at_it_and_its_update(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if connection.vendor != "postgresql":
-        pytest.skip("SQLite has one writer at a time")
     found = []
 
     def lock_it() -> None:
