@@ -27,9 +27,21 @@ SHELL = re.compile(r"^ *```sh\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 # In a block up to the end of the line, which a backslash moves on; in a sentence up to the end of the code.
 TO_COPY = re.compile(r"(?:manage\.py|vigie-client) (?=[a-z])((?:\\\n|[^\n|])*)")
 IN_SENTENCE = re.compile(r"`(?:manage\.py|vigie-client) (?=[a-z])([^`\n|…]*)`")
-# Other tests run these, which need processes, servers or a verdict of their own.
-TESTED_ELSEWHERE = {"prepare", "up", "migrate", "backup_portal", "restore_portal", "doctor", "import_legacy"}
-OPTIONS_TESTED_ELSEWHERE = {"--watch", "--test-telegram", "--check", "--agent"}
+# Other modules run the commands that begin so, which need processes, servers or a verdict of their own.
+TESTED_ELSEWHERE = {
+    ("prepare",): "portal/tests/supervisor/up/test_prepare.py",
+    ("migrate",): "tests/test_migrate.py",
+    ("up",): "portal/tests/supervisor/up/test_up.py",
+    ("doctor",): "portal/tests/status/test_doctor_runs.py",
+    ("backup_portal", "/mnt/backups", "--passphrase-file"): "tests/archives/test_commands_of_docs.py",
+    ("restore_portal", "/mnt/backups/"): "tests/archives/test_commands_of_docs.py",
+    ("import_legacy", "old/"): "tests/legacy/test_commands_of_docs.py",
+    ("beta_monitor", "--watch"): "monitoring/tests/test_beta_monitor.py",
+    ("beta_monitor", "--test-telegram"): "monitoring/tests/test_beta_monitor.py",
+    ("beta_report", "--programme", "spring-beta", "--check"): "beta/tests/test_command.py",
+    ("drill", "--agent"): "backups/drills/tests/test_runs.py",
+    ("scan_backups", "--agent"): "backups/tests/test_machine_names.py",
+}
 DUMP = "BEGIN TRANSACTION;\nCREATE TABLE t (id integer);\nINSERT INTO t VALUES(1);\nCOMMIT;\n"
 
 
@@ -45,13 +57,14 @@ def commands(pattern: re.Pattern[str], program: str) -> Iterator[tuple[str, ...]
 
 OF_PORTAL = sorted({*commands(TO_COPY, "manage.py"), *commands(IN_SENTENCE, "manage.py")})
 OF_CLIENT = sorted({*commands(TO_COPY, "vigie-client"), *commands(IN_SENTENCE, "vigie-client")})
-EXECUTED = sorted(
-    {
-        command
-        for command in commands(TO_COPY, "manage.py")
-        if command[0] not in TESTED_ELSEWHERE and not OPTIONS_TESTED_ELSEWHERE.intersection(command)
-    }
-)
+COPIED = {*commands(TO_COPY, "manage.py")}
+
+
+def begins_with(command: tuple[str, ...], beginning: tuple[str, ...]) -> bool:
+    return command[0] == beginning[0] and " ".join(command).startswith(" ".join(beginning))
+
+
+EXECUTED = sorted(each for each in COPIED if not any(begins_with(each, known) for known in TESTED_ELSEWHERE))
 
 
 @pytest.mark.parametrize("command", OF_PORTAL, ids=" ".join)
@@ -70,6 +83,17 @@ def test_documented_command_of_the_client_has_these_options(command: tuple[str, 
     else:
         with pytest.raises(SystemExit, match="0"):
             parse_arguments([name, "--help"])
+
+
+@pytest.mark.parametrize(("beginning", "module"), TESTED_ELSEWHERE.items(), ids=map(" ".join, TESTED_ELSEWHERE))
+def test_command_that_is_not_run_here_is_copied_and_run_by_another_module(
+    beginning: tuple[str, ...], module: str
+) -> None:
+    assert any(begins_with(command, beginning) for command in COPIED)
+    text = (ROOT / module).read_text(encoding="utf-8")
+    documents = [str(name) for name, written in DOCUMENTS.items() if " ".join(beginning) in written]
+    words = [beginning[0], *(word for word in beginning if word.startswith("--"))]
+    assert any(name in text for name in documents) or [word for word in words if word not in text] == []
 
 
 @pytest.fixture
