@@ -257,7 +257,7 @@ def scaling(scene: Stage) -> Iterator[Figure]:
     """Restart each node under load, lose the database's primary, and put a pooler between."""
     missing = [name for name in ("nginx", "pgbouncer") if shutil.which(name) is None]
     if scene.database is None or missing:
-        print_line(f"scaling: left out, since it needs PostgreSQL, nginx and pgbouncer ; missing: {missing}")
+        print_line(f"scaling: left out, since it needs PostgreSQL, nginx and pgbouncer (not here: {missing})")
         return
     folder = scene.directory / "scaling"
     folder.mkdir(mode=0o711)
