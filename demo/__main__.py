@@ -38,6 +38,7 @@ def main() -> int:
     parser.add_argument("--bind", default="127.0.0.1:8000", metavar="HOST:PORT")
     bind = parser.parse_args().bind
     url = f"http://{bind.replace('0.0.0.0', '127.0.0.1')}"  # noqa: S104 - recognised, not bound
+    os.umask(0o077)  # as the portal's processes, or doctor warns of the demo's own files
     # Keep the demo's machines apart from those of an installation.
     data = Path(os.environ.setdefault("VIGIE_DATA_DIR", str(ROOT / "var" / "demo")))
     os.environ.setdefault("PORTAL_URL", url)
