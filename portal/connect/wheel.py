@@ -82,7 +82,7 @@ def build_wheel() -> bytes:
 
 def package_files() -> Iterator[tuple[str, bytes]]:
     for path in sorted(PACKAGE.rglob("*")):
-        if path.is_file() and path.suffix != ".pyc":
+        if "__pycache__" not in path.parts and path.is_file():
             yield path.relative_to(PACKAGE.parent).as_posix(), path.read_bytes()
 
 

@@ -57,6 +57,8 @@ def test_wheel_is_the_one_that_setuptools_builds_of_the_project(tmp_path):
 
 def test_wheel_has_the_same_bytes_from_another_folder_by_a_user_with_another_umask(tmp_path):
     copy = copy_client(tmp_path / "client") / "src"
+    (copy / "vigie_client" / "__pycache__").mkdir()
+    (copy / "vigie_client" / "__pycache__" / "cli.cpython-311.pyc.140012").touch()  # while Python writes it
     for path in copy.rglob("*"):
         os.utime(path, (0, 0))
         path.chmod(0o700)
