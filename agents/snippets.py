@@ -44,8 +44,8 @@ def enrolment_guides(portal_url: str) -> Iterator[Guide]:
     kind = ApiToken.Kind.ENROLL
     text = _(
         "One script enrols the machine, sends its heartbeats by cron and uninstalls it. The machine’s own token is "
-        "then in <code>/var/lib/vigie</code>, where <code>vigie-client</code> finds it. Run the script again to renew "
-        "or repair the enrolment. <code>uninstall</code> always succeeds, even if the portal can’t be reached."
+        "then in <code>/var/lib/vigie-client</code>, where <code>vigie-client</code> finds it. Run the script again to "
+        "renew or repair the enrolment. <code>uninstall</code> always succeeds, even if the portal can’t be reached."
     )
     title, text = _("Linux (shell)"), mark_safe(text)  # noqa: S308 - our own text
     yield Guide("shell", kind, title, text, shell_snippets(portal_url), TOKEN_FILE)
@@ -75,7 +75,7 @@ def machines_page() -> Link:
 
 
 def shell_snippets(portal_url: str) -> list[Snippet]:
-    enrolled = "… is enrolled; its token is in /var/lib/vigie/token.json."
+    enrolled = "… is enrolled; its token is in /var/lib/vigie-client/token.json."
     download = f"curl --fail --silent --show-error --remote-name '{file_url(portal_url, SHELL)}'"
     return [
         Snippet(

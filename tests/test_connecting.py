@@ -25,9 +25,10 @@ from usage.models import Run
 ROOT = Path(__file__).parent.parent
 DOCUMENT = (ROOT / "docs" / "connecting.md").read_text(encoding="utf-8")
 ADDRESS = "https://vigie.example.org"
-# Commands that the guides take for granted: an administrator's rights, and a database.
+# Commands that the guides take for granted: an administrator's rights, cron, and a database.
 PROGRAMS = {
     "sudo": 'exec "$@"',
+    "cron": "exit 0",
     "pg_dump": "printf -- '--\\n-- PostgreSQL database dump\\n--\\n\\n--\\n-- PostgreSQL database dump complete\\n--\\n'",
 }
 pytestmark = [
@@ -142,4 +143,6 @@ def test_document_has_the_lines_of_the_page(db):
     blocks = re.findall(r"^```\w+\n(.*?)\n```$", DOCUMENT, re.MULTILINE | re.DOTALL)
     assert [block for block in blocks if block not in shown] == []
     left_out = {"python app.py"} | {text for text in shown if "vigie.ps1 " in text and "Invoke" not in text}
-    assert shown - left_out - set(blocks) == {"(umask 077; printf '%s\\n' 'vigie_enroll_…' > vigie.token)"}
+    assert shown - left_out - set(blocks) == {
+        "(umask 077; rm -f vigie.token; printf '%s\\n' 'vigie_enroll_…' > vigie.token)"
+    }

@@ -1,6 +1,7 @@
 """Scripts that enrol a machine: each keeps the token off the command line and off the page."""
 
 import json
+import os
 import re
 import shutil
 import socket
@@ -74,6 +75,27 @@ def test_token_is_for_system_administrators_and_one_user_who_may_only_read_it(sc
     assert "/inheritance:r" in scripts[script]
 
 
+@pytest.mark.parametrize(
+    ("script", "delete", "write", "checks"),
+    [
+        ("vigie.ps1", "Remove-Item -LiteralPath $store -Force", "WriteAllText($store", "if ($LASTEXITCODE -ne 0)"),
+        (
+            "vigie.iss",
+            "DeleteFile(StateFile('token.json'))",
+            "SaveStringToFile(StateFile('token.json')",
+            "if Done then",
+        ),
+    ],
+)
+def test_token_file_on_windows_is_a_new_one_in_a_folder_that_icacls_has_protected(
+    scripts, script, delete, write, checks
+):
+    text = scripts[script]
+    assert text.count(write) == 1
+    assert 0 < text.find(delete) < text.find(write)
+    assert checks in text
+
+
 def test_powershell_asks_for_tls_and_sends_bytes(scripts):
     assert "Tls12" in scripts["vigie.ps1"]
     assert "[Text.Encoding]::UTF8.GetBytes(" in scripts["vigie.ps1"]
@@ -133,10 +155,17 @@ class Script:
     def __init__(self, text, folder):
         require(shutil.which("curl"), "curl", "curl")
         self.path, self.token_file, self.state = folder / "vigie.sh", folder / "enrol.token", folder / "state"
-        self.cron = folder / "cron.d"
+        self.cron, self.commands = folder / "cron.d", folder / "bin"
         self.path.write_text(text)
-        self.state.mkdir()
+        self.state.mkdir(mode=0o700)
         self.cron.mkdir()
+        self.commands.mkdir()
+        (self.commands / "cron").symlink_to("/bin/true")
+        self.environment = {
+            "PATH": f"{self.commands}:/usr/bin:/bin:/usr/local/bin",
+            "VIGIE_STATE": str(self.state),
+            "VIGIE_CRON": str(self.cron),
+        }
 
     def enrol(self, token="", encoding="utf-8"):
         if token:
@@ -144,10 +173,10 @@ class Script:
         return self.run("enrol", self.token_file)
 
     def run(self, *arguments):
-        own = {"VIGIE_STATE": str(self.state), "VIGIE_CRON": str(self.cron)}
-        environment = {"PATH": "/usr/bin:/bin:/usr/local/bin"} | own
         command = ["sh", str(self.path), *map(str, arguments)]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            command, cwd=self.path.parent, env=self.environment, capture_output=True, text=True, check=False
+        )
 
     @property
     def stored(self):
@@ -278,6 +307,83 @@ def test_portal_that_is_away_fails_a_heartbeat_and_no_uninstallation(scripts, se
         assert script.run("heartbeat").returncode == 1
         done = script.run("uninstall")
     assert (done.returncode, "was not notified" in done.stdout, script.state.exists()) == (0, True, False)
+
+
+def test_uninstall_goes_on_without_temporary_files_or_if_a_file_cannot_be_removed(script, enroll_token):
+    script.enrol(enroll_token)
+    (script.cron / "vigie").unlink()
+    (script.cron / "vigie").mkdir()
+    script.environment["TMPDIR"] = "/nonexistent"
+    done = script.run("uninstall")
+    assert (done.returncode, done.stdout, script.state.exists()) == (0, "Uninstalled.\n", False)
+    assert Path("/dev/null").is_char_device()
+
+
+def test_enrolment_without_temporary_files_keeps_its_token(script, enroll_token):
+    script.environment["TMPDIR"] = "/nonexistent"
+    assert script.enrol(enroll_token).returncode == 1
+    assert script.token_file.exists()
+
+
+def refuse_writable(folder):
+    folder.chmod(0o777)
+
+
+def refuse_writable_by_group(folder):
+    folder.chmod(0o770)
+
+
+def refuse_foreign(folder):
+    if os.geteuid() != 0:
+        pytest.skip("only root gives folders away")
+    os.chown(folder, 65534, 65534)
+
+
+@pytest.mark.parametrize("open_to_others", [refuse_writable, refuse_writable_by_group, refuse_foreign])
+def test_folder_that_another_account_may_change_is_refused(script, enroll_token, open_to_others):
+    open_to_others(script.state)
+    assert script.enrol(enroll_token).returncode == 1
+    assert (list(script.state.iterdir()), list(script.cron.iterdir())) == ([], [])
+    assert script.token_file.exists()
+
+
+@pytest.mark.parametrize("is_safe", [True, False])
+def test_token_moves_from_the_folder_of_earlier_versions_unless_others_may_change_it(script, make_agent, is_safe):
+    former = script.state.with_name("former")
+    text = script.path.read_text().replace("/var/lib/vigie-client", str(script.state))
+    script.path.write_text(text.replace("/var/lib/vigie", str(former)))
+    former.mkdir()
+    former.chmod(0o711 if is_safe else 0o777)
+    (former / "token.json").write_text(
+        json.dumps({"machine_id": "PC-1", "api_token": issue_agent_token(make_agent("PC-1"))})
+    )
+    assert script.enrol().returncode == (0 if is_safe else 1)
+    assert former.exists() != is_safe
+    assert (script.state / "token.json").exists() == is_safe
+    assert script.state.stat().st_mode & 0o777 == (0o711 if is_safe else 0o700)
+
+
+def test_machine_without_cron_is_enrolled_and_told_so(script, enroll_token):
+    (script.commands / "cron").unlink()
+    script.path.write_text(script.path.read_text().replace(":/usr/sbin:/sbin &&", " &&"))  # cron may be there
+    done = script.enrol(enroll_token)
+    assert (done.returncode, "not scheduled" in done.stderr, list(script.cron.iterdir())) == (0, True, [])
+
+
+def test_schedule_keeps_the_proxies_for_root_alone(script, enroll_token):
+    (script.cron / "vigie").touch()
+    (script.cron / "vigie").chmod(0o644)
+    script.environment |= {"HTTPS_PROXY": "http://user:secret@proxy:3128", "no_proxy": "127.0.0.1"}
+    assert script.enrol(enroll_token).returncode == 0
+    schedule = script.cron / "vigie"
+    assert {"HTTPS_PROXY=http://user:secret@proxy:3128", "no_proxy=127.0.0.1"} <= set(schedule.read_text().splitlines())
+    assert schedule.stat().st_mode & 0o777 == 0o600
+
+
+def test_relative_state_folder_is_absolute_for_cron(script, enroll_token):
+    script.environment["VIGIE_STATE"] = script.state.name
+    assert script.enrol(enroll_token).returncode == 0
+    assert f"VIGIE_STATE='{script.state}'" in script.scheduled
 
 
 def test_unknown_command_of_the_shell_script_is_wrong_usage(script):

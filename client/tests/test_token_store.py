@@ -84,6 +84,20 @@ def test_default_store_is_the_users_or_the_installers(tmp_path: Path, monkeypatc
     assert TokenStore().directory == str(tmp_path / "named")
 
 
+@pytest.mark.parametrize("is_roots", [True, False])
+def test_folder_of_earlier_installers_is_read_if_root_owns_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_roots: bool
+) -> None:
+    monkeypatch.delenv("VIGIE_STATE_DIR", raising=False)
+    former = tmp_path / "former"
+    TokenStore(former).save(OLD)
+    name = "vigie_client.machine.token_store."
+    monkeypatch.setattr(name + "default_state_dir", lambda: str(tmp_path / "own"))
+    monkeypatch.setattr(name + "shared_state_dir", lambda: str(tmp_path / "shared"))
+    monkeypatch.setattr(name + "former_state_dir", lambda: str(former) if is_roots else None)
+    assert TokenStore().load() == (OLD if is_roots else None)
+
+
 def test_repr_of_credentials_shows_no_token() -> None:
     assert repr(Credentials("pc", "secret")) == "Credentials(machine_id='pc')"
 

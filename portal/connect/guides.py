@@ -45,13 +45,14 @@ class Guide:
     is_powershell: bool = False
 
     def save_token(self, token: str) -> str:
-        """Return the lines that save the token in a file of its own, readable only by the user where files have modes.
+        """Return the lines that save the token in a file of its own, readable only by the user where files have modes:
+        a file that exists would keep its mode.
 
         `printf` is part of the shell, so the token is on no command line that others see.
         """
         if self.is_powershell:
             return f"Set-Content -Path {self.token_file} -Value '{token}'"
-        return f"(umask 077; printf '%s\\n' '{token}' > {self.token_file})"
+        return f"(umask 077; rm -f {self.token_file}; printf '%s\\n' '{token}' > {self.token_file})"
 
 
 # Returns the guides of an app, given the portal's address.

@@ -1,6 +1,7 @@
 """The page *Connect an application*: guides with the portal's address, and a token issued there, shown once."""
 
 import re
+import subprocess
 
 import pytest
 from django.utils import timezone
@@ -143,6 +144,15 @@ def test_page_warns_if_only_this_machine_can_reach_the_portal(admin_client, sett
     settings.PORTAL_URL, settings.ALLOWED_HOSTS = "http://127.0.0.1:8000", ["*"]
     response = admin_client.get(PAGE, headers={"host": host})
     assert bool(response.context["local_url"]) == is_warned
+
+
+def test_saved_token_is_private_though_the_file_existed(tmp_path):
+    (tmp_path / "enrol.token").touch()
+    (tmp_path / "enrol.token").chmod(0o644)
+    line = Guide("x", "enroll", "", "", [], "enrol.token").save_token("vigie_enroll_x")
+    subprocess.run(["sh", "-c", line], cwd=tmp_path, check=True)
+    assert (tmp_path / "enrol.token").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "enrol.token").read_text() == "vigie_enroll_x\n"
 
 
 @pytest.mark.parametrize("is_powershell", [False, True])

@@ -38,25 +38,29 @@ begin
   Result := ExpandConstant('{param:TOKENFILE|{src}\enrol.token}');
 end;
 
-procedure RunTool(const Tool, Parameters: String);
+// True if the tool succeeded.
+function RunTool(const Tool, Parameters: String): Boolean;
 var
   Code: Integer;
 begin
   Code := -1;
   Exec(ExpandConstant('{sys}\') + Tool, Parameters, '', SW_HIDE, ewWaitUntilTerminated, Code);
-  if Code <> 0 then Log('Vigie: ' + Tool + ' ended with ' + IntToStr(Code));
+  Result := Code = 0;
+  if not Result then Log('Vigie: ' + Tool + ' ended with ' + IntToStr(Code));
 end;
 
-procedure MakeStateFolder;
+// True if only SYSTEM and administrators may write to the folder.
+function MakeStateFolder: Boolean;
 var
   Folder: String;
 begin
   Folder := ExpandConstant('{commonappdata}\Vigie');
   ForceDirectories(Folder);
   // Any user may create folders in ProgramData, and would then own this one.
-  RunTool('icacls.exe', '"' + Folder + '" /setowner *S-1-5-32-544');
-  RunTool('icacls.exe', '"' + Folder + '" /reset');
-  RunTool('icacls.exe', '"' + Folder + '" /inheritance:r /grant:r *S-1-5-18:(OI)(CI)F /grant:r *S-1-5-32-544:(OI)(CI)F');
+  Result := RunTool('icacls.exe', '"' + Folder + '" /setowner *S-1-5-32-544');
+  Result := RunTool('icacls.exe', '"' + Folder + '" /reset') and Result;
+  Result := RunTool('icacls.exe', '"' + Folder +
+    '" /inheritance:r /grant:r *S-1-5-18:(OI)(CI)F /grant:r *S-1-5-32-544:(OI)(CI)F') and Result;
   RunTool('icacls.exe', '"' + Folder + '" /grant "' + ExpandConstant('{param:VIGIEUSER|{username}}') + ':(OI)(CI)RX"');
 end;
 
@@ -223,10 +227,12 @@ begin
     ', "os_info": ' + JsonText('Windows ' + GetWindowsVersionString) +
     ', "version": ' + JsonText('{% verbatim %}{#SetupSetting("AppVersion")}{% endverbatim %}') + '}', 15000, Answer);
   ApiToken := JsonValue(Answer, 'api_token');
-  if (Status >= 200) and (Status <= 299) and (ApiToken <> '') then
+  if (Status >= 200) and (Status <= 299) and (ApiToken <> '') then begin
+    // A new file has the rights of the folder; an existing one would keep its own.
+    DeleteFile(StateFile('token.json'));
     Result := SaveStringToFile(StateFile('token.json'), '{"machine_id": ' + JsonText(JsonValue(Answer, 'machine_id')) +
-      ', "api_token": ' + JsonText(ApiToken) + '}', False)
-  else
+      ', "api_token": ' + JsonText(ApiToken) + '}', False);
+  end else
     Refusal := JsonValue(Answer, 'code');
   if not Result then Log('Vigie: not enrolled, status ' + IntToStr(Status) + ' ' + Refusal);
   if Result then DeleteFile(TokenFile);
@@ -308,9 +314,11 @@ var
   Text: String;
 begin
   if CurStep <> ssPostInstall then Exit;
-  MakeStateFolder;
-  Done := Renew;
-  if not Done then Done := Enrol;
+  Done := MakeStateFolder;
+  if Done then begin
+    Done := Renew;
+    if not Done then Done := Enrol;
+  end;
   Text := 'This machine could not be enrolled. The log of the installation says why.';
   if Refusal = 'approval_required' then
     Text := 'An operator of the portal must allow this machine first. Run Setup again within 15 minutes after that.';

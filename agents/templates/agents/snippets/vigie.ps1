@@ -83,14 +83,22 @@ function Stop-Command([string]$What, $Failure) {
     exit 1
 }
 
+function Protect-State {
+    icacls $state @args | Out-Null
+    if ($LASTEXITCODE -ne 0) {
+        [Console]::Error.WriteLine("Not enrolled: icacls can't protect $state, status $LASTEXITCODE.")
+        exit 1
+    }
+}
+
 function New-StateFolder {
     New-Item -ItemType Directory -Force -Path $state | Out-Null
     # Any user may create folders in ProgramData, and would then own this one.
-    icacls $state /setowner '*S-1-5-32-544' | Out-Null
-    icacls $state /reset | Out-Null
-    icacls $state /inheritance:r /grant:r '*S-1-5-18:(OI)(CI)F' /grant:r '*S-1-5-32-544:(OI)(CI)F' | Out-Null
+    Protect-State /setowner '*S-1-5-32-544'
+    Protect-State /reset
+    Protect-State /inheritance:r /grant:r '*S-1-5-18:(OI)(CI)F' /grant:r '*S-1-5-32-544:(OI)(CI)F'
     $reader = if ($User) { $User } else { [Security.Principal.WindowsIdentity]::GetCurrent().Name }
-    icacls $state /grant "${reader}:(OI)(CI)RX" | Out-Null
+    Protect-State /grant "${reader}:(OI)(CI)RX"
 }
 
 function Register-Heartbeat {
@@ -136,6 +144,8 @@ function Invoke-Enrolment {
         }
     }
     $kept = @{ machine_id = $answer.machine_id; api_token = $answer.api_token } | ConvertTo-Json -Compress
+    # A new file has the rights of the folder; an existing one would keep its own.
+    if (Test-Path -LiteralPath $store) { Remove-Item -LiteralPath $store -Force }
     [IO.File]::WriteAllText($store, $kept)
     foreach ($used in $file, $olderStore, $idFile) {
         if (Test-Path -LiteralPath $used) { Remove-Item -LiteralPath $used }

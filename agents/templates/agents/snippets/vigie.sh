@@ -5,20 +5,23 @@
 #   sh vigie.sh heartbeat             reports that it is online
 #   sh vigie.sh uninstall             reports that it was uninstalled; deletes its token and schedule, always
 #
-# The enrolment token is alone in a file, by default enrol.token in the current folder. curl reads its header from
-# standard input, so no token is on a command line. The machine's own token is kept in token.json, where vigie-client
-# finds it, readable by root only. For an application under another account, `chmod 711` the folder and `chown`
-# token.json to that account. VIGIE_STATE names another folder than /var/lib/vigie.
+# The enrolment token is alone in a file, by default enrol.token in the current folder. curl, 7.55 or later, reads its
+# header from standard input, so no token is on a command line. The machine's own token is kept in token.json, where
+# vigie-client finds it, readable by root only. For an application under another account, `chmod 711` the folder and
+# `chown` token.json to that account. VIGIE_STATE names another folder than /var/lib/vigie-client.
+# Heartbeats use the proxy of the environment (HTTPS_PROXY, NO_PROXY) in which enrol ran.
 set -eu
 umask 077
 LC_ALL=C
 export LC_ALL
 portal='{{ portal_url }}'
-state=${VIGIE_STATE:-${VIGIE_STATE_DIR:-/var/lib/vigie}}
+state=${VIGIE_STATE:-${VIGIE_STATE_DIR:-/var/lib/vigie-client}}
+case $state in /*) ;; *) state=$PWD/$state ;; esac
+former=/var/lib/vigie # of earlier versions; on the portal's own server the portal's account owns it
 store=$state/token.json
 schedule=${VIGIE_CRON:-/etc/cron.d}/vigie
-answer=$(mktemp)
-trap 'rm -f "$answer"' EXIT
+answer=$(mktemp || echo /dev/null)
+trap '[ "$answer" = /dev/null ] || rm -f "$answer"' EXIT
 
 # The name that vigie-client and the other installers derive from a host name.
 machine_name() { tr -cs 'A-Za-z0-9._' '-' | sed 's/^[._-]*//; s/-$//' | cut -c 1-128; }
@@ -31,6 +34,19 @@ own_token() {
     own=$(value_in "$store" api_token)
     [ -n "$own" ] || own=$(token_in "$state/agent.token") # of an earlier version of this script
     echo "$own"
+}
+# True if the folder is there and no other account owns it or may write to it.
+is_safe() {
+    [ -d "$1" ] && [ -z "$(find -H "$1" -prune \( ! -user "$(id -u)" -o -perm -020 -o -perm -002 \))" ]
+}
+move_former() {
+    if [ "$state" != /var/lib/vigie-client ] || [ -f "$store" ] || ! is_safe "$former"; then return; fi
+    for kept in token.json agent.token enrollment_id; do
+        [ ! -f "$former/$kept" ] || mv "$former/$kept" "$state/"
+    done
+    [ -z "$(find -H "$former" -prune -perm -001)" ] || chmod 711 "$state" # for an application's account
+    rm -f "$former/vigie.sh" "$former/heartbeat.log"
+    rmdir "$former" 2> /dev/null || true
 }
 describe() { printf '"hostname": "%s", "os_info": "%s"' "$(uname -n | printable)" "$(uname -sr | printable)"; }
 
@@ -45,26 +61,41 @@ fail() {
     exit 1
 }
 
-# Each machine has a minute of its own, so that not all call at once. The log has the last heartbeat only.
+has_cron() { (PATH=$PATH:/usr/sbin:/sbin && { command -v cron || command -v crond; }) > /dev/null; }
+
+# Each machine has a minute of its own, so that not all call at once. The log has the last heartbeat only. A proxy's
+# address may hold a password, so only root may read the schedule.
 schedule_heartbeats() {
-    if [ ! -f "$0" ] || [ ! -w "${schedule%/*}" ]; then
+    if [ ! -f "$0" ] || [ ! -w "${schedule%/*}" ] || ! has_cron; then
         echo "Heartbeats are not scheduled: run 'sh vigie.sh heartbeat' every {{ minutes }} minutes, as root." >&2
         return
     fi
     cp "$0" "$state/vigie.sh.new"
     mv "$state/vigie.sh.new" "$state/vigie.sh"
     minute=$(($(od -An -N1 -tu1 /dev/urandom) % {{ minutes }}))
+    proxies=$(env | grep -E '^(http_proxy|(https|all|no)_proxy|(HTTPS|ALL|NO)_PROXY)=.' || true)
+    rm -f "$schedule"
     cat > "$schedule" <<CRON
 # Heartbeats of this machine to $portal, by vigie.sh.
+$proxies
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 $minute-59/{{ minutes }} * * * * root VIGIE_STATE='$state' sh '$state/vigie.sh' heartbeat > '$state/heartbeat.log' 2>&1
 CRON
-    chmod 644 "$schedule"
 }
 
 enrol() {
     token_file=${1:-enrol.token}
+    if [ "$answer" = /dev/null ]; then
+        echo "Not enrolled: there is no folder for temporary files." >&2
+        exit 1
+    fi
     mkdir -p "$state"
+    # cron runs the script in this folder as root.
+    if ! is_safe "$state"; then
+        echo "Not enrolled: another account owns $state or may write to it." >&2
+        exit 1
+    fi
+    move_former
     own=$(own_token)
     status=401
     if [ -n "$own" ]; then status=$(post enroll "$own" "$(describe)" 30); fi
@@ -109,13 +140,16 @@ heartbeat() {
 
 # A portal that is away or refuses never keeps the machine from being uninstalled.
 uninstall() {
+    set +e # each step is tried, whatever fails
+    mkdir -p "$state" && move_former
     own=$(own_token)
     status=none
     if [ -n "$own" ]; then status=$(post uninstall "$own" '"reason": "uninstalled"' 5); fi
     rm -f "$schedule" "$store" "$store.new" "$state/agent.token" "$state/enrollment_id" "$state/vigie.sh" \
-        "$state/heartbeat.log"
-    rmdir "$state" 2> /dev/null || true
+        "$state/vigie.sh.new" "$state/heartbeat.log"
+    rmdir "$state" 2> /dev/null
     if [ "$status" = 200 ]; then echo 'Uninstalled.'; else echo "Uninstalled; the portal was not notified."; fi
+    return 0
 }
 
 command=${1:-enrol}

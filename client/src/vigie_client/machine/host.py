@@ -7,6 +7,7 @@ import platform
 import socket
 import sys
 import uuid
+from typing import Optional
 
 from vigie_client.contract import machine_name
 
@@ -37,4 +38,13 @@ def shared_state_dir() -> str:
     """Return the directory in which the installers keep the machine's token for all users."""
     if os.name == "nt":
         return os.path.join(os.environ.get("PROGRAMDATA") or r"C:\ProgramData", "Vigie")
-    return "/var/lib/vigie"
+    return "/var/lib/vigie-client"
+
+
+def former_state_dir() -> Optional[str]:
+    """Return the directory of earlier installers, or None unless root owns it: the portal's own data may be there."""
+    folder = "/var/lib/vigie"
+    try:
+        return folder if os.name != "nt" and os.stat(folder).st_uid == 0 else None
+    except OSError:
+        return None

@@ -13,7 +13,7 @@ from typing import Optional, Union
 from vigie_client.disk.durable import remove_file, replace_file
 from vigie_client.disk.locks import FileLock
 from vigie_client.http.sessions import Credentials, CredentialSource
-from vigie_client.machine.host import default_machine_id, default_state_dir, shared_state_dir
+from vigie_client.machine.host import default_machine_id, default_state_dir, former_state_dir, shared_state_dir
 
 STORE_FILE = "token.json"
 OLDER_STORE_FILE = "agent.token"
@@ -89,9 +89,10 @@ def _read_token(path: str) -> str:
 
 
 def _default_directory() -> str:
-    own, shared = default_state_dir(), shared_state_dir()
+    own = default_state_dir()
+    folders = filter(None, (own, shared_state_dir(), former_state_dir()))
     names = (STORE_FILE, OLDER_STORE_FILE)
-    used = [folder for folder in (own, shared) if any(os.path.isfile(os.path.join(folder, name)) for name in names)]
+    used = [folder for folder in folders if any(os.path.isfile(os.path.join(folder, name)) for name in names)]
     return used[0] if used else own
 
 
