@@ -43,6 +43,7 @@ done
 
 source=$(cd "$(dirname "$0")/.." && pwd)
 home=/opt/vigie settings=/etc/vigie/vigie.env data=/var/lib/vigie
+local_database="DATABASE_URL=postgresql://vigie:@/vigie?host=/run/postgresql"
 
 # --- Refuse before anything is changed ---------------------------------------------------------------------------------
 
@@ -59,6 +60,8 @@ esac
 if [ -n "$postgresql" ] && [ -f "$settings" ] && ! grep -q '^DATABASE_URL=postgres' "$settings"; then
   refuse "The portal has its data in SQLite. To move it, follow \"Restore the portal\" in docs/operations.md."
 fi
+# Settings of another server may have been copied here, to restore its portal.
+if grep -qs "^$local_database" "$settings"; then postgresql=yes; fi
 is_active() { [ -d /run/systemd/system ] && systemctl is-active --quiet "$1"; }
 if [ -n "$domain" ] && grep -qs '^PORTAL_URL=' "$settings" && ! grep -qx "PORTAL_URL=https://$domain" "$settings"; then
   refuse "$settings has another PORTAL_URL. Change it there first."
@@ -67,8 +70,19 @@ if [ -n "$is_empty" ] && [ -d "$data/secrets" ]; then
   refuse "The portal has data in $data. Move it away first, or leave out --empty."
 fi
 caddyfile=/etc/caddy/Caddyfile
-if [ -n "$domain" ] && [ -f $caddyfile ] && ! grep -q '^:80 {' $caddyfile && ! grep -q "^$domain {" $caddyfile; then
-  refuse "$caddyfile serves other sites. Add the block of deploy/Caddyfile to it by hand, and leave out --domain."
+caddyfile_mark="# deploy/install.sh --domain writes this file again. To change it yourself, delete this line."
+write_caddyfile() {
+  sed -e "s/{\$VIGIE_DOMAIN}/$domain/" -e "s/{\$VIGIE_PORTAL}/127.0.0.1:8000/" "$source/deploy/Caddyfile"
+}
+is_packaged() { # the file is as its package brought it
+  dpkg-query --show --showformat='${Conffiles}\n' "$2" 2>/dev/null \
+    | grep -qF " $1 $(md5sum "$1" | cut -d ' ' -f 1)"
+}
+if [ -n "$domain" ] && [ -f $caddyfile ] && [ "$(head -n 1 $caddyfile)" != "$caddyfile_mark" ] \
+  && ! is_packaged $caddyfile caddy; then
+  write_caddyfile >&2
+  refuse "$caddyfile may serve other sites, so it stays as it is. Add the lines above to it, leave out --domain," \
+    "and set PORTAL_URL=https://$domain, HTTPS=on and TRUSTED_PROXIES=127.0.0.1 in $settings."
 fi
 if [ -n "$domain" ] && ! is_active caddy; then
   for port in 80 443; do
@@ -82,7 +96,7 @@ fi
 
 packages=()
 [ -n "$user_python" ] || packages+=(python3-venv)
-[ -z "$postgresql" ] || packages+=(postgresql)
+[ -z "$postgresql" ] || [ -S /run/postgresql/.s.PGSQL.5432 ] || packages+=(postgresql)
 [ -z "$domain" ] || packages+=(caddy)
 is_installed() { [ "$(dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 missing=()
@@ -103,6 +117,8 @@ install -d -m 0700 -o vigie -g vigie "$data"
 
 # --- The program: each version in a folder of its own, so that a running portal keeps its files ------------------------
 
+# It stays from the first change that only a restart applies until the restart, even if a step in between fails.
+pending="$home/restart-pending"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/source"
@@ -128,7 +144,7 @@ if [ ! -f "$settings" ]; then
     echo "# Settings of the portal, one NAME=value a line, without quotes. docs/settings.md lists them all."
     echo "# After a change: systemctl restart vigie"
     echo "VIGIE_DATA_DIR=$data"
-    [ -z "$postgresql" ] || echo "DATABASE_URL=postgresql://vigie:@/vigie?host=/run/postgresql"
+    [ -z "$postgresql" ] || echo "$local_database"
     echo "#EMAIL_URL=smtp+tls://user:password@mail.example.org:587"
     echo "#DEFAULT_FROM_EMAIL=vigie@example.org"
     echo "#TIME_ZONE=Europe/Paris"
@@ -139,7 +155,7 @@ chown root:vigie "$settings" # also one that was copied from another server
 chmod 0640 "$settings"
 if [ -n "$domain" ]; then
   for line in "PORTAL_URL=https://$domain" HTTPS=on TRUSTED_PROXIES=127.0.0.1; do
-    grep -q "^${line%%=*}=" "$settings" || echo "$line" >>"$settings"
+    grep -q "^${line%%=*}=" "$settings" || { touch "$pending"; echo "$line" >>"$settings"; }
   done
 fi
 
@@ -161,6 +177,7 @@ if [ -z "$is_empty" ]; then
   say "Preparing the portal"
   VIGIE_RELEASE="$release" /usr/local/bin/vigie prepare --verbosity 0 >/dev/null
 fi
+[ "$former" = "$release" ] || touch "$pending"
 ln -sfn "$release" "$home/current.new"
 mv -T "$home/current.new" "$home/current"
 [ "$former" = "$release" ] || [ -z "$former" ] || ln -sfn "$former" "$home/previous"
@@ -169,12 +186,10 @@ for folder in "$home"/releases/*; do
 done
 
 unit=/etc/systemd/system/vigie.service
-changed=''
-[ "$former" = "$release" ] || changed=yes
-cmp -s "$source/deploy/vigie.service" $unit || { install -D -m 0644 "$source/deploy/vigie.service" $unit; changed=yes; }
+cmp -s "$source/deploy/vigie.service" $unit \
+  || { touch "$pending"; install -D -m 0644 "$source/deploy/vigie.service" $unit; }
 if [ -n "$domain" ]; then
-  sed -e "s/{\$VIGIE_DOMAIN}/$domain/" -e "s/{\$VIGIE_PORTAL}/127.0.0.1:8000/" "$source/deploy/Caddyfile" \
-    >"$work/Caddyfile"
+  { echo "$caddyfile_mark"; write_caddyfile; } >"$work/Caddyfile"
   cmp -s "$work/Caddyfile" $caddyfile || install -m 0644 "$work/Caddyfile" $caddyfile
 fi
 
@@ -193,14 +208,15 @@ if [ ! -d /run/systemd/system ]; then
   exit
 fi
 systemctl daemon-reload
-systemctl enable --quiet vigie
 [ -z "$domain" ] || systemctl reload-or-restart caddy
 if [ -n "$is_empty" ]; then
   say "Installed. Fill it by \"sudo vigie restore_portal\", then run this script again without --empty."
   exit
 fi
+systemctl enable --quiet vigie
 say "Starting the portal (tasks that run may end first)"
-if [ -n "$changed" ] || ! is_active vigie; then systemctl restart vigie; fi
+if [ -e "$pending" ] || ! is_active vigie; then systemctl restart vigie; fi
+rm -f "$pending"
 for _ in $(seq 60); do
   "$python" -c 'import urllib.request as r; r.urlopen("http://127.0.0.1:8000/readyz", timeout=5)' 2>/dev/null && break
   sleep 1

@@ -93,6 +93,8 @@ def nginx_command(folder: Path, proxy: Proxy, portal: int) -> list[str]:
     text = (DEPLOY / "nginx.conf").read_text(encoding="utf-8")
     changes = {
         "listen 80;": f"listen 127.0.0.1:{proxy.http_port};",
+        "    listen [::]:80;\n": "",  # the machine of a test may lack IPv6
+        "    listen [::]:443 ssl;\n": "",
         "listen 443 ssl;": f"listen 127.0.0.1:{proxy.https_port} ssl;",
         "/etc/letsencrypt/live/vigie.example.org/fullchain.pem": str(pair),
         "/etc/letsencrypt/live/vigie.example.org/privkey.pem": str(pair),

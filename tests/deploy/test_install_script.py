@@ -25,6 +25,7 @@ def run(tmp_path: Path, *arguments: str, system: str = SUPPORTED) -> subprocess.
         folder.mkdir(parents=True, exist_ok=True)
     (tmp_path / "etc/os-release").write_text(system)
     (checkout / "requirements.txt").touch()
+    shutil.copy(DEPLOY / "Caddyfile", checkout / "deploy")
     changes = {
         "/etc/os-release": f"{tmp_path}/etc/os-release",
         "=/etc/": f"={tmp_path}/etc/",
@@ -94,7 +95,7 @@ def test_other_system_is_refused_with_another_way(tmp_path: Path, system: str, r
             {"etc/vigie/vigie.env": "PORTAL_URL=https://b.example.org\n"},
             "another PORTAL_URL",
         ),
-        (["--domain", "a.example.org"], {"etc/caddy/Caddyfile": "b.example.org {\n}\n"}, "serves other sites"),
+        (["--domain", "a.example.org"], {"etc/caddy/Caddyfile": "b.example.org {\n}\n"}, "may serve other sites"),
         (["--empty"], {"var/lib/vigie/secrets/token_pepper": ""}, "has data"),
     ],
 )

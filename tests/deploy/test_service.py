@@ -70,3 +70,21 @@ def test_command_passes_settings_on_as_they_stand(tmp_path: Path) -> None:
         ["bash", "-c", text, "vigie", "doctor", "a b"], env=environment, capture_output=True, text=True, check=True
     )
     assert re.split(r"\|", done.stdout)[:-1] == [AWKWARD, "on", str(tmp_path), "doctor", "a b"]
+
+
+def test_command_as_root_leaves_the_environment_of_the_caller_behind(tmp_path: Path) -> None:
+    for name, action in (("id", '[ "$1" = -u ] && echo 0 || echo root'), ("runuser", "/usr/bin/env; echo ARGS=$*")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{action}\n")
+        (tmp_path / name).chmod(0o755)
+    text = (DEPLOY / "vigie").read_text()
+    assert "PATH=/usr/local/sbin:" in text
+    text = text.replace("PATH=/usr/local/sbin:", f"PATH={tmp_path}:")
+    of_caller = {"PATH": f"{tmp_path}:/usr/bin:/bin", "HOME": "/root", "DATABASE_URL": "sqlite:////elsewhere"}
+    environment = of_caller | {"PYTHONPATH": "/elsewhere", "LANG": "fr_FR.UTF-8", "VIGIE_RELEASE": "/opt/new"}
+    done = subprocess.run(
+        ["bash", "-c", text, "vigie", "doctor", "a b"], env=environment, capture_output=True, text=True, check=True
+    )
+    seen = dict(line.split("=", 1) for line in done.stdout.splitlines())
+    assert set(seen) - {"PWD", "SHLVL", "_", "OLDPWD"} == {"PATH", "HOME", "TERM", "LANG", "VIGIE_RELEASE", "ARGS"}
+    assert (seen["HOME"], seen["LANG"], seen["VIGIE_RELEASE"]) == ("/var/lib/vigie", "fr_FR.UTF-8", "/opt/new")
+    assert seen["ARGS"] == "-u vigie -- vigie doctor a b"
