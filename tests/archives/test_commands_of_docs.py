@@ -23,7 +23,7 @@ NAME = r"vigie-[a-z0-9.-]+-\d{8}T\d{6}Z\.tar"
 
 def run(commands: str, portal: Portal, place: Place, folder: Path | str = settings.BASE_DIR) -> str:
     """Run the commands in a folder, with the paths of this test in the place of the documented ones."""
-    made = commands.replace("/mnt/backups", str(place.target)).replace("/etc/vigie", str(place.folder / "vigie"))
+    made = commands.replace("/srv/vigie/backups", str(place.target)).replace("/etc/vigie", str(place.folder / "vigie"))
     script = f"set -e\ncd {folder}\n{made}"
     done = subprocess.run(["sh"], input=script, env=portal.environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
