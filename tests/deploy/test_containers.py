@@ -79,6 +79,16 @@ def test_settings_and_variables_of_the_proxy_exist() -> None:
     assert set(written) == set(SERVICES["proxy"]["environment"])
 
 
+def test_documented_paths_of_a_backup_are_mounted_in_the_portal() -> None:
+    text = (ROOT / "docs/install.md").read_text(encoding="utf-8").partition("\n### Back up and restore containers")[2]
+    commands = re.findall(r"```sh\n(.*?)```", text.partition("\n## ")[0], re.DOTALL)
+    example = (DEPLOY / ".env.example").read_text(encoding="utf-8")
+    paths = set(re.findall(r"[ =](/[\w./-]+)", "".join([*commands, example])))
+    mounts = {Path(volume.split(":")[1]) for volume in SERVICES["portal"]["volumes"]}
+    assert {"/srv/vigie/backups", "/run/secrets/backup.key"} <= paths
+    assert [path for path in paths if not mounts & {Path(path), *Path(path).parents}] == []
+
+
 def test_volumes_are_declared_and_used() -> None:
     mounted = {volume.partition(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])}
-    assert {name for name in mounted if not name.startswith(".")} == set(COMPOSE["volumes"])
+    assert {name for name in mounted if not name.startswith((".", "/"))} == set(COMPOSE["volumes"])
