@@ -47,6 +47,8 @@ move_former() {
     [ -z "$(find -H "$former" -prune -perm -001)" ] || chmod 711 "$state" # for an application's account
     rm -f "$former/vigie.sh" "$former/heartbeat.log"
     rmdir "$former" 2> /dev/null || true
+    # Even if the portal is away now, heartbeats go on.
+    if [ -f "$schedule" ]; then schedule_heartbeats; fi
 }
 describe() { printf '"hostname": "%s", "os_info": "%s"' "$(uname -n | printable)" "$(uname -sr | printable)"; }
 
