@@ -156,14 +156,17 @@ def upload(
 def record_copy(
     copy: OffsiteCopy, found: s3.StoredObject, parts: FileParts, run: Run, **times: datetime | None
 ) -> None:
-    """Record a verified copy, and remove the objects that it supersedes. Raises StoreError and LeaseLost."""
+    """Record a verified copy, and remove the objects that it supersedes. Raises StoreError and LeaseLost.
+
+    One that was just copied is removed again if its row is gone, since nothing else would ever remove it.
+    """
     superseded = copy.superseded if copy.place == run.place else []
     is_replaced = copy.key != found.key or copy.version not in ("", found.version)
     if copy.key and copy.place == run.place and is_replaced:
         superseded = [*superseded, [copy.key, copy.version]]
     with transaction.atomic():
         run.lease.extend()
-        OffsiteCopy.objects.filter(pk=copy.pk).update(
+        updated = OffsiteCopy.objects.filter(pk=copy.pk).update(
             state=State.COPIED,
             error="",
             error_code="",
@@ -181,6 +184,10 @@ def record_copy(
             was_read_back=found.checksum != parts.checksum,
             **times,
         )
+    if not updated:
+        if "copied_at" in times:
+            run.store.delete(found.key, found.version)
+        return
     run.verified.add(copy.pk)
     if superseded:
         locked = delete_objects(superseded, run)

@@ -10,14 +10,16 @@ from backups import querysets
 
 
 class OffsiteCopy(models.Model):
-    """The copy of one stored version. It has been missing since `since`, unless it is copied.
+    """The copy of one stored version. Unless it is copied, it has been missing since `since`.
 
-    `error` is why the last attempt to copy, verify or remove it failed: a word of `portal.egress.s3` with the store's
-    own word as `error_code`, or a word of LocalError. It is tried again at `retry_at`. `place` and `key` say where the
-    copy is, `size`, `sha256` and `digests` (those of its parts, joined) what it is or will be; `read_parts` is how many
-    parts of the object with this `etag` an unfinished verification has read back. `superseded` are the former objects,
-    as pairs of key and version, that a lock keeps. A copy that was found to be gone or changed at `lost_at` has a
-    `loss`, and is made again while the version is stored here.
+    - What failed: `error` is why the last attempt to copy, verify or remove it did. It is a word of `portal.egress.s3`,
+      with the store's own word as `error_code`, or a word of LocalError. The next attempt is at `retry_at`.
+    - Where it is: `place` and `key`.
+    - What it holds, or will hold: `size`, `sha256`, and `digests`, those of its parts, joined.
+    - How far a verification is: it has read back `read_parts` parts of the object with this `etag`.
+    - What it replaced: `superseded` are the former objects that a lock keeps, as pairs of key and version.
+    - When it was lost: it was found to be gone or changed at `lost_at`, which `loss` says. It is made again while the
+      version is stored here.
     """
 
     class State(models.TextChoices):

@@ -25,7 +25,7 @@ def find_lock_end(
 ) -> datetime:
     """Return the time until which the job's policy keeps a version, if every coming backup arrives.
 
-    The answer is early rather than late: a backup that does not arrive pushes nothing out.
+    The version may stay longer: a backup that does not arrive pushes nothing out.
     """
     kept, until = {*stored, cycle_at}, cycle_at
     for until in coming:

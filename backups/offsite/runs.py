@@ -28,6 +28,7 @@ LEASE_LENGTH = timedelta(minutes=30)
 PATIENCE = timedelta(seconds=5)  # for a run that has just queued this one
 READ_BACK_PER_DAY = 50 * 1024**3
 ABANDONED_AFTER = timedelta(days=1)
+AHEAD = timedelta(days=2)  # no `retry_at` is that late
 State = OffsiteCopy.State
 
 
@@ -36,11 +37,19 @@ def queue_due() -> int:
     if settings.OFFSITE_URL is None:
         return 0
     now, place = timezone.now(), settings.OFFSITE_URL.place
+    correct_times(now)
     note_versions(place, now)
     is_due = missing(now).exists() or unverified(place, now).exists() or any(retention.list_removable(place, now))
     if is_due and not queued_calls(TASK, claimed=True):
         enqueue(TASK, cluster="slow")
     return OffsiteCopy.objects.missing().count()
+
+
+def correct_times(now: datetime) -> None:
+    """Make due what a clock that was ahead dated so late that nothing would be tried or reported for long."""
+    unknown = {"since": now, "failed_since": now, "retry_at": None, "verified_at": now - VERIFY_EVERY - AHEAD}
+    for name, value in unknown.items():
+        OffsiteCopy.objects.filter(**{f"{name}__gt": now + AHEAD}).update(**{name: value})
 
 
 def note_versions(place: str, now: datetime) -> None:
@@ -93,6 +102,7 @@ def work_off(run: Run) -> None:
     Raises StoreError if the store as a whole fails, LocalError if this machine does, TimeUp and LeaseLost.
     """
     started = timezone.now()
+    correct_times(started)
     note_versions(run.place, started)
     run.store.check()
     for copy in retention.list_removable(run.place, started):
@@ -139,7 +149,8 @@ def list_unverified(place: str, now: datetime) -> Iterator[OffsiteCopy]:
 
 def abort_abandoned(run: Run, now: datetime) -> None:
     """Abort uploads of a day ago that no missing copy resumes. They would be paid for without end."""
-    wanted = {copying.copy_key(copy.entry) for copy in OffsiteCopy.objects.missing().select_related("entry")}
+    found = OffsiteCopy.objects.missing().select_related("entry").defer("digests")
+    wanted = {copying.copy_key(copy.entry) for copy in found}
     try:
         for upload in run.store.uploads():
             if upload.key not in wanted and upload.started_at < now - ABANDONED_AFTER:

@@ -46,9 +46,8 @@ class Lateness:
         databases = ngettext("%(count)s database", "%(count)s databases", self.databases)
         if self.is_copied:
             text = ngettext(
-                "%(count)s off-site copy of %(databases)s has been neither verified nor removed for %(span)s: %(why)s.",
-                "%(count)s off-site copies of %(databases)s have been neither verified nor removed for %(span)s: "
-                "%(why)s.",
+                "%(count)s off-site copy of %(databases)s has not been verified for %(span)s: %(why)s.",
+                "%(count)s off-site copies of %(databases)s have not been verified for %(span)s: %(why)s.",
                 self.backups,
             )
         else:

@@ -6,6 +6,7 @@ import errno
 import os
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from django.utils import timezone
@@ -272,3 +273,27 @@ def test_upload_of_today_is_left_alone(store, job, put_version, monkeypatch):
     monkeypatch.setattr(s3.Store, "uploads", lambda self: [upload])
     monkeypatch.setattr(s3.Store, "abort", lambda self, upload: pytest.fail("aborted"))
     runs.abort_abandoned(copying.Run(store.store, lease=None), timezone.now())
+
+
+def test_search_for_abandoned_uploads_reads_no_digests(
+    store, job, put_version, run, settings, django_assert_num_queries
+):
+    put_version(job)
+    runs.queue_due()
+    OffsiteCopy.objects.update(retry_at=timezone.now() + timedelta(hours=1), digests=b"x" * 32)
+    with django_assert_num_queries(1) as done:
+        runs.abort_abandoned(SimpleNamespace(store=store.store), timezone.now())
+    assert "digests" not in done.captured_queries[0]["sql"]
+
+
+def test_copy_whose_version_is_removed_meanwhile_leaves_no_object(store, job, put_version, run, monkeypatch):
+    entry, put = put_version(job), s3.Store.put
+
+    def put_and_remove(self, *args, **options):
+        put(self, *args, **options)
+        BackupEntry.objects.filter(pk=entry.pk).update(promotion="removed")
+        runs.queue_due()
+
+    monkeypatch.setattr(s3.Store, "put", put_and_remove)
+    run()
+    assert (OffsiteCopy.objects.count(), store.keys) == (0, [])

@@ -117,10 +117,8 @@ def test_copies_that_nobody_verifies_are_a_finding_for_each_cause(make_job):
     make_copy(second, "copied", verified_at=timezone.now() - 20 * DAY)
     make_copy(second, "copied", ago=HOUR, verified_at=timezone.now() - 13 * DAY, error="refused")
     assert findings() == [
-        "1 off-site copy of 1 database has been neither verified nor removed for 20 days: they are waiting to be "
-        "verified.",
-        "2 off-site copies of 1 database have been neither verified nor removed for 15 days: the store refuses the "
-        "key (403).",
+        "1 off-site copy of 1 database has not been verified for 20 days: they are waiting to be verified.",
+        "2 off-site copies of 1 database have not been verified for 15 days: the store refuses the key (403).",
     ]
     keys = [found.key for found in late_offsite_copies(timezone.now())]
     assert keys == ["backups.offsite_unverified:", "backups.offsite_unverified:refused"]

@@ -11,6 +11,7 @@ from django.utils import timezone
 from backups.models import BackupEntry, ExpectedBackupJob, OffsiteCopy
 from backups.offsite import runs
 from backups.offsite.retention import find_lock_end
+from backups.offsite.standing import list_late
 from backups.offsite.tests.conftest import end_backoff, state_of
 from backups.tests.factories import dump, sha256
 from portal.tests.helpers.stores import DROP, Answer
@@ -46,6 +47,39 @@ def test_copy_is_verified_every_week(store, job, put_version, run):
     age(8)
     run()
     assert OffsiteCopy.objects.get(entry=entry).verified_at > timezone.now() - DAY
+
+
+def test_copy_that_a_clock_verified_ahead_of_time_is_verified_again(store, job, put_version, run):
+    entry = put_version(job)
+    run()
+    age(-3000)
+    run()
+    assert abs(OffsiteCopy.objects.get(entry=entry).verified_at - timezone.now()) < DAY
+
+
+def test_failure_of_a_clock_that_was_ahead_is_tried_again_at_once(store, job, put_version, run):
+    entry = put_version(job)
+    runs.queue_due()
+    OffsiteCopy.objects.update(retry_at=timezone.now() + 3000 * DAY, state="failed")
+    run()
+    assert state_of(entry) == "copied"
+
+
+def test_copy_that_a_clock_missed_ahead_of_time_is_late_a_day_after_its_correction(job, put_version, settings, store):
+    put_version(job)
+    runs.queue_due()
+    OffsiteCopy.objects.update(since=timezone.now() + 3000 * DAY)
+    runs.queue_due()
+    assert [late.backups for late in list_late(timezone.now() + 2 * DAY)] == [1]
+
+
+def test_retry_of_a_lost_copy_tomorrow_is_no_fault_of_the_clock(job, put_version, store):
+    put_version(job)
+    runs.queue_due()
+    OffsiteCopy.objects.update(retry_at=timezone.now() + DAY, verified_at=timezone.now() + timedelta(minutes=5))
+    before = OffsiteCopy.objects.values().get()
+    runs.queue_due()
+    assert OffsiteCopy.objects.values().get() == before
 
 
 @pytest.mark.parametrize("loss", ["not_found", "altered"])
