@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from django.conf import settings
+from django.db import connection
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -21,8 +22,13 @@ from portal.status.doctor.registry import CheckResult, Group, Needs, doctor_chec
 
 @doctor_check("portal_backup", Group.BACKUPS, needs=Needs.TABLES)
 def check_last_backup() -> Iterator[CheckResult]:
-    """Report when the portal was backed up, by its setting or by the command."""
-    now, newest = timezone.now(), newest_success()
+    """Report when the portal was backed up, by its setting or by the command, unless it cannot be."""
+    if not may_create_temporary_tables():
+        text = _("The portal can’t be backed up: its role may not create temporary tables.")
+        yield failure(text, _("Run GRANT TEMP ON DATABASE … TO … in PostgreSQL, with the names in DATABASE_URL."))
+        return
+    now = timezone.now()
+    newest = newest_success(now)
     finished = newest.finished_at if newest else None
     if finished is None:
         hint = _("Set PORTAL_BACKUP_TARGET and PORTAL_BACKUP_PASSPHRASE_FILE, or run “manage.py backup_portal”.")
@@ -33,6 +39,14 @@ def check_last_backup() -> Iterator[CheckResult]:
         yield failure(text, _("Open “Job runs” to see the reason."))
     else:
         yield passed(text)
+
+
+def may_create_temporary_tables() -> bool:
+    if connection.vendor != "postgresql":
+        return True
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT has_database_privilege(current_database(), 'TEMP')")
+        return bool(cursor.fetchone()[0])
 
 
 @doctor_check("portal_backup_key", Group.BACKUPS)

@@ -42,7 +42,7 @@ COMPRESSED = 2
 
 @dataclass(frozen=True)
 class Archive:
-    """An archive in its target. `not_deleted` says why something older could not be deleted there."""
+    """An archive in its target. `not_deleted` says why another one could not be deleted there."""
 
     name: str
     size: int
@@ -155,17 +155,22 @@ def own_archives(target: Target) -> list[str]:
 
 
 def delete_older(target: Target, newest: str, keep: int) -> str:
-    """Delete all but the newest archives, never the one just made: the clock may have been wrong before.
+    """Delete all but the newest archives. Those named later than the one just made neither count nor are deleted.
 
-    Returns why one could not be deleted, or "".
+    A clock that was ahead named them. Returns why one was not deleted, or "".
     """
+    ahead: list[str] = []
 
     def delete_all() -> None:
-        others = [name for name in own_archives(target) if name != newest]
-        for name in others[max(keep - 1, 0) :]:
+        own = own_archives(target)
+        ahead.extend(name for name in own if name > newest)
+        for name in own[len(ahead) + max(keep, 1) :]:
             target.delete(name)
 
-    return try_to_delete(delete_all)
+    refused = try_to_delete(delete_all)
+    return refused or (
+        f"{ahead[-1]} has a time to come in its name. Delete it by hand, unless the clock is slow." if ahead else ""
+    )
 
 
 def try_to_delete(delete: Callable[[], None]) -> str:

@@ -41,25 +41,26 @@ def check_database(alias: str, described: Manifest) -> None:
 
 
 def try_copying(alias: str) -> None:
-    """Copy all rows into temporary tables of PostgreSQL, which are gone at the end.
+    """Copy all rows into temporary tables of PostgreSQL, one after the other: each is emptied once it is counted.
 
     References between tables are checked in the file: temporary tables have columns, constraints and indexes only.
     Raises AlteredArchive, DatabaseError.
     """
-    quote, models = connection.ops.quote_name, rows.all_models()
+    quote = connection.ops.quote_name
     with transaction.atomic(), connection.cursor() as cursor:
         for table in map(quote, rows.model_tables()):
             cursor.execute(f"CREATE TEMPORARY TABLE {table} (LIKE {table} INCLUDING ALL)")
         cursor.execute("SET LOCAL search_path = pg_temp")  # no statement reaches the portal's own tables
-        for model in models:
+        for model in rows.all_models():
+            name = model._meta.db_table
             rows.copy_rows(model, alias, "default")
-        is_whole = have_same_rows(alias)
+            if not have_same_rows(alias, [name]):
+                raise AlteredArchive("Not every row of the archive can be copied to PostgreSQL.")
+            # Frees the disk at once, unlike DROP: the table is of the same transaction.
+            cursor.execute(f"TRUNCATE {quote(name)}")
         transaction.set_rollback(True)
-    if not is_whole:
-        raise AlteredArchive("Not every row of the archive can be copied to PostgreSQL.")
 
 
-def have_same_rows(alias: str) -> bool:
-    """Return True if the tables of the models have as many rows in the file as in the default database."""
-    tables = rows.model_tables()
+def have_same_rows(alias: str, tables: list[str]) -> bool:
+    """Return True if the tables have as many rows in the file as in the default database."""
     return count_rows("default", tables) == count_rows(alias, tables)

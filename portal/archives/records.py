@@ -1,5 +1,6 @@
 """Records of backups of the portal: each success is a run of one job, made by its schedule or by the command."""
 
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -25,9 +26,12 @@ def record_archive(archive: Archive) -> None:
         lease.finish(result_of(archive))
 
 
-def newest_success() -> JobRun | None:
-    """Return the last backup into PORTAL_BACKUP_TARGET, or anywhere if that is not set."""
-    made = JobRun.objects.filter(job=JOB, status=JobRun.Status.DONE).order_by("-finished_at")
+def newest_success(now: datetime) -> JobRun | None:
+    """Return the last backup into PORTAL_BACKUP_TARGET, or anywhere if that is not set.
+
+    Runs that a clock which was ahead dated after `now` are left out: nobody knows when they were.
+    """
+    made = JobRun.objects.filter(job=JOB, status=JobRun.Status.DONE, finished_at__lte=now).order_by("-finished_at")
     if settings.PORTAL_BACKUP_TARGET:
         made = made.filter(result__place=name_place(settings.PORTAL_BACKUP_TARGET))
     return made.first()

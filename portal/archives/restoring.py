@@ -167,5 +167,5 @@ def copy_to_database(file: Path) -> None:
             rows.copy_rows(model, alias, "default")
         rows.reset_sequences("default")
         connection.check_constraints()
-        if not have_same_rows(alias):
+        if not have_same_rows(alias, rows.model_tables()):
             raise ArchiveError("Not every row was copied.")

@@ -25,7 +25,7 @@ def stale_backup(now: datetime) -> Iterator[Finding]:
     """Report that the portal should be backed up, and is not, or that older backups fill their place."""
     if not settings.PORTAL_BACKUP_TARGET:
         return
-    newest = newest_success()
+    newest = newest_success(now)
     if newest is None or newest.finished_at is None:
         text = _("The portal has not been backed up yet. The next backup is made at 02:30 UTC.")
         yield Finding(Severity.WARNING, text, url=runs_url(), action=_("View runs"))
@@ -36,13 +36,13 @@ def stale_backup(now: datetime) -> Iterator[Finding]:
         key = "portal.backup"
         yield Finding(Severity.CRITICAL, text % words, newest.finished_at, runs_url(), _("View runs"), key=key)
     if why := (newest.result or {}).get("not_deleted"):
-        text = _("Older backups of the portal can’t be deleted: %(why)s") % {"why": why}
+        text = _("Some backups of the portal can’t be deleted: %(why)s") % {"why": why}
         yield Finding(Severity.WARNING, text, url=runs_url(), action=_("View runs"), key="portal.backup_retention")
 
 
 @metric_sources.register
 def backup_metrics(now: datetime) -> Iterator[Metric]:
-    newest = newest_success()
+    newest = newest_success(now)
     if newest is not None and newest.result:
         age = age_seconds(newest.finished_at, now)
         yield single_gauge("portal_backup_age_seconds", "Since the portal was last backed up.", age)

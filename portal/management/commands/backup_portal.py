@@ -46,5 +46,5 @@ class Command(BaseCommand):
             "Not included: uploads and stored backups of machines (DEPOSITS_ROOT, VALIDATED_ROOT), and your settings."
         )
         if archive.not_deleted:
-            self.stderr.write(f"The backup was made, but older files could not be deleted: {archive.not_deleted}")
+            self.stderr.write(f"The backup was made, but other files could not be deleted: {archive.not_deleted}")
         self.stdout.write(archive.name)

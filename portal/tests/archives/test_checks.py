@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyrage
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from portal.archives import checks
@@ -34,6 +35,19 @@ def test_age_of_the_last_backup_is_reported(settings, target, ago, status):
     if ago:
         finished = timezone.now() - ago
         JobRun.objects.create(job=JOB, cycle_key="1", status="done", finished_at=finished, result={"place": "/mnt"})
+    assert rows_of("portal_backup")["portal_backup"].status == status
+
+
+@pytest.mark.django_db
+@pytest.mark.postgresql("SQLite has no roles")
+@pytest.mark.parametrize(("may", "status"), [(True, "ok"), (False, "failed")])
+def test_role_that_may_not_create_temporary_tables_is_reported(folder, may, status):
+    result = {"place": str(folder)}
+    JobRun.objects.create(job=JOB, cycle_key="1", status="done", finished_at=timezone.now(), result=result)
+    database = connection.ops.quote_name(connection.settings_dict["NAME"])
+    with connection.cursor() as cursor:
+        cursor.execute(f"{'GRANT' if may else 'REVOKE'} TEMP ON DATABASE {database} {'TO' if may else 'FROM'} PUBLIC")
+        cursor.execute("SET LOCAL ROLE pg_read_all_data")
     assert rows_of("portal_backup")["portal_backup"].status == status
 
 

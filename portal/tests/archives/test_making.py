@@ -84,11 +84,13 @@ def test_only_newest_archives_of_this_portal_are_kept(make, target):
     assert set(target.names()) == {*foreign, *made[1:]}
 
 
-def test_clock_that_was_ahead_does_not_delete_the_new_archive(make, target):
-    future = f"{own_prefix()}20990101T000000Z.tar"
-    (target.path / future).write_text("")
-    newest = make(keep=1).name
-    assert own_archives(target) == [newest]
+def test_archives_of_a_clock_that_was_ahead_are_not_counted_but_reported(make, target):
+    ahead = [f"{own_prefix()}2099010{day}T000000Z.tar" for day in (3, 2, 1)]
+    for name in ahead:
+        (target.path / name).write_text("")
+    _, second, third = (make(keep=2) for _ in range(3))
+    assert own_archives(target) == [*ahead, third.name, second.name]
+    assert ahead[-1] in third.not_deleted
 
 
 @pytest.mark.parametrize(

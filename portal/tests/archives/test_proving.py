@@ -6,12 +6,13 @@ from contextlib import closing
 import pyrage
 import pytest
 from django.contrib.auth.models import User
-from django.db import DataError
+from django.db import DataError, connection
 
-from portal.archives import making, snapshots
-from portal.archives.errors import ArchiveError
+from portal.archives import making, rows, snapshots
+from portal.archives.errors import AlteredArchive, ArchiveError
 from portal.archives.making import make_archive, working_alone
 from portal.archives.passphrases import Passphrase
+from portal.models import JobRun
 
 KEY = Passphrase("", pyrage.x25519.Identity.generate())
 
@@ -47,6 +48,46 @@ def test_row_that_postgresql_refuses_fails_the_backup(make, target, monkeypatch)
     with pytest.raises(DataError):
         make()
     assert (target.names(), User.objects.get().username) == ([], "alice")
+
+
+@pytest.mark.postgresql("SQLite's file is opened as it is")
+def test_trial_takes_no_more_of_the_servers_disk_than_its_largest_table(make, monkeypatch):
+    filled, copy_rows = [], rows.copy_rows
+
+    def copy(model, source, target):
+        if target == "default":
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT coalesce(sum(pg_relation_size(oid)), 0) FROM pg_class"
+                    " WHERE relnamespace = pg_my_temp_schema() AND relkind = 'r'"
+                )
+                filled.append(cursor.fetchone()[0])
+        return copy_rows(model, source, target)
+
+    User.objects.create_user("alice")
+    monkeypatch.setattr(rows, "copy_rows", copy)
+    make()
+    assert (len(filled), sum(filled)) == (len(rows.all_models()), 0)
+
+
+@pytest.mark.postgresql("SQLite's file is opened as it is")
+@pytest.mark.parametrize("model", [User, JobRun])
+def test_row_that_postgresql_does_not_keep_fails_the_backup(make, target, monkeypatch, model):
+    copy_rows = rows.copy_rows
+
+    def copy(copied, source, target):
+        count = copy_rows(copied, source, target)
+        if (copied, target) == (model, "default"):
+            with connection.cursor() as cursor:
+                cursor.execute(f"DELETE FROM {model._meta.db_table}")
+        return count
+
+    User.objects.create_user("alice")
+    JobRun.objects.create(job="j", cycle_key="c")
+    monkeypatch.setattr(rows, "copy_rows", copy)
+    with pytest.raises(AlteredArchive):
+        make()
+    assert target.names() == []
 
 
 @pytest.mark.postgresql("SQLite's file is copied as it is")

@@ -60,6 +60,7 @@ HOUR = timedelta(hours=1)
      ("/mnt", [(47 * HOUR, "done")], []), ("/mnt", [(49 * HOUR, "done")], [(1, NOW - 49 * HOUR)]),
      ("/mnt", [(49 * HOUR, "done"), (HOUR, "failed")], [(1, NOW - 49 * HOUR)]),
      ("/mnt", [(49 * HOUR, "done"), (HOUR, "done", "/home")], [(1, NOW - 49 * HOUR)]),
+     ("/mnt", [(-49 * HOUR, "done")], [(2, None)]), ("/mnt", [(49 * HOUR, "done"), (-HOUR, "done")], [(1, NOW - 49 * HOUR)]),
      ("s3://K:S@h/bucket/p", [(HOUR, "done")], [(2, None)]), ("s3://K:S@h/bucket/p", [(HOUR, "done", "h/bucket/p")], [])],
 )  # fmt: skip
 def test_missing_and_stale_backups_of_the_target_are_findings(settings, target, runs, found):
