@@ -26,6 +26,8 @@ SYSTEMCTL = """#!/bin/sh
 if [ -x /usr/bin/python3 ]; then exec /usr/bin/python3 /usr/local/lib/systemctl.py "$@"; fi
 [ "$1" != is-active ]
 """
+# Options of the first server. The other one gets its database by the settings that are copied to it.
+OPTIONS = {"trixie": "--postgresql"}
 KEPT = ("/etc/vigie/backup.key", "/etc/vigie/vigie.env")
 
 
@@ -92,7 +94,7 @@ def try_suite(suite: str) -> None:
     install, issue, enrol, back_up, restore, upgrade = read_commands()
     with fresh_root(suite) as first, fresh_root(suite) as second:
         prepare(first)
-        printed = execute(first, install)
+        printed = execute(first, f"{install.strip()} {OPTIONS.get(suite, '')}")
         assert f"https://{DOMAIN}" in printed
         assert "Password: " in printed
         token = execute(first, issue).strip()
