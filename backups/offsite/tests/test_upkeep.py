@@ -14,6 +14,7 @@ from backups.offsite.retention import find_lock_end
 from backups.offsite.standing import list_late
 from backups.offsite.tests.conftest import end_backoff, state_of
 from backups.tests.factories import dump, sha256
+from portal.egress import s3
 from portal.tests.helpers.stores import DROP, Answer
 
 pytestmark = pytest.mark.django_db
@@ -55,6 +56,22 @@ def test_copy_that_a_clock_verified_ahead_of_time_is_verified_again(store, job, 
     age(-3000)
     run()
     assert abs(OffsiteCopy.objects.get(entry=entry).verified_at - timezone.now()) < DAY
+
+
+def test_copy_that_is_verified_while_its_database_is_deleted_stays_in_the_store(
+    store, job, put_version, run, monkeypatch
+):
+    entry, verify = put_version(job), s3.Store.verify
+    run()
+    age(8)
+
+    def verify_and_delete(self, *args):
+        BackupEntry.objects.filter(pk=entry.pk).delete()
+        return verify(self, *args)
+
+    monkeypatch.setattr(s3.Store, "verify", verify_and_delete)
+    run()
+    assert (OffsiteCopy.objects.count(), len(store.keys)) == (0, 1)
 
 
 def test_failure_of_a_clock_that_was_ahead_is_tried_again_at_once(store, job, put_version, run):
