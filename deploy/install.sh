@@ -155,7 +155,7 @@ chown root:vigie "$settings" # also one that was copied from another server
 chmod 0640 "$settings"
 if [ -n "$domain" ]; then
   for line in "PORTAL_URL=https://$domain" HTTPS=on TRUSTED_PROXIES=127.0.0.1; do
-    grep -q "^${line%%=*}=" "$settings" || { touch "$pending"; echo "$line" >>"$settings"; }
+    grep -q "^${line%%=*}=" "$settings" || { touch "$pending"; sed -i "\$a $line" "$settings"; }
   done
 fi
 
