@@ -105,12 +105,14 @@ def become(component: Component, prepare: Callable[[], object]) -> NoReturn:
         log.exception("%s failed", component.name)
     finally:
         # Python's own end would free every object, and so copy every page that is shared with the supervisor.
-        threading._shutdown()  # type: ignore[attr-defined]
-        atexit._run_exitfuncs()
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):
-                stream.flush()
-        os._exit(code)
+        try:
+            threading._shutdown()  # type: ignore[attr-defined]
+            atexit._run_exitfuncs()
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(OSError, ValueError):
+                    stream.flush()
+        finally:  # whatever happened, this process must not go on as a second supervisor
+            os._exit(code)
 
 
 def name_process(name: str) -> None:

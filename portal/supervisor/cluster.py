@@ -28,7 +28,7 @@ from portal.supervisor.watchdog import PATIENCE
 from portal.supervisor.workers import Worker
 from portal.work.clusters import Cluster, cluster_limits
 from portal.work.processes import BEAT_EVERY
-from portal.work.queue import claim_task
+from portal.work.queue import claim_task, give_back
 
 log = logging.getLogger("vigie.cluster")
 POLL_SECONDS = 0.5
@@ -75,10 +75,10 @@ class Main:
     def note_signal(self, number: int, frame: object) -> None:
         self.is_asked_to_end = True
 
-    def act(self, action: Callable[[], object], every: float = 0.0) -> None:
-        """Do it if it is due. If the database fails, wait until it answers."""
+    def act(self, action: Callable[[], object], every: float = 0.0) -> bool:
+        """Do it if it is due. If the database fails, wait until it answers and return False."""
         if time.monotonic() < self.due.get(action, 0.0):
-            return
+            return True
         if every:
             self.due[action] = time.monotonic() + every
         try:
@@ -87,6 +87,13 @@ class Main:
             log.warning("the database does not answer: %s", error_line(error))
             connections.close_all()
             database.wait_for_database(lambda: self.is_ending)
+            return False
+        return True
+
+    def insist(self, action: Callable[[], object]) -> None:
+        """Do it, again after each failure of the database, unless the cluster is ending."""
+        while not self.act(action) and not self.is_ending:
+            pass
 
     def look(self) -> None:
         if recover_and_check_stall(self.name, self.started_at, self.patience):
@@ -120,7 +127,7 @@ class Main:
             if result is None:
                 self.forget(worker)
             else:
-                self.act(partial(self.store, result))
+                self.insist(partial(self.store, result))
 
     def store(self, result: dict[str, Any]) -> None:
         """Keep a failure, and remove the task from the queue."""
@@ -131,7 +138,9 @@ class Main:
         code = worker.close()
         if code:
             log.error("a worker of the %s cluster ended with %s", self.name, code)
-            self.due.pop(self.look, None)  # what it had begun is given to others at once
+            self.due.pop(self.look, None)  # which gives back at once what it had begun
+        if worker.task:
+            self.insist(partial(give_back, worker.task, timezone.now()))
 
     def end(self) -> None:
         """Let the running tasks end. Heartbeats go on until then: the work of a silent node is given to others."""
@@ -145,5 +154,7 @@ class Main:
             if now > min(busy_at + IDLE_GRACE, supervised_at + lifeline.ORPHAN_GRACE_SECONDS):
                 log.critical("the %s cluster does not end by itself", self.name)
                 lifeline.end_group()
+            for worker in self.workers:
+                worker.kill_if_overdue()
             self.act(send_heartbeat, every=BEAT_EVERY.total_seconds())
             self.await_results()

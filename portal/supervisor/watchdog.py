@@ -1,14 +1,14 @@
 """When a cluster must be ended because it has stopped taking tasks, and which tasks must be given back.
 
-django-q2 can stall for ever: a process that is killed while it waits on a queue takes the queue's lock along. What can
-be seen of it is a task that waits while a worker is idle and none has started or ended anything for as long. A long
-queue is not enough (the workers may be busy getting through it), and neither is silence (there may be nothing to do).
+A worker that is stopped or hangs before it starts its task holds that task for ever. What can be seen of it is a task
+that waits while a worker is idle and none has started or ended anything for as long. A long queue is not enough (the
+workers may be busy getting through it), and neither is silence (there may be nothing to do).
 
 A task that was claimed and never started is judged by when it was claimed. Claimed by an earlier life of the cluster,
 which ended with the task in its hands, it is given back: ending the present one for it would be a loop. Claimed in this
 life, it is given back as well, since it may have been lost on the way, or another node may hold it behind a long task
-(the second of two deliveries finds the first, see `portal.work.attempts`); and it counts as waiting, since a stalled
-cluster first claims what fits into its queue.
+(the second of two deliveries finds the first, see `portal.work.attempts`); and it counts as waiting, since each idle
+worker of a stalled cluster has claimed one.
 """
 
 from collections.abc import Sequence

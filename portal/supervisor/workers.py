@@ -4,6 +4,7 @@ A worker is killed at any moment, and takes no lock along: the main process give
 takes its result. A pipe that ends means the end of whoever holds its other side.
 """
 
+import math
 import signal
 import time
 from collections.abc import Sequence
@@ -19,16 +20,18 @@ from portal.work.attempts import cluster_is_ending
 
 # The worker's own alarm ends a task at its timeout. One that does not heed it is killed this much later.
 ALARM_GRACE = timedelta(seconds=3)
+RESULT_LENGTH = 2_000
 fork = get_context("fork")
 
 
 class Worker:
-    """One worker process, as its main process sees it. `overdue_at` is None while it is idle."""
+    """One worker process, as its main process sees it. `task` is what it was given, None while it is idle."""
 
     def __init__(self, timeout: timedelta, others: Sequence["Worker"]) -> None:
         """Fork it. The caller must have closed its database connections, and have no thread."""
         self.timeout = timeout
-        self.overdue_at: float | None = None
+        self.task: dict[str, Any] | None = None
+        self.overdue_at = math.inf
         theirs, self.tasks = Pipe(duplex=False)
         self.results, results = Pipe(duplex=False)
         inherited = [end for worker in (self, *others) for end in (worker.tasks, worker.results)]
@@ -38,26 +41,27 @@ class Worker:
         results.close()
 
     def give(self, task: dict[str, Any]) -> None:
-        """Give it a task. A worker that died meanwhile has not begun it, and the watchdog gives it back."""
+        """Give it a task, which fits into the pipe. A worker that died meanwhile still has it as its `task`."""
+        self.task = task
         self.overdue_at = time.monotonic() + (self.timeout + ALARM_GRACE).total_seconds()
         with suppress(OSError):
             self.tasks.send(task)
 
     @property
     def is_idle(self) -> bool:
-        return self.overdue_at is None
+        return self.task is None
 
     def take_result(self) -> dict[str, Any] | None:
         """Return the task that it has ended, or None if the worker itself has."""
         try:
-            task: dict[str, Any] = self.results.recv()
+            end: dict[str, Any] = self.results.recv()
         except (EOFError, OSError):
             return None
-        self.overdue_at = None
-        return task
+        task, self.task, self.overdue_at = self.task or {}, None, math.inf
+        return task | end
 
     def kill_if_overdue(self) -> None:
-        if self.overdue_at is not None and time.monotonic() > self.overdue_at:
+        if time.monotonic() > self.overdue_at:
             self.process.kill()
 
     def end(self) -> None:
@@ -92,9 +96,15 @@ class Outbox:
     def __init__(self, pipe: Connection) -> None:
         self.pipe = pipe
 
-    def put(self, task: Any) -> None:
+    def put(self, task: dict[str, Any]) -> None:
+        """Send what the main process does not know. One short write is never cut: a worker may be stopped at any time.
+
+        What a task returns is None.
+        """
+        end = {key: task[key] for key in ("ack_id", "success", "stopped")}
+        end["result"] = None if task["success"] else str(task["result"])[:RESULT_LENGTH]
         with suppress(OSError):  # the main process was killed: the end of the task is on record
-            self.pipe.send(task)
+            self.pipe.send(end)
 
 
 class Timer:
@@ -105,7 +115,7 @@ class Timer:
 
 
 def work(tasks: Connection, results: Connection, inherited: Sequence[Connection], timeout: timedelta) -> None:
-    """Run tasks until the main process ends. It sends none before the last has ended: more to read means the end."""
+    """Run tasks until the main process ends. During a task, anything to read is the end: no second one is sent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for end in inherited:

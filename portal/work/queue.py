@@ -26,6 +26,8 @@ from portal.work.schedules import RUN, jobs, run_cycle
 
 log = logging.getLogger("vigie.tasks")
 Body = Callable[..., object]
+# Of the arguments as JSON: a task must fit into a pipe, or a worker that is stopped would hang its whole cluster.
+MOST_CHARACTERS = 16_384
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,11 @@ class TaskFailed(Exception):
 def enqueue(name: str, *args: Any, cluster: Cluster = "quick") -> str:
     """Queue the task in the caller's transaction and return its id. `args` are what JSON keeps as it is.
 
-    It is started at least once, and not again once it returned or raised.
+    It is started at least once, and not again once it returned or raised. Raises ValueError above MOST_CHARACTERS.
     """
     find_body(name)
+    if len(json.dumps(args)) > MOST_CHARACTERS:
+        raise ValueError(f"the arguments of {name!r} are longer than {MOST_CHARACTERS} characters")
     if json.loads(json.dumps(args)) != list(args):
         raise TypeError(f"the arguments of {name!r} are not plain JSON")
     # TaskAttempt is the record of what ran; django-q2 keeps those that failed.
@@ -87,13 +91,19 @@ def claim_task(cluster: Cluster, now: datetime) -> dict[str, Any] | None:
     """Claim the oldest waiting task of the cluster, and return it as a worker takes it; None if there is none."""
     waiting = OrmQ.objects.filter(key=cluster, lock__lt=now).order_by("pk")
     while row := waiting.first():
-        if not OrmQ.objects.filter(pk=row.pk, lock=row.lock).update(lock=now + cluster_limits(cluster).retry):
+        lock = now + cluster_limits(cluster).retry
+        if not OrmQ.objects.filter(pk=row.pk, lock=row.lock).update(lock=lock):
             continue  # another node has it
         if package := unpack_payload(row):
-            return package | {"cluster": cluster, "ack_id": row.pk}
+            return package | {"cluster": cluster, "ack_id": row.pk, "lock": lock}
         log.error("a queued task was signed with another secret, and is deleted")
         row.delete()
     return None
+
+
+def give_back(package: dict[str, Any], now: datetime) -> None:
+    """Let any worker claim a task at once whose worker has ended. Its lock is another if that worker had begun it."""
+    OrmQ.objects.filter(pk=package["ack_id"], lock=package["lock"]).update(lock=now)
 
 
 def unpack_payload(row: OrmQ) -> dict[str, Any]:

@@ -120,6 +120,22 @@ def test_process_runs_exit_functions(tmp_path):
     assert (tmp_path / "ended").exists()
 
 
+def test_process_with_a_failing_exit_function_ends_all_the_same(monkeypatch):
+    def fail():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading, "_shutdown", fail)
+    supervisor = os.getpid()
+    child = Child(Component("program", lambda: None))
+    try:
+        child.start(0.0, prepare=atexit._clear)
+    finally:
+        if os.getpid() != supervisor:  # it came back
+            os._exit(99)
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert child.ended(0.0) == 0
+
+
 def test_signal_right_after_the_fork_is_not_lost(monkeypatch):
     """The child must not note it with the supervisor's handler, which nobody would look at."""
     real = os.fork

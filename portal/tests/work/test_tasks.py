@@ -74,6 +74,14 @@ def test_task_arguments_must_be_plain_values(calls, argument):
         enqueue("note", argument)
 
 
+def test_task_arguments_must_fit_into_a_pipe(calls):
+    longest = "x" * (queue.MOST_CHARACTERS - len('[""]'))
+    enqueue("note", longest)
+    with pytest.raises(ValueError, match="longer than"):
+        enqueue("note", longest + "x")
+    assert OrmQ.objects.count() == 1
+
+
 def test_unknown_task_name_is_refused_on_enqueue():
     with pytest.raises(LookupError):
         enqueue("no.such.task")
