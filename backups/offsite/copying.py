@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -30,6 +31,7 @@ BUDGET_SECONDS = 120.0
 RETRY_FROM, RETRY_UP_TO = timedelta(minutes=10), timedelta(hours=6)
 # A lock that is still there and a lost object are looked for once a day.
 DAY = timedelta(days=1)
+NO_FAILURE: dict[str, Any] = {"error": "", "error_code": "", "failed_since": None}
 State = OffsiteCopy.State
 
 
@@ -167,10 +169,8 @@ def record_copy(
     with transaction.atomic():
         run.lease.extend()
         updated = OffsiteCopy.objects.filter(pk=copy.pk).update(
+            **NO_FAILURE,
             state=State.COPIED,
-            error="",
-            error_code="",
-            failed_since=None,
             retry_at=None,
             place=run.place,
             key=found.key,
@@ -233,7 +233,7 @@ def record_loss(copy: OffsiteCopy, word: str) -> None:
     now, rows = timezone.now(), OffsiteCopy.objects.filter(pk=copy.pk)
     rows.filter(state=State.COPIED).update(since=now, loss=word, lost_at=now)
     retry_at = None if copy.entry.promotion in STORED else now + DAY
-    rows.update(state=State.PENDING, error="", error_code="", failed_since=None, retry_at=retry_at, read_parts=0)
+    rows.update(**NO_FAILURE, state=State.PENDING, retry_at=retry_at, read_parts=0)
 
 
 # --- Removal ---------------------------------------------------------------------------------------------------------

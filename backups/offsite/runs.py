@@ -60,7 +60,7 @@ def note_versions(place: str, now: datetime) -> None:
     OffsiteCopy.objects.filter(pk__in=list(removed.values_list("pk", flat=True))).delete()
     elsewhere = ~Q(place=place) | ~Q(sha256=F("entry__server_sha256"))
     outdated = OffsiteCopy.objects.copied().filter(elsewhere, entry__promotion__in=STORED).values_list("pk", flat=True)
-    forgotten = {"retry_at": None, "error": "", "error_code": "", "failed_since": None, "loss": "", "lost_at": None}
+    forgotten = copying.NO_FAILURE | {"retry_at": None, "loss": "", "lost_at": None}
     OffsiteCopy.objects.filter(pk__in=list(outdated)).update(state=State.PENDING, since=now, **forgotten)
 
 

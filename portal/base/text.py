@@ -22,6 +22,14 @@ class TextTooLong(ValueError):
     """The text is longer than the caller allows."""
 
 
+def decode_text(content: bytes) -> str:
+    """Return a text that is not in UTF-8 as Windows-1252, in which older programs write."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", "replace")
+
+
 def normalize_text(text: str, form: Literal["NFC", "NFD", "NFKC", "NFKD"] = "NFC", *, longest: int) -> str:
     """The text in a normal form, with at most MOST_MARKS marks on a letter. Raises TextTooLong.
 

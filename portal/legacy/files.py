@@ -16,6 +16,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from portal.api.bodies import STRICT, refuse_deep
+from portal.base.problems import Problem
 from portal.legacy import tables
 from portal.legacy.errors import UnreadableFile
 from portal.legacy.reports import ImportReport, Reason
@@ -24,7 +26,7 @@ from portal.legacy.values import read_text
 MAX_BYTES = 4 * 2**30
 # A run may list as many documents as fit a call of 1 MiB.
 MAX_LINE = 2 * 2**20
-MAX_COLUMNS, MAX_DEPTH = 200, 32
+MAX_COLUMNS = 200
 # Lines that are looked at to recognize a file.
 SAMPLE_LINES = 50
 DELIMITERS = ",;\t|"
@@ -123,30 +125,13 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes | None]]:
 
 
 def parse_object(line: bytes) -> dict[str, Any] | None:
-    """Return the JSON object of a line, or None. NaN, deep nesting and repeated keys are refused, as in the API."""
+    """Return the JSON object of a line, or None for what the API would not read either."""
     try:
-        found = json.loads(read_text(line), parse_constant=refuse_constant, object_pairs_hook=unique_keys)
-    except (ValueError, RecursionError):
+        found = json.loads(read_text(line), **STRICT)
+        refuse_deep(found)
+    except (ValueError, RecursionError, Problem):
         return None
-    return found if isinstance(found, dict) and is_shallow(found, MAX_DEPTH) else None
-
-
-def refuse_constant(text: str) -> None:
-    raise ValueError(text)
-
-
-def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key occurs twice")
-    return found
-
-
-def is_shallow(value: Any, depth: int) -> bool:
-    if not isinstance(value, (dict, list)):
-        return True
-    inner = value.values() if isinstance(value, dict) else value
-    return depth > 0 and all(is_shallow(each, depth - 1) for each in inner)
+    return found if isinstance(found, dict) else None
 
 
 # --- CSV -------------------------------------------------------------------------------------------------------------

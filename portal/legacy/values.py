@@ -10,6 +10,8 @@ from typing import Any
 from django.utils import timezone
 from vigie_client.contract import MACHINE_ID, machine_name
 
+from portal.base.text import decode_text
+
 # Older than any tool that data is imported from: such a time is of a clock that was never set.
 EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
 # A clock may be ahead by this much.
@@ -19,14 +21,11 @@ NUMBER = re.compile(r"[0-9]{9,11}(\.[0-9]{1,12})?")
 
 
 def read_text(value: Any) -> str:
-    """Return a value of a table as a text. Texts that are not in UTF-8 are read as cp1252, the code page of Windows."""
+    """Return a value of a table as a text."""
     if value is None:
         return ""
     if isinstance(value, bytes):
-        try:
-            return value.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            return value.decode("cp1252", "replace")
+        return decode_text(value)
     return value if isinstance(value, str) else str(value)
 
 

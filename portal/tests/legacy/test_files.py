@@ -15,7 +15,7 @@ from django.core.management import CommandError
 
 from portal.legacy import files, tables
 from portal.legacy.errors import UnreadableFile
-from portal.legacy.files import open_legacy_file
+from portal.legacy.files import open_legacy_file, parse_object
 from portal.legacy.registry import BATCH, batched
 from portal.legacy.reports import ImportReport
 from portal.tests.helpers.legacy_files import (
@@ -269,3 +269,20 @@ def test_large_file_is_read_in_batches(tmp_path: Path, make: Callable[[Path], It
     sizes = [len(batch) for batch in batched(rows)]
     assert (sum(sizes), max(sizes)) == (ROWS, BATCH)
     assert peak_memory(os.getpid()) - before < MOST_MEMORY
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        (b'{"a": [1]}', {"a": [1]}),
+        (b'{"a": NaN}', None),
+        (b'{"a": 1e999}', None),
+        (b'{"a": 1, "a": 2}', None),
+        (b'{"a": ' + b"[" * 40 + b"]" * 40 + b"}", None),
+        (b'{"a": ' * 100_000, None),
+        (b'["a"]', None),
+    ],
+    ids=["object", "not a number", "infinite", "key twice", "deep", "very deep", "list"],
+)
+def test_line_is_read_as_strictly_as_a_call_of_the_api(line, found):
+    assert parse_object(line) == found
