@@ -119,10 +119,23 @@ def test_connection_limit_drops_the_longest_waiting_client(connect):
     assert select.select(waiting[-5:], [], [], 0)[0] == []
 
 
+def await_idle(connection):
+    """Have a second request answered: before it takes that, the server notes the end of all requests answered so far.
+
+    Until then a connection is neither idle nor awaited, though its client has the answer; also those of earlier tests.
+    """
+    assert everything(connection).endswith(b"ok")
+    connection.sendall(WHOLE)
+    assert everything(connection).endswith(b"ok")
+
+
 def test_connection_limit_closes_idle_connections_first(connect):
+    kept = [connect(WHOLE)]
+    await_idle(kept[0])
     waiting = connect(HEAD)
-    kept = [connect(WHOLE) for _ in range(CONNECTIONS - 2)]
-    assert all(everything(connection).endswith(b"ok") for connection in kept)
+    kept += [connect(WHOLE) for _ in range(CONNECTIONS - 3)]
+    assert all(everything(connection).endswith(b"ok") for connection in kept[1:-1])
+    await_idle(kept[-1])
     assert everything(connect(WHOLE)).endswith(b"\r\n\r\nok")
     assert kept[0].recv(1) == b""
     assert select.select([waiting], [], [], 0)[0] == []
